@@ -1,0 +1,46 @@
+"""One writer a table, one trainer a refresh: an exclusive lease, freed by the kernel when its holder dies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from recsim_tasks.foundation.errors import RecsimError
+
+
+@contextmanager
+def lease(home: Path, resource: str, timeout: float = 600) -> Iterator[None]:
+    """Hold `resource` (a table's location, a workspace) alone; wait up to `timeout` seconds for it.
+
+    A `flock` on this machine's `home`: writers on several machines need a log store with conditional puts instead.
+    """
+    folder = home.absolute() / "leases"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(resource.encode()).hexdigest()[:16]}.lock"
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout as error:
+        raise RecsimError(f"{resource} is in use: {_owner(path)} holds its lease for more than {timeout:.0f} s. Wait for that job or end it, then run this one again.") from error
+    try:
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time(), "resource": resource}
+        path.write_text(json.dumps(owner))
+        yield
+    finally:
+        lock.release()
+
+
+def _owner(path: Path) -> str:
+    try:
+        owner = json.loads(path.read_text())
+        return f"process {owner['pid']} on {owner['host']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"

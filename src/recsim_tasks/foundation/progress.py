@@ -1,0 +1,62 @@
+"""Progress of long work: a bar on a terminal, one line per step of progress in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Advance = Callable[[int], None]
+LINE_EVERY_SECONDS = 10.0
+LINE_EVERY_SHARE = 0.1
+
+
+@contextmanager
+def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
+    """Show how much of `total` `unit`s is done; call what is yielded with each amount that was finished."""
+    if sys.stderr.isatty():
+        with _bar(label, total, unit) as advance:
+            yield advance
+        return
+    lines = _Lines(label, total, unit)
+    yield lines.advance
+    lines.close()
+
+
+def say(sentence: str) -> None:
+    """One line for whoever reads the log; never on stdout, which belongs to the result."""
+    print(sentence, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _bar(label: str, total: int, unit: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda n: bar.advance(task, n)
+
+
+class _Lines:
+    """A line at every tenth of the work or every ten seconds, with the time that is left."""
+
+    def __init__(self, label: str, total: int, unit: str) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done = 0
+        self.started = self.said_at = time.monotonic()
+        self.said_share = 0.0
+
+    def advance(self, n: int) -> None:
+        self.done += n
+        share, now = self.done / max(self.total, 1), time.monotonic()
+        if share - self.said_share < LINE_EVERY_SHARE and now - self.said_at < LINE_EVERY_SECONDS:
+            return
+        self.said_share, self.said_at = share, now
+        left = (now - self.started) * (1 - share) / share if share else 0.0
+        say(f"{self.label}: {self.done:,} of {self.total:,} {self.unit} ({share:.0%}), about {left:.0f} s left")
+
+    def close(self) -> None:
+        say(f"{self.label}: {self.done:,} {self.unit} in {time.monotonic() - self.started:.1f} s")

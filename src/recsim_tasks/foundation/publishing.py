@@ -1,0 +1,90 @@
+"""Publish files by one atomic step: write beside, fsync files and folder, write the receipt last, rename."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from recsim_tasks.foundation.errors import InputError
+
+CHUNK = 1 << 20
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by `value` as JSON, all or nothing, durable on return."""
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with staged.open("w") as file:
+        json.dump(value, file, indent=1, default=str)
+        file.flush()
+        os.fsync(file.fileno())
+    staged.replace(path)
+    fsync_directory(path.parent)
+
+
+@contextmanager
+def publishing(target: Path) -> Iterator[Path]:
+    """Give a folder to fill beside `target`; on success it becomes `target` in one rename, on error it is gone.
+
+    What stood at `target` (the leavings of an earlier try of the same work) is replaced.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staged = target.with_name(f".{target.name}.staged")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    try:
+        yield staged
+        _fsync_tree(staged)
+        if target.exists():
+            shutil.rmtree(target)
+        staged.rename(target)
+        fsync_directory(target.parent)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal text."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def digests(folder: Path, leave_out: str | None = None) -> dict[str, str]:
+    """SHA-256 of every file under `folder` by its relative path, but for the one called `leave_out`."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {name: file_digest(p) for p in files if (name := p.relative_to(folder).as_posix()) != leave_out}
+
+
+def check_digests(folder: Path, expected: dict[str, str], leave_out: str) -> None:
+    """Refuse a folder whose files are not exactly `expected`, by name and content (`InputError`)."""
+    found = digests(folder, leave_out)
+    wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    if wrong:
+        raise InputError(f"{folder} does not hold what its manifest lists: {', '.join(wrong)} missing, added or changed. Fetch it again, or register the release anew.")
+
+
+def fsync_directory(folder: Path) -> None:
+    """Make renames in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _fsync_tree(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_dir():
+            fsync_directory(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

@@ -1,0 +1,143 @@
+"""The settings, read once at the start of a job; the only module that looks at the environment.
+
+Order: `RECSIM_*` variables, then the TOML file named by `RECSIM_CONFIG`, then the defaults below.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from recsim_tasks.foundation.errors import ConfigurationError
+
+PREFIX = "RECSIM_"
+# Read by others than Settings: the file's own name, the operator's pid, where the demo finds its images.
+OTHER_VARIABLES = {"RECSIM_CONFIG", "RECSIM_PARENT_PID", "RECSIM_DEMO_DATA"}
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """Every setting with its default; a description is one row of the README's table."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    home: Path = Field(Path(".recsim"), description="Folder of the embedded default: tables, MLflow, workspaces.")
+    inbox: Path | None = Field(None, description="Folder in which feeds land; default `HOME/inbox`.")
+    products: str | None = Field(None, description="URI of the catalogue table; default `HOME/tables/products`.")
+    quarantine: str | None = Field(None, description="URI of the quarantine table; default `HOME/tables/quarantine`.")
+    embeddings: str | None = Field(None, description="URI of the embeddings table; default `HOME/tables/embeddings`.")
+    mlflow_tracking_uri: str | None = Field(
+        None,
+        validation_alias="MLFLOW_TRACKING_URI",
+        description="MLflow server (variable `MLFLOW_TRACKING_URI`); default SQLite under `HOME/mlflow`.",
+    )
+
+    spark_master: str = Field("local[2]", description="Spark master that ingest, embedding, tuning and training run on.")
+    spark_driver_memory: str = Field("2g", description="Memory of the Spark driver, in Spark's notation.")
+    spark_shuffle_partitions: Count = Field(4, description="Partitions of a shuffle; raise it with the cluster.")
+
+    image_size: Annotated[int, Field(ge=16, le=512)] = Field(64, description="Side of the model's input, pixels.")
+    image_channels: Annotated[int, Field(ge=1, le=3)] = Field(3, description="Channels of the model's input: 1 grey, 3 colour.")
+    image_max_pixels: Count = Field(40_000_000, description="A larger product image goes to quarantine.")
+
+    ranks: Count = Field(2, description="Horovod ranks of one training; one GPU each when there are GPUs.")
+    gpus: Annotated[int, Field(ge=0)] = Field(0, description="GPUs for tuning and training; 0 trains on CPU threads.")
+    embedding_size: Annotated[int, Field(ge=8, le=1024)] = Field(128, description="Length of an embedding.")
+    train_images: Count = Field(250_000, description="Images that training sees in all, counted with repetition.")
+    tune_trials: Count = Field(4, description="Trials of one search.")
+    tune_parallel: Count = Field(2, description="Trials that run at a time.")
+    tune_images: Count = Field(12_000, description="Images that one trial sees, counted with repetition.")
+    seed: int = Field(20, description="Seed of the search, the batches and the samples.")
+
+    index_exact_below: Count = Field(100_000, description="Below this many products the index searches exactly.")
+    evaluation_queries: Count = Field(1_000, description="Products that evaluation asks for, at most.")
+    gate_max_drop: Share = Field(0.02, description="A challenger may lose this much of precision@1 or @10 against the champion.")
+    gate_min_recall: Share = Field(0.95, description="The index must find this share of the exact ten nearest.")
+    max_withdrawn_share: Share = Field(0.5, description="A full feed that would withdraw a larger share of the catalogue is held.")
+    retention_days: Count = Field(30, description="How long change feed, log and deleted files are kept; longer than any pause.")
+
+    host: str = Field("127.0.0.1", description="Address that `serve` and `shop` bind.")
+    port: Port = Field(8000, description="Port of the HTTP API.")
+    shop_port: Port = Field(8501, description="Port of the shop window.")
+    serving_url: str | None = Field(None, description="Where the HTTP API answers, for `verify` and the shop; unset: nothing serves.")
+    serving_poll_seconds: Annotated[float, Field(gt=0)] = Field(2.0, description="How often serving looks for a new champion.")
+    api_token: SecretStr | None = Field(None, description="Bearer token that the HTTP API asks for, when set.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], env_settings: PydanticBaseSettingsSource, **_: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first, then the TOML file."""
+        return env_settings, TomlConfigSettingsSource(settings_cls, toml_file=os.environ.get("RECSIM_CONFIG"))
+
+    @property
+    def inbox_dir(self) -> Path:
+        """Folder in which feeds land."""
+        return (self.inbox or self.home / "inbox").absolute()
+
+    @property
+    def products_uri(self) -> str:
+        """Location of the catalogue."""
+        return self.products or self._table("products")
+
+    @property
+    def quarantine_uri(self) -> str:
+        """Location of the quarantine."""
+        return self.quarantine or self._table("quarantine")
+
+    @property
+    def embeddings_uri(self) -> str:
+        """Location of the embeddings table."""
+        return self.embeddings or self._table("embeddings")
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking and registry server."""
+        return self.mlflow_tracking_uri or f"sqlite:///{self.home.absolute() / 'mlflow' / 'mlflow.db'}"
+
+    def _table(self, name: str) -> str:
+        return str(self.home.absolute() / "tables" / name)
+
+
+def load_settings() -> Settings:
+    """Read the settings; a wrong or unknown one is refused by name (`ConfigurationError`)."""
+    _refuse_unknown_variables()
+    config = os.environ.get("RECSIM_CONFIG")
+    if config and not Path(config).is_file():
+        raise ConfigurationError(f"RECSIM_CONFIG names {config}, which is not a file. Correct the path or unset it.")
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from error
+    except ValueError as error:
+        raise ConfigurationError(f"The settings file {config} cannot be read: {error}") from error
+
+
+def parent_pid() -> int | None:
+    """Pid of the process whose end must end this job, as given by who started it."""
+    value = os.environ.get("RECSIM_PARENT_PID")
+    return int(value) if value else None
+
+
+def _refuse_unknown_variables() -> None:
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | OTHER_VARIABLES
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise ConfigurationError(f"Unknown setting {', '.join(unknown)}. The README's table lists the settings: correct the name or unset it.")
+
+
+def _explain(error: ValidationError) -> str:
+    faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']} (given: {e['input']!r})" for e in error.errors())
+    return f"Wrong setting: {'; '.join(faults)}. Set as RECSIM_<NAME> or in the file that RECSIM_CONFIG names."
