@@ -1,0 +1,137 @@
+"""The Spark session of every job that needs one; the only module that builds it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
+from recsim_tasks.foundation.progress import say
+from recsim_tasks.foundation.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+DELTA = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+}
+# Stock Spark plans 50 to 200 tasks for a merge of ten rows; see README, "How it compares".
+SMALL_PLANS = {
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.session.timeZone": "UTC",
+}
+FOLLOW_SECONDS = 5.0
+LOOPBACK = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+
+
+@contextmanager
+def spark_session(settings: Settings, name: str) -> Iterator[SparkSession]:
+    """A session on `settings.spark_master` with Delta on, stopped at the end.
+
+    Raises `UnavailableError` when the master does not answer and `ConfigurationError` when Delta's jars cannot be had.
+    """
+    spark = _start(settings, name)
+    spark.sparkContext.setLogLevel("ERROR")
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+@contextmanager
+def following(spark: SparkSession, label: str) -> Iterator[None]:
+    """Say every few seconds how far Spark's running stages are, for whoever watches the log."""
+    done = threading.Event()
+    thread = threading.Thread(target=_follow, args=(spark, label, done), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(timeout=1)
+
+
+def delta_jars() -> list[Path]:
+    """Delta's jars as Ivy keeps them; empty before the first session of this user has fetched them."""
+    caches = sorted(Path.home().glob(".ivy2*/jars"))
+    found = {jar.name: jar for cache in caches for jar in cache.glob("io.delta_delta-*.jar")}
+    wanted = _coordinates().replace(":", "_", 1).replace(":", "-")
+    return sorted(found.values()) if f"{wanted}.jar" in found else []
+
+
+def warm_jars(settings: Settings) -> list[Path]:
+    """Fetch Delta's jars once, so that no job needs the network; returns where they are."""
+    if not delta_jars():
+        with spark_session(settings, "recsim warm-up"):
+            pass
+    return delta_jars()
+
+
+def _follow(spark: SparkSession, label: str, done: threading.Event) -> None:
+    tracker = spark.sparkContext.statusTracker()
+    while not done.wait(FOLLOW_SECONDS):
+        for number in tracker.getActiveStageIds():
+            stage = tracker.getStageInfo(number)
+            if stage:
+                say(
+                    f"{label}: Spark stage {number}: {stage.numCompletedTasks} of {stage.numTasks} tasks done, {stage.numActiveTasks} running"
+                )
+
+
+def _coordinates() -> str:
+    from delta import configure_spark_with_delta_pip
+    from pyspark.sql import SparkSession
+
+    builder = configure_spark_with_delta_pip(SparkSession.builder)
+    return str(builder._options["spark.jars.packages"])
+
+
+def _start(settings: Settings, name: str) -> SparkSession:
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.sql import SparkSession
+
+    # Else PySpark takes whatever `python3` is on PATH; a cluster whose Python lies elsewhere sets the variable itself.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    try:
+        return SparkSession.builder.config(map=_configuration(settings, name)).getOrCreate()
+    except PySparkRuntimeError as error:
+        raise ConfigurationError(f"Spark does not start on {settings.spark_master}: {_reason(error)} Run `recsim doctor`.") from error
+    except Exception as error:  # py4j wraps whatever the JVM threw
+        if "py4j" not in type(error).__module__:
+            raise
+        raise UnavailableError(
+            f"No Spark session on {settings.spark_master} (RECSIM_SPARK_MASTER): {_reason(error)} Start that master, or set another; `recsim doctor` looks at Java and the jars."
+        ) from error
+
+
+def _configuration(settings: Settings, name: str) -> dict[str, str]:
+    local = settings.spark_master.startswith("local")
+    jars = delta_jars()
+    source = {"spark.jars": ",".join(map(str, jars))} if jars else {"spark.jars.packages": _coordinates()}
+    return {
+        **DELTA,
+        **SMALL_PLANS,
+        **(LOOPBACK if local else {}),
+        **source,
+        "spark.app.name": name,
+        "spark.master": settings.spark_master,
+        "spark.driver.memory": settings.spark_driver_memory,
+        "spark.sql.shuffle.partitions": str(settings.spark_shuffle_partitions),
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.warehouse.dir": str(settings.home.absolute() / "spark-warehouse"),
+    }
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what the JVM said."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = next((line for line in lines if "Exception" in line or "rror" in line), lines[0] if lines else type(error).__name__)
+    return told.rstrip(".") + "."
