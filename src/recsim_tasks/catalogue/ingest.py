@@ -52,7 +52,7 @@ def _apply(spark: SparkSession, settings: Settings, feed: Feed) -> dict[str, int
     try:
         if feed.manifest.full:
             _guard_withdrawal(spark, settings, rows)
-        quarantined = append_quarantine(spark, settings, feed, rows)
+        quarantined = append_quarantine(settings, feed, rows)
         done = merge_products(spark, settings, feed, rows)
         unchanged = feed.manifest.rows - quarantined - done["inserted"] - done["updated"] - done["deleted"]
         return {**done, "deleted": done["deleted"] + done["withdrawn"], "unchanged": unchanged, "quarantined": quarantined}

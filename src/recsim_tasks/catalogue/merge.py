@@ -40,7 +40,7 @@ def create_tables(spark: SparkSession, settings: Settings) -> None:
         table.execute()
 
 
-def append_quarantine(spark: SparkSession, settings: Settings, feed: Feed, rows: DataFrame) -> int:
+def append_quarantine(settings: Settings, feed: Feed, rows: DataFrame) -> int:
     """Keep the rows that have a reason; a rerun of the same feed adds nothing. Returns how many they are."""
     from pyspark.sql import functions as f
 

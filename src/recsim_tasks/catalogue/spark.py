@@ -112,7 +112,7 @@ def _start(settings: Settings, name: str) -> SparkSession:
         ) from error
 
 
-def _configuration(settings: Settings, name: str) -> dict[str, str]:
+def _configuration(settings: Settings, name: str) -> dict[str, str | int | float | bool | None]:
     local = settings.spark_master.startswith("local")
     jars = delta_jars()
     source = {"spark.jars": ",".join(map(str, jars))} if jars else {"spark.jars.packages": _coordinates()}

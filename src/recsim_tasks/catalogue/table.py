@@ -72,6 +72,12 @@ def read_image(uri: str, product_id: str) -> bytes | None:
     return rows[0] if rows else None
 
 
+def committed_at(uri: str, version: int) -> float:
+    """When `version` was committed, in seconds since the epoch by the writer's clock."""
+    rows = open_table(uri).history()
+    return float(next((row["timestamp"] for row in rows if row["version"] == version), rows[-1]["timestamp"])) / 1000
+
+
 def _plain(table: pa.Table) -> pa.Table:
     """Arrow's view types as the plain ones that all readers know."""
     import pyarrow as pa

@@ -64,12 +64,19 @@ def digests(folder: Path, leave_out: str | None = None) -> dict[str, str]:
     return {name: file_digest(p) for p in files if (name := p.relative_to(folder).as_posix()) != leave_out}
 
 
+def digest_of(value: Any) -> str:
+    """SHA-256 of a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def check_digests(folder: Path, expected: dict[str, str], leave_out: str) -> None:
     """Refuse a folder whose files are not exactly `expected`, by name and content (`InputError`)."""
     found = digests(folder, leave_out)
     wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
     if wrong:
-        raise InputError(f"{folder} does not hold what its manifest lists: {', '.join(wrong)} missing, added or changed. Fetch it again, or register the release anew.")
+        raise InputError(
+            f"{folder} does not hold what its manifest lists: {', '.join(wrong)} missing, added or changed. Fetch it again, or register the release anew."
+        )
 
 
 def fsync_directory(folder: Path) -> None:

@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     api_token: SecretStr | None = Field(None, description="Bearer token that the HTTP API asks for, when set.")
 
     @classmethod
-    def settings_customise_sources(
+    def settings_customise_sources(  # type: ignore[override]  # of five sources two are wanted
         cls, settings_cls: type[BaseSettings], env_settings: PydanticBaseSettingsSource, **_: PydanticBaseSettingsSource
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment first, then the TOML file."""
@@ -131,11 +131,19 @@ def parent_pid() -> int | None:
     return int(value) if value else None
 
 
+def demo_data() -> Path | None:
+    """Folder with Fashion-MNIST's files, if somebody named one."""
+    value = os.environ.get("RECSIM_DEMO_DATA")
+    return Path(value) if value else None
+
+
 def _refuse_unknown_variables() -> None:
     known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | OTHER_VARIABLES
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
     if unknown:
-        raise ConfigurationError(f"Unknown setting {', '.join(unknown)}. The README's table lists the settings: correct the name or unset it.")
+        raise ConfigurationError(
+            f"Unknown setting {', '.join(unknown)}. The README's table lists the settings: correct the name or unset it."
+        )
 
 
 def _explain(error: ValidationError) -> str:

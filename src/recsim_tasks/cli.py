@@ -1,0 +1,220 @@
+"""The command line `recsim`: one function a job, each does one step and prints one JSON object last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.job import run
+from recsim_tasks.refresh import answers, steps
+from recsim_tasks.refresh.workspace import Workspace
+from recsim_tasks.show import show_neighbours, show_status
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Keep a visual product recommender fresh."
+)
+index_app = typer.Typer(no_args_is_help=True, help="Build, append to or compact the index of a refresh.")
+app.add_typer(index_app, name="index")
+
+RefreshId = Annotated[str, typer.Option("--refresh", help="Id of the refresh; the DAG passes its run id.")]
+OptionalRefreshId = Annotated[str | None, typer.Option("--refresh", help="Id of the refresh whose workspace keeps the result.")]
+JsonOnly = Annotated[bool, typer.Option("--json", help="Print the JSON line alone, no table for people above it.")]
+Version = Annotated[int, typer.Option("--version", help="Version of the release.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _step(name: str, refresh: str | None, work: Any) -> None:
+    """Run a step and leave its result in the workspace of the refresh, when there is one."""
+
+    def kept(settings: Settings) -> dict[str, Any]:
+        result: dict[str, Any] = work(settings)
+        return Workspace.of(settings, refresh).keep(name, result) if refresh else result
+
+    run(name, kept)
+
+
+@app.command()
+def ingest(
+    feed: Annotated[Path | None, typer.Argument(help="Feed directory; without it every feed of the inbox.")] = None,
+    refresh: OptionalRefreshId = None,
+) -> None:
+    """Take feeds into the catalogue."""
+
+    def work(settings: Settings) -> dict[str, Any]:
+        from recsim_tasks.catalogue.inbox import ingest_inbox
+        from recsim_tasks.catalogue.ingest import ingest_feed
+
+        return ingest_inbox(settings) if feed is None else ingest_feed(settings, feed)
+
+    _step("ingest", refresh, work)
+
+
+@app.command()
+def plan(
+    refresh: RefreshId,
+    mode: Annotated[Literal["auto", "append", "rebuild", "retrain"], typer.Option(help="What to do; auto decides.")] = "auto",
+) -> None:
+    """Decide what a refresh must do, and say why."""
+    _step("plan", refresh, lambda settings: steps.plan(settings, Workspace.of(settings, refresh), mode))
+
+
+@app.command()
+def tune(
+    refresh: RefreshId,
+    trials: Annotated[int | None, typer.Option(min=1, max=200, help="Trials of the search; default RECSIM_TUNE_TRIALS.")] = None,
+) -> None:
+    """Search the parameters of the training."""
+    _step("tune", refresh, lambda settings: steps.tune(settings, Workspace.of(settings, refresh), trials or settings.tune_trials))
+
+
+@app.command()
+def train(refresh: RefreshId) -> None:
+    """Train the model with the best parameters found."""
+    _step("train", refresh, lambda settings: steps.train(settings, Workspace.of(settings, refresh)))
+
+
+@app.command()
+def embed(refresh: RefreshId) -> None:
+    """Embed the images that the model has not embedded yet."""
+    _step("embed", refresh, lambda settings: steps.embed(settings, Workspace.of(settings, refresh)))
+
+
+@index_app.command("build")
+def index_build(refresh: RefreshId) -> None:
+    """Build the index anew from the embeddings table."""
+    _step("index", refresh, lambda settings: steps.build_index(settings, Workspace.of(settings, refresh)))
+
+
+@index_app.command("append")
+def index_append(refresh: RefreshId) -> None:
+    """Add, replace and remove what changed, in a copy of the champion's index."""
+    _step("index", refresh, lambda settings: steps.append_index(settings, Workspace.of(settings, refresh)))
+
+
+@index_app.command("compact")
+def index_compact(refresh: RefreshId) -> None:
+    """Rebuild the index of a refresh from its own vectors."""
+    _step("index", refresh, lambda settings: steps.compact_index(settings, Workspace.of(settings, refresh)))
+
+
+@app.command()
+def evaluate(refresh: RefreshId) -> None:
+    """Measure the release in the making and let the gate decide."""
+    _step("evaluate", refresh, lambda settings: steps.evaluate(settings, Workspace.of(settings, refresh)))
+
+
+@app.command()
+def register(refresh: RefreshId) -> None:
+    """Register model and index together as one release."""
+    _step("register", refresh, lambda settings: steps.register(settings, Workspace.of(settings, refresh)))
+
+
+@app.command()
+def promote(version: Version, refresh: OptionalRefreshId = None) -> None:
+    """Put a release into Production."""
+    _step("promote", refresh, lambda settings: steps.promote(settings, version))
+
+
+@app.command()
+def verify(version: Version, refresh: OptionalRefreshId = None) -> None:
+    """Wait until the serving side answers from a release."""
+    _step("verify", refresh, lambda settings: steps.verify(settings, version))
+
+
+@app.command()
+def rollback(
+    to: Annotated[int | None, typer.Option(help="Version to go back to; default the one before.")] = None,
+    reason: Annotated[str, typer.Option(help="Why, for those who look later.")] = "",
+) -> None:
+    """Put an earlier release, model and index together, back into Production."""
+
+    def work(settings: Settings) -> dict[str, Any]:
+        from recsim_tasks.release.registry import Registry
+
+        return dict(Registry(settings).rollback(to, reason))
+
+    run("rollback", work)
+
+
+@app.command()
+def status(json: JsonOnly = False) -> None:
+    """Say which release is in Production and how far the catalogue is ahead of it."""
+
+    def work(settings: Settings) -> dict[str, Any]:
+        told = answers.status(settings)
+        return told if json else show_status(told)
+
+    run("status", work)
+
+
+@app.command()
+def query(
+    image: Annotated[Path | None, typer.Option(help="Picture to look for.")] = None,
+    product: Annotated[str | None, typer.Option(help="Product to find more like.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many neighbours.")] = 10,
+    json: JsonOnly = False,
+) -> None:
+    """Ask the release in Production what looks like a picture or a product."""
+
+    def work(settings: Settings) -> dict[str, Any]:
+        told = answers.query(settings, image, product, k)
+        return told if json else show_neighbours(told)
+
+    run("query", work)
+
+
+@app.command()
+def serve() -> None:
+    """Serve the release in Production over HTTP until stopped."""
+
+    def work(settings: Settings) -> dict[str, Any]:
+        from recsim_tasks.serving.server import serve as run_server
+
+        run_server(settings)
+        return {}
+
+    run("serve", work)
+
+
+@app.command()
+def shop() -> None:
+    """Show the shop window until stopped."""
+
+    def work(settings: Settings) -> dict[str, Any]:
+        from recsim_tasks.shop.run import shop as run_shop
+
+        run_shop(settings)
+        return {}
+
+    run("shop", work)
+
+
+@app.command()
+def maintain() -> None:
+    """Compact the tables and remove files older than the retention."""
+
+    def work(settings: Settings) -> dict[str, Any]:
+        from recsim_tasks.catalogue.maintenance import maintain as maintain_tables
+
+        return maintain_tables(settings)
+
+    run("maintain", work)
+
+
+@app.command()
+def doctor() -> None:
+    """Check everything that this machine needs, and say what to install."""
+
+    def work(settings: Settings) -> dict[str, Any]:
+        from recsim_tasks.foundation.doctor import examine
+
+        return examine(settings)
+
+    run("doctor", work)

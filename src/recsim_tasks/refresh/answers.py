@@ -1,0 +1,67 @@
+"""What an operator asks outside a refresh: how fresh are we, and what the release in Production answers."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsim_tasks.foundation.errors import InputError, UnavailableError
+from recsim_tasks.foundation.settings import Settings
+
+if TYPE_CHECKING:
+    from recsim_tasks.catalogue.cursor import Cursor
+
+
+def status(settings: Settings) -> dict[str, Any]:
+    """The release in Production (`champion`), the catalogue's `head`, and how far it is `behind`, in versions and seconds."""
+    from recsim_tasks.catalogue.table import head
+    from recsim_tasks.release.registry import Registry
+
+    now, champion = head(settings.products_uri), Registry(settings).champion()
+    told = None
+    if champion:
+        told = {
+            "version": champion.version,
+            "cursor": champion.cursor.as_json(),
+            "size": champion.size,
+            "model_fingerprint": champion.model_fingerprint,
+        }
+    behind = _behind(settings, champion.cursor, now) if champion and now else None
+    return {"champion": told, "head": now.as_json() if now else None, "behind": behind}
+
+
+def query(settings: Settings, image: Path | None, product: str | None, k: int) -> dict[str, Any]:
+    """The `k` nearest products of a picture or a product, by the release in Production."""
+    from recsim_tasks.release.bundle import Release
+    from recsim_tasks.release.registry import Registry
+    from recsim_tasks.vectors.filters import Filters
+
+    registry = Registry(settings)
+    champion = registry.champion()
+    if champion is None:
+        raise UnavailableError("No release is in Production yet. Run a refresh first: deliver a feed, or trigger the DAG recsim_refresh.")
+    folder = settings.home.absolute() / "releases" / str(champion.version)
+    release = Release.open(folder if folder.exists() else registry.download(champion.version, folder))
+    results = release.more_like(product, k, Filters()) if product is not None else release.similar(_read(image), k, Filters())
+    return {"release": champion.version, "results": results}
+
+
+def _read(image: Path | None) -> bytes:
+    if image is None:
+        raise InputError("Give either --image FILE or --product ID: what shall the neighbours look like?")
+    try:
+        return image.read_bytes()
+    except OSError as error:
+        raise InputError(f"{image} cannot be read: {error.strerror}. Give the path of a JPEG, PNG or WebP file.") from error
+
+
+def _behind(settings: Settings, cursor: Cursor, head: Cursor) -> dict[str, Any]:
+    """Versions that no release has yet, and the age of the oldest of them; None for each when the histories differ."""
+    from recsim_tasks.catalogue.table import committed_at
+
+    if cursor.table_id != head.table_id:
+        return {"versions": None, "seconds": None}
+    versions = head.version - cursor.version
+    waiting = time.time() - committed_at(settings.products_uri, cursor.version + 1) if versions > 0 else 0.0
+    return {"versions": versions, "seconds": round(waiting, 1)}

@@ -1,0 +1,38 @@
+"""Ask the serving side which release it answers from."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+
+from recsim_tasks.foundation.errors import RecsimError
+from recsim_tasks.foundation.settings import Settings
+
+PATIENCE_SECONDS = 120.0
+POLL_SECONDS = 0.25
+
+
+def wait_until_live(settings: Settings, version: int) -> float:
+    """Seconds until `settings.serving_url` answered from `version`; `RecsimError` with its last words when it does not in time."""
+    started = time.monotonic()
+    while time.monotonic() - started < PATIENCE_SECONDS:
+        told = _ready(f"{settings.serving_url}/health/ready")
+        if told.get("release") == version:
+            return round(time.monotonic() - started, 2)
+        time.sleep(POLL_SECONDS)
+    raise RecsimError(
+        f"{settings.serving_url} does not answer from release {version} after {PATIENCE_SECONDS:.0f} s; it says {told}. "
+        f"The registry has the release in Production: look at the serving log, then clear this task."
+    )
+
+
+def _ready(url: str) -> dict[str, object]:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - the operator's own setting
+            return dict(json.load(response))
+    except urllib.error.HTTPError as error:
+        return {"status": error.code}
+    except (OSError, ValueError) as error:
+        return {"error": str(error)}

@@ -1,0 +1,185 @@
+"""The steps of a refresh: each finds what it needs in the workspace, calls one room, and returns its result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.foundation.errors import HeldError, UnavailableError
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.refresh.plan import Facts, Mode, decide
+from recsim_tasks.refresh.workspace import Workspace
+
+CANARIES = 8
+
+
+def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]:
+    """Decide what this refresh must do."""
+    from recsim_tasks.catalogue.table import head
+    from recsim_tasks.release.registry import Registry
+
+    now = head(settings.products_uri)
+    if now is None:
+        raise UnavailableError(
+            f"There is no catalogue at {settings.products_uri} yet. Deliver a feed to {settings.inbox_dir} and run `recsim ingest`."
+        )
+    champion = Registry(settings).champion()
+    facts = _facts(settings, champion.cursor if champion else None, now)
+    made = decide(facts, mode)
+    return {
+        "refresh_id": workspace.refresh_id,
+        "decision": made.decision,
+        "reasons": made.reasons,
+        "cursor": facts.cursor.as_json() if facts.cursor else None,
+        "head": now.as_json(),
+        "changes": facts.changes,
+        "champion": champion.version if champion else None,
+    }
+
+
+def tune(settings: Settings, workspace: Workspace, trials: int) -> dict[str, Any]:
+    """Search the training's parameters."""
+    from recsim_tasks.learning.tuning import tune as search
+
+    return search(settings, workspace.head, workspace.folder / "tuning", trials)
+
+
+def train(settings: Settings, workspace: Workspace) -> dict[str, Any]:
+    """Train with the best parameters found."""
+    from recsim_tasks.foundation.leases import lease
+    from recsim_tasks.learning.training import train as fit
+
+    with lease(settings.home, str(workspace.own_model), timeout=60):
+        return fit(settings, workspace.head, workspace.result("tune")["best_params"], workspace.own_model)
+
+
+def embed(settings: Settings, workspace: Workspace) -> dict[str, Any]:
+    """Embed the images that this release's model has not embedded yet."""
+    from recsim_tasks.vectors.embedding import embed_missing
+
+    _fetch_champion(settings, workspace)
+    return dict(embed_missing(settings, workspace.head, workspace.model))
+
+
+def build_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
+    """Build the index anew from the embeddings table."""
+    from recsim_tasks.learning.embedder import Embedder
+    from recsim_tasks.vectors.build import build
+
+    index, counts = build(settings, workspace.head, Embedder(workspace.model).fingerprint)
+    return {**counts, "index_fingerprint": index.save(workspace.index)}
+
+
+def append_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
+    """Bring a copy of the champion's index up to date."""
+    from recsim_tasks.vectors.build import append
+    from recsim_tasks.vectors.index import Index
+
+    _fetch_champion(settings, workspace)
+    index = Index.open(workspace.champion / "index")
+    counts = append(settings, index, workspace.head)
+    return {**counts, "index_fingerprint": index.save(workspace.index)}
+
+
+def compact_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
+    """Rebuild this refresh's index from its own vectors."""
+    from recsim_tasks.vectors.build import compact
+    from recsim_tasks.vectors.index import Index
+
+    index, counts = compact(settings, Index.open(workspace.index))
+    return {**counts, "index_fingerprint": index.save(workspace.index)}
+
+
+def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
+    """Measure retrieval on this refresh's index; `HeldError` when the gate holds the release back."""
+    from recsim_tasks.catalogue.table import read_products
+    from recsim_tasks.release.evaluation import evaluate as measure
+    from recsim_tasks.release.gate import judge
+    from recsim_tasks.release.registry import Registry
+    from recsim_tasks.vectors.index import Index
+
+    index = Index.open(workspace.index)
+    measured = measure(index, settings)
+    champion = Registry(settings).champion()
+    products = len(read_products(settings.products_uri, workspace.head, ["product_id"]))
+    verdict = judge(settings, measured, champion.metrics if champion else None, size=len(index), products=products)
+    result = {"verdict": verdict.verdict, "reasons": verdict.reasons, **measured}
+    if verdict.verdict == "hold":
+        workspace.keep("evaluate", result)
+        raise HeldError(" ".join(verdict.reasons), result)
+    return result
+
+
+def register(settings: Settings, workspace: Workspace) -> dict[str, Any]:
+    """Bundle model and index and register them as one release, once a refresh."""
+    from recsim_tasks.release.bundle import assemble
+    from recsim_tasks.release.registry import Registry
+
+    evaluation = workspace.result("evaluate")
+    if evaluation["verdict"] != "pass":
+        raise HeldError("The gate holds this release back: " + " ".join(evaluation["reasons"]))
+    manifest = assemble(workspace.model, workspace.index, _canary_images(settings, workspace), evaluation["metrics"], workspace.release)
+    registry = Registry(settings)
+    version = registry.register(workspace.release, workspace.refresh_id, manifest)
+    champion = registry.champion()
+    return {"version": version, "previous": champion.version if champion else None, "stage": "Staging"}
+
+
+def promote(settings: Settings, version: int) -> dict[str, Any]:
+    """Put a release into Production."""
+    from recsim_tasks.release.registry import Registry
+
+    return dict(Registry(settings).promote(version))
+
+
+def verify(settings: Settings, version: int) -> dict[str, Any]:
+    """Ask the serving side until it answers from `version`; say so when none is known."""
+    from recsim_tasks.refresh.liveness import wait_until_live
+
+    if settings.serving_url is None:
+        return {
+            "version": version,
+            "live": None,
+            "reasons": ["No serving side is set (RECSIM_SERVING_URL); the registry has the release in Production."],
+        }
+    seconds = wait_until_live(settings, version)
+    return {
+        "version": version,
+        "live": True,
+        "seconds": seconds,
+        "reasons": [f"{settings.serving_url} answers from release {version} after {seconds:.1f} s."],
+    }
+
+
+def _facts(settings: Settings, cursor: Cursor | None, now: Cursor) -> Facts:
+    from recsim_tasks.catalogue.changes import RangeLostError, count_kinds, net_changes
+
+    if cursor is None or cursor.table_id != now.table_id or cursor.version > now.version:
+        return Facts(cursor, now, None)
+    if cursor == now:
+        return Facts(cursor, now, {})
+    try:
+        return Facts(cursor, now, count_kinds(net_changes(settings.products_uri, cursor, now)))
+    except RangeLostError as error:
+        return Facts(cursor, now, None, str(error))
+
+
+def _fetch_champion(settings: Settings, workspace: Workspace) -> None:
+    """Have the bundle of the champion that was planned with, and no later one, in the workspace."""
+    from recsim_tasks.release.registry import Registry
+
+    plan = workspace.result("plan")
+    if plan["decision"] != "retrain" and not workspace.champion.exists():
+        Registry(settings).download(plan["champion"], workspace.champion)
+
+
+def _canary_images(settings: Settings, workspace: Workspace) -> list[bytes]:
+    """Pictures of the catalogue that serving embeds before it trusts a model: always the same ones for one catalogue."""
+    from recsim_tasks.catalogue.table import iter_products
+
+    images: list[bytes] = []
+    for batch in iter_products(settings.products_uri, workspace.head, ["image"]):
+        images += batch.column("image").slice(0, CANARIES - len(images)).to_pylist()
+        if len(images) >= CANARIES:
+            break
+    return images

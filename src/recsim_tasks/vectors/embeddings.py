@@ -1,0 +1,44 @@
+"""The embeddings table: one row a (model, image), so that no image is embedded twice by one model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recsim_tasks.foundation.errors import RecsimError
+from recsim_tasks.vectors.exact import Floats
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SCHEMA = "model_fingerprint string, image_hash string, embedding array<float>"
+
+
+def create_table(spark: SparkSession, uri: str) -> None:
+    """Create the table where it is missing; a model's embeddings lie in a partition of their own."""
+    from delta import DeltaTable
+
+    columns = spark.createDataFrame([], SCHEMA).schema
+    table = DeltaTable.createIfNotExists(spark).location(uri).addColumns(columns).partitionedBy("model_fingerprint")
+    table.property("delta.enableDeletionVectors", "false").execute()
+
+
+def read_embeddings(uri: str, model_fingerprint: str, image_hashes: list[str]) -> Floats:
+    """The embeddings float32 [n, d] of `image_hashes` [n] by one model, in their order.
+
+    Raises `RecsimError` when one is missing: it has not been embedded yet.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from deltalake import DeltaTable
+
+    reader = DeltaTable(uri).scan(columns=["image_hash", "embedding"], predicate=f"model_fingerprint = '{model_fingerprint}'")
+    table = pa.RecordBatchReader.from_stream(reader).read_all()
+    positions = pc.index_in(pa.array(image_hashes, pa.string()), table.column("image_hash").cast(pa.string()))
+    if positions.null_count:
+        raise RecsimError(
+            f"{positions.null_count:,} of {len(image_hashes):,} images are not embedded by model {model_fingerprint[:12]}. Run `recsim embed` first."
+        )
+    taken = table.column("embedding").combine_chunks().take(positions)
+    return np.asarray(taken.flatten(), np.float32).reshape(len(image_hashes), -1)
