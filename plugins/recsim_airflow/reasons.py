@@ -1,0 +1,19 @@
+"""Where an operator reads why: the task's log, its XCom `reason`, and the run's table of task instances."""
+
+from __future__ import annotations
+
+import logging
+
+from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+# The table's column "Map Index" shows what this renders to, for unmapped tasks too; the database takes 250 characters.
+REASON_COLUMN = "{{ (reason | default(''))[:250] }}"
+
+
+def give_reason(context: Context, sentence: str) -> None:
+    """Show `sentence` as this task's reason."""
+    context["reason"] = sentence
+    context["ti"].xcom_push(key="reason", value=sentence)
+    log.info(sentence)

@@ -1,0 +1,117 @@
+"""What a job's end means to an operator: the reason in one line, and whether another try can help. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Literal
+
+Result = dict[str, Any]
+Outcome = Literal["done", "retry", "refused", "held"]
+
+OUTCOMES: dict[int, Outcome] = {0: "done", 1: "retry", 2: "refused", 3: "held"}
+
+
+def outcome(exit_code: int) -> Outcome:
+    """Read the exit code by the CLI's contract; whatever it does not name (a signal, a crash) may be tried again."""
+    return OUTCOMES.get(exit_code, "retry")
+
+
+def parse_result(line: str) -> Result | None:
+    """Read a job's last line of output as its result; `None` if it is no JSON object."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def summary(job: str, result: Result) -> str:
+    """Say in one line what `job` did, and why."""
+    describe = SUMMARIES.get(job, _listing)
+    try:
+        return describe(result)
+    except (KeyError, TypeError, ValueError):  # a field is absent: show what there is
+        return _listing(result)
+
+
+def failure(job: str, exit_code: int, result: Result | None, last_line: str) -> str:
+    """Say in one line why `job` did not succeed; in the job's own words where it left any."""
+    if result and (sentence := result.get("error") or _reasons(result)):
+        return str(sentence)
+    if exit_code < 0:
+        return f"recsim {job} was ended by signal {-exit_code}" + (" (was the machine out of memory?)." if exit_code == -9 else ".")
+    return last_line or f"recsim {job} ended with exit code {exit_code} and said nothing."
+
+
+def _reasons(result: Result) -> str:
+    reasons = result.get("reasons") or []
+    return reasons if isinstance(reasons, str) else "; ".join(map(str, reasons))
+
+
+def _listing(result: Result) -> str:
+    plain = (f"{key} {value}" for key, value in result.items() if isinstance(value, str | int | float))
+    return ", ".join(plain) or "done"
+
+
+def _ingest(result: Result) -> str:
+    if result.get("applied") is False:
+        return f"nothing new: {result.get('feed_id') or 'the inbox'} holds no feed that was not applied before"
+    counts = ", ".join(f"{result[key]:,} {key}" for key in ("inserted", "updated", "deleted", "unchanged", "quarantined"))
+    return f"{result['feed_id']}: {counts}; catalogue at version {result['table_version']}"
+
+
+def _plan(result: Result) -> str:
+    why = _reasons(result)
+    return f"{result['decision']}: {why}" if why else str(result["decision"])
+
+
+def _tune(result: Result) -> str:
+    return f"best {result['metric']} {result['best_score']:.3f} of {result['trials']} trials"
+
+
+def _train(result: Result) -> str:
+    metrics = ", ".join(f"{name} {value:.3f}" for name, value in result["metrics"].items() if isinstance(value, int | float))
+    return f"model {result['model_fingerprint'][:12]} by {result['ranks']} ranks" + (f": {metrics}" if metrics else "")
+
+
+def _embed(result: Result) -> str:
+    return f"embedded {result['embedded']:,} of {result['of']:,}, reused {result['reused']:,}"
+
+
+def _index(result: Result) -> str:
+    return f"{result['size']:,} products: {result['added']:,} added, {result['replaced']:,} replaced, {result['removed']:,} removed"
+
+
+def _evaluate(result: Result) -> str:
+    metrics = result["metrics"]
+    figures = f"precision@1 {metrics['precision_at_1']:.3f}, @10 {metrics['precision_at_10']:.3f}"
+    why = _reasons(result)
+    return f"{result['verdict']}: {figures}" + (f"; {why}" if why else "")
+
+
+def _register(result: Result) -> str:
+    return f"release {result['version']} registered"
+
+
+def _promote(result: Result) -> str:
+    previous = result.get("previous")
+    return f"release {result['version']} is in {result['stage']}" + (f", instead of {previous}" if previous else "")
+
+
+def _verify(result: Result) -> str:
+    return f"release {result['version']} is live"
+
+
+SUMMARIES: dict[str, Callable[[Result], str]] = {
+    "ingest": _ingest,
+    "plan": _plan,
+    "tune": _tune,
+    "train": _train,
+    "embed": _embed,
+    "index": _index,
+    "evaluate": _evaluate,
+    "register": _register,
+    "promote": _promote,
+    "verify": _verify,
+}
