@@ -1,0 +1,56 @@
+# Everything lands in this folder (.tools, .venv, .recsim) and in the caches of uv and Ivy; `make clean` removes the folder's part.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Whatever the caller has activated or configured for another project must not decide what is installed, or where.
+unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PYTHONPATH UV_PROJECT UV_PROJECT_ENVIRONMENT UV_PYTHON UV_NO_DEV UV_NO_DEFAULT_GROUPS UV_FROZEN
+
+PYTHON3 := $(firstword $(shell command -v python3 python3.11))
+PREREQUISITES := src/recsim_tasks/foundation/prerequisites.py
+BIN := .venv/bin
+# The lock that .venv was made from; lives in it, so that it goes with it.
+STAMP := .venv/.made-from
+
+.PHONY: help setup demo test check up clean prerequisites environment
+
+help: ## print this list
+	@echo "make TARGET, where TARGET is one of:"
+	@sed -En 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 12
+
+setup: environment ## install everything from the lock and fetch the demo's data
+	@$(BIN)/python -m recsim_demo.warm
+
+demo: setup ## take 60,000 products, then 1,500 changes, through a real Airflow
+	@exec $(BIN)/python -m recsim_demo.demo
+
+test: setup ## run all tests, quick ones first; ARGS="-m 'not e2e'" and the like
+	@exec $(BIN)/pytest $(ARGS)
+
+check: environment ## check format, lint, types and import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PYTHONPATH=plugins $(BIN)/lint-imports
+
+up: setup ## start everything and keep it running until Ctrl-C
+	@exec $(BIN)/python -m recsim_demo.up
+
+clean: ## remove the environment, the data and all caches of this folder
+	rm -rf .recsim .venv .tools .ruff_cache .mypy_cache .pytest_cache .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+prerequisites:
+	@test -n "$(PYTHON3)" || { echo "Python 3.11 is missing. Run: sudo apt-get install python3.11" >&2; exit 2; }
+	$(PYTHON3) -I $(PREREQUISITES)
+
+environment: prerequisites
+	@if ! sha256sum --check --status $(STAMP) 2>/dev/null; then
+		python=$$($(PYTHON3) -I $(PREREQUISITES) --python)
+		uv=$$("$$python" -I .ci/private_uv.py)
+		echo "Installing what uv.lock lists. The first time, Horovod is compiled from source: about three minutes."
+		"$$uv" sync --locked --python "$$python"
+		sha256sum uv.lock pyproject.toml > $(STAMP)
+	fi

@@ -1,0 +1,166 @@
+"""Fashion-MNIST, the real 70,000 product images, from wherever this machine can have them; checked before use.
+
+`python -m recsim_demo.dataset` fetches the files and says where they are.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsim_tasks.foundation.errors import ConfigurationError, InputError, RecsimError
+from recsim_tasks.foundation.progress import say
+from recsim_tasks.foundation.publishing import publishing
+from recsim_tasks.foundation.settings import demo_data, load_settings
+
+UInt8 = np.ndarray[Any, np.dtype[np.uint8]]
+
+CATEGORIES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+INSTALLED = Path("/usr/share/datasets/fashion-mnist")
+PACKAGE = "dataset-fashion-mnist"
+KERAS_ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+# SHA-256 of what is inside each gzip: sources wrap the same bytes differently.
+FILES = {
+    "train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte.gz": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte.gz": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+BY_HAND = "Put the four .idx gz files of Fashion-MNIST into a folder and name it by RECSIM_DEMO_DATA."
+
+
+@dataclass(frozen=True)
+class FashionMnist:
+    """Images are uint8 [n, 28, 28], labels uint8 [n], positions in `CATEGORIES`; 60,000 to train, 10,000 to test."""
+
+    train_images: UInt8
+    train_labels: UInt8
+    test_images: UInt8
+    test_labels: UInt8
+
+
+def fashion_mnist(folder: Path | None = None) -> FashionMnist:
+    """Read the set from `folder`, by default from where `locate` finds or fetches it.
+
+    Raises `InputError` when a file is missing or is not what was published, `ConfigurationError` when no source has it.
+    """
+    folder = folder or locate()
+    train_images, train_labels, test_images, test_labels = (_content(folder / name) for name in FILES)
+    return FashionMnist(_images(train_images), _labels(train_labels), _images(test_images), _labels(test_labels))
+
+
+def locate() -> Path:
+    """The folder with the four files: named, installed, fetched before, or fetched now (`ConfigurationError` if none)."""
+    if named := demo_data():
+        return named
+    cached = load_settings().home.absolute() / "datasets" / "fashion-mnist"
+    for folder in (INSTALLED, cached):
+        if all((folder / name).is_file() for name in FILES):
+            return folder
+    with publishing(cached) as staged:
+        _fetch(staged)
+    return cached
+
+
+def _fetch(folder: Path) -> None:
+    failures = []
+    for fetch in (_from_debian, _from_keras):
+        try:
+            fetch(folder)
+        except ConfigurationError as error:
+            failures.append(str(error))
+        else:
+            return
+    raise ConfigurationError(f"Fashion-MNIST could not be fetched. {' '.join(failures)} {BY_HAND}")
+
+
+def _from_debian(folder: Path) -> None:
+    """Unpack Debian's package without installing it: no root needed."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg")):
+        raise ConfigurationError("There is no apt-get here.")
+    say(f"Fetching Fashion-MNIST (31 MB): apt-get download {PACKAGE}")
+    unpacked = folder / "package"
+    unpacked.mkdir()
+    try:
+        _download_package(unpacked)
+        _run(["dpkg", "-x", str(next(unpacked.glob("*.deb"))), str(unpacked)], unpacked)
+        for name in FILES:
+            (unpacked / INSTALLED.relative_to("/") / name).rename(folder / name)
+    finally:
+        shutil.rmtree(unpacked)
+
+
+def _download_package(folder: Path) -> None:
+    try:
+        _run(["apt-get", "download", PACKAGE], folder)
+    except ConfigurationError as error:
+        if os.geteuid() != 0:
+            raise ConfigurationError(f"{error} Its lists may be old: run sudo apt-get update and try again.") from error
+        _run(["apt-get", "update"], folder)
+        _run(["apt-get", "download", PACKAGE], folder)
+
+
+def _from_keras(folder: Path) -> None:
+    """The files behind `tf.keras.datasets.fashion_mnist`, by Keras's own downloader."""
+    say(f"Fetching Fashion-MNIST (31 MB) from {KERAS_ORIGIN}")
+    import tensorflow as tf
+
+    for name in FILES:
+        try:
+            tf.keras.utils.get_file(name, origin=KERAS_ORIGIN + name, cache_dir=str(folder), cache_subdir=".")
+        except Exception as error:  # Keras wraps whatever the network threw into a bare one
+            raise ConfigurationError(f"{KERAS_ORIGIN}{name} did not arrive: {error}.") from error
+
+
+def _run(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    if done.returncode:
+        told = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ConfigurationError(f"`{' '.join(command)}` failed: {told}.")
+
+
+def _content(path: Path) -> bytes:
+    """What is inside the gzip `path`, if it is what was published."""
+    if not path.is_file():
+        raise InputError(f"{path} is missing. {BY_HAND}")
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is not a whole gzip file ({error}). Delete it and run `make setup`.") from error
+    if hashlib.sha256(content).hexdigest() != FILES[path.name]:
+        raise InputError(f"{path} is not the published file: its SHA-256 differs. Delete it and run `make setup`.")
+    return content
+
+
+def _images(idx: bytes) -> UInt8:
+    return np.frombuffer(idx, np.uint8, offset=16).reshape(-1, 28, 28)
+
+
+def _labels(idx: bytes) -> UInt8:
+    return np.frombuffer(idx, np.uint8, offset=8)
+
+
+def main() -> int:
+    """Fetch the files, check them and say where they are; the exit code is a job's."""
+    try:
+        folder = locate()
+        fashion_mnist(folder)
+    except RecsimError as error:
+        say(str(error))
+        return error.exit_code
+    say(f"Fashion-MNIST: {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Examine a machine and its settings: what is missing or does not answer, and what to do about each.
+
+Quick and harmless: nothing heavy is imported, nothing is started, only a probe file is written and removed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import urllib.error
+import urllib.request
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from recsim_tasks.foundation import prerequisites
+from recsim_tasks.foundation.errors import ConfigurationError
+from recsim_tasks.foundation.prerequisites import Finding
+from recsim_tasks.foundation.settings import Settings
+
+INSTALL = "Run: make setup"
+MLFLOW_TIMEOUT_SECONDS = 3.0
+
+
+def examine(settings: Settings) -> dict[str, Any]:
+    """Return the result of the job `doctor`: all findings; raises `ConfigurationError` with every fault there is."""
+    found = findings(settings)
+    faults = [f"{finding.name}: {finding.detail}. {finding.remedy}" for finding in found if not finding.ok]
+    if faults:
+        raise ConfigurationError(f"Not all is well. {' · '.join(faults)}")
+    return {"ok": True, "findings": [finding._asdict() for finding in found]}
+
+
+def findings(settings: Settings) -> list[Finding]:
+    """Look for everything that a job needs, whether or not the one before was there."""
+    return [
+        *prerequisites.examine(),
+        _home(settings.home),
+        *(_package(name) for name in ("tensorflow-cpu", "horovod", "pyspark", "delta-spark")),
+        _delta_jars(),
+        _mlflow(settings.tracking_uri),
+    ]
+
+
+def _home(home: Path) -> Finding:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            return Finding("RECSIM_HOME", True, f"{home.absolute()} can be written", "")
+    except OSError as error:
+        remedy = "Make that folder writable, or set RECSIM_HOME to one that is."
+        return Finding("RECSIM_HOME", False, f"{home.absolute()} cannot be written ({error.strerror})", remedy)
+
+
+def _package(name: str) -> Finding:
+    version = _version(name)
+    return Finding(name, version is not None, version or "not installed", "" if version else INSTALL)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _delta_jars() -> Finding:
+    version = _version("delta-spark")
+    caches = [jar for jar in Path.home().glob(f".ivy2*/jars/io.delta_delta-spark_*-{version}.jar") if jar.stat().st_size]
+    if caches:
+        return Finding("Delta's jars", True, str(caches[0].parent), "")
+    half = _poms_without_jar(Path.home() / ".m2" / "repository")
+    if half:
+        detail = f"not in the Ivy cache, and ~/.m2 has {len(half)} poms without their jar, {half[0]} for one, at which Ivy stops with 'download failed'"
+        return Finding("Delta's jars", False, detail, "Move ~/.m2/repository out of the way and run: make setup")
+    return Finding("Delta's jars", False, "not in the Ivy cache (~/.ivy2*/jars)", INSTALL)
+
+
+def _poms_without_jar(repository: Path) -> list[Path]:
+    """Poms of `repository` that promise a jar which is not there, relative to it."""
+    lonely = (pom for pom in sorted(repository.rglob("*.pom")) if not pom.with_suffix(".jar").exists())
+    return [pom.relative_to(repository) for pom in lonely if b"<packaging>pom</packaging>" not in pom.read_bytes()]
+
+
+def _mlflow(uri: str) -> Finding:
+    if not uri.startswith(("http://", "https://")):
+        return Finding("MLflow", True, f"embedded, {uri}", "")
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=MLFLOW_TIMEOUT_SECONDS):  # noqa: S310 - http or https
+            return Finding("MLflow", True, f"{uri} answers", "")
+    except (OSError, ValueError) as error:  # URLError is an OSError
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        return Finding("MLflow", False, f"{uri} does not answer ({reason})", "Start that server, or correct MLFLOW_TRACKING_URI.")

@@ -1,0 +1,157 @@
+"""What a machine must have before anything can be installed: `python3 prerequisites.py` names what is missing.
+
+Runs before there is an environment, under whatever Python a machine calls `python3`: standard library only, and no
+syntax later than Python 3.6. Exit code 0: all there, 2: something is missing. `--python` prints a Python 3.11 instead.
+"""
+
+import glob
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from typing import List, NamedTuple, Optional
+
+GIB = 2**30
+DISK_BEFORE_INSTALL_GIB = 8
+DISK_AFTER_INSTALL_GIB = 2
+MEMORY_GIB = 7  # what a machine sold as 8 GB reports
+JAVA = 17
+CPP17 = """#include <optional>
+#include <utility>
+template <class T> int holds(std::optional<T> v) { if constexpr (sizeof(T) > 0) return v.has_value(); else return 0; }
+int main() { auto [a, b] = std::pair<int, int>(1, 2); return holds(std::optional<int>(a + b)) - 1; }
+"""
+
+
+class Finding(NamedTuple):
+    """One thing that was looked for."""
+
+    name: str
+    ok: bool
+    detail: str
+    """What was found, or what is wrong, as part of a sentence."""
+    remedy: str
+    """What to do, mostly a command; empty when all is well."""
+
+
+def examine() -> List[Finding]:
+    """Look for everything that installing and running needs, whether or not the one before was there."""
+    checks = (_system, _python, _java, _compiler, _cmake, _make, _disk, _memory)
+    return [check() for check in checks]
+
+
+def find_python() -> Optional[str]:
+    """Path of a Python 3.11 that starts: on the PATH, or installed by pyenv without being selected."""
+    names = ("python3.11", "python3", "python")
+    on_path = [shutil.which(name, path=folder) for name in names for folder in os.get_exec_path()]
+    pyenv = glob.glob(os.path.expanduser(os.path.join(os.environ.get("PYENV_ROOT", "~/.pyenv"), "versions", "3.11*", "bin", "python3.11")))
+    report = "import os, sys; print(*sys.version_info[:2], os.path.realpath(sys._base_executable))"
+    for candidate in [found for found in on_path if found] + pyenv:
+        answer = _output([candidate, "-I", "-c", report])
+        if answer and answer.startswith("3 11 "):
+            return answer.strip().split(" ", 2)[2]
+    return None
+
+
+def missing(findings: List[Finding]) -> str:
+    """One line for each finding that is not well, with what to do."""
+    return "\n".join("  {0.name}: {0.detail}. {0.remedy}".format(finding) for finding in findings if not finding.ok)
+
+
+def main(arguments: List[str]) -> int:
+    """Print what is missing, or with `--python` the interpreter to build the environment with."""
+    if arguments == ["--python"]:
+        python = find_python()
+        print(python or "")
+        return 0 if python else 2
+    findings = examine()
+    if all(finding.ok for finding in findings):
+        return 0
+    print("This machine lacks something that recsim needs:\n" + missing(findings), file=sys.stderr)
+    return 2
+
+
+def _system() -> Finding:
+    found = "{} on {}".format(platform.system(), platform.machine())
+    ok = found in ("Linux on x86_64", "Linux on AMD64")
+    return Finding("Linux x86-64", ok, "this is " + found, "" if ok else "Use a Linux x86-64 machine, a virtual machine or WSL 2.")
+
+
+def _python() -> Finding:
+    found = find_python()
+    remedy = "Run: sudo apt-get install python3.11 (or, where the distribution has none: pyenv install 3.11)"
+    return Finding("Python 3.11", bool(found), found or "no python3.11 on the PATH or in pyenv", "" if found else remedy)
+
+
+def _java() -> Finding:
+    home = os.environ.get("JAVA_HOME")
+    java = os.path.join(home, "bin", "java") if home else "java"  # as Spark chooses
+    told = _output([java, "-version"]) or ""
+    match = re.search(r'version "(?:1\.)?(\d+)', told)
+    remedy = "Run: sudo apt-get install openjdk-17-jre-headless" + (", and unset JAVA_HOME or point it there" if home else "")
+    if match is None:
+        return Finding("Java 17", False, "{} does not run".format(java if home else "no java on the PATH, or it"), remedy)
+    ok = int(match.group(1)) >= JAVA
+    return Finding("Java 17", ok, "{} is Java {}".format(java, match.group(1)), "" if ok else remedy)
+
+
+def _compiler() -> Finding:
+    remedy = "Run: sudo apt-get install g++"
+    compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
+    if compiler is None:
+        return Finding("C++17 compiler", False, "no c++, g++ or clang++ on the PATH", remedy)
+    with tempfile.TemporaryDirectory() as folder:
+        source = os.path.join(folder, "probe.cc")
+        with open(source, "w") as file:
+            file.write(CPP17)
+        ok = _output([compiler, "-std=c++17", source, "-o", os.path.join(folder, "probe")]) is not None
+    return Finding("C++17 compiler", ok, compiler if ok else compiler + " does not compile C++17", "" if ok else remedy)
+
+
+def _cmake() -> Finding:
+    return _program("cmake")
+
+
+def _make() -> Finding:
+    return _program("make")
+
+
+def _program(name: str) -> Finding:
+    ok = _output([name, "--version"]) is not None
+    return Finding(
+        name, ok, name if ok else "no {0} on the PATH, or it does not run".format(name), "" if ok else "Run: sudo apt-get install " + name
+    )
+
+
+def _disk() -> Finding:
+    needed = DISK_AFTER_INSTALL_GIB if os.path.isdir(".venv") else DISK_BEFORE_INSTALL_GIB
+    free = shutil.disk_usage(".").free / GIB
+    remedy = "Free {:.0f} GiB here, or put the checkout on another disk.".format(needed)
+    return Finding(
+        "Disk space", free >= needed, "{:.1f} of {} GiB free in {}".format(free, needed, os.getcwd()), "" if free >= needed else remedy
+    )
+
+
+def _memory() -> Finding:
+    size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+    ok = size >= MEMORY_GIB
+    return Finding("Memory", ok, "{:.1f} GiB of {} needed".format(size, MEMORY_GIB), "" if ok else "Use a machine with 8 GB or more.")
+
+
+def _output(command: List[str]) -> Optional[str]:
+    """What a command says on both streams in the language of scripts; None when it cannot run or fails."""
+    environment = dict(os.environ, LC_ALL="C")
+    try:
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
