@@ -1,0 +1,73 @@
+"""From a trained network to the files of a model folder, and from the files to the folder, published at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsim_tasks.foundation.errors import RecsimError
+from recsim_tasks.foundation.publishing import publishing, write_json
+from recsim_tasks.learning.backend import tensorflow
+from recsim_tasks.learning.embedder import DESCRIPTION_FILE, LITERT_FILE, Embedder
+from recsim_tasks.learning.preprocessing import Pixels, Preprocessing
+
+SAVED_MODEL = "saved_model"
+TOLERANCE = 1e-4
+Files = dict[str, bytes]
+
+
+def export(network: Any, preprocessing: Preprocessing, embedding_size: int, images: Pixels) -> Files:
+    """Return the network as SavedModel and LiteRT, by relative path; both take uint8 [n, h, w, c]. Needs TensorFlow.
+
+    Raises `RecsimError` unless both give vectors within 1e-4 of the network's own on `images`.
+    """
+    tf = tensorflow()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, *preprocessing.shape], tf.uint8, name="images")])  # type: ignore[untyped-decorator]
+    def embed(images: Any) -> Any:
+        return {"embeddings": network(tf.cast(images, tf.float32), training=False)}
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        tf.saved_model.save(network, str(folder / SAVED_MODEL), signatures=embed)
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / SAVED_MODEL))
+        (folder / LITERT_FILE).write_bytes(converter.convert())
+        description = describe((folder / LITERT_FILE).read_bytes(), preprocessing, embedding_size)
+        (folder / DESCRIPTION_FILE).write_text(json.dumps(description))
+        _check_equal(folder, network, images)
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def describe(litert: bytes, preprocessing: Preprocessing, embedding_size: int) -> dict[str, Any]:
+    """Give the fingerprint of a model, SHA-256 over all that its vectors depend on, and those things."""
+    facts = {"image_size": preprocessing.size, "image_channels": preprocessing.channels, "embedding_size": embedding_size}
+    return {"fingerprint": hashlib.sha256(json.dumps(facts, sort_keys=True).encode() + litert).hexdigest(), **facts}
+
+
+def publish(files: Files, facts: dict[str, Any], out: Path) -> str:
+    """Write the model folder `out` in one step, `facts` added to its model.json, which is written last; the fingerprint."""
+    description = json.loads(files[DESCRIPTION_FILE])
+    with publishing(out) as folder:
+        for name, data in files.items():
+            if name != DESCRIPTION_FILE:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(data)
+        write_json(folder / DESCRIPTION_FILE, {**description, **facts})
+    return str(description["fingerprint"])
+
+
+def _check_equal(folder: Path, network: Any, images: Pixels) -> None:
+    tf = tensorflow()
+    expected = network(tf.cast(images, tf.float32), training=False).numpy()
+    saved = tf.saved_model.load(str(folder / SAVED_MODEL)).signatures["serving_default"](tf.constant(images))["embeddings"].numpy()
+    for name, vectors in (("SavedModel", saved), ("LiteRT copy", Embedder(folder).embed(images))):
+        difference = float(np.abs(vectors - expected).max())
+        if not difference <= TOLERANCE:
+            raise RecsimError(
+                f"The {name} of the model gives other vectors than the model itself, by up to {difference:.1e}; at most {TOLERANCE} is accepted. Nothing was written."
+            )

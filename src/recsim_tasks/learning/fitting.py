@@ -1,0 +1,94 @@
+"""Train one network from the catalogue: what a trial of the search and a rank of the training have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.progress import Advance, say
+from recsim_tasks.learning.augmentation import augment
+from recsim_tasks.learning.backend import tensorflow
+from recsim_tasks.learning.batches import balanced_batches
+from recsim_tasks.learning.collapse import refuse_collapsed, spread
+from recsim_tasks.learning.examples import Examples, load
+from recsim_tasks.learning.job import Job, Round
+from recsim_tasks.learning.metrics import map_at_r, precision_at_k, relevant_counts
+from recsim_tasks.learning.preprocessing import Pixels
+from recsim_tasks.learning.ranks import Ranks
+from recsim_tasks.learning.schedule import learning_rate, pair_share
+from recsim_tasks.learning.shards import lot, rank_of
+from recsim_tasks.learning.split import Split
+from recsim_tasks.learning.trainer import Trainer
+
+ROUNDS = 5
+
+
+def fit(job: Job, ranks: Ranks, advance: Advance) -> tuple[Any, list[Round]]:
+    """Train on this rank's shard: the network, the same on all ranks, and its rounds, likewise.
+
+    Raises `RecsimError`, on all ranks alike, when the embeddings collapse, and `InputError` when a rank is left without images.
+    """
+    tensorflow(gpus=job.gpus)
+    train, validation = (load_shard(job, split, ranks.rank, ranks.size) for split in ("train", "validation"))
+    _refuse_empty(train, ranks)
+    trainer = Trainer(job, ranks)
+    steps = max(ROUNDS, round(job.images / (job.batch * ranks.size)))
+    rounds: list[Round] = []
+    losses: list[float] = []
+    for step, (images, labels) in zip(range(1, steps + 1), _batches(train, job, ranks.rank), strict=False):
+        losses.append(trainer.step(images, labels, learning_rate(step - 1, steps, trainer.peak_rate), pair_share(step, steps)))
+        advance(job.batch * ranks.size)
+        if step * ROUNDS // steps > len(rounds):
+            rounds.append(_examine(trainer, validation, step * job.batch * ranks.size, losses))
+            losses = []
+    return trainer.network, rounds
+
+
+def load_shard(job: Job, split: Split, rank: int, ranks: int) -> Examples:
+    """Load the examples of `split` that are this rank's alone; all ranks' together are the job's share of the split."""
+    share = job.train_share if split == "train" else job.validation_share
+
+    def wanted(product_id: str) -> bool:
+        return lot(product_id, "share", job.seed) < share and rank_of(product_id, job.seed, ranks) == rank
+
+    return load(job.products, job.cursor, job.preprocessing, job.categories, split, wanted)
+
+
+def _batches(train: Examples, job: Job, rank: int) -> Iterator[tuple[Pixels, npt.NDArray[np.int64]]]:
+    rng = np.random.default_rng([job.seed, rank])
+    for rows in balanced_batches(train.labels, job.batch, rng):
+        yield augment(train.images[rows], rng), train.labels[rows]
+
+
+def _examine(trainer: Trainer, validation: Examples, images: int, losses: list[float]) -> Round:
+    """Rank the validation images of all ranks among each other by cosine, each one's own categories against the others."""
+    trainer.agree()
+    ranks = trainer.ranks
+    embeddings, labels = ranks.gather(trainer.embed(validation.images)), ranks.gather(validation.labels)
+    loss = float(np.mean(ranks.collect(float(np.mean(losses)))))
+    refuse_collapsed(spread(embeddings), loss, images)
+    similarities = embeddings @ embeddings.T
+    np.fill_diagonal(similarities, -np.inf)
+    neighbours = labels[np.argsort(-similarities, axis=1, kind="stable")[:, :-1]]
+    relevant = relevant_counts(labels, labels, leave_one_out=True)
+    result = Round(
+        images, time.time(), loss, precision_at_k(labels, neighbours, 1), map_at_r(labels, neighbours, relevant), spread(embeddings)
+    )
+    if ranks.rank == 0:
+        say(
+            f"After {images:,} images: loss {loss:.3f}, validation precision@1 {result.precision_at_1:.3f}, MAP@R {result.map_at_r:.3f}, spread {result.spread:.2f}"
+        )
+    return result
+
+
+def _refuse_empty(train: Examples, ranks: Ranks) -> None:
+    sizes = ranks.collect(len(train))
+    if min(sizes) == 0:
+        raise InputError(
+            f"{sum(sizes)} training images do not go round {ranks.size} ranks (RECSIM_RANKS). Deliver more products, or lower the number of ranks."
+        )

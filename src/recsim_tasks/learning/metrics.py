@@ -1,0 +1,64 @@
+"""How good a ranking of neighbours is, from their labels. Pure NumPy.
+
+Precision at k, R-precision and MAP@R as in K. Musgrave, S. Belongie, S. Lim, "A Metric Learning Reality Check", ECCV 2020
+(https://arxiv.org/abs/2003.08505), section 3.2. All take the labels of queries, [q], and those of their neighbours, [q, n], nearest
+first, the query itself left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Labels = npt.NDArray[Any]
+Counts = npt.NDArray[np.int64]
+
+
+def precision_at_k(labels: Labels, neighbours: Labels, k: int) -> float:
+    """Mean share of the `k` nearest neighbours that have the query's label; n must be at least `k`."""
+    _need(neighbours, k)
+    return float(np.mean(_hits(labels, neighbours)[:, :k])) if len(labels) else 0.0
+
+
+def r_precision(labels: Labels, neighbours: Labels, relevant: Counts) -> float:
+    """Mean of precision at R, R being each query's own number of relevant items, `relevant` [q]; a query without any is left out."""
+    hits, ranks = _within_r(labels, neighbours, relevant)
+    return _mean(hits.sum(axis=1) / np.maximum(relevant, 1), relevant) if len(ranks) else 0.0
+
+
+def map_at_r(labels: Labels, neighbours: Labels, relevant: Counts) -> float:
+    """Mean over queries of (1/R) sum of precision at i over the relevant places i <= R; a query without relevant items is left out."""
+    hits, ranks = _within_r(labels, neighbours, relevant)
+    precisions = np.cumsum(hits, axis=1) / ranks if len(ranks) else hits
+    return _mean((precisions * hits).sum(axis=1) / np.maximum(relevant, 1), relevant) if len(ranks) else 0.0
+
+
+def relevant_counts(labels: Labels, gallery: Labels, leave_one_out: bool) -> Counts:
+    """How many items of `gallery` [n] have each query's label, [q]; less the query itself when it is one of them."""
+    names, counts = np.unique(gallery, return_counts=True)
+    of = dict(zip(names.tolist(), counts.tolist(), strict=True))
+    found = np.array([of.get(label, 0) for label in labels.tolist()], np.int64)
+    return np.maximum(found - 1, 0) if leave_one_out else found
+
+
+def _hits(labels: Labels, neighbours: Labels) -> npt.NDArray[np.bool_]:
+    return np.asarray(neighbours == np.asarray(labels)[:, None], bool)
+
+
+def _within_r(labels: Labels, neighbours: Labels, relevant: Counts) -> tuple[npt.NDArray[np.bool_], Counts]:
+    """Hits [q, deepest R] with those below each query's R taken out, and the places 1..R."""
+    deepest = int(relevant.max(initial=0))
+    _need(neighbours, deepest)
+    ranks = np.arange(1, deepest + 1)
+    return _hits(labels, neighbours)[:, :deepest] & (ranks[None, :] <= relevant[:, None]), ranks
+
+
+def _mean(values: npt.NDArray[np.float64], relevant: Counts) -> float:
+    return float(values[relevant > 0].mean()) if (relevant > 0).any() else 0.0
+
+
+def _need(neighbours: Labels, depth: int) -> None:
+    if neighbours.ndim != 2 or neighbours.shape[1] < depth:
+        raise ValueError(f"{depth} neighbours a query are needed, given is an array of shape {neighbours.shape}")

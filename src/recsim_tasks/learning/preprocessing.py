@@ -1,0 +1,62 @@
+"""From the bytes of a product image to the network's input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from recsim_tasks.catalogue.images import open_image
+
+MAX_PIXELS = 40_000_000
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network takes: `size` x `size` pixels of `channels` values in 0..255. Scaling to 0..1 is a layer of the network."""
+
+    size: int
+    channels: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        return self.size, self.size, self.channels
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the form that model.json and manifests carry."""
+        return asdict(self)
+
+
+def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Turn the bytes of a PNG, JPEG or WebP to uint8 [size, size, channels]; `InputError` if they are none."""
+    return fit(open_image(data, max_pixels), preprocessing)
+
+
+def decode_all(images: Sequence[bytes], preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> Pixels:
+    """Turn the bytes of n images to uint8 [n, size, size, channels]; `InputError` on the first that does not decode."""
+    decoded = np.empty((len(images), *preprocessing.shape), np.uint8)
+    for row, data in enumerate(images):
+        decoded[row] = decode(data, preprocessing, max_pixels)
+    return decoded
+
+
+def fit(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
+    """Bring an upright image to the network's size and channels; a side that is not square is padded, never stretched.
+
+    The padding repeats the colour of the image's first pixel, which on a product photograph is background.
+    """
+    image = image.convert("L" if preprocessing.channels == 1 else "RGB")
+    side = max(image.size)
+    if image.size != (side, side):
+        square = Image.new(image.mode, (side, side), image.getpixel((0, 0)))
+        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+        image = square
+    if side != preprocessing.size:
+        image = image.resize((preprocessing.size, preprocessing.size), Image.Resampling.BILINEAR)
+    return np.asarray(image, np.uint8).reshape(preprocessing.shape)

@@ -1,0 +1,80 @@
+"""Runs in MLflow: what was tried, with what, how well it went. Not the registry, which is the release's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.foundation.errors import UnavailableError
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.learning.job import Round
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "recsim"
+SQLITE = "sqlite:///"
+
+
+class Tracker:
+    """The experiment `recsim` on the tracking server of the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Connect; `UnavailableError` within seconds when the server does not answer."""
+        # MLflow's own defaults keep trying for minutes.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        uri = settings.tracking_uri
+        if uri.startswith(SQLITE):
+            Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.client: MlflowClient = MlflowClient(uri)
+            self.experiment_id = self._experiment(settings)
+        except MlflowException as error:
+            raise UnavailableError(
+                f"MLflow does not answer at {uri} (MLFLOW_TRACKING_URI): {str(error).splitlines()[0][:200]} Start the server or correct the address."
+            ) from error
+
+    @contextmanager
+    def run(self, name: str, cursor: Cursor, params: Mapping[str, Any], parent: str | None = None) -> Iterator[str]:
+        """Keep a run open while its work goes on; yields its id. It ends as failed when the work raises."""
+        run_id = self.start(name, cursor, params, parent)
+        try:
+            yield run_id
+        except BaseException:
+            self.client.set_terminated(run_id, "FAILED")
+            raise
+        self.client.set_terminated(run_id, "FINISHED")
+
+    def start(self, name: str, cursor: Cursor, params: Mapping[str, Any], parent: str | None = None) -> str:
+        """Open a run, tagged with the version of the catalogue that it works on; its id."""
+        tags = {"catalogue.table_id": cursor.table_id, "catalogue.version": str(cursor.version)}
+        run = self.client.create_run(self.experiment_id, run_name=name, tags=tags | ({"mlflow.parentRunId": parent} if parent else {}))
+        for key, value in params.items():
+            self.client.log_param(run.info.run_id, key, value)
+        return str(run.info.run_id)
+
+    def log_rounds(self, run_id: str, rounds: Sequence[Round]) -> None:
+        """Each round's measures, at the time they were taken, against the images seen."""
+        from mlflow.entities import Metric
+
+        names = ("loss", "precision_at_1", "map_at_r", "spread")
+        metrics = [Metric(name, getattr(r, name), int(r.at * 1000), r.images) for r in rounds for name in names]
+        self.client.log_batch(run_id, metrics=metrics)
+
+    def _experiment(self, settings: Settings) -> str:
+        found = self.client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return str(found.experiment_id)
+        # A database knows no place for artifacts: by default they would land in whatever folder the job was started in.
+        local = settings.tracking_uri.startswith(SQLITE)
+        return str(
+            self.client.create_experiment(EXPERIMENT, (settings.home.absolute() / "mlflow" / "artifacts").as_uri() if local else None)
+        )
