@@ -100,7 +100,7 @@ with DAG(
         outlets=[CATALOGUE],
         execution_timeout=timedelta(hours=2),
         doc_md="Takes every closed feed of the inbox into the catalogue, each once; rows that cannot be taken go to quarantine. "
-        "Red: the feed is wrong as a whole. Have it delivered again, or take it out of the inbox, then clear this task.",
+        "Red: a feed cannot be used as a whole and now lies in `.refused` of the inbox, with the reason. Clear this task to go on without it, and have it delivered again.",
     )
     await_catalogue = DeltaChangeDataFeedSensor(
         task_id="await_catalogue",

@@ -34,6 +34,6 @@ def mlflow_page(tracking_uri: str, result: dict[str, Any]) -> str:
     base = f"{tracking_uri.rstrip('/')}/#"
     if run_id := result.get("mlflow_run_id"):
         return f"{base}/runs/{run_id}"
-    if (version := result.get("version")) and "decision" not in result:
+    if version := result.get("version"):
         return f"{base}/models/{REGISTERED_MODEL}/versions/{version}"
     return ""

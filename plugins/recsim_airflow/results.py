@@ -46,7 +46,7 @@ def failure(job: str, exit_code: int, result: Result | None, last_line: str) -> 
 
 def _reasons(result: Result) -> str:
     reasons = result.get("reasons") or []
-    return reasons if isinstance(reasons, str) else "; ".join(map(str, reasons))
+    return reasons if isinstance(reasons, str) else " ".join(map(str, reasons))
 
 
 def _listing(result: Result) -> str:
@@ -55,8 +55,10 @@ def _listing(result: Result) -> str:
 
 
 def _ingest(result: Result) -> str:
+    if not result.get("feed_id"):
+        return "no feed in the inbox"
     if result.get("applied") is False:
-        return f"nothing new: {result.get('feed_id') or 'the inbox'} holds no feed that was not applied before"
+        return f"{result['feed_id']} was applied before, nothing has changed"
     counts = ", ".join(f"{result[key]:,} {key}" for key in ("inserted", "updated", "deleted", "unchanged", "quarantined"))
     return f"{result['feed_id']}: {counts}; catalogue at version {result['table_version']}"
 
@@ -87,7 +89,7 @@ def _evaluate(result: Result) -> str:
     metrics = result["metrics"]
     figures = f"precision@1 {metrics['precision_at_1']:.3f}, @10 {metrics['precision_at_10']:.3f}"
     why = _reasons(result)
-    return f"{result['verdict']}: {figures}" + (f"; {why}" if why else "")
+    return f"{result['verdict']}: {figures}" + (f". {why}" if why else "")
 
 
 def _register(result: Result) -> str:
@@ -100,7 +102,7 @@ def _promote(result: Result) -> str:
 
 
 def _verify(result: Result) -> str:
-    return f"release {result['version']} is live"
+    return _reasons(result) or f"release {result['version']} is live"
 
 
 SUMMARIES: dict[str, Callable[[Result], str]] = {

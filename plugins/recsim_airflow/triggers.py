@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from recsim_airflow.commits import decide, table_head
+from recsim_tasks.catalogue.feed import MANIFEST, closed_feeds
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.context import AssetStateStoreAccessors
 
-MANIFEST = "manifest.json"
 ANNOUNCED = "announced"
 # The triggerer stores an event within two seconds after it was yielded. The cursor must not move before.
 STORING_SECONDS = 2.5
@@ -67,7 +67,7 @@ class FeedManifestTrigger(BaseEventTrigger):
     :param reannounce_after: seconds after which feeds that are still there are announced again
     """
 
-    def __init__(self, *, asset_name: str, inbox: str, poll_interval: float = 2.0, reannounce_after: float = 900.0) -> None:
+    def __init__(self, *, asset_name: str, inbox: str, poll_interval: float = 2.0, reannounce_after: float = 3600.0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.asset_name = asset_name
         self.inbox = inbox
@@ -97,7 +97,7 @@ class FeedManifestTrigger(BaseEventTrigger):
             await asyncio.sleep(pause)
 
     async def _look(self) -> tuple[Feeds, bool]:
-        feeds = await asyncio.to_thread(closed_feeds, Path(self.inbox))
+        feeds = await asyncio.to_thread(marked_feeds, Path(self.inbox))
         announced = await self._cursor().aget(ANNOUNCED)
         return feeds, announcement_due(feeds, announced if isinstance(announced, dict) else {}, time.time(), self.reannounce_after)
 
@@ -114,11 +114,10 @@ class FeedManifestTrigger(BaseEventTrigger):
         return self.asset_state_store
 
 
-def closed_feeds(inbox: Path) -> Feeds:
-    """The closed feeds of `inbox`: a mark of each manifest by the feed's folder; the same feed delivered again has another mark."""
-    manifests = (path for path in inbox.glob(f"*/{MANIFEST}") if not path.parent.name.startswith("."))
-    marks = ((path.parent.name, path.stat()) for path in manifests)
-    return {name: f"{stat.st_ino}-{stat.st_mtime_ns}" for name, stat in marks}
+def marked_feeds(inbox: Path) -> Feeds:
+    """The closed feeds of `inbox`, each folder's name with a mark of its manifest: delivered again, it has another mark."""
+    manifests = ((folder.name, (folder / MANIFEST).stat()) for folder in closed_feeds(inbox))
+    return {name: f"{stat.st_ino}-{stat.st_mtime_ns}" for name, stat in manifests}
 
 
 def announcement_due(feeds: Feeds, announced: dict[str, Any], now: float, reannounce_after: float) -> bool:

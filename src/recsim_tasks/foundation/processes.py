@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import signal
@@ -22,7 +23,11 @@ def die_with(parent: int) -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
-    threading.Thread(target=_watch, args=(parent,), name="parent-guard", daemon=True).start()
+    ending = threading.Event()
+    guard = threading.Thread(target=_watch, args=(parent, ending), name="parent-guard", daemon=True)
+    guard.start()
+    # The main thread may come to its end when the guard takes its children away: it must not leave before the guard is done.
+    atexit.register(lambda: guard.join() if ending.is_set() else None)
 
 
 def end_descendants(pid: int, grace: float) -> None:
@@ -45,9 +50,10 @@ def end(processes: list[psutil.Process], grace: float) -> None:
     _signal(alive, signal.SIGKILL)
 
 
-def _watch(parent: int) -> None:
+def _watch(parent: int, ending: threading.Event) -> None:
     while os.getppid() == parent:
         time.sleep(0.2)
+    ending.set()
     end_descendants(os.getpid(), grace=1.0)
     end_descendants(os.getpid(), grace=0.0)  # what was born meanwhile
     os._exit(1)
