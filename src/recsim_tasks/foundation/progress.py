@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 Advance = Callable[[int], None]
 LINE_EVERY_SECONDS = 10.0
-LINE_EVERY_SHARE = 0.1
+LINES_OF_ALL = 10
 
 
 @contextmanager
@@ -47,14 +47,15 @@ class _Lines:
         self.label, self.total, self.unit = label, total, unit
         self.done = 0
         self.started = self.said_at = time.monotonic()
-        self.said_share = 0.0
+        self.said_step = 0
 
     def advance(self, n: int) -> None:
         self.done += n
         share, now = self.done / max(self.total, 1), time.monotonic()
-        if share - self.said_share < LINE_EVERY_SHARE and now - self.said_at < LINE_EVERY_SECONDS:
+        step = LINES_OF_ALL * self.done // max(self.total, 1)
+        if step == self.said_step and now - self.said_at < LINE_EVERY_SECONDS:
             return
-        self.said_share, self.said_at = share, now
+        self.said_step, self.said_at = step, now
         left = (now - self.started) * (1 - share) / share if share else 0.0
         say(f"{self.label}: {self.done:,} of {self.total:,} {self.unit} ({share:.0%}), about {left:.0f} s left")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -14,6 +15,9 @@ from typing import Any
 from recsim_tasks.foundation.errors import InputError
 
 CHUNK = 1 << 20
+# <fcntl.h>, <linux/fs.h>
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -32,7 +36,7 @@ def write_json(path: Path, value: Any) -> None:
 def publishing(target: Path) -> Iterator[Path]:
     """Give a folder to fill beside `target`; on success it becomes `target` in one rename, on error it is gone.
 
-    What stood at `target` (the leavings of an earlier try of the same work) is replaced.
+    What stood at `target` (the leavings of an earlier try of the same work) is replaced in that same step.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     staged = target.with_name(f".{target.name}.staged")
@@ -42,8 +46,9 @@ def publishing(target: Path) -> Iterator[Path]:
         yield staged
         _fsync_tree(staged)
         if target.exists():
-            shutil.rmtree(target)
-        staged.rename(target)
+            _swap(staged, target)
+        else:
+            staged.rename(target)
         fsync_directory(target.parent)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -86,6 +91,13 @@ def fsync_directory(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _swap(one: Path, other: Path) -> None:
+    """Exchange two folders by the kernel's one step, so that a kill leaves either; removing the old one first would not."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
+        raise OSError(ctypes.get_errno(), f"{other} cannot be exchanged with {one}: this file system has no atomic exchange")
 
 
 def _fsync_tree(folder: Path) -> None:

@@ -138,7 +138,8 @@ def demo_data() -> Path | None:
 
 
 def _refuse_unknown_variables() -> None:
-    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields} | OTHER_VARIABLES
+    named = {f"{PREFIX}{name}".upper() for name, field in Settings.model_fields.items() if field.validation_alias is None}
+    known = named | OTHER_VARIABLES
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
     if unknown:
         raise ConfigurationError(

@@ -1,0 +1,43 @@
+"""What tests of several rooms share: the order of running, settings of one's own, the real images."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from recsim_tasks.foundation.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from recsim_demo.dataset import FashionMnist
+
+SLOWER_AND_SLOWER = ("spark", "ml", "server", "airflow", "e2e")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests, which have no mark, run first; the rest by what it starts."""
+    items.sort(
+        key=lambda item: max(
+            (1 + SLOWER_AND_SLOWER.index(mark.name) for mark in item.iter_markers() if mark.name in SLOWER_AND_SLOWER), default=0
+        )
+    )
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings whose every location is under `tmp_path`; set variables and call `load_settings` for others."""
+    for name in os.environ:
+        if name.startswith("RECSIM_") or name == "MLFLOW_TRACKING_URI":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("RECSIM_HOME", str(tmp_path / "home"))
+    return load_settings()
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist() -> FashionMnist:
+    """The real 70,000 images."""
+    from recsim_demo.dataset import fashion_mnist
+
+    return fashion_mnist()

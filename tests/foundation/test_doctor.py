@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from recsim_tasks.foundation.doctor import examine, findings
+from recsim_tasks.foundation.errors import ConfigurationError
+from recsim_tasks.foundation.prerequisites import Finding
+from recsim_tasks.foundation.settings import Settings, load_settings
+
+
+@pytest.fixture
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder with Delta's jars where Ivy puts them."""
+    jars = tmp_path / "user" / ".ivy2.5.2" / "jars"
+    jars.mkdir(parents=True)
+    (jars / f"io.delta_delta-spark_4.2_2.13-{metadata.version('delta-spark')}.jar").write_bytes(b"jar")
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    return tmp_path / "user"
+
+
+def finding(settings: Settings, name: str) -> Finding:
+    return next(found for found in findings(settings) if found.name == name)
+
+
+def test_a_machine_that_has_all_is_well(settings: Settings, user: Path) -> None:
+    result = examine(settings)
+    assert result["ok"] is True
+    names = {found["name"] for found in result["findings"]}
+    assert {
+        "Linux x86-64",
+        "Python 3.11",
+        "Java 17",
+        "C++17 compiler",
+        "cmake",
+        "make",
+        "RECSIM_HOME",
+        "tensorflow-cpu",
+        "horovod",
+        "Delta's jars",
+        "MLflow",
+    } <= names
+
+
+def test_all_faults_are_told_at_once_with_exit_code_2(settings: Settings, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(ConfigurationError) as refused:
+        examine(load_settings())
+    assert refused.value.exit_code == 2
+    for told in ("openjdk-17-jre-headless", "install g++", "install cmake", "install make", "http://127.0.0.1:9 does not answer"):
+        assert told in str(refused.value)
+
+
+def test_missing_jars_are_told_with_the_command_that_fetches_them(settings: Settings, user: Path) -> None:
+    next(user.glob(".ivy2*/jars/*")).unlink()
+    found = finding(settings, "Delta's jars")
+    assert (found.ok, found.remedy) == (False, "Run: make setup")
+
+
+def test_a_pom_without_its_jar_is_told_as_the_reason_why_ivy_stops(settings: Settings, user: Path) -> None:
+    next(user.glob(".ivy2*/jars/*")).unlink()
+    artifact = user / ".m2" / "repository" / "io" / "delta" / "delta-storage" / "4.4.0"
+    artifact.mkdir(parents=True)
+    (artifact / "delta-storage-4.4.0.pom").write_text("<project><packaging>jar</packaging></project>")
+    parent = user / ".m2" / "repository" / "org" / "parent" / "1"
+    parent.mkdir(parents=True)
+    (parent / "parent-1.pom").write_text("<project><packaging>pom</packaging></project>")
+    found = finding(settings, "Delta's jars")
+    assert not found.ok
+    assert "1 poms without their jar, io/delta/delta-storage/4.4.0/delta-storage-4.4.0.pom" in found.detail
+    assert "~/.m2/repository" in found.remedy
+
+
+def test_a_home_that_cannot_be_written_is_told(settings: Settings, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RECSIM_HOME", str(tmp_path / "file" / "home"))
+    found = finding(load_settings(), "RECSIM_HOME")
+    assert not found.ok
+    assert str(tmp_path / "file" / "home") in found.detail
+
+
+class Healthy(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Healthy) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{served.server_port}"
+        served.shutdown()
+
+
+def test_an_mlflow_that_answers_is_well(settings: Settings, user: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{server}/")
+    assert finding(load_settings(), "MLflow").ok
+
+
+def test_something_else_at_mlflows_address_is_not_taken_for_it(
+    settings: Settings, user: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{server}/elsewhere")
+    assert "Not Found" in finding(load_settings(), "MLflow").detail
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = "import sys; from recsim_tasks.foundation import doctor; print(*{'tensorflow', 'pyspark', 'delta', 'mlflow', 'horovod', 'numpy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from recsim_tasks.foundation.errors import RecsimError
+from recsim_tasks.foundation.leases import lease
+
+TIMES = 60
+# Reads a number, thinks a moment, writes the next one; as a merge does with a table.
+COUNTER = f"""
+import sys, time
+from contextlib import nullcontext
+from pathlib import Path
+from recsim_tasks.foundation.leases import lease
+home = Path(sys.argv[1])
+counter = home / "counter"
+for _ in range({TIMES}):
+    with LEASE:
+        number = int(counter.read_text())
+        time.sleep(0.001)
+        counter.write_text(str(number + 1))
+"""
+HOLDER = """
+import sys, time
+from pathlib import Path
+from recsim_tasks.foundation.leases import lease
+with lease(Path(sys.argv[1]), "table"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def count_with_two(home: Path, way: str) -> int:
+    (home / "counter").write_text("0")
+    command = [sys.executable, "-c", COUNTER.replace("LEASE", way), str(home)]
+    writers = [subprocess.Popen(command) for _ in range(2)]
+    assert [writer.wait(60) for writer in writers] == [0, 0] or way != "lease(home, 'table')"
+    return int((home / "counter").read_text() or 0)
+
+
+def test_two_writers_with_the_lease_lose_nothing(tmp_path: Path) -> None:
+    assert count_with_two(tmp_path, "lease(home, 'table')") == 2 * TIMES
+
+
+def test_two_writers_without_the_lease_lose_some(tmp_path: Path) -> None:
+    assert count_with_two(tmp_path, "nullcontext()") < 2 * TIMES
+
+
+def test_a_held_lease_is_refused_with_who_holds_it_and_a_killed_holder_frees_it(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        with pytest.raises(RecsimError, match=f"table is in use: process {holder.pid} "), lease(tmp_path, "table", timeout=0.2):
+            pass
+        with lease(tmp_path, "another table", timeout=0.2):
+            pass
+        holder.kill()
+        holder.wait(10)
+        started = time.monotonic()
+        with lease(tmp_path, "table", timeout=5):
+            assert time.monotonic() - started < 1
+
+
+def test_an_error_inside_frees_the_lease(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), lease(tmp_path, "table"):
+        raise ZeroDivisionError
+    with lease(tmp_path, "table", timeout=0.2):
+        pass
