@@ -25,8 +25,6 @@ from recsim_tasks.learning.shards import lot, rank_of
 from recsim_tasks.learning.split import Split
 from recsim_tasks.learning.trainer import Trainer
 
-ROUNDS = 5
-
 
 def fit(job: Job, ranks: Ranks, advance: Advance) -> tuple[Any, list[Round]]:
     """Train on this rank's shard: the network, the same on all ranks, and its rounds, likewise.
@@ -37,13 +35,13 @@ def fit(job: Job, ranks: Ranks, advance: Advance) -> tuple[Any, list[Round]]:
     train, validation = (load_shard(job, split, ranks.rank, ranks.size) for split in ("train", "validation"))
     _refuse_empty(train, ranks)
     trainer = Trainer(job, ranks)
-    steps = max(ROUNDS, round(job.images / (job.batch * ranks.size)))
+    steps = max(job.rounds, round(job.images / (job.batch * ranks.size)))
     rounds: list[Round] = []
     losses: list[float] = []
     for step, (images, labels) in zip(range(1, steps + 1), _batches(train, job, ranks.rank), strict=False):
         losses.append(trainer.step(images, labels, learning_rate(step - 1, steps, trainer.peak_rate), pair_share(step, steps)))
         advance(job.batch * ranks.size)
-        if step * ROUNDS // steps > len(rounds):
+        if step * job.rounds // steps > len(rounds):
             rounds.append(_examine(trainer, validation, step * job.batch * ranks.size, losses))
             losses = []
     return trainer.network, rounds

@@ -13,7 +13,7 @@ from recsim_tasks.learning.preprocessing import Preprocessing
 class Job:
     """One training; travels to the ranks of a training and to the trials of a search.
 
-    `images` are seen in all, `batch` of them a step and rank. `train_share` and `validation_share` of the labelled images are used.
+    `images` are seen in all, `batch` of them a step and rank; the model is examined `rounds` times. `train_share` and `validation_share` of the labelled images are used.
     """
 
     products: str
@@ -25,6 +25,7 @@ class Job:
     images: int
     batch: int
     seed: int
+    rounds: int
     train_share: float = 1.0
     validation_share: float = 1.0
     gpus: int = 0

@@ -19,6 +19,7 @@ from recsim_tasks.learning.ranks import Ranks, on_ranks
 from recsim_tasks.learning.tracking import Tracker
 
 BATCH_PER_RANK = 64
+ROUNDS = 8
 VALIDATION_IMAGES = 2_000
 CHECK_IMAGES = 32
 
@@ -29,7 +30,7 @@ def train(settings: Settings, cursor: Cursor, params: Mapping[str, Any], out: Pa
     Returns model_fingerprint, ranks, metrics (of the validation images) and mlflow_run_id. The process that calls this needs no
     TensorFlow: rank 0 hands back the files.
     """
-    job = plan_job(settings, cursor, Parameters.of(params), settings.train_images, BATCH_PER_RANK)
+    job = plan_job(settings, cursor, Parameters.of(params), settings.train_images, BATCH_PER_RANK, ROUNDS)
     tracker = Tracker(settings)
     described = {
         **job.parameters.as_json(),
@@ -57,7 +58,7 @@ def train(settings: Settings, cursor: Cursor, params: Mapping[str, Any], out: Pa
     return {"model_fingerprint": fingerprint, "ranks": settings.ranks, "metrics": metrics, "mlflow_run_id": run_id}
 
 
-def plan_job(settings: Settings, cursor: Cursor, parameters: Parameters, images: int, batch: int) -> Job:
+def plan_job(settings: Settings, cursor: Cursor, parameters: Parameters, images: int, batch: int, rounds: int) -> Job:
     """Describe a training as the settings have it; validation takes at most 2,000 images. `InputError` when there is too little to learn from."""
     found = survey(settings.products_uri, cursor)
     return Job(
@@ -70,6 +71,7 @@ def plan_job(settings: Settings, cursor: Cursor, parameters: Parameters, images:
         images=images,
         batch=batch,
         seed=settings.seed,
+        rounds=rounds,
         train_share=min(1.0, images / found.train),
         validation_share=min(1.0, VALIDATION_IMAGES / found.validation),
         gpus=settings.gpus,

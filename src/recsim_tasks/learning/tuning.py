@@ -21,6 +21,7 @@ from recsim_tasks.learning.tracking import Tracker
 from recsim_tasks.learning.training import BATCH_PER_RANK, plan_job
 
 METRIC = "map_at_r"
+ROUNDS = 2  # the first for a collapse to be seen early
 Trial = dict[str, Any]
 
 
@@ -32,7 +33,7 @@ def tune(settings: Settings, cursor: Cursor, out: Path, trials: int) -> dict[str
     """
     from recsim_tasks.catalogue.spark import spark_session
 
-    job = plan_job(settings, cursor, Parameters(), settings.tune_images, BATCH_PER_RANK * settings.ranks)
+    job = plan_job(settings, cursor, Parameters(), settings.tune_images, BATCH_PER_RANK * settings.ranks, ROUNDS)
     tracker = Tracker(settings)
     with tracker.run(
         "tune", cursor, {"trials": trials, "parallel": settings.tune_parallel, "images": job.images, "metric": METRIC}

@@ -1,0 +1,69 @@
+"""A small real catalogue: the first 2,000 images of Fashion-MNIST, 100 of them without a category."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.catalogue.images import image_hash
+from recsim_tasks.catalogue.table import head
+from recsim_tasks.foundation.settings import Settings
+
+if TYPE_CHECKING:
+    from recsim_demo.dataset import FashionMnist
+
+PRODUCTS = 2_000
+UNLABELLED = 100
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Where the table is, at which version, and what is in it."""
+
+    uri: str
+    cursor: Cursor
+    table: pa.Table
+
+    def settings(self, home: Path, **changes: object) -> Settings:
+        """Settings for models of 28 x 28 x 1 from this catalogue, trained briefly."""
+        values = {"image_size": 28, "image_channels": 1, "embedding_size": 64, "train_images": 6_000, "tune_images": 1_500}
+        return Settings.model_construct(home=home, products=self.uri, **{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def catalogue(tmp_path_factory: pytest.TempPathFactory, fashion_mnist: FashionMnist) -> Catalogue:
+    from deltalake import write_deltalake
+
+    uri = str(tmp_path_factory.mktemp("catalogue") / "products")
+    pictures = [Image.fromarray(pixels) for pixels in fashion_mnist.train_images[:PRODUCTS]]
+    categories = [f"category {label}" for label in fashion_mnist.train_labels[:PRODUCTS]]
+    table = pa.table(
+        {
+            "product_id": [f"p{n:05d}" for n in range(PRODUCTS)],
+            "title": ["a product"] * PRODUCTS,
+            "category": pa.array([None] * UNLABELLED + categories[UNLABELLED:], pa.string()),
+            "price": [9.5] * PRODUCTS,
+            "in_stock": [True] * PRODUCTS,
+            "updated_at": pa.array([datetime.now(UTC)] * PRODUCTS, pa.timestamp("us", "UTC")),
+            "image": pa.array([_png(picture) for picture in pictures], pa.binary()),
+            "image_hash": [image_hash(picture) for picture in pictures],
+        }
+    )
+    write_deltalake(uri, table)
+    cursor = head(uri)
+    assert cursor is not None
+    return Catalogue(uri, cursor, table)
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()

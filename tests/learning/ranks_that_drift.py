@@ -1,0 +1,44 @@
+"""Run by test_training: two Horovod ranks that agree, then drift, then train until they are killed."""
+
+from __future__ import annotations
+
+import sys
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+
+def work(ranks: Any, job: Any) -> None:
+    from recsim_tasks.foundation.errors import RecsimError
+    from recsim_tasks.foundation.progress import say
+    from recsim_tasks.learning.fitting import load_shard
+    from recsim_tasks.learning.trainer import Trainer
+
+    trainer = Trainer(job, ranks)
+    shard = load_shard(job, "train", ranks.rank, ranks.size)
+    for start in range(0, 90, 30):
+        trainer.step(shard.images[start : start + 30], shard.labels[start : start + 30], 0.001, 1.0)
+    trainer.agree()
+    assert len(set(ranks.collect(trainer.agree()))) == 1
+    say(f"rank {ranks.rank}: weights agree")
+    if ranks.rank == 1:
+        trainer.network.trainable_variables[0].assign_add(trainer.network.trainable_variables[0] * 1e-6)
+    try:
+        trainer.agree()
+    except RecsimError as error:
+        say(f"{error} drift noticed, training on")
+    for _ in cycle([None]):
+        trainer.step(shard.images[:30], shard.labels[:30], 0.001, 1.0)
+
+
+if __name__ == "__main__":
+    from recsim_tasks.catalogue.table import head
+    from recsim_tasks.foundation.settings import Settings
+    from recsim_tasks.learning.parameters import Parameters
+    from recsim_tasks.learning.ranks import on_ranks
+    from recsim_tasks.learning.training import plan_job
+
+    settings = Settings.model_construct(home=Path(sys.argv[2]), products=sys.argv[1], image_size=28, image_channels=1)
+    cursor = head(sys.argv[1])
+    assert cursor is not None
+    on_ranks(settings, work, plan_job(settings, cursor, Parameters(), 6_000, 30, 1))
