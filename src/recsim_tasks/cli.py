@@ -218,3 +218,7 @@ def doctor() -> None:
         return examine(settings)
 
     run("doctor", work)
+
+
+if __name__ == "__main__":
+    main()

@@ -45,8 +45,10 @@ def _read_feed(uri: str, after: Cursor, to: Cursor) -> pa.Table:
     try:
         reader = table.load_cdf(starting_version=after.version + 1, ending_version=to.version, columns=columns, allow_out_of_range=True)
         return pa.RecordBatchReader.from_stream(reader).read_all().select(columns)
-    except (DeltaError, OSError) as error:
-        raise RangeLostError(f"The change feed of {uri} cannot be read from version {after.version + 1}: {error}") from error
+    except (DeltaError, pa.ArrowException, OSError) as error:
+        raise RangeLostError(
+            f"The change feed of {uri} cannot be read from version {after.version + 1} on: its files or its log were removed ({str(error).splitlines()[0]})."
+        ) from error
 
 
 def _ends(feed: pa.Table) -> tuple[dict[str, dict[str, object]], dict[str, dict[str, object]]]:

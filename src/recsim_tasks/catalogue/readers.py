@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsim_tasks.catalogue.feed import Feed
+from recsim_tasks.catalogue.feed import Feed, Manifest
 from recsim_tasks.catalogue.rows import TEXT_COLUMNS
 from recsim_tasks.foundation.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
+    import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
 FEED_COLUMNS = ("product_id", "op", "title", "category", "price", "in_stock", "updated_at", "image", "image_path")
@@ -44,8 +44,8 @@ def _read_jsonl(spark: SparkSession, feed: Feed) -> DataFrame:
     from pyspark.errors import PySparkException
 
     schema = ", ".join(f"{name} string" for name in FEED_COLUMNS)
-    _check_names(feed.source, spark.read.json(str(feed.source), primitivesAsString=True, samplingRatio=0.1).columns)
     try:
+        _check_names(feed.source, spark.read.json(str(feed.source), primitivesAsString=True, mode="FAILFAST").columns)
         return _canonical(spark.read.json(str(feed.source), schema=schema, mode="FAILFAST"), image_is_text=True)
     except PySparkException as error:
         raise InputError(f"{feed.source} is not JSON lines: {error}. Correct it and deliver the feed again.") from error
@@ -102,18 +102,16 @@ def _read_idx(spark: SparkSession, feed: Feed) -> DataFrame:
     if idx_shape(labels, IDX_LABELS_MAGIC)[0] != rows:
         raise InputError(f"{labels} does not have one label for each of the {rows:,} images of {images}. Deliver both files of one set.")
 
-    def read(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         pixels, names = read_idx(images), read_idx(labels)
         for batch in batches:
-            yield _idx_rows(batch["id"].tolist(), pixels, names, manifest.id_prefix, manifest.categories)
+            yield _idx_rows(batch.column("id").to_pylist(), pixels, names, manifest)
 
-    return spark.range(rows).mapInPandas(read, RAW_SCHEMA)
+    return spark.range(rows).mapInArrow(read, RAW_SCHEMA)
 
 
-def _idx_rows(
-    numbers: list[int], pixels: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], prefix: str, categories: list[str]
-) -> pd.DataFrame:
-    import pandas as pd
+def _idx_rows(numbers: list[int], pixels: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], manifest: Manifest) -> pa.RecordBatch:
+    import pyarrow as pa
     from PIL import Image
 
     def png(array: np.ndarray[Any, Any]) -> bytes:
@@ -122,13 +120,14 @@ def _idx_rows(
         return buffer.getvalue()
 
     def name(label: int) -> str:
-        return categories[label] if label < len(categories) else str(label)
+        return manifest.categories[label] if label < len(manifest.categories) else str(label)
 
-    rows = [
-        {"product_id": f"{prefix}{n}", "title": f"{name(labels[n])} {n}", "category": name(labels[n]), "image": png(pixels[n])}
-        for n in numbers
-    ]
-    return pd.DataFrame(rows, columns=[*TEXT_COLUMNS, "image"])
+    def row(n: int) -> dict[str, Any]:
+        category = name(int(labels[n]))
+        return {"product_id": f"{manifest.id_prefix}{n}", "title": f"{category} {n}", "category": category, "image": png(pixels[n])}
+
+    schema = pa.schema([*((column, pa.string()) for column in TEXT_COLUMNS), ("image", pa.binary())])
+    return pa.RecordBatch.from_pylist([row(n) for n in numbers], schema=schema)
 
 
 def idx_shape(path: Path, magic: int) -> tuple[int, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ SMALL_PLANS = {
     "spark.sql.session.timeZone": "UTC",
 }
 FOLLOW_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
 LOOPBACK = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
 
@@ -98,6 +101,7 @@ def _start(settings: Settings, name: str) -> SparkSession:
     from pyspark.errors import PySparkRuntimeError
     from pyspark.sql import SparkSession
 
+    _check_master(settings.spark_master)
     # Else PySpark takes whatever `python3` is on PATH; a cluster whose Python lies elsewhere sets the variable itself.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
@@ -112,10 +116,23 @@ def _start(settings: Settings, name: str) -> SparkSession:
         ) from error
 
 
+def _check_master(master: str) -> None:
+    """Ask a standalone master for a connection: Spark itself would try for minutes before it says that there is none."""
+    match = re.fullmatch(r"spark://([^:,/]+):(\d+)", master)
+    if match is None:
+        return
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UnavailableError(f"No Spark master answers at {master} (RECSIM_SPARK_MASTER): {error}. Start it, or set another.") from error
+
+
 def _configuration(settings: Settings, name: str) -> dict[str, str | int | float | bool | None]:
     local = settings.spark_master.startswith("local")
     jars = delta_jars()
-    source = {"spark.jars": ",".join(map(str, jars))} if jars else {"spark.jars.packages": _coordinates()}
+    # Where `delta_jars` looks: Java's own idea of a home is the user database's, which a container may not have.
+    ivy = {"spark.jars.packages": _coordinates(), "spark.jars.ivy": str(Path.home() / ".ivy2.5.2")}
+    source = {"spark.jars": ",".join(map(str, jars))} if jars else ivy
     return {
         **DELTA,
         **SMALL_PLANS,

@@ -22,7 +22,7 @@ def head(uri: str) -> Cursor | None:
 
     if not DeltaTable.is_deltatable(uri):
         return None
-    table = DeltaTable(uri, without_files=True)
+    table = DeltaTable(uri)
     return Cursor(str(table.metadata().id), table.version())
 
 

@@ -41,7 +41,7 @@ def tune(settings: Settings, workspace: Workspace, trials: int) -> dict[str, Any
     """Search the training's parameters."""
     from recsim_tasks.learning.tuning import tune as search
 
-    return search(settings, workspace.head, workspace.folder / "tuning", trials)
+    return search(settings, workspace.head, workspace.folder / "trials.json", trials)
 
 
 def train(settings: Settings, workspace: Workspace) -> dict[str, Any]:

@@ -1,0 +1,55 @@
+"""The retrieval sheet: pictures that nobody has seen, and beside each its nearest products."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from recsim_demo.feeds import Pixels
+from recsim_demo.questions import Answers
+
+NEIGHBOURS = 8
+RIGHT, WRONG, INK, FAINT = "#1a7f4b", "#c0392b", "#222222", "#777777"
+
+
+def draw(api: str, images: Pixels, categories: list[str], answers: Answers, path: Path) -> Path:
+    """Write a PNG with one row a category: its first picture in `images`, then its neighbours with id and score, framed by right or wrong."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    rows = [categories.index(name) for name in dict.fromkeys(categories)]
+    figure, axes = plt.subplots(len(rows), NEIGHBOURS + 1, figsize=(1.35 * (NEIGHBOURS + 1), 1.72 * len(rows)), squeeze=False)
+    with httpx.Client(base_url=api, timeout=30) as client:
+        for cells, row in zip(axes, rows, strict=True):
+            _picture(cells[0], images[row], "query", categories[row], INK)
+            for cell, hit in zip(cells[1:], answers.neighbours[row], strict=False):
+                colour = RIGHT if hit["category"] == categories[row] else WRONG
+                _picture(cell, _image(client, hit["product_id"]), f"{hit['product_id']}\n{hit['score']:.3f}", hit["category"], colour)
+    figure.suptitle(f"Release {answers.release}: pictures that no feed held, and their nearest products", fontsize=12, color=INK, y=0.998)
+    figure.tight_layout(pad=0.6, rect=(0, 0, 1, 0.985))
+    figure.savefig(path, dpi=110, facecolor="white")
+    plt.close(figure)
+    return path
+
+
+def _picture(cell: object, pixels: Pixels, below: str, above: str, colour: str) -> None:
+    cell.imshow(pixels, cmap="gray_r", vmin=0, vmax=255)  # type: ignore[attr-defined]
+    cell.set_title(above, fontsize=7, color=colour, pad=3)  # type: ignore[attr-defined]
+    cell.set_xlabel(below, fontsize=6, color=FAINT, labelpad=3)  # type: ignore[attr-defined]
+    cell.set_xticks([])  # type: ignore[attr-defined]
+    cell.set_yticks([])  # type: ignore[attr-defined]
+    for spine in cell.spines.values():  # type: ignore[attr-defined]
+        spine.set_color(colour)
+        spine.set_linewidth(1.6)
+
+
+def _image(client: httpx.Client, product_id: str) -> Pixels:
+    reply = client.get(f"/v1/products/{product_id}/image")
+    reply.raise_for_status()
+    return np.asarray(Image.open(io.BytesIO(reply.content)))

@@ -1,0 +1,112 @@
+"""Everything that runs: Airflow, MLflow, the HTTP API and the shop window, on loopback, for as long as the `with` lasts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from recsim_demo import guarded
+from recsim_demo.private_airflow import PrivateAirflow, free_port
+from recsim_tasks.foundation.errors import UnavailableError
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_SECONDS = 90.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where everything is."""
+
+    home: Path
+    airflow: PrivateAirflow
+    mlflow: str
+    api: str
+    shop: str
+
+    @property
+    def inbox(self) -> Path:
+        """Where feeds land."""
+        return self.home / "inbox"
+
+    def pages(self) -> dict[str, str]:
+        """The pages a person would look at, by name."""
+        login = f"{self.airflow.url}  (user {self.airflow.username}, password {self.airflow.password})"
+        return {"Airflow": login, "MLflow": self.mlflow, "shop window": self.shop, "HTTP API": f"{self.api}/docs"}
+
+
+@contextmanager
+def running(home: Path, settings: dict[str, str]) -> Iterator[Stack]:
+    """Start all servers with state under `home`; `settings` are `RECSIM_*` variables for every job. Nothing is left running at the end."""
+    home = home.absolute()
+    home.joinpath("inbox").mkdir(parents=True, exist_ok=True)
+    mlflow, api, shop = (free_port() for _ in range(3))
+    env = settings | _addresses(home, mlflow, api, shop)
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(_server("mlflow", _mlflow_command(home, mlflow), f"http://127.0.0.1:{mlflow}/health", home, env)),
+            stack.enter_context(_server("serving", [_script("recsim"), "serve"], f"http://127.0.0.1:{api}/health/live", home, env)),
+            stack.enter_context(_server("shop", [_script("recsim"), "shop"], f"http://127.0.0.1:{shop}/_stcore/health", home, env)),
+        ]
+        airflow = stack.enter_context(PrivateAirflow(home / "airflow", ROOT / "dags", ROOT / "plugins", env))
+        for server in servers:
+            server.wait_until_up()
+        yield Stack(home, airflow, env["MLFLOW_TRACKING_URI"], env["RECSIM_SERVING_URL"], f"http://127.0.0.1:{shop}")
+
+
+def _addresses(home: Path, mlflow: int, api: int, shop: int) -> dict[str, str]:
+    return {
+        "RECSIM_HOME": str(home),
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "RECSIM_SERVING_URL": f"http://127.0.0.1:{api}",
+        "RECSIM_PORT": str(api),
+        "RECSIM_SHOP_PORT": str(shop),
+    }
+
+
+def _mlflow_command(home: Path, port: int) -> list[str]:
+    folder = home / "mlflow"
+    folder.mkdir(parents=True, exist_ok=True)
+    store, artifacts = f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts")
+    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    return [_script("mlflow"), "server", "--backend-store-uri", store, "--artifacts-destination", artifacts, *where]
+
+
+def _script(name: str) -> str:
+    """A console script of this very environment."""
+    return str(Path(sys.executable).with_name(name))
+
+
+@dataclass(frozen=True)
+class _Server:
+    name: str
+    process: subprocess.Popen[bytes]
+    health: str
+    log: Path
+
+    def wait_until_up(self) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                with urllib.request.urlopen(self.health, timeout=5):  # noqa: S310 - our own loopback address
+                    return
+            except OSError:
+                time.sleep(0.2)
+        raise UnavailableError(f"The {self.name} server does not answer at {self.health}. See {self.log}.")
+
+
+@contextmanager
+def _server(name: str, command: list[str], health: str, home: Path, env: dict[str, str]) -> Iterator[_Server]:
+    log = home / "logs" / f"{name}.log"
+    process = guarded.start(command, log, dict(os.environ) | env)
+    try:
+        yield _Server(name, process, health, log)
+    finally:
+        guarded.stop(process)

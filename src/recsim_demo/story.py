@@ -1,0 +1,57 @@
+"""What the demo's feeds hold: the whole of Fashion-MNIST's training split, then a day's changes from its test split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from recsim_demo.dataset import CATEGORIES, FashionMnist
+from recsim_demo.feeds import Pixels, delete, upsert
+
+NEW, REPLACED, REPRICED, DELETED = 1_000, 200, 300, 100
+
+
+@dataclass(frozen=True)
+class Story:
+    """The rows of both feeds, and the test images that neither holds."""
+
+    first: list[dict[str, Any]]
+    second: list[dict[str, Any]]
+    held_out: Pixels
+    held_out_categories: list[str]
+
+
+def tell(data: FashionMnist, products: int = 60_000, scale: float = 1.0) -> Story:
+    """The demo's story on the first `products` images; `scale` shrinks the day's changes."""
+    new, replaced, repriced, deleted = (max(1, round(count * scale)) for count in (NEW, REPLACED, REPRICED, DELETED))
+    images, labels = data.train_images[:products], data.train_labels[:products]
+    fresh = _fresh(data.test_images, images, new + replaced)
+    arrivals, replacements = fresh[:new], fresh[new:]
+    second = [_row(products + n, data.test_images[t], data.test_labels[t]) for n, t in enumerate(arrivals)]
+    second += [_row(n, data.test_images[t], data.test_labels[t]) for n, t in enumerate(replacements)]
+    second += [_row(n, None, labels[n], price=5.0) for n in range(replaced, replaced + repriced)]
+    second += [delete(n) for n in range(replaced + repriced, replaced + repriced + deleted)]
+    rest = np.setdiff1d(np.arange(len(data.test_images)), fresh)
+    return Story(
+        first=[_row(n, image, label) for n, (image, label) in enumerate(zip(images, labels, strict=True))],
+        second=second,
+        held_out=data.test_images[rest],
+        held_out_categories=[CATEGORIES[label] for label in data.test_labels[rest]],
+    )
+
+
+def _row(number: int, pixels: Pixels | None, label: int, price: float | None = None) -> dict[str, Any]:
+    return upsert(number, CATEGORIES[label], pixels, price)
+
+
+def _fresh(candidates: Pixels, known: Pixels, count: int) -> list[int]:
+    """Positions of the first `count` candidates that differ from each other and from all that is known."""
+    seen = {image.tobytes() for image in known}
+    fresh: list[int] = []
+    for position, image in enumerate(candidates):
+        if len(fresh) < count and (content := image.tobytes()) not in seen:
+            seen.add(content)
+            fresh.append(position)
+    return fresh

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from recsim_tasks.catalogue.images import image_hash, open_image
+from recsim_tasks.foundation.errors import InputError
+
+PIXELS = np.arange(64, dtype=np.uint8).reshape(8, 8)
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "I;16", "RGB", "RGBA", "P", "LA"])
+def test_png_of_any_mode_opens_as_grey_or_colour(mode: str) -> None:
+    opened = open_image(encoded(Image.new(mode, (5, 3)), "PNG"), max_pixels=100)
+    assert (opened.mode in ("L", "RGB"), opened.size) == (True, (5, 3))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_the_three_formats_open(kind: str) -> None:
+    assert open_image(encoded(Image.new("RGB", (5, 3)), kind), max_pixels=100).size == (5, 3)
+
+
+def test_a_picture_packed_anew_keeps_its_hash() -> None:
+    image = Image.fromarray(PIXELS)
+    small, large = (open_image(encoded(image, "PNG", compress_level=level), 100) for level in (9, 0))
+    assert image_hash(small) == image_hash(large)
+
+
+def test_another_picture_shape_or_mode_has_another_hash() -> None:
+    pictures = [PIXELS, PIXELS + 1, PIXELS.reshape(4, 16), np.stack([PIXELS] * 3, axis=-1)]
+    assert len({image_hash(Image.fromarray(np.ascontiguousarray(p))) for p in pictures}) == len(pictures)
+
+
+def test_a_picture_is_turned_as_its_exif_says() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert open_image(encoded(Image.new("RGB", (5, 3)), "JPEG", exif=exif), 100).size == (3, 5)
+
+
+def whole() -> bytes:
+    return encoded(Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8)), "PNG")
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"<html>", whole()[:200], encoded(Image.new("RGB", (4, 4)), "GIF"), encoded(Image.new("RGB", (4, 4)), "BMP")]
+)
+def test_what_is_no_whole_picture_of_the_three_formats_is_refused(data: bytes) -> None:
+    with pytest.raises(InputError):
+        open_image(data, max_pixels=10_000)
+
+
+def test_a_picture_beyond_the_pixel_limit_is_refused_by_its_header() -> None:
+    bomb = encoded(Image.new("1", (8_000, 8_000)), "PNG")
+    with pytest.raises(InputError, match="64,000,000 pixels"):
+        open_image(bomb, max_pixels=1_000_000)

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+
+from recsim_demo.dataset import FashionMnist
+from recsim_demo.feeds import delete, deliver, upsert
+from recsim_tasks.catalogue.inbox import ingest_inbox
+from recsim_tasks.catalogue.ingest import ingest_feed
+from recsim_tasks.catalogue.table import head, read_image, read_products
+from recsim_tasks.foundation.errors import HeldError, InputError, UnavailableError
+from recsim_tasks.foundation.settings import Settings, load_settings
+
+pytestmark = pytest.mark.spark
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture
+def rows(fashion_mnist: FashionMnist) -> Rows:
+    return [upsert(n, f"c{fashion_mnist.train_labels[n]}", fashion_mnist.train_images[n]) for n in range(40)]
+
+
+def table(uri: str) -> dict[str, dict[str, Any]]:
+    """Every row of the table with all its columns, by product id."""
+    reader = DeltaTable(uri).scan()
+    return {row["product_id"]: row for row in pa.RecordBatchReader.from_stream(reader).read_all().to_pylist()}
+
+
+def test_a_feed_inserts_updates_deletes_and_quarantines_and_is_applied_once(settings: Settings, tmp_path: Path, rows: Rows) -> None:
+    first = ingest_feed(settings, deliver(tmp_path, "one", rows[:30], "one"))
+    assert first == {
+        "feed_id": "one",
+        "applied": True,
+        "inserted": 30,
+        "updated": 0,
+        "deleted": 0,
+        "unchanged": 0,
+        "quarantined": 0,
+        "table_version": 1,
+    }
+
+    changes = [
+        *rows[30:],
+        {**rows[0], "image": rows[35]["image"]},
+        {**rows[1], "price": 5.0, "image": None},
+        rows[2],
+        delete(3),
+        {**rows[4], "image": b"no picture"},
+        upsert(900, "new", None),
+    ]
+    second = deliver(tmp_path, "two", changes, "two")
+    assert ingest_feed(settings, second) | {"table_version": 0} == {
+        "feed_id": "two", "applied": True, "inserted": 10, "updated": 2, "deleted": 1, "unchanged": 1, "quarantined": 2, "table_version": 0,
+    }  # fmt: skip
+
+    products = table(settings.products_uri)
+    assert products.keys() == {row["product_id"] for row in rows} - {rows[3]["product_id"]}
+    assert products[rows[0]["product_id"]]["image"] == rows[35]["image"]
+    assert products[rows[1]["product_id"]]["price"] == 5.0
+    assert products[rows[1]["product_id"]]["image"] == rows[1]["image"]
+    assert products[rows[4]["product_id"]]["image"] == rows[4]["image"]
+    put_aside = table(settings.quarantine_uri)
+    assert {name: row["feed_id"] for name, row in put_aside.items()} == {rows[4]["product_id"]: "two", "fashion-00900": "two"}
+    assert "does not decode" in put_aside[rows[4]["product_id"]]["reason"]
+    assert put_aside[rows[4]["product_id"]]["image"] == b"no picture"
+    assert json.loads(put_aside["fashion-00900"]["row"])["category"] == "new"
+
+    before = head(settings.products_uri)
+    assert ingest_feed(settings, second)["applied"] is False
+    assert (head(settings.products_uri), table(settings.products_uri), table(settings.quarantine_uri)) == (before, products, put_aside)
+
+
+def test_the_tables_have_the_properties_that_readers_rely_on(settings: Settings, tmp_path: Path, rows: Rows) -> None:
+    ingest_feed(settings, deliver(tmp_path, "one", rows[:3], "one"))
+    properties = DeltaTable(settings.products_uri).metadata().configuration
+    assert properties["delta.enableChangeDataFeed"] == "true"
+    assert properties["delta.columnMapping.mode"] == "none"
+    assert properties["delta.enableDeletionVectors"] == "false"
+    assert properties["delta.logRetentionDuration"] == properties["delta.deletedFileRetentionDuration"] == "interval 30 days"
+    cursor = head(settings.products_uri)
+    assert cursor is not None
+    assert sorted(read_products(settings.products_uri, cursor, ["product_id"]).column(0).to_pylist()) == sorted(
+        row["product_id"] for row in rows[:3]
+    )
+    assert read_image(settings.products_uri, rows[1]["product_id"]) == rows[1]["image"]
+    assert read_image(settings.products_uri, "o'brien") is None
+
+
+def test_of_several_rows_for_a_product_the_latest_counts_and_a_tie_none(settings: Settings, tmp_path: Path, rows: Rows) -> None:
+    def at(row: dict[str, Any], day: int | None, title: str) -> dict[str, Any]:
+        return {
+            "product_id": row["product_id"],
+            "title": title,
+            "image": row["image"],
+            "updated_at": None if day is None else f"2026-11-{day:02d}",
+        }
+
+    feed = tmp_path / "several"
+    feed.mkdir()
+    several = [
+        at(rows[0], 2, "new"),
+        at(rows[0], 1, "old"),
+        at(rows[1], 3, "one"),
+        at(rows[1], 3, "other"),
+        at(rows[2], 1, "dated"),
+        at(rows[2], None, "undated"),
+    ]
+    table_of_rows = pa.Table.from_pylist(several)
+    moments = table_of_rows.column("updated_at").cast(pa.timestamp("us"))
+    pq.write_table(table_of_rows.set_column(3, "updated_at", moments), feed / "products.parquet")
+    (feed / "manifest.json").write_text(json.dumps({"feed_id": "several", "rows": len(several)}))
+    assert ingest_feed(settings, feed)["quarantined"] == 4
+    assert {row["product_id"]: row["title"] for row in table(settings.products_uri).values()} == {
+        rows[0]["product_id"]: "new",
+        rows[2]["product_id"]: "dated",
+    }
+
+
+def test_csv_and_jsonl_hold_images_as_base64_or_as_files(settings: Settings, tmp_path: Path, rows: Rows) -> None:
+    import base64
+
+    for kind in ("csv", "jsonl"):
+        feed = tmp_path / kind
+        feed.mkdir()
+        (feed / "one.png").write_bytes(rows[1]["image"])
+        text = base64.b64encode(rows[0]["image"]).decode()
+        lines = {
+            "csv": f'product_id,title,price,image,image_path\n{kind}-a,"Boot, high",9.5,{text},\n{kind}-b,Bag,,,one.png\n{kind}-c,Bad,,,../x.png\n',
+            "jsonl": "".join(
+                json.dumps(row) + "\n"
+                for row in (
+                    {"product_id": "jsonl-a", "title": "Boot, high", "price": 9.5, "image": text},
+                    {"product_id": "jsonl-b", "title": "Bag", "image_path": "one.png"},
+                    {"product_id": "jsonl-c", "title": "Bad", "image_path": "../x.png"},
+                )
+            ),
+        }
+        (feed / f"products.{kind}").write_text(lines[kind])
+        (feed / "manifest.json").write_text(json.dumps({"feed_id": kind, "rows": 3}))
+        result = ingest_feed(settings, feed)
+        assert (result["inserted"], result["quarantined"]) == (2, 1)
+    products = table(settings.products_uri)
+    assert [products[f"{kind}-a"]["title"] for kind in ("csv", "jsonl")] == ["Boot, high"] * 2
+    assert [products[f"{kind}-a"]["price"] for kind in ("csv", "jsonl")] == [9.5] * 2
+    assert {products[f"{kind}-{n}"]["image_hash"] for kind in ("csv", "jsonl") for n in "ab"} == {
+        products["csv-a"]["image_hash"],
+        products["csv-b"]["image_hash"],
+    }
+
+
+def test_idx_files_become_products(settings: Settings, tmp_path: Path, fashion_mnist: FashionMnist) -> None:
+    feed = tmp_path / "idx"
+    feed.mkdir()
+    images, labels = fashion_mnist.test_images[:5], fashion_mnist.test_labels[:5]
+    with gzip.open(feed / "t-images-idx3-ubyte.gz", "wb") as file:
+        file.write(struct.pack(">4i", 2051, 5, 28, 28) + images.tobytes())
+    (feed / "t-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, 5) + labels.tobytes())
+    (feed / "manifest.json").write_text(
+        json.dumps({"feed_id": "idx", "rows": 5, "id_prefix": "i", "categories": [f"name {n}" for n in range(10)]})
+    )
+    assert ingest_feed(settings, feed)["inserted"] == 5
+    assert {name: row["category"] for name, row in table(settings.products_uri).items()} == {f"i{n}": f"name {labels[n]}" for n in range(5)}
+
+
+@pytest.mark.parametrize("fault", ["count", "type", "column", "torn"])
+def test_a_feed_that_is_wrong_as_a_whole_is_refused_and_writes_nothing(settings: Settings, tmp_path: Path, rows: Rows, fault: str) -> None:
+    feed = deliver(tmp_path, fault, rows[:3], fault)
+    if fault == "count":
+        (feed / "manifest.json").write_text(json.dumps({"feed_id": fault, "rows": 4}))
+    elif fault == "torn":
+        whole = (feed / "products.parquet").read_bytes()
+        (feed / "products.parquet").write_bytes(whole[: len(whole) // 2])
+    else:
+        columns = {"product_id": ["a", "b", "c"], ("price" if fault == "type" else "prise"): [["1"], ["2"], ["3"]]}
+        pq.write_table(pa.table(columns), feed / "products.parquet")
+    reason = {"count": "3 rows, its manifest says 4", "type": "price is list", "column": "unknown column prise", "torn": "not Parquet"}[
+        fault
+    ]
+    with pytest.raises(InputError, match=reason):
+        ingest_feed(settings, feed)
+    assert head(settings.products_uri) is None
+
+
+def test_a_full_feed_withdraws_what_it_does_not_name_unless_it_is_too_much(settings: Settings, tmp_path: Path, rows: Rows) -> None:
+    ingest_feed(settings, deliver(tmp_path, "one", rows[:10], "one"))
+    before = head(settings.products_uri)
+    with pytest.raises(HeldError, match=r"8 of 10 products \(80%\)"):
+        ingest_feed(settings, deliver(tmp_path, "partial", rows[:2], "partial", full=True))
+    assert head(settings.products_uri) == before
+    broken = {**rows[6], "image": b"broken"}
+    result = ingest_feed(settings, deliver(tmp_path, "full", [*rows[:6], broken], "full", full=True))
+    assert (result["deleted"], result["quarantined"], result["unchanged"]) == (3, 1, 6)
+    assert table(settings.products_uri).keys() == {row["product_id"] for row in rows[:7]}
+
+
+def test_the_inbox_is_taken_in_order_and_a_bad_feed_does_not_block_the_others(settings: Settings, rows: Rows) -> None:
+    inbox = settings.inbox_dir
+    for number, (name, feed_rows) in enumerate([("z-first", rows[:2]), ("bad", rows[:1]), ("a-last", [{**rows[0], "price": 77.0}])]):
+        feed = deliver(inbox, name, feed_rows, name)
+        if name == "bad":
+            (feed / "manifest.json").write_text("{}")
+        os.utime(feed / "manifest.json", (number, number))
+    with pytest.raises(InputError, match="bad"):
+        ingest_inbox(settings)
+    assert table(settings.products_uri)[rows[0]["product_id"]]["price"] == 77.0
+    assert sorted(path.name.partition("-")[2] for path in (inbox / ".applied").iterdir()) == ["a-last", "z-first"]
+    assert "feed_id" in json.loads(next((inbox / ".refused").glob("*-bad/refused.json")).read_text())["reason"]
+    assert ingest_inbox(settings) == {
+        "feed_id": None, "applied": False, "inserted": 0, "updated": 0, "deleted": 0, "unchanged": 0, "quarantined": 0, "table_version": 2, "feeds": [],
+    }  # fmt: skip
+
+
+def test_an_ingest_killed_at_any_moment_and_run_again_leaves_the_same_tables(settings: Settings, tmp_path: Path, rows: Rows) -> None:
+    ingest_feed(settings, deliver(tmp_path, "one", rows[:20], "one"))
+    feed = deliver(tmp_path, "two", [*rows[20:], {**rows[0], "price": 1.0}, {**rows[1], "image": b"bad"}, delete(2)], "two")
+    expected = {row["product_id"] for row in rows} - {rows[2]["product_id"]}
+    command = [sys.executable, "-m", "recsim_tasks.cli", "ingest", str(feed)]
+    for seconds in (4.0, 7.0, 9.0):
+        process = subprocess.Popen(
+            command,
+            env=os.environ | {"RECSIM_HOME": str(settings.home)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    ingest_feed(settings, feed)
+    products, put_aside = table(settings.products_uri), table(settings.quarantine_uri)
+    assert products.keys() == expected
+    assert all(products[row["product_id"]]["image"] == row["image"] for row in rows if row["product_id"] in expected)
+    assert products[rows[0]["product_id"]]["price"] == 1.0
+    assert len(put_aside) == pa.RecordBatchReader.from_stream(DeltaTable(settings.quarantine_uri).scan()).read_all().num_rows == 1
+
+
+def test_a_spark_master_that_does_not_answer_is_named(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, rows: Rows
+) -> None:
+    monkeypatch.setenv("RECSIM_SPARK_MASTER", "spark://127.0.0.1:1")
+    with pytest.raises(UnavailableError, match="RECSIM_SPARK_MASTER"):
+        ingest_feed(load_settings(), deliver(tmp_path, "one", rows[:2], "one"))
