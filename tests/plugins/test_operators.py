@@ -119,7 +119,7 @@ def test_a_good_end_without_a_result_is_a_failure(tmp_path: Path) -> None:
 
 def test_a_missing_command_is_said_with_what_to_do(tmp_path: Path) -> None:
     job = RecsimJobOperator(task_id="embed", job="embed", command=str(tmp_path / "nowhere"))
-    with pytest.raises(AirflowFailException, match="nowhere cannot be run: No such file or directory. .*AIRFLOW__RECSIM__COMMAND"):
+    with pytest.raises(AirflowFailException, match=r"nowhere cannot be run: No such file or directory. .*AIRFLOW__RECSIM__COMMAND"):
         job.execute(context())
 
 
@@ -191,6 +191,6 @@ class FakeDag:
 
 def test_a_misspelt_run_setting_is_refused_by_name() -> None:
     around = context(dag_run=FakeRun(), dag=FakeDag())
-    with pytest.raises(AirflowFailException, match="Unknown run setting trails. This DAG takes mode, trials"):
+    with pytest.raises(AirflowFailException, match=r"Unknown run setting trails. This DAG takes mode, trials"):
         refuse_unknown_conf(around)
     assert around["reason"].startswith("Unknown run setting trails.")

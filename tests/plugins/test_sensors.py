@@ -85,7 +85,7 @@ def time_out(waiting: DeltaChangeDataFeedSensor) -> None:
 def test_a_timeout_says_what_was_waited_for(tmp_path: Path) -> None:
     uri = str(tmp_path / "products")
     commit(uri)
-    with pytest.raises(AirflowSensorTimeout, match="Waited 60 s: .*products is at version 0, not yet at 7"):
+    with pytest.raises(AirflowSensorTimeout, match=r"Waited 60 s: .*products is at version 0, not yet at 7"):
         time_out(sensor(uri, min_version=7, timeout=60))
 
 

@@ -1,0 +1,145 @@
+"""The house rules for every DAG, and the shape of the refresh."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from airflow.sdk import DAG, AssetOrTimeSchedule
+from airflow.sdk.bases.operator import BaseOperator
+
+from recsim_airflow.operators import RecsimJobOperator
+from recsim_tasks.foundation.settings import Settings
+
+pytestmark = pytest.mark.airflow
+
+ROOT = Path(__file__).parents[2]
+POOLS = json.loads((ROOT / "plugins" / "recsim_airflow" / "pools.json").read_text())
+
+EDGES = {
+    "ingest": {"await_catalogue"},
+    "await_catalogue": {"plan"},
+    "plan": {"decide"},
+    "decide": {"up_to_date", "append.embed", "rebuild.embed", "retrain.tune"},
+    "up_to_date": set(),
+    "append.embed": {"append.index"},
+    "append.index": {"evaluate"},
+    "rebuild.embed": {"rebuild.index"},
+    "rebuild.index": {"evaluate"},
+    "retrain.tune": {"retrain.train"},
+    "retrain.train": {"retrain.embed"},
+    "retrain.embed": {"retrain.index"},
+    "retrain.index": {"evaluate"},
+    "evaluate": {"register"},
+    "register": {"promote"},
+    "promote": {"verify"},
+    "verify": set(),
+}
+COMMANDS = {
+    "ingest": "ingest",
+    "plan": "plan --mode {{ params.mode }}",
+    "append.embed": "embed",
+    "append.index": "index append",
+    "rebuild.embed": "embed",
+    "rebuild.index": "index build",
+    "retrain.tune": "tune --trials {{ params.trials }}",
+    "retrain.train": "train",
+    "retrain.embed": "embed",
+    "retrain.index": "index build",
+    "evaluate": "evaluate",
+    "register": "register",
+    "promote": "promote --version {{ ti.xcom_pull(task_ids='register')['version'] }}",
+    "verify": "verify --version {{ ti.xcom_pull(task_ids='register')['version'] }}",
+}
+
+
+def read(name: str) -> DAG:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "dags" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    dag = module.dag
+    assert isinstance(dag, DAG)
+    return dag
+
+
+@pytest.fixture(params=sorted(file.stem for file in (ROOT / "dags").glob("*.py")))
+def dag(request: pytest.FixtureRequest, settings: Settings) -> DAG:
+    return read(request.param)
+
+
+@pytest.fixture
+def refresh(settings: Settings) -> DAG:
+    return read("recsim_refresh")
+
+
+@pytest.fixture
+def tasks(dag: DAG) -> list[BaseOperator]:
+    return [task for task in dag.tasks if isinstance(task, BaseOperator)]
+
+
+def test_a_dag_is_named_after_its_file_and_says_what_it_is_for(dag: DAG) -> None:
+    assert (ROOT / "dags" / f"{dag.dag_id}.py").exists()
+    assert dag.description
+    assert len(dag.doc_md or "") > 200
+    assert "recsim" in dag.tags
+
+
+def test_a_dag_does_not_catch_up_and_does_not_run_for_ever(dag: DAG) -> None:
+    assert dag.catchup is False
+    assert dag.max_active_runs == 1
+    assert dag.dagrun_timeout is not None
+
+
+def test_every_task_has_retries_a_time_limit_an_owner_and_a_page_for_operators(tasks: list[BaseOperator]) -> None:
+    for task in tasks:
+        assert task.retries >= 1, task.task_id
+        assert task.retry_delay >= timedelta(seconds=10), task.task_id
+        assert task.execution_timeout is not None, task.task_id
+        assert task.owner == "recsim", task.task_id
+        assert len(task.doc_md or "") > 40, task.task_id
+
+
+def test_every_pool_is_in_the_file_that_pools_are_made_from(tasks: list[BaseOperator]) -> None:
+    assert {task.pool for task in tasks} <= {"default_pool", *POOLS}
+
+
+def test_no_run_outlasts_what_its_tasks_may_take_in_one_try(refresh: DAG) -> None:
+    assert refresh.dagrun_timeout is not None
+    assert all(task.execution_timeout < refresh.dagrun_timeout for task in refresh.tasks)
+
+
+def test_the_gpu_pool_admits_one_training_at_a_time(refresh: DAG) -> None:
+    assert POOLS["gpu_pool"]["slots"] == 1
+    assert {task.task_id for task in refresh.tasks if task.pool == "gpu_pool"} == {"retrain.tune", "retrain.train"}
+
+
+def test_the_refresh_has_these_tasks_and_edges(refresh: DAG) -> None:
+    assert {task.task_id: set(task.downstream_task_ids) for task in refresh.tasks} == EDGES
+
+
+def test_each_job_is_one_command(refresh: DAG) -> None:
+    jobs = {task.task_id: " ".join([task.job, *task.arguments]) for task in refresh.tasks if isinstance(task, RecsimJobOperator)}
+    assert jobs == COMMANDS
+
+
+def test_the_refresh_runs_at_night_or_when_a_feed_lands(refresh: DAG, settings: Settings) -> None:
+    schedule = refresh.timetable
+    assert isinstance(schedule, AssetOrTimeSchedule)
+    assert schedule.timetable.expression == "0 2 * * *"  # type: ignore[attr-defined]
+    (asset,) = schedule.asset_condition.objects  # type: ignore[attr-defined]
+    (watcher,) = asset.watchers
+    assert watcher.trigger.serialize()[1]["inbox"] == str(settings.inbox_dir)
+    assert watcher.trigger.serialize()[1]["asset_name"] == asset.name
+
+
+def test_the_trigger_form_offers_mode_and_trials_within_bounds(refresh: DAG) -> None:
+    forms = {name: refresh.params.get_param(name) for name in refresh.params}
+    assert set(forms) == {"mode", "trials"}
+    assert (forms["mode"].value, forms["mode"].schema["enum"]) == ("auto", ["auto", "append", "rebuild", "retrain"])
+    assert (forms["trials"].value, forms["trials"].schema["minimum"], forms["trials"].schema["maximum"]) == (4, 1, 200)
+    assert all(form.schema["title"] and form.schema["section"] and form.description for form in forms.values())
