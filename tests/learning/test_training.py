@@ -143,7 +143,7 @@ def test_ranks_start_alike_notice_drift_and_die_with_their_driver(catalogue: Cat
         driver = subprocess.Popen([sys.executable, RANKS_SCRIPT, catalogue.uri, tmp_path], stderr=log, stdout=log)
         family: list[psutil.Process] = []
         try:
-            _wait_for(lambda: "drift noticed, training on" in (tmp_path / "log").read_text() or driver.poll() is not None, 120)
+            _wait_for(lambda: "drift noticed, training on" in (tmp_path / "log").read_text() or driver.poll() is not None, 300)
             said = (tmp_path / "log").read_text()
             assert "weights agree" in said, said[-3_000:]
             assert "drift noticed, training on" in said, said[-3_000:]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.foundation.progress import Advance, say
+from recsim_tasks.foundation.progress import progress, say
 from recsim_tasks.learning.augmentation import augment
 from recsim_tasks.learning.backend import tensorflow
 from recsim_tasks.learning.batches import balanced_batches
@@ -26,8 +27,8 @@ from recsim_tasks.learning.split import Split
 from recsim_tasks.learning.trainer import Trainer
 
 
-def fit(job: Job, ranks: Ranks, advance: Advance) -> tuple[Any, list[Round]]:
-    """Train on this rank's shard: the network, the same on all ranks, and its rounds, likewise.
+def fit(job: Job, ranks: Ranks, label: str) -> tuple[Any, list[Round]]:
+    """Train on this rank's shard: the network, the same on all ranks, and its rounds, likewise. Rank 0 reports progress as `label`.
 
     Raises `RecsimError`, on all ranks alike, when the embeddings collapse, and `InputError` when a rank is left without images.
     """
@@ -35,15 +36,17 @@ def fit(job: Job, ranks: Ranks, advance: Advance) -> tuple[Any, list[Round]]:
     train, validation = (load_shard(job, split, ranks.rank, ranks.size) for split in ("train", "validation"))
     _refuse_empty(train, ranks)
     trainer = Trainer(job, ranks)
-    steps = max(job.rounds, round(job.images / (job.batch * ranks.size)))
+    each = job.batch * ranks.size
+    steps = max(job.rounds, round(job.images / each))
     rounds: list[Round] = []
     losses: list[float] = []
-    for step, (images, labels) in zip(range(1, steps + 1), _batches(train, job, ranks.rank), strict=False):
-        losses.append(trainer.step(images, labels, learning_rate(step - 1, steps, trainer.peak_rate), pair_share(step, steps)))
-        advance(job.batch * ranks.size)
-        if step * job.rounds // steps > len(rounds):
-            rounds.append(_examine(trainer, validation, step * job.batch * ranks.size, losses))
-            losses = []
+    with progress(label, steps * each, "images") if ranks.rank == 0 else nullcontext(lambda _: None) as advance:
+        for step, (images, labels) in zip(range(1, steps + 1), _batches(train, job, ranks.rank), strict=False):
+            losses.append(trainer.step(images, labels, learning_rate(step - 1, steps, trainer.peak_rate), pair_share(step, steps)))
+            advance(each)
+            if step * job.rounds // steps > len(rounds):
+                rounds.append(_examine(trainer, validation, step * each, losses, label))
+                losses = []
     return trainer.network, rounds
 
 
@@ -63,7 +66,7 @@ def _batches(train: Examples, job: Job, rank: int) -> Iterator[tuple[Pixels, npt
         yield augment(train.images[rows], rng), train.labels[rows]
 
 
-def _examine(trainer: Trainer, validation: Examples, images: int, losses: list[float]) -> Round:
+def _examine(trainer: Trainer, validation: Examples, images: int, losses: list[float], label: str) -> Round:
     """Rank the validation images of all ranks among each other by cosine, each one's own categories against the others."""
     trainer.agree()
     ranks = trainer.ranks
@@ -79,7 +82,7 @@ def _examine(trainer: Trainer, validation: Examples, images: int, losses: list[f
     )
     if ranks.rank == 0:
         say(
-            f"After {images:,} images: loss {loss:.3f}, validation precision@1 {result.precision_at_1:.3f}, MAP@R {result.map_at_r:.3f}, spread {result.spread:.2f}"
+            f"{label}: after {images:,} images loss {loss:.3f}, validation precision@1 {result.precision_at_1:.3f}, MAP@R {result.map_at_r:.3f}, spread {result.spread:.2f}"
         )
     return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -119,13 +120,27 @@ def _launch(settings: Settings, work: Callable[[Ranks, Any], Any], job: Any) -> 
     try:
         outcomes: list[Any] = horovod.spark.run(
             _rank, args=(work, job, settings.gpus), num_proc=settings.ranks, use_gloo=True, use_mpi=False,
-            start_timeout=START_SECONDS, stdout=sys.stderr, stderr=sys.stderr, verbose=0,
+            start_timeout=START_SECONDS, stdout=_RankLog(), stderr=_RankLog(), verbose=0,
         )  # fmt: skip
     except Exception as error:  # Horovod raises plain Exception and RuntimeError
         raise RecsimError(
             f"Training ended early, a rank failed: {' '.join(str(error).split())} Its own message stands further up in this log; run `recsim train` again."
         ) from error
     return outcomes
+
+
+class _RankLog:
+    """Where Horovod writes what the ranks print, `[0]<stderr>:...` line by line: our stderr, without the mark for rank 0."""
+
+    def write(self, line: str) -> None:
+        """Pass one line on."""
+        if marked := re.match(r"\[(\d+)\]<\w+>:", line):
+            line = ("" if marked[1] == "0" else f"rank {marked[1]}: ") + line[marked.end() :]
+        sys.stderr.write(line)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+        sys.stderr.flush()
 
 
 def _rank(work: Callable[[Ranks, Any], Any], job: Any, gpus: int) -> Any:

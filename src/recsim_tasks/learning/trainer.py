@@ -35,15 +35,17 @@ class Trainer:
         self._rate = tf.Variable(0.0, trainable=False)
         self._optimizer = tf.keras.optimizers.legacy.Adam(lambda: self._rate)
         self.peak_rate = scaled(job.parameters.learning_rate, job.batch * ranks.size)
-        self._step = tf.function(self._learn)
-        self._embed = tf.function(lambda images: self.network(tf.cast(images, tf.float32), training=False))
+        pixels, labels = tf.TensorSpec([None, *job.preprocessing.shape], tf.uint8), tf.TensorSpec([None], tf.int64)
+        self._step = tf.function(self._learn, input_signature=[pixels, labels]).get_concrete_function()
+        self._embed = tf.function(self._look, input_signature=[pixels])
         ranks.share_first([*self.network.variables, proxies])
 
     def step(self, images: Pixels, labels: npt.NDArray[np.int64], rate: float, pair_share: float) -> float:
         """Learn from one batch at learning rate `rate`, the pair loss weighed by `pair_share`; returns this rank's loss."""
+        tf = tensorflow()
         self._rate.assign(rate)
         self._pair_share.assign(pair_share)
-        return float(self._step(images, labels))
+        return float(self._step(tf.constant(images), tf.constant(labels)))
 
     def embed(self, images: Pixels) -> npt.NDArray[np.float32]:
         """Return unit vectors [n, d] of uint8 images [n, h, w, c]."""
@@ -61,6 +63,10 @@ class Trainer:
                 f"The ranks drifted apart: they hold {len(set(digests))} different sets of weights. Nothing was written; run `recsim train` again."
             )
         return str(digests[0])
+
+    def _look(self, images: Any) -> Any:
+        tf = tensorflow()
+        return self.network(tf.cast(images, tf.float32), training=False)
 
     def _learn(self, images: Any, labels: Any) -> Any:
         tf = tensorflow()

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.foundation.progress import progress, say
+from recsim_tasks.foundation.leases import lease
+from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.examples import survey
 from recsim_tasks.learning.export import Files, export, publish
@@ -22,6 +23,7 @@ BATCH_PER_RANK = 64
 ROUNDS = 8
 VALIDATION_IMAGES = 2_000
 CHECK_IMAGES = 32
+LEASE_SECONDS = 30
 
 
 def train(settings: Settings, cursor: Cursor, params: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -39,7 +41,7 @@ def train(settings: Settings, cursor: Cursor, params: Mapping[str, Any], out: Pa
         "batch": job.batch * settings.ranks,
         "seed": job.seed,
     }
-    with tracker.run("train", cursor, described) as run_id:
+    with lease(settings.home, f"model folder {out.absolute()}", LEASE_SECONDS), tracker.run("train", cursor, described) as run_id:
         say(
             f"Training on {settings.ranks} ranks: {job.images:,} images of {len(job.categories)} categories, version {cursor.version} of the catalogue"
         )
@@ -80,9 +82,8 @@ def plan_job(settings: Settings, cursor: Cursor, parameters: Parameters, images:
 
 def train_rank(ranks: Ranks, job: Job) -> tuple[Files, list[Round]]:
     """Do what every rank does; rank 0 returns the model's files, the others none."""
+    network, rounds = fit(job, ranks, "Training")
     if ranks.rank > 0:
-        return {}, fit(job, ranks, lambda _: None)[1]
-    with progress("Training", job.images, "images") as advance:
-        network, rounds = fit(job, ranks, advance)
+        return {}, rounds
     images = load_shard(job, "validation", 0, ranks.size).images[:CHECK_IMAGES]
     return export(network, job.preprocessing, job.embedding_size, images), rounds

@@ -55,7 +55,7 @@ def try_out(job: Job) -> Trial:
 
     tried = {"params": job.parameters.as_json()}
     try:
-        _, rounds = fit(job, Alone(), lambda _: None)
+        _, rounds = fit(job, Alone(), f"Trial with learning rate {job.parameters.learning_rate:.2g}")
     except RecsimError as error:
         return {"status": STATUS_FAIL, "reason": str(error), **tried}
     return {"status": STATUS_OK, "loss": -getattr(rounds[-1], METRIC), "rounds": [asdict(r) for r in rounds], **tried}
