@@ -8,6 +8,9 @@ MAKEFLAGS += --no-print-directory
 # Whatever the caller has activated or configured for another project must not decide what is installed, or where.
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PYTHONPATH UV_PROJECT UV_PROJECT_ENVIRONMENT UV_PYTHON UV_NO_DEV UV_NO_DEFAULT_GROUPS UV_FROZEN
 
+# Horovod's build would use one core.
+export CMAKE_BUILD_PARALLEL_LEVEL ?= 4
+
 PYTHON3 := $(firstword $(shell command -v python3 python3.11))
 PREREQUISITES := src/recsim_tasks/foundation/prerequisites.py
 BIN := .venv/bin
