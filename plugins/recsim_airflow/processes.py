@@ -20,6 +20,8 @@ Stream = Literal["stdout", "stderr"]
 # Airflow kills a task five seconds after it was asked to stop: TERM gets this much of it, seconds.
 GRACE = 3.5
 POLL = 0.2
+# A training takes every core it gets; the scheduler and the serving beside it go first.
+NICENESS = 5
 CHUNK = 1 << 16
 
 
@@ -37,6 +39,8 @@ class JobProcess:
         )
         self.pid = self._process.pid
         self.started = start_time(self.pid)
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(self.pid).nice(min(os.nice(0) + NICENESS, 19))
 
     def lines(self) -> Iterator[tuple[Stream, str]]:
         """Yield each line of both outputs as it comes, until the job is gone.

@@ -15,6 +15,8 @@ OnChange = Callable[[str, str], None]
 
 FINISHED = {"success", "failed"}
 POLL = 0.5
+# Long, because a training on the same machine takes the cores.
+TIMEOUT = 60.0
 
 
 class AirflowApi:
@@ -29,7 +31,7 @@ class AirflowApi:
         self.url = url
         self.username = username
         self.password = password
-        self._client = httpx.Client(base_url=url, timeout=20)
+        self._client = httpx.Client(base_url=url, timeout=TIMEOUT)
 
     def log_in(self) -> None:
         """Take a token for all further calls; it is good for a day."""

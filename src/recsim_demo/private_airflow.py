@@ -32,7 +32,7 @@ from recsim_tasks.foundation.errors import RecsimError, UnavailableError
 from recsim_tasks.foundation.progress import say
 
 USERNAME = "admin"
-READY_SECONDS = 120.0
+READY_SECONDS = 180.0
 # Tasks are forked by the scheduler, and each takes about 100 MB: enough for a refresh, which is a chain.
 PARALLELISM = 4
 COMPONENTS = {
@@ -166,6 +166,8 @@ class PrivateAirflow(AirflowApi):
             "logging": {"base_log_folder": self.home / "logs"},
             "scheduler": {"scheduler_idle_sleep_time": 0.1, "trigger_timeout_check_interval": 5},
             "dag_processor": {"refresh_interval": 5, "min_file_process_interval": 5},
+            # A training keeps the cores busy: a task is not given up because the api-server answers late.
+            "workers": {"execution_api_timeout": 60, "max_failed_heartbeats": 20},
             "usage_data_collection": {"enabled": False},
         }
         variables = {

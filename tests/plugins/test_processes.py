@@ -51,6 +51,11 @@ def test_both_outputs_come_line_by_line_while_the_job_runs(tmp_path: Path) -> No
     assert sorted(line[1:] for line in came[1:]) == [("stderr", "two"), ("stdout", "10%"), ("stdout", "20%"), ("stdout", "last")]
 
 
+def test_a_job_leaves_the_cores_to_the_scheduler_beside_it(tmp_path: Path) -> None:
+    process = JobProcess(script(tmp_path, "import os, time; time.sleep(0.5); print(os.nice(0))"), dict(os.environ))
+    assert [line for _, line in process.lines()] == [str(os.nice(0) + 5)]
+
+
 def test_a_daemon_that_keeps_the_outputs_open_does_not_keep_the_task(tmp_path: Path) -> None:
     text = "import subprocess; subprocess.Popen(['sleep', '60']); print('done')"
     process = JobProcess(script(tmp_path, text), dict(os.environ))
