@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -81,6 +82,11 @@ def test_the_python_of_an_active_environment_is_traced_to_its_base() -> None:
     found = prerequisites.find_python()
     assert found
     assert not (Path(found).parent.parent / "pyvenv.cfg").exists()
+
+
+def test_every_python_from_3_6_on_can_parse_it() -> None:
+    ast.parse(Path(SCRIPT).read_text(), feature_version=(3, 6))
+    assert "from __future__ import annotations" not in Path(SCRIPT).read_text()
 
 
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.9", "3.12", "3.13"])
