@@ -130,13 +130,11 @@ def _launch(settings: Settings, work: Callable[[Ranks, Any], Any], job: Any) -> 
 
 
 class _RankLog:
-    """Where Horovod writes what the ranks print, `[0]<stderr>:...` line by line: our stderr, without the mark for rank 0."""
+    """Where Horovod writes what the ranks print, lines marked `[0]<stderr>:`. It goes to our stderr, rank 0's without a mark."""
 
-    def write(self, line: str) -> None:
-        """Pass one line on."""
-        if marked := re.match(r"\[(\d+)\]<\w+>:", line):
-            line = ("" if marked[1] == "0" else f"rank {marked[1]}: ") + line[marked.end() :]
-        sys.stderr.write(line)
+    def write(self, lines: str) -> None:
+        """Pass lines on."""
+        sys.stderr.write(re.sub(r"^\[(\d+)\]<\w+>:", lambda mark: "" if mark[1] == "0" else f"rank {mark[1]}: ", lines, flags=re.MULTILINE))
 
     def flush(self) -> None:
         """Nothing is held back."""
