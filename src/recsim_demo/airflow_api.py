@@ -17,6 +17,7 @@ FINISHED = {"success", "failed"}
 POLL = 0.5
 # Long, because a training on the same machine takes the cores.
 TIMEOUT = 60.0
+READ_TRIES = 3
 
 
 class AirflowApi:
@@ -113,10 +114,17 @@ class AirflowApi:
         return None if answer.status_code == ignore else _json(answer)
 
     def _send(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
-        try:
-            return self._client.request(method, path, json=body)
-        except httpx.HTTPError as error:
-            raise UnavailableError(f"Airflow at {self.url} does not answer {method} {path}: {error}. Is its api-server running?") from error
+        tries = READ_TRIES if method == "GET" else 1  # asking twice changes nothing, triggering twice does
+        while True:
+            tries -= 1
+            try:
+                return self._client.request(method, path, json=body)
+            except httpx.HTTPError as error:
+                self.check()
+                if not tries:
+                    raise UnavailableError(
+                        f"Airflow at {self.url} does not answer {method} {path}: {error}. Is its api-server running?"
+                    ) from error
 
 
 def _json(answer: httpx.Response) -> Any:

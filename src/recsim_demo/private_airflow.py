@@ -32,7 +32,7 @@ from recsim_tasks.foundation.errors import RecsimError, UnavailableError
 from recsim_tasks.foundation.progress import say
 
 USERNAME = "admin"
-READY_SECONDS = 180.0
+READY_SECONDS = 300.0
 # Tasks are forked by the scheduler, and each takes about 100 MB: enough for a refresh, which is a chain.
 PARALLELISM = 4
 COMPONENTS = {
@@ -121,6 +121,7 @@ class PrivateAirflow(AirflowApi):
 
     def _healthy(self) -> bool:
         try:
+            self._client.get("/execution/health")  # it builds this part of itself at the first call: not when the first task waits for it
             health = self._client.get("/api/v2/monitor/health").json()
         except (httpx.HTTPError, ValueError):
             return False
