@@ -1,0 +1,128 @@
+"""A bundle: model, index and manifest in one folder. Made here, checked here, asked here."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.publishing import check_digests, digests, publishing
+from recsim_tasks.learning.embedder import Embedder
+from recsim_tasks.learning.preprocessing import MAX_PIXELS, decode, decode_all
+from recsim_tasks.release.manifest import MANIFEST_FILE, Canary, Manifest
+from recsim_tasks.vectors.exact import Floats
+from recsim_tasks.vectors.filters import Filters
+from recsim_tasks.vectors.index import Index
+
+MODEL, INDEX = "model", "index"
+# How far a vector of a canary may be from the manifest's, in any of its numbers: another processor rounds otherwise.
+TOLERANCE = 1e-4
+ANSWERED = ("title", "category", "price", "in_stock")
+
+
+def assemble(model_dir: Path, index_dir: Path, canary_images: list[bytes], metrics: dict[str, float], out: Path) -> Manifest:
+    """Publish a model and an index that belong together as the bundle `out`, in one step; `InputError` when they do not."""
+    embedder, index = Embedder(model_dir), Index.open(index_dir)
+    _check_same_model(embedder, index)
+    vectors = embedder.embed(decode_all(canary_images, embedder.preprocessing))
+    with publishing(out) as staged:
+        for source, name in ((model_dir, MODEL), (index_dir, INDEX)):
+            shutil.copytree(source, staged / name, copy_function=_link)
+        manifest = Manifest(
+            cursor=Cursor.from_json(index.metadata["cursor"]),
+            model_fingerprint=embedder.fingerprint,
+            index_fingerprint=index.metadata["index_fingerprint"],
+            mlflow_run_id=embedder.description.get("mlflow_run_id"),
+            preprocessing=embedder.preprocessing,
+            embedding_size=embedder.embedding_size,
+            counts={"products": len(index), "categories": len(index.items.column("category").drop_null().unique())},
+            metrics=metrics,
+            canaries=[_canary(image, vector) for image, vector in zip(canary_images, vectors, strict=True)],
+            digests=digests(staged),
+        ).sealed()
+        manifest.write(staged)
+    return manifest
+
+
+class Release:
+    """One bundle, opened: a query is embedded by the very model that made the vectors it is compared with. Threads may share it."""
+
+    def __init__(self, manifest: Manifest, embedder: Embedder, index: Index, max_pixels: int) -> None:
+        self.manifest, self.embedder, self.index = manifest, embedder, index
+        self._max_pixels = max_pixels
+
+    @classmethod
+    def open(cls, folder: Path, max_pixels: int = MAX_PIXELS) -> Release:
+        """Open the bundle in `folder`; `InputError` with the reason when it is not what its manifest says.
+
+        Names and digests of all files are checked before a native library sees one; then the canaries; then the index.
+        """
+        manifest = Manifest.read(folder)
+        check_digests(folder, manifest.digests, leave_out=MANIFEST_FILE)
+        embedder = Embedder(folder / MODEL)
+        _check_canaries(folder, manifest, embedder)
+        index = Index.open(folder / INDEX)
+        _check_same_model(embedder, index)
+        return cls(manifest, embedder, index, max_pixels)
+
+    def similar(self, image: bytes, k: int, filters: Filters) -> list[dict[str, Any]]:
+        """Find the `k` products that look most like the picture, best first; `InputError` when it does not decode.
+
+        Each is a dict of `product_id`, `score` (cosine), `title`, `category`, `price`, `in_stock`.
+        """
+        pixels = decode(image, self.embedder.preprocessing, self._max_pixels)
+        return self._answer(self.embedder.embed(pixels[None]), k, filters)
+
+    def more_like(self, product_id: str, k: int, filters: Filters) -> list[dict[str, Any]]:
+        """Find the `k` products that look most like a product, without itself; `InputError` when it is not in the release."""
+        return self._answer(self.index.vector(product_id)[None], k, replace(filters, exclude=(*filters.exclude, product_id)))
+
+    def _answer(self, query: Floats, k: int, filters: Filters) -> list[dict[str, Any]]:
+        hits = self.index.search(query, k, filters)[0]
+        return [{"product_id": hit.product_id, "score": round(hit.score, 6)} | self._fields(hit.product_id) for hit in hits]
+
+    def _fields(self, product_id: str) -> dict[str, Any]:
+        product = self.index.product(product_id)
+        return {name: product[name] for name in ANSWERED}
+
+
+def _canary(image: bytes, vector: Floats) -> Canary:
+    return Canary(image=base64.b64encode(image).decode(), vector=vector.tolist())
+
+
+def _check_canaries(folder: Path, manifest: Manifest, embedder: Embedder) -> None:
+    if (embedder.preprocessing, embedder.embedding_size) != (manifest.preprocessing, manifest.embedding_size):
+        raise InputError(f"The model in {folder} takes or gives other shapes than its manifest says. Register the release anew.")
+    images = decode_all([canary.data for canary in manifest.canaries], embedder.preprocessing)
+    expected = np.array([canary.vector for canary in manifest.canaries], np.float32).reshape(len(images), -1)
+    found = embedder.embed(images)
+    difference = float(np.abs(found - expected).max(initial=0)) if found.shape == expected.shape else float("inf")
+    if not difference <= TOLERANCE:
+        raise InputError(
+            f"The model in {folder} gives other vectors for its canary images than it must, by up to {difference:.1e} "
+            f"where {TOLERANCE} is accepted. It would not fit its index: register the release anew."
+        )
+
+
+def _check_same_model(embedder: Embedder, index: Index) -> None:
+    made_by = str(index.metadata["model_fingerprint"])
+    if made_by != embedder.fingerprint:
+        raise InputError(
+            f"The index holds vectors of model {made_by[:12]}, the bundle has model {embedder.fingerprint[:12]}. "
+            "Run the refresh again with mode rebuild."
+        )
+
+
+def _link(source: str, target: str) -> None:
+    """Link instead of copy where the file system can: nobody writes again to what was published."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

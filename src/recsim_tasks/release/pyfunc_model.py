@@ -1,0 +1,48 @@
+"""A release as MLflow's own servers load it: models from code, so that this file is what is stored, and nothing is pickled.
+
+MLflow runs this file where the model is served, with a copy of this package beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import pandas as pd
+from mlflow.models import set_model
+
+from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.release.bundle import Release
+from recsim_tasks.vectors.filters import Filters
+
+MOST_NEIGHBOURS = 1000
+
+
+class ReleaseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # MLflow's class has no types
+    """Takes rows with a column `image` (base64 of a JPEG, PNG or WebP); gives each row's neighbours, best first."""
+
+    def load_context(self, context: Any) -> None:
+        """Open the bundle, digests and canaries first."""
+        self.release = Release.open(Path(context.artifacts["release"]))
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[Any]:  # noqa: ARG002
+        """Lists of `product_id`, `score`, `category`, ... a row; `params` are `k` and the filters."""
+        given = params or {}
+        k = int(given.get("k", 10))
+        if not 1 <= k <= MOST_NEIGHBOURS:
+            raise InputError(f"k is {k}; ask for 1 to {MOST_NEIGHBOURS} neighbours.")
+        filters = Filters(tuple(given.get("categories") or ()), given.get("min_price"), given.get("max_price"), given.get("in_stock"))
+        return [self.release.similar(_bytes(image), k, filters) for image in model_input["image"]]
+
+
+def _bytes(image: str) -> bytes:
+    try:
+        return base64.b64decode(image, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InputError("The column `image` does not hold base64. Encode the bytes of a JPEG, PNG or WebP.") from error
+
+
+set_model(ReleaseModel())
