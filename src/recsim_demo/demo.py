@@ -6,6 +6,7 @@ Without a terminal it ends by itself; the last line of stdout is one JSON object
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -26,6 +27,7 @@ from recsim_demo.stack import Stack, running
 from recsim_demo.story import Story, tell
 from recsim_demo.watch import Refresh, follow
 from recsim_tasks.foundation.errors import RecsimError
+from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import load_settings
 
@@ -91,6 +93,7 @@ class Demo:
 def main() -> int:
     """Run the demo in a folder of its own, which it empties first."""
     leave_in_order_on_term()
+    die_with(os.getppid())  # `make` may be killed without a chance to tell
     try:
         home = load_settings().home / "demo"
         shutil.rmtree(home, ignore_errors=True)

@@ -65,6 +65,7 @@ def _addresses(home: Path, mlflow: int, api: int, shop: int) -> dict[str, str]:
         "RECSIM_HOME": str(home),
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # else a dozen idle queue workers
         "RECSIM_SERVING_URL": f"http://127.0.0.1:{api}",
         "RECSIM_PORT": str(api),
         "RECSIM_SHOP_PORT": str(shop),

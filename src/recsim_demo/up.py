@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from recsim_demo.demo import show_pages
 from recsim_demo.interrupt import leave_in_order_on_term, until_interrupted
 from recsim_demo.stack import running
 from recsim_tasks.foundation.errors import RecsimError
+from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import load_settings
 
@@ -15,6 +17,7 @@ from recsim_tasks.foundation.settings import load_settings
 def main() -> int:
     """Run all servers over `RECSIM_HOME`."""
     leave_in_order_on_term()
+    die_with(os.getppid())  # `make` may be killed without a chance to tell
     try:
         with running(load_settings().home, {}) as stack:
             show_pages(stack)

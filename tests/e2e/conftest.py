@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from recsim_demo.dataset import FashionMnist
+from recsim_demo.feeds import deliver
+from recsim_demo.stack import Stack, running
+from recsim_demo.story import Story, tell
+from recsim_demo.watch import Refresh, follow
+
+# The real jobs on a thirtieth of the real images: enough to tell a trained model from a guess.
+SMALL = {
+    "RECSIM_IMAGE_SIZE": "28",
+    "RECSIM_IMAGE_CHANNELS": "1",
+    "RECSIM_TRAIN_IMAGES": "12000",
+    "RECSIM_TUNE_IMAGES": "1500",
+    "RECSIM_TUNE_TRIALS": "2",
+    "RECSIM_INDEX_EXACT_BELOW": "1000",
+    "RECSIM_SERVING_POLL_SECONDS": "0.5",
+}
+
+
+@dataclass(frozen=True)
+class ThreeFeeds:
+    """Everything after a first feed, a day's changes, and the same changes again."""
+
+    stack: Stack
+    story: Story
+    refreshes: list[Refresh]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return {"RECSIM_HOME": str(self.stack.home), "MLFLOW_TRACKING_URI": self.stack.mlflow}
+
+
+@pytest.fixture(scope="session")
+def three_feeds(fashion_mnist: FashionMnist, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreeFeeds]:
+    story = tell(fashion_mnist, products=2_000, scale=0.05)
+    home: Path = tmp_path_factory.mktemp("e2e")
+    with running(home, SMALL) as stack:
+        refreshes = []
+        for number, (rows, feed_id) in enumerate([(story.first, "one"), (story.second, "two"), (story.second, "two")]):
+            deliver(stack.inbox, f"{number}-{feed_id}", rows, feed_id)
+            refreshes.append(follow(stack.airflow, number, landed_at=time.time()))
+        yield ThreeFeeds(stack, story, refreshes)

@@ -1,0 +1,55 @@
+"""`kill -9` of what started everything leaves nothing running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from recsim_tasks.foundation.settings import Settings
+
+pytestmark = pytest.mark.e2e
+START_SECONDS, END_SECONDS = 120, 20
+
+
+def running_on(home: Path) -> list[psutil.Process]:
+    """Every process that was started for the state under `home`."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("RECSIM_HOME") == str(home) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def test_everything_ends_when_who_started_it_is_killed(settings: Settings, tmp_path: Path) -> None:
+    log = tmp_path / "up.log"
+    with log.open("wb") as output:
+        starter = subprocess.Popen(
+            [sys.executable, "-m", "recsim_demo.up"],
+            env=os.environ,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while "until Ctrl-C" not in log.read_text():
+        assert starter.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.5)
+    assert len(running_on(settings.home)) > 8
+    starter.send_signal(signal.SIGKILL)
+    starter.wait()
+    deadline = time.monotonic() + END_SECONDS
+    while (left := running_on(settings.home)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert left == []
