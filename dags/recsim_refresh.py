@@ -79,7 +79,6 @@ with DAG(
             enum=list(MODES),
             values_display=MODES,
             title="Mode",
-            section="What to do",
             description="Leave it at auto, unless you want more done than the changes ask for.",
         ),
         "trials": Param(

@@ -142,4 +142,4 @@ def test_the_trigger_form_offers_mode_and_trials_within_bounds(refresh: DAG) -> 
     assert set(forms) == {"mode", "trials"}
     assert (forms["mode"].value, forms["mode"].schema["enum"]) == ("auto", ["auto", "append", "rebuild", "retrain"])
     assert (forms["trials"].value, forms["trials"].schema["minimum"], forms["trials"].schema["maximum"]) == (4, 1, 200)
-    assert all(form.schema["title"] and form.schema["section"] and form.description for form in forms.values())
+    assert all(form.schema["title"] and form.description for form in forms.values())
