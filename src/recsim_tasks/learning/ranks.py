@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -115,30 +113,20 @@ def _launch(settings: Settings, work: Callable[[Ranks, Any], Any], job: Any) -> 
     import horovod.runner.launch
     import horovod.spark
 
+    # Neither stdout nor stderr is asked for: Horovod would hand them on only at the end. As it is, the ranks write to Spark's log, at once,
+    # which on a local master is ours.
     # Horovod would import TensorFlow in a fork of this process, 5 s, only to ask whether it was built with Gloo. It was: see pyproject.toml.
     horovod.runner.launch.gloo_built = lambda **_: True
     try:
         outcomes: list[Any] = horovod.spark.run(
             _rank, args=(work, job, settings.gpus), num_proc=settings.ranks, use_gloo=True, use_mpi=False,
-            start_timeout=START_SECONDS, stdout=_RankLog(), stderr=_RankLog(), verbose=0,
+            start_timeout=START_SECONDS, verbose=0,
         )  # fmt: skip
     except Exception as error:  # Horovod raises plain Exception and RuntimeError
         raise RecsimError(
             f"Training ended early, a rank failed: {' '.join(str(error).split())} Its own message stands further up in this log; run `recsim train` again."
         ) from error
     return outcomes
-
-
-class _RankLog:
-    """Where Horovod writes what the ranks print, lines marked `[0]<stderr>:`. It goes to our stderr, rank 0's without a mark."""
-
-    def write(self, lines: str) -> None:
-        """Pass lines on."""
-        sys.stderr.write(re.sub(r"^\[(\d+)\]<\w+>:", lambda mark: "" if mark[1] == "0" else f"rank {mark[1]}: ", lines, flags=re.MULTILINE))
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-        sys.stderr.flush()
 
 
 def _rank(work: Callable[[Ranks, Any], Any], job: Any, gpus: int) -> Any:
