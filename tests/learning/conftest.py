@@ -34,8 +34,15 @@ class Catalogue:
 
     def settings(self, home: Path, **changes: object) -> Settings:
         """Settings for models of 28 x 28 x 1 from this catalogue, trained briefly."""
-        values = {"image_size": 28, "image_channels": 1, "embedding_size": 64, "train_images": 6_000, "tune_images": 1_500}
-        return Settings.model_construct(home=home, products=self.uri, **{**values, **changes})  # type: ignore[arg-type]
+        values: dict[str, object] = {
+            "products": self.uri,
+            "image_size": 28,
+            "image_channels": 1,
+            "embedding_size": 64,
+            "train_images": 6_000,
+            "tune_images": 1_500,
+        }
+        return Settings.model_construct(home=home, **{**values, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")

@@ -20,11 +20,15 @@ def test_the_spread_tells_one_place_from_all_directions() -> None:
 @pytest.mark.parametrize(("value", "loss"), [(0.0, 2.0), (float("nan"), 2.0), (0.9, float("nan")), (0.9, float("inf"))])
 def test_a_collapsed_model_is_refused_with_what_to_do(value: float, loss: float) -> None:
     with pytest.raises(RecsimError, match=r"collapsed: after 4,096 images .* lower learning_rate"):
-        refuse_collapsed(value, loss, 4_096)
+        refuse_collapsed(value, loss, 64, 4_096)
 
 
 def test_a_healthy_model_goes_on() -> None:
-    refuse_collapsed(0.7, 2.0, 4_096)
+    refuse_collapsed(0.7, 2.0, 64, 4_096)
+
+
+def test_the_spread_of_the_first_steps_says_nothing() -> None:
+    refuse_collapsed(0.01, 2.0, 6, 768)
 
 
 def test_the_rate_warms_up_and_comes_down() -> None:

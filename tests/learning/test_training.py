@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
+import pyarrow as pa
 import pytest
 
+from recsim_tasks.catalogue.table import head
 from recsim_tasks.foundation.errors import ConfigurationError, InputError, RecsimError, UnavailableError
 from recsim_tasks.foundation.processes import descendants
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.parameters import RANGES
 from recsim_tasks.learning.training import train
 from recsim_tasks.learning.tuning import tune
+
+UNLABELLED = 100
 
 if TYPE_CHECKING:
     from learning.conftest import Catalogue
@@ -119,8 +123,17 @@ def test_a_search_stays_inside_its_space_and_logs_every_trial(catalogue: Catalog
 
 
 def test_a_collapsed_model_is_refused_and_nothing_is_written(catalogue: Catalogue, home: Path) -> None:
+    """A thousand products under one and the same picture: no network can tell them apart."""
+    from deltalake import write_deltalake
+
+    uri = str(home / "one-picture")
+    products = catalogue.table.slice(UNLABELLED, 1_000)
+    pictures = pa.array([products["image"][0].as_py()] * 1_000, pa.binary())
+    write_deltalake(uri, products.set_column(products.schema.get_field_index("image"), "image", pictures))
+    cursor = head(uri)
+    assert cursor is not None
     with pytest.raises(RecsimError, match="The model collapsed"):
-        train(catalogue.settings(home, ranks=1, train_images=1_000), catalogue.cursor, {"learning_rate": 1e4}, home / "collapsed")
+        train(catalogue.settings(home, products=uri, ranks=1, train_images=3_000), cursor, {}, home / "collapsed")
     assert not list(home.glob("*collapsed*"))
 
 

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from recsim_tasks.foundation.errors import RecsimError
 
 LEAST_SPREAD = 0.05
+# By then batch normalisation's running statistics, 0.9 of them kept a step, have forgotten where they started; the spread before says nothing.
+SETTLED_STEPS = 50
 
 
 def spread(embeddings: npt.NDArray[np.float32]) -> float:
@@ -18,9 +20,9 @@ def spread(embeddings: npt.NDArray[np.float32]) -> float:
     return float(1.0 - mean @ mean)
 
 
-def refuse_collapsed(spread: float, loss: float, images: int) -> None:
-    """Raise `RecsimError` when the embeddings have no spread, or the loss is no number, after `images` images."""
-    if math.isfinite(loss) and math.isfinite(spread) and spread >= LEAST_SPREAD:
+def refuse_collapsed(spread: float, loss: float, steps: int, images: int) -> None:
+    """Raise `RecsimError` when the embeddings have no spread (from 50 steps on), or one of the two is no number."""
+    if math.isfinite(loss) and math.isfinite(spread) and (spread >= LEAST_SPREAD or steps < SETTLED_STEPS):
         return
     raise RecsimError(
         f"The model collapsed: after {images:,} images its embeddings have a spread of {spread:.4f} (at least {LEAST_SPREAD} is needed) and the loss is {loss:.4f}. "

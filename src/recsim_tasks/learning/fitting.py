@@ -45,7 +45,7 @@ def fit(job: Job, ranks: Ranks, label: str) -> tuple[Any, list[Round]]:
             losses.append(trainer.step(images, labels, learning_rate(step - 1, steps, trainer.peak_rate), pair_share(step, steps)))
             advance(each)
             if step * job.rounds // steps > len(rounds):
-                rounds.append(_examine(trainer, validation, step * each, losses, label))
+                rounds.append(_examine(trainer, validation, (step, step * each), losses, label))
                 losses = []
     return trainer.network, rounds
 
@@ -66,23 +66,23 @@ def _batches(train: Examples, job: Job, rank: int) -> Iterator[tuple[Pixels, npt
         yield augment(train.images[rows], rng), train.labels[rows]
 
 
-def _examine(trainer: Trainer, validation: Examples, images: int, losses: list[float], label: str) -> Round:
-    """Rank the validation images of all ranks among each other by cosine, each one's own categories against the others."""
+def _examine(trainer: Trainer, validation: Examples, done: tuple[int, int], losses: list[float], label: str) -> Round:
+    """Rank the validation images of all ranks among each other by cosine, each one's own category against the others. `done`: steps, images."""
     trainer.agree()
     ranks = trainer.ranks
     embeddings, labels = ranks.gather(trainer.embed(validation.images)), ranks.gather(validation.labels)
     loss = float(np.mean(ranks.collect(float(np.mean(losses)))))
-    refuse_collapsed(spread(embeddings), loss, images)
+    refuse_collapsed(spread(embeddings), loss, *done)
     similarities = embeddings @ embeddings.T
     np.fill_diagonal(similarities, -np.inf)
     neighbours = labels[np.argsort(-similarities, axis=1, kind="stable")[:, :-1]]
     relevant = relevant_counts(labels, labels, leave_one_out=True)
     result = Round(
-        images, time.time(), loss, precision_at_k(labels, neighbours, 1), map_at_r(labels, neighbours, relevant), spread(embeddings)
+        done[1], time.time(), loss, precision_at_k(labels, neighbours, 1), map_at_r(labels, neighbours, relevant), spread(embeddings)
     )
     if ranks.rank == 0:
         say(
-            f"{label}: after {images:,} images loss {loss:.3f}, validation precision@1 {result.precision_at_1:.3f}, MAP@R {result.map_at_r:.3f}, spread {result.spread:.2f}"
+            f"{label}: after {done[1]:,} images loss {loss:.3f}, validation precision@1 {result.precision_at_1:.3f}, MAP@R {result.map_at_r:.3f}, spread {result.spread:.2f}"
         )
     return result
 

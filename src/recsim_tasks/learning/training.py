@@ -19,7 +19,7 @@ from recsim_tasks.learning.preprocessing import Preprocessing
 from recsim_tasks.learning.ranks import Ranks, on_ranks
 from recsim_tasks.learning.tracking import Tracker
 
-BATCH_PER_RANK = 64
+BATCH_PER_RANK = 32
 ROUNDS = 8
 VALIDATION_IMAGES = 2_000
 CHECK_IMAGES = 32
