@@ -17,8 +17,8 @@ from recsim_demo.watch import Refresh, follow
 SMALL = {
     "RECSIM_IMAGE_SIZE": "28",
     "RECSIM_IMAGE_CHANNELS": "1",
-    "RECSIM_TRAIN_IMAGES": "12000",
-    "RECSIM_TUNE_IMAGES": "1500",
+    "RECSIM_TRAIN_IMAGES": "16000",
+    "RECSIM_TUNE_IMAGES": "4000",
     "RECSIM_TUNE_TRIALS": "2",
     "RECSIM_INDEX_EXACT_BELOW": "1000",
     "RECSIM_SERVING_POLL_SECONDS": "0.5",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,8 +42,11 @@ def query(settings: Settings, image: Path | None, product: str | None, k: int) -
     champion = registry.champion()
     if champion is None:
         raise UnavailableError("No release is in Production yet. Run a refresh first: deliver a feed, or trigger the DAG recsim_refresh.")
-    folder = settings.home.absolute() / "releases" / str(champion.version)
-    release = Release.open(folder if folder.exists() else registry.download(champion.version, folder))
+    folder = settings.home.absolute() / "query" / str(champion.version)
+    if not folder.exists():
+        shutil.rmtree(folder.parent, ignore_errors=True)  # the release that was asked before
+        registry.download(champion.version, folder)
+    release = Release.open(folder, settings.image_max_pixels)
     results = release.more_like(product, k, Filters()) if product is not None else release.similar(_read(image), k, Filters())
     return {"release": champion.version, "results": results}
 

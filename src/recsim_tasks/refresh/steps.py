@@ -120,7 +120,7 @@ def register(settings: Settings, workspace: Workspace) -> dict[str, Any]:
         raise HeldError("The gate holds this release back: " + " ".join(evaluation["reasons"]))
     manifest = assemble(workspace.model, workspace.index, _canary_images(settings, workspace), evaluation["metrics"], workspace.release)
     registry = Registry(settings)
-    version = registry.register(workspace.release, workspace.refresh_id, manifest)
+    version = registry.register(workspace.release, workspace.refresh_id, manifest, evaluation["reasons"])
     champion = registry.champion()
     return {"version": version, "previous": champion.version if champion else None, "stage": "Staging"}
 
