@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,8 @@ from recsim_tasks.foundation.progress import say
 
 DAG = "recsim_refresh"
 LOG_LINE_EVERY_SECONDS = 10.0
+# A line that says how far a job is; the rest of a log is for whoever looks for a fault.
+PROGRESS = re.compile(r"\d of [\d,]+ ")
 SHOWN = ("running", "success", "failed", "upstream_failed", "up_for_retry", "deferred")
 
 
@@ -65,10 +68,10 @@ class _Watcher:
         if self.running is None or time.monotonic() - self.said_at < LOG_LINE_EVERY_SECONDS:
             return
         self.said_at = time.monotonic()
-        lines = self.airflow.logs(DAG, self.run_id, self.running).splitlines()
+        lines = [line for line in self.airflow.logs(DAG, self.run_id, self.running).splitlines() if PROGRESS.search(line)]
         if lines and lines[-1] != self.last_line:
             self.last_line = lines[-1]
-            say(f"    {self.last_line}")
+            say(f"    {self.last_line.partition('<stderr>:')[2] or self.last_line}")
 
     def reason(self) -> str:
         if self.failed is None:
