@@ -1,0 +1,72 @@
+"""A bundle that tests may read, a copy that they may break, and MLflow on SQLite with its tables already made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from recsim_tasks.foundation.settings import Settings, load_settings
+from recsim_tasks.release.manifest import Manifest
+from release.bundles import make_bundle
+from release.servers import mlflow_server
+
+
+@pytest.fixture(autouse=True)
+def _variables_as_they_were() -> Iterator[None]:
+    """The registry tells MLflow by variables where and how to work; the next test must not inherit them."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def read_only_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    make_bundle(folder)
+    return folder / "release"
+
+
+@pytest.fixture
+def bundle(read_only_bundle: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(read_only_bundle, tmp_path / "release")
+
+
+@pytest.fixture
+def manifest(read_only_bundle: Path) -> Manifest:
+    return Manifest.read(read_only_bundle)
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Making MLflow's tables takes seconds: it is done once, the file is copied."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    SqlAlchemyStore(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"))
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def with_registry(settings: Settings, empty_mlflow: Path) -> Settings:
+    """Settings whose registry is the embedded one, empty."""
+    folder = settings.home / "mlflow"
+    folder.mkdir(parents=True)
+    shutil.copyfile(empty_mlflow, folder / "mlflow.db")
+    return settings
+
+
+@pytest.fixture(scope="session")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(tmp_path_factory.mktemp("server")) as uri:
+        yield uri
+
+
+@pytest.fixture
+def with_server(settings: Settings, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    return load_settings()

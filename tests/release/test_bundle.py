@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.publishing import digests
+from recsim_tasks.release import bundle as bundle_module
+from recsim_tasks.release.bundle import Release, assemble
+from recsim_tasks.release.manifest import Manifest
+from recsim_tasks.vectors.filters import Filters
+from release.bundles import make_bundle, make_index, make_model, picture, products
+
+ALL = Filters()
+
+
+def files_of(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_release_finds_each_product_by_its_own_picture(bundle: Path) -> None:
+    release = Release.open(bundle)
+    assert [release.similar(picture(number), 1, ALL)[0]["product_id"] for number in range(40)] == [f"p{n:03d}" for n in range(40)]
+
+
+def test_an_answer_has_the_products_fields(bundle: Path) -> None:
+    found = Release.open(bundle).similar(picture(4), 1, ALL)[0]
+    assert found.pop("score") == pytest.approx(1)
+    assert found == {"product_id": "p004", "title": "Product 4", "category": "stripes", "price": 14.0, "in_stock": True}
+
+
+def test_more_like_a_product_leaves_the_product_out(bundle: Path) -> None:
+    found = Release.open(bundle).more_like("p004", 39, ALL)
+    assert len(found) == 39
+    assert "p004" not in {row["product_id"] for row in found}
+
+
+def test_more_like_an_unknown_product_is_refused(bundle: Path) -> None:
+    with pytest.raises(InputError, match="'nothing' is not in this release"):
+        Release.open(bundle).more_like("nothing", 3, ALL)
+
+
+def test_filters_hold_for_every_product_of_an_answer(bundle: Path) -> None:
+    filters = Filters(categories=("rings",), min_price=15, max_price=35, in_stock=True)
+    found = Release.open(bundle).similar(picture(4), 40, filters)
+    expected = {f"p{n:03d}" for n in range(40) if n % 2 and n % 3 and 5 <= n <= 25}
+    assert {row["product_id"] for row in found} == expected
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_a_flipped_byte_in_any_file_is_refused(bundle: Path, place: str) -> None:
+    for path in files_of(bundle):
+        before = path.read_bytes()
+        at = 0 if place == "first" else len(before) - 1
+        path.write_bytes(before[:at] + bytes([before[at] ^ 1]) + before[at + 1 :])
+        with pytest.raises(InputError):
+            Release.open(bundle)
+        path.write_bytes(before)
+    Release.open(bundle)
+
+
+def test_a_missing_an_added_and_an_exchanged_file_are_refused(bundle: Path) -> None:
+    model, index = bundle / "model" / "model.tflite", bundle / "index" / "vectors.faiss"
+    (bundle / "model" / "extra.bin").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"model/extra\.bin"):
+        Release.open(bundle)
+    (bundle / "model" / "extra.bin").unlink()
+    model.rename(bundle / "kept")
+    with pytest.raises(InputError, match=r"model/model\.tflite"):
+        Release.open(bundle)
+    index.rename(model)
+    (bundle / "kept").rename(index)
+    with pytest.raises(InputError, match=r"index/vectors\.faiss, model/model\.tflite"):
+        Release.open(bundle)
+
+
+def test_no_native_library_sees_a_file_whose_digest_is_wrong(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Path] = []
+    monkeypatch.setattr(bundle_module, "Embedder", lambda folder: seen.append(folder))
+    monkeypatch.setattr(bundle_module.Index, "open", lambda folder: seen.append(folder))
+    (bundle / "index" / "vectors.faiss").write_bytes(b"not what it was")
+    with pytest.raises(InputError, match=r"index/vectors\.faiss"):
+        Release.open(bundle)
+    assert seen == []
+
+
+def reseal(bundle: Path, **changes: object) -> None:
+    """A manifest that fits its bundle again, whatever was changed."""
+    values = Manifest.read(bundle).model_dump()
+    Manifest(**{**values, "digests": digests(bundle, "manifest.json"), **changes}).sealed().write(bundle)
+
+
+def test_a_canary_that_disagrees_is_refused(bundle: Path) -> None:
+    canaries = Manifest.read(bundle).model_dump()["canaries"]
+    canaries[2]["vector"][0] += 2e-4
+    reseal(bundle, canaries=canaries)
+    with pytest.raises(InputError, match="other vectors for its canary images"):
+        Release.open(bundle)
+
+
+def test_a_canary_within_rounding_is_taken(bundle: Path) -> None:
+    canaries = Manifest.read(bundle).model_dump()["canaries"]
+    canaries[2]["vector"][0] += 5e-5
+    reseal(bundle, canaries=canaries)
+    Release.open(bundle)
+
+
+def test_another_embedding_size_is_refused(bundle: Path) -> None:
+    reseal(bundle, embedding_size=9)
+    with pytest.raises(InputError, match="other shapes"):
+        Release.open(bundle)
+
+
+def test_an_index_of_another_model_is_refused_though_its_digests_are_right(bundle: Path, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "other", seed=1)
+    for name in ("vectors.faiss", "items.parquet", "index.json"):
+        (bundle / "index" / name).write_bytes((tmp_path / "other" / "index" / name).read_bytes())
+    reseal(bundle)
+    with pytest.raises(InputError, match="vectors of model"):
+        Release.open(bundle)
+
+
+def test_a_model_and_an_index_that_do_not_belong_together_make_no_bundle(tmp_path: Path) -> None:
+    first, second = make_model(tmp_path / "first", 0), make_model(tmp_path / "second", 1)
+    index = make_index(tmp_path / "index", first, products(10))
+    with pytest.raises(InputError, match="mode rebuild"):
+        assemble(second, index, [], {}, tmp_path / "release")
+    assert not (tmp_path / "release").exists()
+
+
+def test_the_manifest_names_every_other_file(bundle: Path) -> None:
+    found = {path.relative_to(bundle).as_posix() for path in files_of(bundle)}
+    assert set(json.loads((bundle / "manifest.json").read_text())["digests"]) == found - {"manifest.json"}
+
+
+def test_a_bundle_shares_its_parts_files(tmp_path: Path) -> None:
+    make_bundle(tmp_path)
+    assert (tmp_path / "release" / "model" / "model.tflite").samefile(tmp_path / "model" / "model.tflite")

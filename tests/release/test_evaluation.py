@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.learning.split import split_of
+from recsim_tasks.release.bundle import Release
+from recsim_tasks.release.evaluation import evaluate
+from recsim_tasks.vectors.index import Hit, Index
+from release.bundles import products
+
+SETTINGS = Settings.model_construct(evaluation_queries=1000)
+
+
+def index_of(vectors: np.ndarray, categories: list[str | None]) -> Index:
+    count = len(vectors)
+    units = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    table = products(1).slice(0, 0)
+    table = pa.table(
+        {
+            "product_id": [f"p{n:05d}" for n in range(count)],
+            "title": ["a"] * count,
+            "category": pa.array(categories, pa.string()),
+            "price": [1.0] * count,
+            "in_stock": [True] * count,
+            "image_hash": [f"{n * 2**52:016x}".ljust(64, "0") for n in range(count)],
+        },
+        schema=pa.schema([table.schema.field(name) for name in ("product_id", "title", "category", "price", "in_stock", "image_hash")]),
+    )
+    return Index.build(table, units, {"model_fingerprint": "f", "cursor": {"table_id": "t", "version": 0}}, exact_below=10**6)
+
+
+def corners(count: int, categories: int = 3) -> tuple[np.ndarray, list[str | None]]:
+    """Vectors close around one axis a category."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % categories
+    return np.eye(categories, 8)[labels] + rng.normal(0, 0.01, (count, 8)), [f"c{label}" for label in labels]
+
+
+def test_categories_that_lie_apart_are_all_found() -> None:
+    measured = evaluate(index_of(*corners(90)), SETTINGS)
+    metrics = measured["metrics"]
+    assert {name: metrics[name] for name in ("precision_at_1", "precision_at_10", "map_at_r", "r_precision", "ann_recall_at_10")} == {
+        "precision_at_1": 1.0,
+        "precision_at_10": 1.0,
+        "map_at_r": 1.0,
+        "r_precision": 1.0,
+        "ann_recall_at_10": 1.0,
+    }
+    assert metrics["query_p95_ms"] > 0
+    assert measured["slices"]["c1"] == {"queries": 30, "precision_at_1": 1.0, "precision_at_10": 1.0}
+
+
+def test_categories_without_meaning_are_found_by_chance() -> None:
+    vectors = np.random.default_rng(1).normal(size=(600, 8))
+    metrics = evaluate(index_of(vectors, [f"c{n % 3}" for n in range(600)]), SETTINGS)["metrics"]
+    assert metrics["precision_at_10"] == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_no_product_is_its_own_neighbour_even_when_another_is_the_same_picture() -> None:
+    vectors, _ = corners(40)
+    twins = np.repeat(vectors[:20], 2, axis=0)
+    measured = evaluate(index_of(twins, [f"c{n % 2}" for n in range(40)]), SETTINGS)
+    assert measured["metrics"]["precision_at_1"] < 0.5
+    assert measured["metrics"]["ann_recall_at_10"] == 1.0
+
+
+def test_only_images_that_no_training_has_seen_are_asked_for() -> None:
+    vectors, categories = corners(4096)
+    index = index_of(vectors, categories)
+    unseen = sum(split_of(name) == "test" for name in index.items.column("image_hash").to_pylist())
+    assert sum(part["queries"] for part in evaluate(index, SETTINGS)["slices"].values()) == unseen == 205
+
+
+def test_at_most_the_number_of_the_settings_is_asked_for() -> None:
+    few = Settings.model_construct(evaluation_queries=20)
+    assert sum(part["queries"] for part in evaluate(index_of(*corners(90)), few)["slices"].values()) == 20
+
+
+def test_products_without_a_category_are_not_asked_for_but_may_be_found() -> None:
+    vectors, categories = corners(60)
+    measured = evaluate(index_of(vectors, [None if n % 2 else name for n, name in enumerate(categories)]), SETTINGS)
+    assert sum(part["queries"] for part in measured["slices"].values()) == 30
+    assert measured["metrics"]["precision_at_10"] < 1
+
+
+def test_an_index_that_misses_neighbours_has_less_recall(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = index_of(np.random.default_rng(2).normal(size=(200, 8)), ["c"] * 200)
+    exact = index.search
+
+    def forgetful(queries: np.ndarray, k: int, filters: object = None) -> list[list[Hit]]:
+        return [[*hits[:6], *hits[-5:]] for hits in exact(queries, k + 50)]
+
+    monkeypatch.setattr(index, "search", forgetful)
+    assert evaluate(index, SETTINGS)["metrics"]["ann_recall_at_10"] == pytest.approx(0.5)
+
+
+def test_an_index_without_categories_cannot_be_measured() -> None:
+    with pytest.raises(InputError, match="fewer than two products with a category"):
+        evaluate(index_of(corners(5)[0], [None] * 5), SETTINGS)
+
+
+def test_a_small_index_is_measured_as_deep_as_it_goes(read_only_bundle: Path) -> None:
+    vectors, categories = corners(6)
+    assert evaluate(index_of(vectors, categories), SETTINGS)["metrics"]["precision_at_1"] == 1.0
+    assert evaluate(Release.open(read_only_bundle).index, SETTINGS)["metrics"]["precision_at_1"] == 1.0
