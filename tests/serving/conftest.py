@@ -1,0 +1,74 @@
+"""A catalogue, two registered releases of it, and apps that serve them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from deltalake import write_deltalake
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from recsim_tasks.catalogue.table import head
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.release.manifest import Manifest
+from recsim_tasks.release.registry import Registry
+from recsim_tasks.serving.app import create_app
+from release.bundles import make_bundle, products
+from release.conftest import empty_mlflow
+
+__all__ = ["empty_mlflow"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _variables_as_they_were() -> Iterator[None]:
+    """The registry tells MLflow by variables where and how to work; other rooms' tests must not inherit them."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def registered(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Path:
+    """A home with versions 1 and 2 in Staging. Their models differ, and all products of 2 end in -b: an answer tells its release."""
+    home = tmp_path_factory.mktemp("registered")
+    write_deltalake(str(home / "tables" / "products"), products(40))
+    cursor = head(str(home / "tables" / "products"))
+    assert cursor is not None
+    (home / "mlflow").mkdir()
+    shutil.copyfile(empty_mlflow, home / "mlflow" / "mlflow.db")
+    registry = Registry(Settings.model_construct(home=home))
+    for version, suffix in ((1, ""), (2, "-b")):
+        folder = home / "made" / str(version)
+        make_bundle(folder, seed=version, suffix=suffix, cursor=cursor)
+        assert registry.register(folder / "release", f"refresh {version}", Manifest.read(folder / "release")) == version
+    return home
+
+
+@pytest.fixture
+def home(registered: Path, tmp_path: Path) -> Settings:
+    """Settings of a copy, in which nothing is promoted yet."""
+    shutil.copytree(registered, tmp_path / "home")
+    return Settings.model_construct(home=tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def serving_one(registered: Path, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
+    """An app that serves release 1 and does not look for another; for tests that change nothing."""
+    folder = tmp_path_factory.mktemp("serving") / "home"
+    shutil.copytree(registered, folder)
+    settings = Settings.model_construct(home=folder)
+    Registry(settings).promote(1)
+    app = create_app(settings)
+    app.state.swap.poll()
+    assert app.state.swap.problem is None
+    return app
+
+
+@pytest.fixture(scope="session")
+def client(serving_one: FastAPI) -> TestClient:
+    return TestClient(serving_one, raise_server_exceptions=False)  # without its lifespan: no thread

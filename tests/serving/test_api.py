@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from pydantic import SecretStr
+
+from recsim_tasks.serving.app import MOST_BYTES, create_app
+from release.bundles import picture, products
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def assert_problem(answer: Any, status: int, *words: str) -> None:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert told["status"] == status
+    assert all(word in told["detail"] for word in words), told
+    assert "Traceback" not in answer.text
+
+
+def test_a_picture_as_json_finds_its_product(client: TestClient) -> None:
+    answer = client.post("/v1/similar", json={"image": encoded(picture(7)), "k": 3})
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["release"], answer.headers["X-Recsim-Release"]) == (1, "1")
+    assert told["results"][0] == {
+        "product_id": "p007",
+        "score": pytest.approx(1),
+        "title": "Product 7",
+        "category": "rings",
+        "price": 17.0,
+        "in_stock": True,
+    }
+    assert len(told["results"]) == 3
+
+
+def test_an_upload_answers_as_json_does(client: TestClient) -> None:
+    wishes = {"k": "5", "categories": ["rings"], "max_price": "40", "in_stock": "true"}
+    uploaded = client.post("/v1/similar", files={"image": ("a.png", picture(7))}, data=wishes)
+    sent = {"image": encoded(picture(7)), "k": 5, "categories": ["rings"], "max_price": 40, "in_stock": True}
+    assert uploaded.status_code == 200, uploaded.text
+    assert uploaded.json() == client.post("/v1/similar", json=sent).json()
+
+
+def test_filters_hold_for_more_like_this(client: TestClient) -> None:
+    wishes = {"k": 40, "categories": ["rings"], "min_price": 15, "max_price": 35, "in_stock": True, "exclude": ["p007"]}
+    found = client.get("/v1/products/p005/similar", params=wishes).json()["results"]
+    assert {row["product_id"] for row in found} == {f"p{n:03d}" for n in range(6, 26) if n % 2 and n % 3} - {"p007"}
+
+
+def test_more_results_than_products_are_all_products(client: TestClient) -> None:
+    assert len(client.post("/v1/similar", json={"image": encoded(picture(1)), "k": 1000}).json()["results"]) == 40
+
+
+@pytest.mark.parametrize("k", [0, -1, 1001, 10**9, "many", None, 1.5])
+def test_a_k_that_makes_no_sense_is_refused(client: TestClient, k: object) -> None:
+    assert_problem(client.post("/v1/similar", json={"image": encoded(picture(1)), "k": k}), 422, "k: ")
+
+
+def bomb() -> bytes:
+    """A PNG that says it is 40,000 x 40,000."""
+    data = bytearray(picture(0))
+    data[16:24] = (40_000).to_bytes(4, "big") * 2
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (b"", "no bytes"),
+        (b"not an image", "does not decode"),
+        (picture(1)[:80], ""),
+        (b"GIF89a" + bytes(50), "does not decode"),
+        (bomb(), ""),
+    ],
+    ids=["nothing", "text", "truncated", "gif", "bomb"],
+)
+@pytest.mark.parametrize("way", ["json", "upload", "invocations"])
+def test_a_bad_picture_is_refused_with_a_sentence(client: TestClient, data: bytes, word: str, way: str) -> None:
+    asked: dict[str, Any] = {"json": {"image": encoded(data)}}
+    if way == "upload":
+        asked = {"files": {"image": ("a", data)}}
+    elif way == "invocations":
+        asked = {"json": {"dataframe_records": [{"image": encoded(data)}]}}
+    answer = client.post("/invocations" if way == "invocations" else "/v1/similar", **asked)
+    assert_problem(answer, 422, "image", word)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "CMYK", "1", "I;16", "LA"])
+def test_a_picture_of_any_mode_is_answered(client: TestClient, mode: str) -> None:
+    image = Image.fromarray(np.zeros((30, 20), np.uint16 if mode == "I;16" else np.uint8))
+    buffer = io.BytesIO()
+    (image if mode == "I;16" else image.convert(mode)).save(buffer, "JPEG" if mode == "CMYK" else "PNG")
+    assert client.post("/v1/similar", json={"image": encoded(buffer.getvalue())}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"json": {"image": "%%%"}}, 422),
+        ({"json": {}}, 422),
+        ({"json": []}, 422),
+        ({"json": {"image": "", "colour": "red"}}, 422),
+        ({"content": b"{", "headers": {"Content-Type": "application/json"}}, 400),
+        ({"content": b"[" * 100_000, "headers": {"Content-Type": "application/json"}}, 400),
+        ({"content": b"\xff\xfe", "headers": {"Content-Type": "application/json"}}, 400),
+        ({"content": b"x", "headers": {"Content-Type": "text/plain"}}, 415),
+        ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, 400),
+        ({"content": b"x"}, 415),
+        ({"data": {"k": "3"}, "files": {"picture": b"x"}}, 422),
+        ({"files": [("image", picture(1)), ("image", picture(2))]}, 400),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_body_that_makes_no_sense_is_refused(client: TestClient, body: dict[str, Any], status: int) -> None:
+    assert_problem(client.post("/v1/similar", **body), status)
+
+
+@pytest.mark.parametrize("wish", [{"min_price": "nan"}, {"max_price": "-1"}, {"in_stock": "perhaps"}, {"colour": "red"}])
+def test_an_unknown_or_senseless_filter_is_refused(client: TestClient, wish: dict[str, str]) -> None:
+    assert_problem(client.get("/v1/products/p001/similar", params=wish), 422, next(iter(wish)))
+
+
+@pytest.mark.parametrize("name", ["nothing", "../../etc/passwd", "p001' OR '1'='1", "a/b", "%00", "p001%2Fimage"])
+@pytest.mark.parametrize("what", ["similar", "image"])
+def test_an_unknown_product_is_not_found(client: TestClient, name: str, what: str) -> None:
+    answer = client.get(f"/v1/products/{name.replace('/', '%2F')}/{what}")
+    assert_problem(answer, 404)
+    assert "no such page" in answer.json()["detail"] or "is not in this release" in answer.json()["detail"]
+
+
+def test_a_body_over_the_limit_is_refused(client: TestClient) -> None:
+    assert_problem(client.post("/v1/similar", content=bytes(MOST_BYTES + 1), headers={"Content-Type": "application/json"}), 413)
+
+
+def test_the_picture_of_a_product_is_the_one_that_was_delivered(client: TestClient) -> None:
+    answer = client.get("/v1/products/p003/image")
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, picture(3), "image/png")
+    assert answer.headers["ETag"] == f'"{products(4).column("image_hash")[3].as_py()}"'
+
+
+def test_a_shelf_is_the_same_for_one_seed_and_another_for_another(client: TestClient) -> None:
+    first, again, other = (client.get("/v1/products", params={"k": 8, "seed": seed}).json() for seed in (1, 1, 2))
+    assert first == again
+    assert {row["product_id"] for row in first["results"]} != {row["product_id"] for row in other["results"]}
+    assert first["categories"] == {"rings": 20, "stripes": 20}
+
+
+def test_a_shelf_of_one_category_holds_no_other(client: TestClient) -> None:
+    rows = client.get("/v1/products", params={"category": "rings", "k": 200}).json()["results"]
+    assert {row["category"] for row in rows} == {"rings"}
+    assert len(rows) == 20
+    assert client.get("/v1/products", params={"category": "none such"}).json()["results"] == []
+
+
+IMAGES = [encoded(picture(5)), encoded(picture(6))]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"dataframe_split": {"columns": ["image"], "data": [[image] for image in IMAGES]}},
+        {"dataframe_split": {"columns": ["n", "image"], "index": [0, 1], "data": [[1, image] for image in IMAGES]}},
+        {"dataframe_records": [{"image": image} for image in IMAGES]},
+        {"inputs": {"image": IMAGES}},
+        {"inputs": [{"image": image} for image in IMAGES]},
+    ],
+    ids=["split", "split with index", "records", "columns", "rows"],
+)
+def test_mlflows_protocol_is_answered_row_by_row(client: TestClient, table: dict[str, Any]) -> None:
+    answer = client.post("/invocations", json={**table, "params": {"k": 2}})
+    assert answer.status_code == 200, answer.text
+    assert [[len(row), row[0]["product_id"]] for row in answer.json()["predictions"]] == [[2, "p005"], [2, "p006"]]
+    assert answer.json()["release"] == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"dataframe_split": {"columns": ["picture"], "data": [["x"]]}},
+        {"dataframe_split": {"columns": ["image"], "data": [[]]}},
+        {"dataframe_records": [{}]},
+        {"inputs": {}},
+        {"inputs": {"image": [3]}},
+        {"dataframe_records": [{"image": IMAGES[0]}], "inputs": {"image": IMAGES}},
+        {"dataframe_records": [{"image": ""}] * 101},
+        {"dataframe_records": [{"image": IMAGES[0]}], "params": {"k": 0}},
+    ],
+    ids=str,
+)
+def test_an_invocation_that_makes_no_sense_is_refused(client: TestClient, body: dict[str, Any]) -> None:
+    assert_problem(client.post("/invocations", json=body), 422)
+
+
+def test_the_servers_state_names_release_and_catalogue(client: TestClient) -> None:
+    told = client.get("/health/ready").json()
+    assert (told["status"], told["release"], told["products"], told["cursor"]["version"], told["problem"]) == ("ready", 1, 40, 0, None)
+    assert client.get("/health/live").json() == {"status": "live"}
+
+
+def test_metrics_count_by_route_not_by_product(client: TestClient) -> None:
+    for number in range(3):
+        client.get(f"/v1/products/p00{number}/similar")
+    page = client.get("/metrics").text
+    assert 'recsim_requests_total{route="/v1/products/{product_id:path}/similar",status="200"}' in page
+    assert "p001" not in page
+    assert "\nrecsim_release 1.0\n" in page
+
+
+def test_the_api_describes_itself(client: TestClient) -> None:
+    assert client.get("/docs").status_code == 200
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"/invocations", "/v1/similar", "/v1/products", "/health/live", "/health/ready", "/metrics"} <= set(paths)
+    assert set(paths["/v1/similar"]["post"]["requestBody"]["content"]) == {"application/json", "multipart/form-data"}
+
+
+def test_with_a_token_only_those_who_know_it_are_answered(client: TestClient) -> None:
+    open_app = client.app
+    app = create_app(open_app.state.settings.model_copy(update={"api_token": SecretStr("secret")}))  # type: ignore[attr-defined]
+    app.state.swap.poll()
+    guarded = TestClient(app)
+    for path in ("/v1/products", "/v1/products/p001/similar", "/v1/products/p001/image", "/metrics"):
+        assert_problem(guarded.get(path), 401, "bearer token")
+        assert_problem(guarded.get(path, headers={"Authorization": "Bearer wrong"}), 401)
+        assert_problem(guarded.get(path, headers={"Authorization": "Bearer gehëim".encode()}), 401)
+        assert guarded.get(path, headers={"Authorization": "Bearer secret"}).status_code == 200
+    assert_problem(guarded.post("/v1/similar", json={"image": IMAGES[0]}), 401)
+    assert_problem(guarded.post("/invocations", json={"inputs": {"image": IMAGES}}), 401)
+    assert guarded.get("/health/live").status_code == guarded.get("/health/ready").status_code == 200
