@@ -10,7 +10,7 @@ from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.split import split_of
 from recsim_tasks.release.bundle import Release
-from recsim_tasks.release.evaluation import evaluate
+from recsim_tasks.release.evaluation import compare, evaluate
 from recsim_tasks.vectors.index import Hit, Index
 from release.bundles import products
 
@@ -109,3 +109,28 @@ def test_a_small_index_is_measured_as_deep_as_it_goes(read_only_bundle: Path) ->
     vectors, categories = corners(6)
     assert evaluate(index_of(vectors, categories), SETTINGS)["metrics"]["precision_at_1"] == 1.0
     assert evaluate(Release.open(read_only_bundle).index, SETTINGS)["metrics"]["precision_at_1"] == 1.0
+
+
+def test_two_releases_are_compared_on_the_products_that_both_hold_with_the_same_image(settings: Settings) -> None:
+    names = [f"p-{n}" for n in range(60)]
+    vectors = np.repeat(np.eye(2, dtype=np.float32), 30, axis=0)
+    images = [f"{n:064x}" for n in range(60)]
+
+    def index(categories: list[str], image_hashes: list[str]) -> Index:
+        columns = {
+            "product_id": names,
+            "title": names,
+            "category": categories,
+            "price": [1.0] * 60,
+            "in_stock": [True] * 60,
+            "image_hash": image_hashes,
+        }
+        return Index.build(pa.table(columns), vectors, {}, exact_below=100)
+
+    good = ["left"] * 30 + ["right"] * 30
+    changed = [f"{n + 1000:064x}" for n in range(30)] + images[30:]
+    bad_where_changed = ["left", "right"] * 15 + ["right"] * 30
+    compared = compare(index(bad_where_changed, changed), index(good, images), settings)
+    assert compared is not None
+    assert [metrics["precision_at_1"] for metrics in compared] == [1.0, 1.0]
+    assert compare(index(good, [f"{n + 5000:064x}" for n in range(60)]), index(good, images), settings) is None

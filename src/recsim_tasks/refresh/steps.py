@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from recsim_tasks.catalogue.cursor import Cursor
@@ -57,7 +58,8 @@ def embed(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Embed the images that this release's model has not embedded yet."""
     from recsim_tasks.vectors.embedding import embed_missing
 
-    _fetch_champion(settings, workspace)
+    if workspace.result("plan")["decision"] != "retrain":
+        _fetch_champion(settings, workspace)
     return dict(embed_missing(settings, workspace.head, workspace.model))
 
 
@@ -93,16 +95,17 @@ def compact_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
 def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Measure retrieval on this refresh's index; `HeldError` when the gate holds the release back."""
     from recsim_tasks.catalogue.table import read_products
+    from recsim_tasks.release.evaluation import compare
     from recsim_tasks.release.evaluation import evaluate as measure
     from recsim_tasks.release.gate import judge
-    from recsim_tasks.release.registry import Registry
     from recsim_tasks.vectors.index import Index
 
     index = Index.open(workspace.index)
     measured = measure(index, settings)
-    champion = Registry(settings).champion()
+    champion = _fetch_champion(settings, workspace)
+    compared = compare(index, Index.open(champion / "index"), settings) if champion else None
     products = len(read_products(settings.products_uri, workspace.head, ["product_id"]))
-    verdict = judge(settings, measured, champion.metrics if champion else None, size=len(index), products=products)
+    verdict = judge(settings, measured, compared, size=len(index), products=products)
     result = {"verdict": verdict.verdict, "reasons": verdict.reasons, **measured}
     if verdict.verdict == "hold":
         workspace.keep("evaluate", result)
@@ -164,13 +167,16 @@ def _facts(settings: Settings, cursor: Cursor | None, now: Cursor) -> Facts:
         return Facts(cursor, now, None, str(error))
 
 
-def _fetch_champion(settings: Settings, workspace: Workspace) -> None:
-    """Have the bundle of the champion that was planned with, and no later one, in the workspace."""
+def _fetch_champion(settings: Settings, workspace: Workspace) -> Path | None:
+    """The bundle of the champion that was planned with, and no later one, in the workspace; None when there was none."""
     from recsim_tasks.release.registry import Registry
 
     plan = workspace.result("plan")
-    if plan["decision"] != "retrain" and not workspace.champion.exists():
+    if plan["champion"] is None:
+        return None
+    if not workspace.champion.exists():
         Registry(settings).download(plan["champion"], workspace.champion)
+    return workspace.champion
 
 
 def _canary_images(settings: Settings, workspace: Workspace) -> list[bytes]:

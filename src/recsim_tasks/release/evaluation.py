@@ -17,7 +17,7 @@ from recsim_tasks.vectors.exact import Floats, Rows, exact_neighbours
 from recsim_tasks.vectors.index import Hit, Index
 
 K = 10
-FEWEST_QUERIES = 100
+FEWEST_QUERIES = 10
 TIMED_QUERIES = 200
 # Two libraries add up a product in another order; an equally near product (the same picture twice) is as good a find.
 ROUNDING = 1e-5
@@ -33,8 +33,23 @@ class Sample:
     labels: Labels
 
 
-def evaluate(index: Index, settings: Settings) -> dict[str, Any]:
-    """Measure retrieval by category, the index against exact search, and the time of a query.
+def compare(challenger: Index, champion: Index, settings: Settings) -> tuple[dict[str, float], dict[str, float]] | None:
+    """Measure both releases on the same queries: products that both hold with the same image. None when they share too few.
+
+    Each answers from its own vectors, so that releases of different models can be compared, and a change of the sample is no change of quality.
+    """
+    images = [
+        dict(zip(*(index.items.column(name).to_pylist() for name in ("product_id", "image_hash")), strict=True))
+        for index in (challenger, champion)
+    ]
+    common = {name for name, image in images[0].items() if images[1].get(name) == image}
+    if len(common) < FEWEST_QUERIES:
+        return None
+    return evaluate(challenger, settings, common)["metrics"], evaluate(champion, settings, common)["metrics"]
+
+
+def evaluate(index: Index, settings: Settings, among: set[str] | None = None) -> dict[str, Any]:
+    """Measure retrieval by category, the index against exact search, and the time of a query; by products of `among` when it is given.
 
     `metrics`: `precision_at_1`, `precision_at_10` of the index's answers; `map_at_r`, `r_precision` among the products asked for alone,
     which makes R, and the cost, independent of the catalogue's size; `ann_recall_at_10`, the share of the exact ten nearest that the
@@ -42,7 +57,7 @@ def evaluate(index: Index, settings: Settings) -> dict[str, Any]:
     """
     ids, vectors = index.all_vectors()
     categories = np.array([name or "" for name in index.items.column("category").to_pylist()], object)
-    sample = _sample(index, settings, ids, vectors, categories)
+    sample = _sample(index, settings, ids, vectors, categories, among)
     answers = _without_own(index, sample)
     category_of = dict(zip(ids, categories, strict=True))
     neighbours = np.array([[category_of[hit.product_id] for hit in hits] for hits in answers], object)
@@ -56,13 +71,13 @@ def evaluate(index: Index, settings: Settings) -> dict[str, Any]:
     return {"metrics": metrics, "slices": slices}
 
 
-def _sample(index: Index, settings: Settings, ids: list[str], vectors: Floats, categories: Labels) -> Sample:
+def _sample(index: Index, settings: Settings, ids: list[str], vectors: Floats, categories: Labels, among: set[str] | None) -> Sample:
     """At most `evaluation_queries` products with a category that no training has seen; any products when these are too few.
 
     Chosen by their images' hashes, so that two releases of nearly the same catalogue are asked nearly the same.
     """
     hashes = index.items.column("image_hash").to_pylist()
-    labelled = [row for row, name in enumerate(categories) if name]
+    labelled = [row for row, name in enumerate(categories) if name and (among is None or ids[row] in among)]
     if len(labelled) < 2:
         raise InputError("The index holds fewer than two products with a category: nothing tells a good answer. Deliver categories.")
     unseen = [row for row in labelled if split_of(hashes[row]) == "test"]

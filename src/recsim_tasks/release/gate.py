@@ -28,17 +28,23 @@ class Verdict:
     reasons: list[str]
 
 
-def judge(settings: Settings, measured: Mapping[str, Any], champion: Mapping[str, float] | None, size: int, products: int) -> Verdict:
-    """Judge what `evaluate` measured, against the champion's stored metrics and the catalogue's number of products at the cursor.
+def judge(
+    settings: Settings,
+    measured: Mapping[str, Any],
+    compared: tuple[Mapping[str, float], Mapping[str, float]] | None,
+    size: int,
+    products: int,
+) -> Verdict:
+    """Judge what `evaluate` measured, what `compare` measured of challenger and champion, and the size against the catalogue's at the cursor.
 
     A figure that is missing or not a number breaks its rule.
     """
     metrics: Mapping[str, float] = measured["metrics"]
     findings = [_finds_what_exact_search_finds(metrics, settings.gate_min_recall), _complete(size, products)]
-    if champion is None:
+    if compared is None:
         findings.append(_better_than_guessing(metrics, measured["slices"]))
     else:
-        findings.extend(_no_worse(metrics, champion, settings.gate_max_drop))
+        findings.extend(_no_worse(*compared, settings.gate_max_drop))
     broken = [finding for finding in findings if not finding.passed]
     return Verdict("hold" if broken else "pass", [f"{finding.rule}: {finding.sentence}" for finding in broken or findings])
 
@@ -46,7 +52,7 @@ def judge(settings: Settings, measured: Mapping[str, Any], champion: Mapping[str
 def _no_worse(metrics: Mapping[str, float], champion: Mapping[str, float], max_drop: float) -> Iterator[Finding]:
     for name in COMPARED:
         own, other = metrics.get(name, NOT_MEASURED), champion.get(name, NOT_MEASURED)
-        sentence = f"{name} is {own:.4f}, the champion's {other:.4f}; it may lose {max_drop} (RECSIM_GATE_MAX_DROP)."
+        sentence = f"{name} is {own:.4f}, the champion's {other:.4f} on the same queries; it may lose {max_drop} (RECSIM_GATE_MAX_DROP)."
         yield Finding("No worse than the champion", own >= other - max_drop, sentence)
 
 
@@ -54,7 +60,7 @@ def _better_than_guessing(metrics: Mapping[str, float], slices: Mapping[str, Map
     asked = [part["queries"] for part in slices.values()]
     guess = max(asked, default=0) / max(sum(asked), 1)
     own = metrics.get("precision_at_1", NOT_MEASURED)
-    sentence = f"precision_at_1 of this first release is {own:.4f}; always naming the most frequent category gives {guess:.4f}."
+    sentence = f"precision_at_1 of this release, which has none to be compared with, is {own:.4f}; always naming the most frequent category gives {guess:.4f}."
     return Finding("Better than guessing", bool(asked) and own > guess, sentence)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -26,7 +27,7 @@ class Api:
 
     def more_like(self, product_id: str, wishes: dict[str, Any]) -> dict[str, Any]:
         """The products most like a product."""
-        return self._json("GET", f"/v1/products/{product_id}/similar", params=wishes)
+        return self._json("GET", f"/v1/products/{quote(product_id, safe='')}/similar", params=wishes)
 
     def similar(self, image: bytes, wishes: dict[str, Any]) -> dict[str, Any]:
         """The products most like a picture."""
@@ -34,7 +35,7 @@ class Api:
 
     def image(self, product_id: str) -> bytes | None:
         """The picture of a product; None when it has gone meanwhile."""
-        answer = self._ask("GET", f"/v1/products/{product_id}/image")
+        answer = self._ask("GET", f"/v1/products/{quote(product_id, safe='')}/image")
         return None if answer.status_code == httpx.codes.NOT_FOUND else self._good(answer).content
 
     def _json(self, method: str, path: str, **parts: Any) -> dict[str, Any]:

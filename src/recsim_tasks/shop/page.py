@@ -15,7 +15,7 @@ STYLE = """<style>
 .block-container {padding-top: 2.2rem; max-width: 1180px}
 [data-testid="stImage"] img {border-radius: 8px; background: #f8fafc; image-rendering: auto; border: 1px solid #e2e8f0}
 .card {font-size: .82rem; line-height: 1.3; margin: -.35rem 0 .3rem}
-.card b {display: block; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}
+.card b, .card span {display: block; min-height: 1.3em; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}
 .card span {color: #64748b}
 .badge {display: inline-block; padding: .15rem .6rem; border-radius: 999px; background: #ccfbf1; color: #115e59; font-size: .8rem}
 @media (max-width: 640px) {[data-testid="stHorizontalBlock"] {flex-wrap: wrap} [data-testid="stColumn"] {min-width: 30% !important; flex: 1 1 30% !important}}
@@ -70,11 +70,17 @@ def card(product: dict[str, Any], release: int, place: str) -> None:
     data = picture(product["product_id"], release)
     if data:
         st.image(data, width="stretch")
-    alike = f" · {product['score']:.2f} alike" if "score" in product else ""
-    price = f"{product['price']:.2f}" if product["price"] is not None else "no price"
-    stock = "" if product["in_stock"] in (True, None) else " · sold out"
-    st.html(f'<div class="card"><b>{_plain(product["title"])}</b><span>{price}{alike}{stock}</span></div>')
+    describe(product)
     st.button("More like this", key=f"{place}-{product['product_id']}", on_click=choose, args=(product,), width="stretch")
+
+
+def describe(product: dict[str, Any]) -> None:
+    """A product's words in three lines of their own, so that the buttons of a row stand level whatever they say."""
+    price = f"{product['price']:.2f}" if product["price"] is not None else "no price"
+    alike = [f"{product['score']:.2f} alike"] if "score" in product else []
+    stock = [] if product["in_stock"] in (True, None) else ["sold out"]
+    lines = (_plain(product["title"]), _plain(product["category"]), " · ".join([price, *alike, *stock]))
+    st.html('<div class="card"><b>{}</b><span>{}</span><span>{}</span></div>'.format(*lines))
 
 
 def choose(product: dict[str, Any] | None) -> None:
@@ -131,6 +137,7 @@ def card_of(product: dict[str, Any], release: int) -> None:
     data = picture(product["product_id"], release)
     if data:
         st.image(data, width=140)
+    describe({name: value for name, value in product.items() if name != "score"})  # its score was to another
 
 
 def shuffle() -> None:

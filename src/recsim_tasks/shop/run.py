@@ -22,7 +22,7 @@ def shop(settings: Settings) -> None:
         "server.port": str(settings.shop_port),
         "server.headless": "true",
         "server.fileWatcherType": "none",
-        "server.maxUploadSize": "20",
+        "server.maxUploadSize": "15",  # megabytes; the API takes 16 in all
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "minimal",
         **{f"theme.{name}": value for name, value in THEME.items()},
