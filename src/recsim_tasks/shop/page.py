@@ -79,7 +79,7 @@ def describe(product: dict[str, Any]) -> None:
     price = f"{product['price']:.2f}" if product["price"] is not None else "no price"
     alike = [f"{product['score']:.2f} alike"] if "score" in product else []
     stock = [] if product["in_stock"] in (True, None) else ["sold out"]
-    lines = (_plain(product["title"]), _plain(product["category"]), " · ".join([price, *alike, *stock]))
+    lines = (_plain(product["title"]), " · ".join([*stock, _plain(product["category"])]), " · ".join([price, *alike]))
     st.html('<div class="card"><b>{}</b><span>{}</span><span>{}</span></div>'.format(*lines))
 
 
