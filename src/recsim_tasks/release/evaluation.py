@@ -18,6 +18,7 @@ from recsim_tasks.vectors.index import Hit, Index
 
 K = 10
 FEWEST_QUERIES = 10
+COMPARED_FIELDS = ["product_id", "image_hash", "category"]
 TIMED_QUERIES = 200
 # Two libraries add up a product in another order; an equally near product (the same picture twice) is as good a find.
 ROUNDING = 1e-5
@@ -34,15 +35,12 @@ class Sample:
 
 
 def compare(challenger: Index, champion: Index, settings: Settings) -> tuple[dict[str, float], dict[str, float]] | None:
-    """Measure both releases on the same queries: products that both hold with the same image. None when they share too few.
+    """Measure both releases on the same queries: products that both hold with the same image and category. None when they share too few.
 
     Each answers from its own vectors, so that releases of different models can be compared, and a change of the sample is no change of quality.
     """
-    images = [
-        dict(zip(*(index.items.column(name).to_pylist() for name in ("product_id", "image_hash")), strict=True))
-        for index in (challenger, champion)
-    ]
-    common = {name for name, image in images[0].items() if images[1].get(name) == image}
+    mine, theirs = ({row["product_id"]: row for row in index.items.select(COMPARED_FIELDS).to_pylist()} for index in (challenger, champion))
+    common = {name for name, row in mine.items() if row["category"] and theirs.get(name) == row}
     if len(common) < FEWEST_QUERIES:
         return None
     return evaluate(challenger, settings, common)["metrics"], evaluate(champion, settings, common)["metrics"]
