@@ -22,7 +22,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 def pair_share(step: int, steps: int) -> float:
     """Weigh the pair loss: 0 at first, 1 after three tenths of `steps`.
 
-    Before categories are apart, pulling partners together pulls everything together, and the embeddings all but collapse.
+    A precaution: the pair loss alone is known to collapse, so the proxies first get to part the categories.
     """
     return min(1.0, step / (PAIRS_FULL_SHARE * steps))
 
