@@ -18,7 +18,7 @@ def recsim(*arguments: str, **variables: str) -> tuple[int, dict[str, object], s
     done = subprocess.run(
         [sys.executable, "-m", "recsim_tasks.cli", *arguments], env=os.environ | variables, capture_output=True, text=True, timeout=120
     )
-    return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stderr.strip().splitlines()[-1]
+    return done.returncode, json.loads(done.stdout.splitlines()[-1]), (done.stderr.strip().splitlines() or [""])[-1]
 
 
 @pytest.mark.parametrize(
