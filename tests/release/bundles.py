@@ -17,6 +17,7 @@ from PIL import Image
 
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.catalogue.images import image_hash
+from recsim_tasks.foundation.publishing import digests
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.export import describe
 from recsim_tasks.learning.preprocessing import Preprocessing, decode_all
@@ -113,6 +114,12 @@ def make_bundle(folder: Path, seed: int = 0, count: int = 40, suffix: str = "", 
     model = make_model(folder / "model", seed)
     index = make_index(folder / "index", model, table, cursor)
     return assemble(model, index, [picture(number) for number in range(4)], METRICS, folder / "release")
+
+
+def reseal(bundle: Path, **changes: object) -> None:
+    """A manifest that fits its bundle again, whatever was changed."""
+    values = Manifest.read(bundle).model_dump()
+    Manifest(**{**values, "digests": digests(bundle, "manifest.json"), **changes}).sealed().write(bundle)
 
 
 def _tensor(name: str, shape: list[int], signature: list[int] | None, kind: int, buffer: int) -> Any:

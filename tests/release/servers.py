@@ -58,6 +58,6 @@ def mlflow_server(folder: Path, port: int | None = None) -> Iterator[str]:
     port = port or free_port()
     where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     stores = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", str(folder / "artifacts")]
-    env = {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    env = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # else a dozen idle queue workers
     with running([script("mlflow"), "server", *where, *stores], f"http://127.0.0.1:{port}/health", folder / "mlflow.log", env):
         yield f"http://127.0.0.1:{port}"

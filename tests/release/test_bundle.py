@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.foundation.publishing import digests
 from recsim_tasks.release import bundle as bundle_module
 from recsim_tasks.release.bundle import Release, assemble
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.vectors.filters import Filters
-from release.bundles import make_bundle, make_index, make_model, picture, products
+from release.bundles import make_bundle, make_index, make_model, picture, products, reseal
 
 ALL = Filters()
 
@@ -84,12 +83,6 @@ def test_no_native_library_sees_a_file_whose_digest_is_wrong(bundle: Path, monke
     with pytest.raises(InputError, match=r"index/vectors\.faiss"):
         Release.open(bundle)
     assert seen == []
-
-
-def reseal(bundle: Path, **changes: object) -> None:
-    """A manifest that fits its bundle again, whatever was changed."""
-    values = Manifest.read(bundle).model_dump()
-    Manifest(**{**values, "digests": digests(bundle, "manifest.json"), **changes}).sealed().write(bundle)
 
 
 def test_a_canary_that_disagrees_is_refused(bundle: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,7 @@ def test_a_picture_of_any_mode_is_answered(client: TestClient, mode: str) -> Non
         ({"json": {}}, 422),
         ({"json": []}, 422),
         ({"json": {"image": "", "colour": "red"}}, 422),
+        ({"content": b'{"image": "\\ud800", "exclude": ["\\ud800"]}', "headers": {"Content-Type": "application/json"}}, 422),
         ({"content": b"{", "headers": {"Content-Type": "application/json"}}, 400),
         ({"content": b"[" * 100_000, "headers": {"Content-Type": "application/json"}}, 400),
         ({"content": b"\xff\xfe", "headers": {"Content-Type": "application/json"}}, 400),
@@ -136,6 +138,45 @@ def test_an_unknown_product_is_not_found(client: TestClient, name: str, what: st
     answer = client.get(f"/v1/products/{name.replace('/', '%2F')}/{what}")
     assert_problem(answer, 404)
     assert "no such page" in answer.json()["detail"] or "is not in this release" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "asked", "status"),
+    [
+        ("POST", "/v1/similar", {"json": {"image": encoded(picture(1))}}, 200),
+        ("POST", "/v1/similar", {"files": {"image": picture(1)}}, 200),
+        ("POST", "/v1/similar", {"json": {"image": "none"}}, 422),
+        ("POST", "/v1/similar", {"content": b"{", "headers": {"Content-Type": "application/json"}}, 400),
+        ("POST", "/v1/similar", {"content": b"x"}, 415),
+        ("POST", "/invocations", {"json": {"inputs": {"image": [encoded(picture(1))]}}}, 200),
+        ("POST", "/invocations", {"json": {}}, 422),
+        ("GET", "/v1/products", {}, 200),
+        ("GET", "/v1/products/p001/similar", {}, 200),
+        ("GET", "/v1/products/p001/similar?k=0", {}, 422),
+        ("GET", "/v1/products/nothing/similar", {}, 404),
+        ("GET", "/v1/products/p001/image", {}, 200),
+        ("GET", "/v1/products/nothing/image", {}, 404),
+        ("GET", "/health/ready", {}, 200),
+    ],
+)
+def test_every_answer_and_every_refusal_names_its_release(
+    client: TestClient, method: str, path: str, asked: dict[str, Any], status: int
+) -> None:
+    answer = client.request(method, path, **asked)
+    assert (answer.status_code, answer.headers.get("X-Recsim-Release")) == (status, "1")
+    if answer.headers["content-type"] == "application/json":
+        assert answer.json()["release"] == 1
+
+
+def test_a_catalogue_that_is_away_keeps_pictures_back_and_nothing_else(client: TestClient, tmp_path: Path) -> None:
+    open_app = client.app
+    app = create_app(open_app.state.settings.model_copy(update={"products": str(tmp_path / "gone")}))  # type: ignore[attr-defined]
+    app.state.swap.poll()
+    asking = TestClient(app)
+    answer = asking.get("/v1/products/p001/image")
+    assert_problem(answer, 503, "There is no catalogue at")
+    assert (answer.headers["X-Recsim-Release"], int(answer.headers["Retry-After"]) > 0) == ("1", True)
+    assert asking.get("/v1/products/p001/similar").status_code == 200
 
 
 def test_a_body_over_the_limit_is_refused(client: TestClient) -> None:

@@ -10,11 +10,12 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry import Registry
 from recsim_tasks.serving.app import create_app
 from recsim_tasks.serving.hot_swap import HotSwap
 from recsim_tasks.vectors.filters import Filters
-from release.bundles import picture
+from release.bundles import picture, reseal
 
 
 @pytest.fixture
@@ -32,6 +33,16 @@ def registry(home: Settings) -> Registry:
     return Registry(home)
 
 
+ASKED = [
+    ("GET", "/v1/products"),
+    ("GET", "/v1/products/p001/similar"),
+    ("GET", "/v1/products/p001/image"),
+    ("GET", "/health/ready"),
+    ("POST", "/v1/similar"),
+    ("POST", "/invocations"),
+]
+
+
 def answering(swap: HotSwap) -> tuple[int, str]:
     """The version that answers, and the product that it finds for picture 7."""
     assert swap.current is not None
@@ -42,8 +53,8 @@ def test_before_any_release_a_question_gets_a_clear_error(app: FastAPI, swap: Ho
     client = TestClient(app)
     assert "has just started" in client.get("/v1/products").json()["detail"]
     swap.poll()
-    for path in ("/v1/products", "/v1/products/p001/similar", "/health/ready"):
-        answer = client.get(path)
+    for method, path in ASKED:
+        answer = client.request(method, path)
         assert answer.status_code == 503
         assert answer.json()["detail"].startswith("No release is in Production yet.")
         assert int(answer.headers["Retry-After"]) > 0
@@ -90,6 +101,50 @@ def test_a_bundle_that_was_changed_is_refused_and_the_old_release_answers(
     page = TestClient(app).get("/metrics").text
     assert 'recsim_swaps_total{outcome="refused"} 1.0' in page
     assert "\nrecsim_swap_problem 1.0\n" in page
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ("canary", "other vectors for its canary images"),
+        ("model", "not the one that the registry names"),
+        ("cursor", "not the one that the"),
+    ],
+)
+def test_a_release_that_fits_its_digests_but_not_itself_or_the_registry_is_refused(
+    app: FastAPI, swap: HotSwap, registry: Registry, home: Settings, wrong: str, reason: str
+) -> None:
+    registry.promote(1)
+    swap.poll()
+    folder = home.home / "releases" / "2"
+    if wrong == "model":
+        shutil.copytree(home.home / "releases" / "1", folder)
+    else:
+        values = Manifest.read(registry.download(2, folder)).model_dump()
+        values["canaries"][0]["vector"][0] += 0.01 if wrong == "canary" else 0
+        values["cursor"]["version"] += 1 if wrong == "cursor" else 0
+        reseal(folder, canaries=values["canaries"], cursor=values["cursor"])
+    registry.promote(2)
+    swap.poll()
+    assert answering(swap) == (1, "p007")
+    told = TestClient(app).get("/health/ready").json()
+    assert told["release"] == 1
+    assert told["problem"].startswith("Release 2 is refused: ")
+    assert reason in told["problem"]
+
+
+def test_the_reason_of_a_refusal_is_told_again_once_the_registry_is_back(swap: HotSwap, registry: Registry, home: Settings) -> None:
+    spoil(registry.download(1, home.home / "releases" / "1"), "changed")
+    registry.promote(1)
+    swap.poll()
+    refused = swap.problem
+    swap._settings, swap._registry = home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}), None
+    swap.poll()
+    assert swap.problem is not None
+    assert "http://127.0.0.1:9" in swap.problem
+    swap._settings = home
+    swap.poll()
+    assert swap.problem == refused
 
 
 def spoil(folder: Path, fault: str) -> None:

@@ -43,7 +43,8 @@ class HotSwap:
         self._previous: Live | None = None
         self._settings, self._metrics = settings, metrics
         self._registry: Registry | None = None
-        self._refused: tuple[int, float] | None = None
+        self._refused: tuple[int, float, str] | None = None
+        """Version, when, and why."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="hot-swap", daemon=True)
 
@@ -97,14 +98,15 @@ class HotSwap:
         if self.current and self.current.version == champion.version:
             return None
         if self._refused and self._refused[0] == champion.version and time.monotonic() - self._refused[1] < RETRY_REFUSED_SECONDS:
-            return self.problem
+            return self._refused[2]
         began = time.monotonic()
         try:
             live = self._previous if self._previous and self._previous.version == champion.version else self._open(champion)
         except InputError as error:
-            self._refused = (champion.version, time.monotonic())
+            reason = f"Release {champion.version} is refused: {error}"
+            self._refused = (champion.version, time.monotonic(), reason)
             self._metrics.swaps.labels("refused").inc()
-            return f"Release {champion.version} is refused: {error}"
+            return reason
         self._swap(live, time.monotonic() - began)
         return None
 
@@ -115,8 +117,9 @@ class HotSwap:
             self._registry.download(champion.version, folder)
         try:
             release = Release.open(folder, self._settings.image_max_pixels)
-            if release.manifest.model_fingerprint != champion.model_fingerprint:
-                raise InputError("its model is not the one that the registry names. Register the release anew.")
+            found = release.manifest
+            if (found.model_fingerprint, found.cursor) != (champion.model_fingerprint, champion.cursor):
+                raise InputError("its model or catalogue version is not the one that the registry names. Register the release anew.")
         except InputError:
             shutil.rmtree(folder, ignore_errors=True)  # so that the next try fetches it again
             raise

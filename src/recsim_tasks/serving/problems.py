@@ -64,7 +64,7 @@ class BodyLimit:
 
 def _recsim_error(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, UnavailableError):
-        return problem(503, str(error), {"Retry-After": RETRY_SECONDS})
+        return problem(503, str(error), {**_release(request), "Retry-After": RETRY_SECONDS})
     status = 404 if isinstance(error, NotFoundError) else 422 if isinstance(error, InputError) else 500
     return problem(status, str(error), _release(request))
 

@@ -1,4 +1,4 @@
-"""The routes that ask a release; each takes hold of one release and answers from it to the end."""
+"""The routes that ask a release; each takes hold of one release, before it reads the body, and answers or refuses in its name."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ EITHER_WAY = {
 
 
 @router.post("/v1/similar", openapi_extra=EITHER_WAY)
-def similar(asked: Annotated[Asked, Depends(picture_question)], current: Current) -> dict[str, Any]:
+def similar(current: Current, asked: Annotated[Asked, Depends(picture_question)]) -> dict[str, Any]:
     """Find the products that look most like a picture."""
     return _answer(current, current.release.similar(asked.image, asked.wishes.k, asked.wishes.filters))
 
@@ -100,7 +100,7 @@ def shelf(
 
 
 @router.post("/invocations", openapi_extra={"requestBody": {"content": {"application/json": {"schema": Invocation.model_json_schema()}}}})
-def invocations(body: Annotated[Any, Depends(read_json)], current: Current) -> dict[str, Any]:
+def invocations(current: Current, body: Annotated[Any, Depends(read_json)]) -> dict[str, Any]:
     """Answer MLflow's scoring protocol: a list of neighbours for each row."""
     asked = Invocation.model_validate(body)
     rows = [from_base64(text) for text in asked.images()]
