@@ -57,8 +57,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     command.write_text(f"#!{sys.executable}\n" + (Path(__file__).parent / "stand_in.py").read_text())
     command.chmod(0o755)
     env = {"RECSIM_HOME": str(home), "AIRFLOW__RECSIM__COMMAND": str(command)}
+    others = psutil.Process().children(recursive=True)  # such as the JVM of tests that ran before
     with PrivateAirflow(root / "airflow", ROOT / "dags", ROOT / "plugins", env) as airflow:
-        family = psutil.Process().children(recursive=True)
+        family = set(psutil.Process().children(recursive=True)).difference(others)
+        assert family
         yield Shop(airflow, home)
     assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
