@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,9 @@ from recsim_demo.feeds import Pixels, png
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.progress import progress
 
-CLIENTS = 4
 K = 10
-ASKED_AT_A_TIME = 400
+# As many as the HTTP API takes at a time.
+PICTURES_A_REQUEST = 100
 
 
 @dataclass(frozen=True)
@@ -31,27 +30,25 @@ class Answers:
 
 def ask(api: str, images: Pixels, categories: list[str]) -> Answers:
     """Ask `api` for the neighbours of each of `images` uint8 [n, h, w]; right is a neighbour of the picture's own category."""
-    with (
-        httpx.Client(base_url=api, timeout=30) as client,
-        ThreadPoolExecutor(CLIENTS) as pool,
-        progress("ask", len(images), "pictures") as done,
-    ):
-        replies: list[dict[str, Any]] = []
-        for start in range(0, len(images), ASKED_AT_A_TIME):
-            part = list(pool.map(lambda pixels: _ask_one(client, pixels), images[start : start + ASKED_AT_A_TIME]))
-            replies += part
+    replies: list[dict[str, Any]] = []
+    with httpx.Client(base_url=api, timeout=60) as client, progress("ask", len(images), "pictures") as done:
+        for start in range(0, len(images), PICTURES_A_REQUEST):
+            part = images[start : start + PICTURES_A_REQUEST]
+            replies.append(_ask(client, part))
             done(len(part))
     releases = {reply["release"] for reply in replies}
     if len(releases) != 1:
         raise RecsimError(f"Answers came from releases {sorted(releases)}: serving swapped while the demo asked. Run it again.")
-    neighbours = [reply["results"] for reply in replies]
+    neighbours = [found for reply in replies for found in reply["predictions"]]
     return Answers(releases.pop(), neighbours, _precision(neighbours, categories, 1), _precision(neighbours, categories, K))
 
 
-def _ask_one(client: httpx.Client, pixels: Pixels) -> dict[str, Any]:
-    reply = client.post("/v1/similar", json={"image": base64.b64encode(png(pixels)).decode(), "k": K})
+def _ask(client: httpx.Client, images: Pixels) -> dict[str, Any]:
+    rows = [[base64.b64encode(png(pixels)).decode()] for pixels in images]
+    question = {"dataframe_split": {"columns": ["image"], "data": rows}, "params": {"k": K}}
+    reply = client.post("/invocations", json=question)
     if reply.is_error:
-        raise RecsimError(f"The HTTP API refuses a picture ({reply.status_code}): {reply.text[:300]}")
+        raise RecsimError(f"The HTTP API refuses the pictures ({reply.status_code}): {reply.text[:300]}")
     return dict(reply.json())
 
 
