@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     train_images: Count = Field(250_000, description="Images that training sees in all, counted with repetition.")
     tune_trials: Count = Field(4, description="Trials of one search.")
     tune_parallel: Count = Field(2, description="Trials that run at a time.")
-    tune_images: Count = Field(12_000, description="Images that one trial sees, counted with repetition.")
+    tune_images: Count = Field(8_000, description="Images that one trial sees, counted with repetition.")
     seed: int = Field(20, description="Seed of the search, the batches and the samples.")
 
     index_exact_below: Count = Field(100_000, description="Below this many products the index searches exactly.")
