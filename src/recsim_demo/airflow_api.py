@@ -14,7 +14,8 @@ Json = dict[str, Any]
 OnChange = Callable[[str, str], None]
 
 FINISHED = {"success", "failed"}
-POLL = 0.5
+# Each look costs the API server a few hundredths of a second of a core that a training may want.
+POLL = 1.5
 # Long, because a training on the same machine takes the cores.
 TIMEOUT = 60.0
 READ_TRIES = 3
