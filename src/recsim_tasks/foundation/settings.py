@@ -50,7 +50,9 @@ class Settings(BaseSettings):
 
     image_size: Annotated[int, Field(ge=16, le=512)] = Field(64, description="Side of the model's input, pixels.")
     image_channels: Annotated[int, Field(ge=1, le=3)] = Field(3, description="Channels of the model's input: 1 grey, 3 colour.")
-    image_max_pixels: Count = Field(40_000_000, description="A larger product image goes to quarantine.")
+    image_max_pixels: Annotated[int, Field(ge=1, le=89_478_485)] = Field(
+        40_000_000, description="A larger product image goes to quarantine."
+    )
 
     ranks: Count = Field(2, description="Horovod ranks of one training; one GPU each when there are GPUs.")
     gpus: Annotated[int, Field(ge=0)] = Field(0, description="GPUs for tuning and training; 0 trains on CPU threads.")

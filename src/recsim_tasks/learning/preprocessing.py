@@ -12,7 +12,8 @@ from PIL import Image
 
 from recsim_tasks.catalogue.images import open_image
 
-MAX_PIXELS = 40_000_000
+# For pictures of the catalogue, which have passed RECSIM_IMAGE_MAX_PIXELS: that setting cannot be larger. It is where Pillow itself warns.
+MAX_PIXELS = 89_478_485
 Pixels = npt.NDArray[np.uint8]
 
 

@@ -168,14 +168,14 @@ def _facts(settings: Settings, cursor: Cursor | None, now: Cursor) -> Facts:
 
 
 def _fetch_champion(settings: Settings, workspace: Workspace) -> Path | None:
-    """The bundle of the champion that was planned with, and no later one, in the workspace; None when there was none."""
+    """Have the bundle of the champion that was planned with in the workspace; None when there was none."""
     from recsim_tasks.release.registry import Registry
 
-    plan = workspace.result("plan")
-    if plan["champion"] is None:
+    version = workspace.result("plan")["champion"]
+    if version is None:
         return None
     if not workspace.champion.exists():
-        Registry(settings).download(plan["champion"], workspace.champion)
+        Registry(settings).download(version, workspace.champion)
     return workspace.champion
 
 

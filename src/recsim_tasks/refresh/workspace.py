@@ -16,7 +16,7 @@ from recsim_tasks.foundation.settings import Settings
 
 @dataclass(frozen=True)
 class Workspace:
-    """`HOME/refreshes/ID/`: `JOB.json` a step, and the folders `model`, `index`, `release`, `champion`."""
+    """`HOME/refreshes/ID/`: `JOB.json` a step, and the folders `model`, `index`, `release`, `champion-V`."""
 
     refresh_id: str
     folder: Path
@@ -58,8 +58,8 @@ class Workspace:
 
     @property
     def champion(self) -> Path:
-        """The champion's bundle, once a step has fetched it."""
-        return self.folder / "champion"
+        """The bundle of the champion that was planned with, once a step has fetched it; another plan may find another champion."""
+        return self.folder / f"champion-{self.result('plan')['champion']}"
 
     @property
     def own_model(self) -> Path:

@@ -15,7 +15,7 @@ from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import check_digests, digests, publishing
 from recsim_tasks.learning.embedder import Embedder
-from recsim_tasks.learning.preprocessing import MAX_PIXELS, decode, decode_all
+from recsim_tasks.learning.preprocessing import decode, decode_all
 from recsim_tasks.release.manifest import MANIFEST_FILE, Canary, Manifest
 from recsim_tasks.vectors.exact import Floats
 from recsim_tasks.vectors.filters import Filters
@@ -24,6 +24,8 @@ from recsim_tasks.vectors.index import Index
 MODEL, INDEX = "model", "index"
 # How far a vector of a canary may be from the manifest's, in any of its numbers: another processor rounds otherwise.
 TOLERANCE = 1e-4
+# For pictures that a caller sends, where nobody says otherwise.
+MAX_PIXELS = 40_000_000
 ANSWERED = ("title", "category", "price", "in_stock")
 
 

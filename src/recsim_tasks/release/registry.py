@@ -82,7 +82,7 @@ class Registry:
         Raises `InputError` when the bundle is not what its manifest says.
         """
         with self._alone():
-            version = self._version_of(refresh_id)
+            version = self._version_of(refresh_id, manifest)
             if version is None:
                 Release.open(bundle)
                 version = self._create(bundle, refresh_id, manifest, reasons)
@@ -186,11 +186,13 @@ class Registry:
             raise InputError(f"There is no release {version} in the registry. Look at the versions of the model {NAME} in MLflow.")
         return found
 
-    def _version_of(self, refresh_id: str) -> ModelVersion | None:
+    def _version_of(self, refresh_id: str, manifest: Manifest) -> ModelVersion | None:
+        """The version that a refresh made of this very content; one that was planned anew after a clear makes another."""
         _unless("RESOURCE_ALREADY_EXISTS", lambda: self._client.create_registered_model(NAME, description=DESCRIPTION))
         quote = '"' if "'" in refresh_id else "'"
         found = self._client.search_model_versions(f"name='{NAME}' and tags.refresh_id={quote}{refresh_id}{quote}")
-        return min(found, key=lambda version: int(version.version), default=None)
+        same = [version for version in found if version.tags["index_fingerprint"] == manifest.index_fingerprint]
+        return min(same, key=lambda version: int(version.version), default=None)
 
     def _aliases(self) -> dict[str, int]:
         model = _unless("RESOURCE_DOES_NOT_EXIST", lambda: self._client.get_registered_model(NAME))
