@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,8 @@ MANIFEST = "manifest.json"
 ROW_FILES = ("products.parquet", "products.csv", "products.jsonl")
 IDX_IMAGES = "*images*idx3-ubyte*"
 IDX_LABELS = "*labels*idx1-ubyte*"
+# Nobody takes longer over one manifest; a broken one is not waited for any longer.
+SETTLED_SECONDS = 60.0
 
 
 class Manifest(BaseModel):
@@ -67,9 +71,39 @@ def open_feed(folder: Path) -> Feed:
 
 
 def closed_feeds(inbox: Path) -> list[Path]:
-    """Feeds whose manifest is there, in order of arrival; folders with a leading dot are none of ours."""
-    manifests = [m for m in inbox.glob(f"*/{MANIFEST}") if not m.parent.name.startswith(".")]
-    return [m.parent for m in sorted(manifests, key=lambda m: (m.stat().st_mtime_ns, m.parent.name))]
+    """Feeds whose manifest is there and whole, in order of arrival; folders with a leading dot are none of ours.
+
+    A manifest that is no JSON object is still being written, unless nobody has touched it for a minute: then the feed counts as closed,
+    so that somebody hears what is wrong with it. `inbox` is a folder or a `UPath` of an object store; one that does not exist is empty,
+    one that cannot be read raises `OSError`.
+    """
+    try:
+        folders = [folder for folder in inbox.iterdir() if not folder.name.startswith(".")]
+    except FileNotFoundError:
+        return []
+    arrived = [(arrival, folder.name, folder) for folder in folders if (arrival := _closed_at(folder)) is not None]
+    return [folder for _, _, folder in sorted(arrived, key=lambda entry: entry[:2])]
+
+
+def mark_of(feed: Path) -> str:
+    """What tells a delivery from the next one under the same name: the manifest's content and time."""
+    manifest = feed / MANIFEST
+    return f"{hashlib.sha256(manifest.read_bytes()).hexdigest()[:16]}-{manifest.stat().st_mtime}"
+
+
+def _closed_at(folder: Path) -> float | None:
+    try:
+        changed, text = (folder / MANIFEST).stat().st_mtime, (folder / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return changed if _is_whole(text) or abs(time.time() - changed) > SETTLED_SECONDS else None
+
+
+def _is_whole(text: bytes) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -34,9 +34,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     home: Path = Field(Path(".recsim"), description="Folder of the embedded default: tables, MLflow, workspaces.")
-    inbox: Path | None = Field(None, description="Folder in which feeds land; default `HOME/inbox`.")
+    inbox: str | None = Field(None, description="Folder in which feeds land, or its URI in an object store; default `HOME/inbox`.")
     products: str | None = Field(None, description="URI of the catalogue table; default `HOME/tables/products`.")
     quarantine: str | None = Field(None, description="URI of the quarantine table; default `HOME/tables/quarantine`.")
+    withdrawals: str | None = Field(
+        None, description="URI of the table that remembers when products were deleted; default `HOME/tables/withdrawals`."
+    )
     embeddings: str | None = Field(None, description="URI of the embeddings table; default `HOME/tables/embeddings`.")
     mlflow_tracking_uri: str | None = Field(
         None,
@@ -53,6 +56,9 @@ class Settings(BaseSettings):
     image_max_pixels: Annotated[int, Field(ge=1, le=89_478_485)] = Field(
         40_000_000, description="A larger product image goes to quarantine."
     )
+    placeholder_products: Count = Field(
+        100, description="A picture that more products of one feed share than this is a placeholder and goes to quarantine."
+    )
 
     ranks: Count = Field(2, description="Horovod ranks of one training; one GPU each when there are GPUs.")
     gpus: Annotated[int, Field(ge=0)] = Field(0, description="GPUs for tuning and training; 0 trains on CPU threads.")
@@ -67,7 +73,33 @@ class Settings(BaseSettings):
     evaluation_queries: Count = Field(1_000, description="Products that evaluation asks for, at most.")
     gate_max_drop: Share = Field(0.02, description="A challenger may lose this much of precision@1 or @10 against the champion.")
     gate_min_recall: Share = Field(0.95, description="The index must find this share of the exact ten nearest.")
-    max_withdrawn_share: Share = Field(0.5, description="A full feed that would withdraw a larger share of the catalogue is held.")
+    max_withdrawn_share: Share = Field(0.5, description="A feed that would withdraw a larger share of the catalogue is held.")
+    max_withdrawn_category_share: Share = Field(
+        0.8,
+        description="A feed that would withdraw a larger share of one category is held; categories of fewer than 20 products do not count.",
+    )
+    max_quarantined_share: Share = Field(
+        0.2, description="A feed of which a larger share goes to quarantine is held; feeds of fewer than 20 rows are not."
+    )
+    max_category_shift: Share = Field(
+        0.3, description="A feed that would move a larger share of the catalogue from one category to others is held."
+    )
+    rebuild_churn: Annotated[float, Field(gt=0)] = Field(
+        0.5, description="When products added, replaced and removed since the index was built reach this share of it, it is rebuilt."
+    )
+    rebuild_recall: Share = Field(
+        0.97, description="When the champion's index found less than this share of the exact ten nearest, it is rebuilt."
+    )
+    retrain_days: Count = Field(90, description="A model older than this is trained anew.")
+    retrain_unseen_share: Share = Field(
+        0.3, description="When a larger share of the catalogue's images came after the training, a model is trained."
+    )
+    retrain_category_products: Count = Field(
+        100, description="When a category that the model was not trained on has this many products, a model is trained."
+    )
+    retrain_drift: Annotated[float, Field(ge=0, le=2)] = Field(
+        0.3, description="When the images that the last release took in lie this far from the others, a model is trained."
+    )
     retention_days: Count = Field(30, description="How long change feed, log and deleted files are kept; longer than any pause.")
 
     host: str = Field("127.0.0.1", description="Address that `serve` and `shop` bind.")
@@ -86,8 +118,12 @@ class Settings(BaseSettings):
 
     @property
     def inbox_dir(self) -> Path:
-        """Folder in which feeds land."""
-        return (self.inbox or self.home / "inbox").absolute()
+        """Folder in which feeds land; in an object store a `UPath`, which is used like a path."""
+        if self.inbox and "://" in self.inbox:
+            from upath import UPath
+
+            return cast("Path", UPath(self.inbox))
+        return Path(self.inbox or self.home / "inbox").absolute()
 
     @property
     def products_uri(self) -> str:
@@ -98,6 +134,11 @@ class Settings(BaseSettings):
     def quarantine_uri(self) -> str:
         """Location of the quarantine."""
         return self.quarantine or self._table("quarantine")
+
+    @property
+    def withdrawals_uri(self) -> str:
+        """Location of the withdrawals."""
+        return self.withdrawals or self._table("withdrawals")
 
     @property
     def embeddings_uri(self) -> str:
