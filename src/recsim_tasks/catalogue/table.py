@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 PRODUCT_FIELDS = ("product_id", "title", "category", "price", "in_stock", "image_hash")
-CHANGE_FEED = "delta.enableChangeDataFeed"
 
 
 def head(uri: str) -> Cursor | None:
@@ -50,8 +49,12 @@ def read_products(uri: str, cursor: Cursor, columns: list[str]) -> pa.Table:
     """The named columns of all products at `cursor`."""
     import pyarrow as pa
 
-    reader = pa.RecordBatchReader.from_stream(open_table(uri, cursor).scan(columns=columns))
-    return _plain(reader.read_all().select(columns))
+    table = open_table(uri, cursor)
+    if missing := set(columns) - {field.name for field in table.schema().fields}:
+        raise UnavailableError(
+            f"The catalogue at {uri} has no column {', '.join(sorted(missing))} any more. Put it back, or recreate the table."
+        )
+    return plain(pa.RecordBatchReader.from_stream(table.scan(columns=columns)).read_all().select(columns))
 
 
 def iter_products(uri: str, cursor: Cursor, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -59,7 +62,7 @@ def iter_products(uri: str, cursor: Cursor, columns: list[str]) -> Iterator[pa.R
     import pyarrow as pa
 
     for batch in pa.RecordBatchReader.from_stream(open_table(uri, cursor).scan(columns=columns)):
-        yield from _plain(pa.Table.from_batches([batch]).select(columns)).to_batches()
+        yield from plain(pa.Table.from_batches([batch]).select(columns)).to_batches()
 
 
 def read_image(uri: str, product_id: str) -> bytes | None:
@@ -78,7 +81,7 @@ def committed_at(uri: str, version: int) -> float:
     return float(next((row["timestamp"] for row in rows if row["version"] == version), rows[-1]["timestamp"])) / 1000
 
 
-def _plain(table: pa.Table) -> pa.Table:
+def plain(table: pa.Table) -> pa.Table:
     """Arrow's view types as the plain ones that all readers know."""
     import pyarrow as pa
 

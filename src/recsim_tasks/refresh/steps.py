@@ -155,7 +155,8 @@ def verify(settings: Settings, version: int) -> dict[str, Any]:
 
 
 def _facts(settings: Settings, cursor: Cursor | None, now: Cursor) -> Facts:
-    from recsim_tasks.catalogue.changes import RangeLostError, count_kinds, net_changes
+    from recsim_tasks.catalogue.change_range import RangeLostError
+    from recsim_tasks.catalogue.changes import count_kinds, net_changes
 
     if cursor is None or cursor.table_id != now.table_id or cursor.version > now.version:
         return Facts(cursor, now, None)
