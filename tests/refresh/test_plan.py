@@ -1,46 +1,143 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.refresh.plan import Facts, decide
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.refresh.plan import Champion, Facts, Mode, decide, lines
 
 NOTHING = {"insert": 0, "replace": 0, "update": 0, "delete": 0}
 SOMETHING = NOTHING | {"insert": 2, "delete": 1}
-
-
-@pytest.mark.parametrize(
-    ("facts", "decision", "reason"),
-    [
-        (Facts(None, Cursor("t", 3), None), "retrain", "No release is in Production yet."),
-        (Facts(Cursor("t", 3), Cursor("t", 3), NOTHING), "skip", "No product changed since version 3 of the catalogue."),
-        (Facts(Cursor("t", 3), Cursor("t", 9), NOTHING), "skip", "No product changed since version 3 of the catalogue."),
-        (Facts(Cursor("t", 3), Cursor("t", 5), SOMETHING), "append", "Changes since version 3 up to 5: 2 insert, 1 delete."),
-        (Facts(Cursor("t", 3), Cursor("other", 5), None), "rebuild", "The catalogue was created anew since the champion's release."),
-        (Facts(Cursor("t", 5), Cursor("t", 3), None), "rebuild", "The catalogue was restored to version 3, before the champion's 5."),
-        (Facts(Cursor("t", 3), Cursor("t", 5), None, "The feed is off."), "rebuild", "The feed is off."),
-    ],
+SAME = "No product changed since version 3 of the catalogue."
+CHANGED = "Changes since version 3 up to 5: 2 insert, 1 delete."
+CHAMPION = Champion(
+    cursor=Cursor("t", 3), built=1000, churn=10, recall=1.0, model_days=1.0, unseen=0, categories=frozenset({"shoe", "bag"}), drift=0.01
 )
-def test_the_cheapest_refresh_that_does_is_planned_with_its_reason(facts: Facts, decision: str, reason: str) -> None:
-    made = decide(facts)
-    assert (made.decision, made.reasons) == (decision, [reason])
+QUIET = Facts(CHAMPION, Cursor("t", 5), NOTHING, None, {"shoe": 600, "bag": 400}, 1000)
+BUSY = replace(QUIET, changes=SOMETHING)
+LOST = replace(BUSY, lost="The feed is off.")
+COMPARED = "Compared with the champion's index, the catalogue at version 5 has: 2 insert, 1 delete."
+
+
+def but(facts: Facts = BUSY, **champion: object) -> Facts:
+    return replace(facts, champion=replace(CHAMPION, **champion))  # type: ignore[arg-type]
+
+
+CASES: dict[str, tuple[Facts, str, list[str]]] = {
+    "nothing": (QUIET, "skip", [SAME]),
+    "changes": (BUSY, "append", [CHANGED]),
+    "no champion": (Facts(None, Cursor("t", 3), NOTHING | {"insert": 9}), "retrain", ["No release is in Production yet."]),
+    "lost range": (LOST, "rebuild", ["The feed is off.", COMPARED]),
+    "lost range without a difference": (replace(LOST, changes=NOTHING), "rebuild", ["The feed is off.", SAME]),
+    "churn at the limit": (
+        but(churn=497),
+        "rebuild",
+        [
+            "500 products came, were replaced or went since the index was built of 1,000: 50%, where 50% is the limit (RECSIM_REBUILD_CHURN).",
+            CHANGED,
+        ],
+    ),
+    "churn below the limit": (but(churn=496), "append", [CHANGED]),
+    "other fields are no churn": (
+        replace(but(churn=499), changes=NOTHING | {"update": 900}),
+        "append",
+        ["Changes since version 3 up to 5: 900 update."],
+    ),
+    "an index built of nothing": (
+        but(built=0, churn=0),
+        "rebuild",
+        [
+            "3 products came, were replaced or went since the index was built of 0: 300%, where 50% is the limit (RECSIM_REBUILD_CHURN).",
+            CHANGED,
+        ],
+    ),
+    "sagging recall": (
+        but(recall=0.9699),
+        "rebuild",
+        ["The champion's index found 0.9699 of the exact ten nearest, less than 0.97 (RECSIM_REBUILD_RECALL).", CHANGED],
+    ),
+    "sagging recall without a change": (
+        but(QUIET, recall=0.9),
+        "rebuild",
+        ["The champion's index found 0.9000 of the exact ten nearest, less than 0.97 (RECSIM_REBUILD_RECALL).", SAME],
+    ),
+    "poor recall of an index that was just built": (but(QUIET, recall=0.9, churn=0), "skip", [SAME]),
+    "recall at the limit": (but(recall=0.97), "append", [CHANGED]),
+    "old model": (but(model_days=90.6), "retrain", ["The model is 91 days old, more than 90 (RECSIM_RETRAIN_DAYS).", CHANGED]),
+    "old model without a change": (
+        but(QUIET, model_days=400),
+        "retrain",
+        ["The model is 400 days old, more than 90 (RECSIM_RETRAIN_DAYS).", SAME],
+    ),
+    "model at the limit": (but(model_days=90), "append", [CHANGED]),
+    "unseen images": (
+        but(unseen=299),
+        "retrain",
+        ["30% of the images came after the training, more than 30% (RECSIM_RETRAIN_UNSEEN_SHARE).", CHANGED],
+    ),
+    "unseen images at the limit": (but(unseen=298), "append", [CHANGED]),
+    "new category": (
+        replace(BUSY, categories={"shoe": 400, "hat": 100, "tie": 99}),
+        "retrain",
+        [
+            "The model was not trained on category 'hat', which has 100 products; 100 are enough (RECSIM_RETRAIN_CATEGORY_PRODUCTS).",
+            CHANGED,
+        ],
+    ),
+    "a new category that is small": (replace(BUSY, categories={"hat": 99}), "append", [CHANGED]),
+    "drift": (
+        but(drift=0.31),
+        "retrain",
+        ["The images that the last release took in lie 0.31 from the others, more than 0.3 (RECSIM_RETRAIN_DRIFT).", CHANGED],
+    ),
+    "drift at the limit": (but(drift=0.3), "append", [CHANGED]),
+    "drift that was not measured": (but(drift=None), "append", [CHANGED]),
+    "every reason, strongest first": (
+        replace(but(model_days=91, recall=0.5), lost="The feed is off."),
+        "retrain",
+        [
+            "The model is 91 days old, more than 90 (RECSIM_RETRAIN_DAYS).",
+            "The feed is off.",
+            "The champion's index found 0.5000 of the exact ten nearest, less than 0.97 (RECSIM_REBUILD_RECALL).",
+            COMPARED,
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("facts", "decision", "reasons"), CASES.values(), ids=CASES)
+def test_the_strongest_refresh_with_a_reason_is_planned_with_every_reason(
+    facts: Facts, decision: str, reasons: list[str], settings: Settings
+) -> None:
+    made = decide(facts, settings)
+    assert (made.decision, made.reasons) == (decision, reasons)
 
 
 @pytest.mark.parametrize("mode", ["append", "rebuild", "retrain"])
-def test_a_mode_that_is_possible_overrules(mode: str) -> None:
-    made = decide(Facts(Cursor("t", 3), Cursor("t", 5), SOMETHING), mode)  # type: ignore[arg-type]
-    assert (made.decision, made.reasons[0]) == (mode, f"Mode {mode} was asked for.")
+@pytest.mark.parametrize("facts", [QUIET, BUSY, but(model_days=91, churn=900)], ids=["nothing", "changes", "retrain needed"])
+def test_a_mode_that_is_possible_overrules(mode: Mode, facts: Facts, settings: Settings) -> None:
+    made = decide(facts, settings, mode)
+    assert (made.decision, made.reasons) == (mode, [f"Mode {mode} was asked for.", *decide(facts, settings).reasons])
 
 
 @pytest.mark.parametrize(
     ("facts", "mode"),
-    [
-        (Facts(None, Cursor("t", 1), None), "append"),
-        (Facts(None, Cursor("t", 1), None), "rebuild"),
-        (Facts(Cursor("t", 3), Cursor("t", 5), None), "append"),
-    ],
+    [(Facts(None, Cursor("t", 1), NOTHING), "append"), (Facts(None, Cursor("t", 1), NOTHING), "rebuild"), (LOST, "append")],
 )
-def test_a_mode_that_is_impossible_is_refused_with_what_to_do(facts: Facts, mode: str) -> None:
-    with pytest.raises(InputError, match=f"Mode {mode} is not possible: .* Run with mode re"):
-        decide(facts, mode)  # type: ignore[arg-type]
+def test_a_mode_that_is_impossible_is_refused_with_what_to_do(facts: Facts, mode: Mode, settings: Settings) -> None:
+    with pytest.raises(InputError, match=rf"Mode {mode} is not possible: .* Run with mode re"):
+        decide(facts, settings, mode)
+
+
+def test_a_plan_is_printed_in_a_few_lines() -> None:
+    planned = {"refresh_id": "r", "decision": "append", "reasons": [CHANGED], "head": {"version": 5}, "changes": SOMETHING}
+    assert lines(planned | {"estimate": {"images": 1200, "minutes": 1.7}}) == [
+        "Plan of r: append, for version 5 of the catalogue.",
+        f"  because: {CHANGED}",
+        "  changes: 2 insert, 1 delete",
+        "  expected: 1,200 images to embed; about 1.7 minutes, as the last of this kind",
+    ]
+    assert lines(planned | {"estimate": {"images": 0, "minutes": None}})[-1].endswith("no finished refresh of this kind tells the time")

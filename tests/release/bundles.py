@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,14 @@ from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.export import describe
 from recsim_tasks.learning.preprocessing import Preprocessing, decode_all
 from recsim_tasks.release.bundle import assemble
-from recsim_tasks.release.manifest import Manifest
+from recsim_tasks.release.manifest import Manifest, Training
 from recsim_tasks.vectors.index import Index
 
 SIZE, DIMENSIONS = 16, 8
 PREPROCESSING = Preprocessing(SIZE, 1)
 CURSOR = Cursor("11111111-2222-3333-4444-555555555555", 3)
 CATEGORIES = ("stripes", "rings")
+TRAINING = Training(at=time.time(), categories=list(CATEGORIES), unseen=5)
 METRICS = {"precision_at_1": 0.9, "precision_at_10": 0.8, "map_at_r": 0.7, "ann_recall_at_10": 1.0, "query_p95_ms": 0.2}
 
 
@@ -113,7 +115,7 @@ def make_bundle(folder: Path, seed: int = 0, count: int = 40, suffix: str = "", 
     table = products(count, suffix)
     model = make_model(folder / "model", seed)
     index = make_index(folder / "index", model, table, cursor)
-    return assemble(model, index, [picture(number) for number in range(4)], METRICS, folder / "release")
+    return assemble(model, index, [picture(number) for number in range(4)], METRICS, TRAINING, folder / "release")
 
 
 def reseal(bundle: Path, **changes: object) -> None:

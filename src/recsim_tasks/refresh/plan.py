@@ -1,28 +1,57 @@
-"""Decide what a refresh must do. Pure: facts in, decision and reasons out."""
+"""Decide what a refresh must do. Pure: facts in, decision and reasons out; docs/plan.md says why the thresholds are what they are."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.settings import Settings
 
 Decision = Literal["skip", "append", "rebuild", "retrain"]
 Mode = Literal["auto", "append", "rebuild", "retrain"]
+STRONGEST_FIRST: tuple[Decision, ...] = ("retrain", "rebuild", "append")
+NEW_IMAGES = ("insert", "replace")
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What the release in Production says of itself in its manifest."""
+
+    cursor: Cursor
+    """Up to where it reflects the catalogue."""
+    built: int
+    """Products of its index when that was built."""
+    churn: int
+    """Products added, replaced and removed in its index since."""
+    recall: float
+    """Share of the exact ten nearest that its index found."""
+    model_days: float
+    """Age of its model."""
+    unseen: int
+    """Images that came since its model was trained."""
+    categories: frozenset[str]
+    """What its model was trained on."""
+    drift: float | None = None
+    """How far the images that it took in lie from the others, 0 to 2; None when it was not measured."""
 
 
 @dataclass(frozen=True)
 class Facts:
     """What is known before a refresh: where the champion stands, where the catalogue stands, what lies between."""
 
-    cursor: Cursor | None
-    """Up to where the champion reflects the catalogue; None when there is no champion."""
+    champion: Champion | None
     head: Cursor
-    changes: dict[str, int] | None
-    """Net changes by kind in (cursor, head]; None when they cannot be told."""
+    changes: Mapping[str, int]
+    """Net changes by kind from what the champion holds to the head; without a champion every product is an insert."""
     lost: str | None = None
-    """Why they cannot be told."""
+    """Why the change feed does not tell them, and they come from comparing the champion's index with the catalogue."""
+    categories: Mapping[str, int] | None = None
+    """Products of the head by category."""
+    products: int = 0
+    """Products of the head."""
 
 
 @dataclass(frozen=True)
@@ -33,36 +62,101 @@ class Plan:
     reasons: list[str]
 
 
-def decide(facts: Facts, mode: Mode = "auto") -> Plan:
-    """The cheapest refresh that makes a release of the catalogue's head; `mode` overrules where it can.
+def decide(facts: Facts, settings: Settings, mode: Mode = "auto") -> Plan:
+    """The strongest of the refreshes for which there is a reason, with every reason; `mode` overrules where it can.
 
     Raises `InputError` when the mode that was asked for cannot be done.
     """
-    needed = _needed(facts)
+    found: dict[Decision, list[str]] = {
+        "retrain": list(_retrain(facts, settings)),
+        "rebuild": list(_rebuild(facts, settings)),
+        "append": list(_append(facts)),
+    }
+    reasons = [reason for decision in STRONGEST_FIRST for reason in found[decision]]
+    if not found["append"] and facts.champion is not None:
+        reasons.append(f"No product changed since version {facts.champion.cursor.version} of the catalogue.")
     if mode == "auto":
-        return needed
-    if mode == "append" and needed.decision in ("rebuild", "retrain"):
-        raise InputError(f"Mode append is not possible: {needed.reasons[0]} Run with mode {needed.decision} or auto.")
-    if mode == "rebuild" and needed.decision == "retrain":
-        raise InputError(f"Mode rebuild is not possible: {needed.reasons[0]} Run with mode retrain or auto.")
-    return Plan(mode, [f"Mode {mode} was asked for.", *needed.reasons])
+        return Plan(next((decision for decision in STRONGEST_FIRST if found[decision]), "skip"), reasons)
+    _check_possible(facts, mode)
+    return Plan(mode, [f"Mode {mode} was asked for.", *reasons])
 
 
-def _needed(facts: Facts) -> Plan:
-    cursor, head = facts.cursor, facts.head
-    if cursor is None:
-        return Plan("retrain", ["No release is in Production yet."])
-    if cursor.table_id != head.table_id:
-        return Plan("rebuild", ["The catalogue was created anew since the champion's release."])
-    if cursor.version > head.version:
-        return Plan("rebuild", [f"The catalogue was restored to version {head.version}, before the champion's {cursor.version}."])
-    if facts.changes is None:
-        return Plan("rebuild", [facts.lost or "The change range cannot be read."])
-    if not any(facts.changes.values()):
-        return Plan("skip", [f"No product changed since version {cursor.version} of the catalogue."])
-    return Plan("append", [_count(facts.changes, cursor, head)])
+def lines(planned: Mapping[str, Any]) -> list[str]:
+    """What people read of a plan's result."""
+    images, minutes = planned["estimate"]["images"], planned["estimate"]["minutes"]
+    time = "no finished refresh of this kind tells the time" if minutes is None else f"about {minutes:g} minutes, as the last of this kind"
+    return [
+        f"Plan of {planned['refresh_id']}: {planned['decision']}, for version {planned['head']['version']} of the catalogue.",
+        *(f"  because: {reason}" for reason in planned["reasons"]),
+        f"  changes: {told(planned['changes'])}",
+        f"  expected: {images:,} images to embed; {time}",
+    ]
 
 
-def _count(changes: dict[str, int], cursor: Cursor, head: Cursor) -> str:
-    parts = ", ".join(f"{count:,} {kind}" for kind, count in changes.items() if count)
-    return f"Changes since version {cursor.version} up to {head.version}: {parts}."
+def told(changes: Mapping[str, int]) -> str:
+    """Counts by kind in words."""
+    return ", ".join(f"{count:,} {kind}" for kind, count in changes.items() if count) or "none"
+
+
+def _check_possible(facts: Facts, mode: Mode) -> None:
+    if facts.champion is None and mode != "retrain":
+        raise InputError(f"Mode {mode} is not possible: no release is in Production yet. Run with mode retrain or auto.")
+    if facts.lost and mode == "append":
+        raise InputError(f"Mode append is not possible: {facts.lost} Run with mode rebuild or auto.")
+
+
+def _retrain(facts: Facts, settings: Settings) -> Iterator[str]:
+    champion = facts.champion
+    if champion is None:
+        yield "No release is in Production yet."
+        return
+    if champion.model_days > settings.retrain_days:
+        yield f"The model is {champion.model_days:.0f} days old, more than {settings.retrain_days} (RECSIM_RETRAIN_DAYS)."
+    unseen = min(1.0, (champion.unseen + _new_images(facts)) / max(facts.products, 1))
+    if unseen > settings.retrain_unseen_share:
+        yield f"{unseen:.0%} of the images came after the training, more than {settings.retrain_unseen_share:.0%} (RECSIM_RETRAIN_UNSEEN_SHARE)."
+    for name, count in sorted((facts.categories or {}).items()):
+        if name not in champion.categories and count >= settings.retrain_category_products:
+            yield (
+                f"The model was not trained on category {name!r}, which has {count:,} products; "
+                f"{settings.retrain_category_products} are enough (RECSIM_RETRAIN_CATEGORY_PRODUCTS)."
+            )
+    if champion.drift is not None and champion.drift > settings.retrain_drift:
+        yield (
+            f"The images that the last release took in lie {champion.drift:.2f} from the others, "
+            f"more than {settings.retrain_drift:g} (RECSIM_RETRAIN_DRIFT)."
+        )
+
+
+def _rebuild(facts: Facts, settings: Settings) -> Iterator[str]:
+    champion = facts.champion
+    if champion is None:
+        return
+    if facts.lost:
+        yield facts.lost
+    churn = champion.churn + sum(facts.changes.get(kind, 0) for kind in (*NEW_IMAGES, "delete"))
+    share = churn / max(champion.built, 1)
+    if share >= settings.rebuild_churn:
+        yield (
+            f"{churn:,} products came, were replaced or went since the index was built of {champion.built:,}: {share:.0%}, "
+            f"where {settings.rebuild_churn:.0%} is the limit (RECSIM_REBUILD_CHURN)."
+        )
+    # An index that was not changed since it was built would be built the same again, every night.
+    if champion.churn and champion.recall < settings.rebuild_recall:
+        yield (
+            f"The champion's index found {champion.recall:.4f} of the exact ten nearest, "
+            f"less than {settings.rebuild_recall:g} (RECSIM_REBUILD_RECALL)."
+        )
+
+
+def _append(facts: Facts) -> Iterator[str]:
+    if facts.champion is None or not any(facts.changes.values()):
+        return
+    if facts.lost:
+        yield f"Compared with the champion's index, the catalogue at version {facts.head.version} has: {told(facts.changes)}."
+    else:
+        yield f"Changes since version {facts.champion.cursor.version} up to {facts.head.version}: {told(facts.changes)}."
+
+
+def _new_images(facts: Facts) -> int:
+    return sum(facts.changes.get(kind, 0) for kind in NEW_IMAGES)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import HeldError, UnavailableError
+from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.refresh.plan import Facts, Mode, decide
+from recsim_tasks.refresh.plan import NEW_IMAGES, Mode, decide, lines
 from recsim_tasks.refresh.workspace import Workspace
+
+if TYPE_CHECKING:
+    from recsim_tasks.release.manifest import Training
 
 CANARIES = 8
 
 
 def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]:
     """Decide what this refresh must do."""
+    from recsim_tasks.catalogue.change_range import short_retentions
     from recsim_tasks.catalogue.table import head
+    from recsim_tasks.refresh.estimate import estimate
+    from recsim_tasks.refresh.facts import gather
     from recsim_tasks.release.registry import Registry
 
     now = head(settings.products_uri)
@@ -24,18 +31,25 @@ def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]
         raise UnavailableError(
             f"There is no catalogue at {settings.products_uri} yet. Deliver a feed to {settings.inbox_dir} and run `recsim ingest`."
         )
-    champion = Registry(settings).champion()
-    facts = _facts(settings, champion.cursor if champion else None, now)
-    made = decide(facts, mode)
-    return {
+    for sentence in short_retentions(settings.products_uri, settings.retention_days):
+        say(sentence)
+    registry = Registry(settings)
+    champion = registry.champion()
+    found = gather(settings, workspace, registry, champion, now)
+    made = decide(found.facts, settings, mode)
+    planned = {
         "refresh_id": workspace.refresh_id,
         "decision": made.decision,
         "reasons": made.reasons,
-        "cursor": facts.cursor.as_json() if facts.cursor else None,
+        "cursor": champion.cursor.as_json() if champion else None,
         "head": now.as_json(),
-        "changes": facts.changes,
+        "changes": dict(found.facts.changes),
         "champion": champion.version if champion else None,
+        "estimate": estimate(settings, made.decision, found, champion.model_fingerprint if champion else None, now),
     }
+    for line in lines(planned):
+        say(line)
+    return planned
 
 
 def tune(settings: Settings, workspace: Workspace, trials: int) -> dict[str, Any]:
@@ -51,7 +65,8 @@ def train(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     from recsim_tasks.learning.training import train as fit
 
     with lease(settings.home, str(workspace.own_model), timeout=60):
-        return fit(settings, workspace.head, workspace.result("tune")["best_params"], workspace.own_model)
+        trained = fit(settings, workspace.head, workspace.result("tune")["best_params"], workspace.own_model)
+    return {**trained, "trained_at": time.time()}
 
 
 def embed(settings: Settings, workspace: Workspace) -> dict[str, Any]:
@@ -95,6 +110,7 @@ def compact_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
 def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Measure retrieval on this refresh's index; `HeldError` when the gate holds the release back."""
     from recsim_tasks.catalogue.table import read_products
+    from recsim_tasks.release.drift import drift
     from recsim_tasks.release.evaluation import compare
     from recsim_tasks.release.evaluation import evaluate as measure
     from recsim_tasks.release.gate import judge
@@ -103,7 +119,10 @@ def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     index = Index.open(workspace.index)
     measured = measure(index, settings)
     champion = _fetch_champion(settings, workspace)
-    compared = compare(index, Index.open(champion / "index"), settings) if champion else None
+    held = Index.open(champion / "index") if champion else None
+    compared = compare(index, held, settings) if held else None
+    if held and (moved := drift(index, held)) is not None:
+        measured["metrics"]["drift"] = moved
     products = len(read_products(settings.products_uri, workspace.head, ["product_id"]))
     verdict = judge(settings, measured, compared, size=len(index), products=products)
     result = {"verdict": verdict.verdict, "reasons": verdict.reasons, **measured}
@@ -121,7 +140,8 @@ def register(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     evaluation = workspace.result("evaluate")
     if evaluation["verdict"] != "pass":
         raise HeldError("The gate holds this release back: " + " ".join(evaluation["reasons"]))
-    manifest = assemble(workspace.model, workspace.index, _canary_images(settings, workspace), evaluation["metrics"], workspace.release)
+    canaries, training = _canary_images(settings, workspace), _training(settings, workspace)
+    manifest = assemble(workspace.model, workspace.index, canaries, evaluation["metrics"], training, workspace.release)
     registry = Registry(settings)
     version = registry.register(workspace.release, workspace.refresh_id, manifest, evaluation["reasons"])
     champion = registry.champion()
@@ -154,18 +174,17 @@ def verify(settings: Settings, version: int) -> dict[str, Any]:
     }
 
 
-def _facts(settings: Settings, cursor: Cursor | None, now: Cursor) -> Facts:
-    from recsim_tasks.catalogue.change_range import RangeLostError
-    from recsim_tasks.catalogue.changes import count_kinds, net_changes
+def _training(settings: Settings, workspace: Workspace) -> Training:
+    """The training of this refresh; else the champion's, with what this refresh takes in added to what its model has not seen."""
+    from recsim_tasks.learning.examples import survey
+    from recsim_tasks.release.manifest import Manifest, Training
 
-    if cursor is None or cursor.table_id != now.table_id or cursor.version > now.version:
-        return Facts(cursor, now, None)
-    if cursor == now:
-        return Facts(cursor, now, {})
-    try:
-        return Facts(cursor, now, count_kinds(net_changes(settings.products_uri, cursor, now)))
-    except RangeLostError as error:
-        return Facts(cursor, now, None, str(error))
+    planned = workspace.result("plan")
+    if planned["decision"] == "retrain":
+        categories = survey(settings.products_uri, workspace.head).categories
+        return Training(at=workspace.result("train")["trained_at"], categories=list(categories), unseen=0)
+    carried = Manifest.read(workspace.champion).training
+    return carried.model_copy(update={"unseen": carried.unseen + sum(planned["changes"][kind] for kind in NEW_IMAGES)})
 
 
 def _fetch_champion(settings: Settings, workspace: Workspace) -> Path | None:

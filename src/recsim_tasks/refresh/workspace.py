@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.settings import Settings
+
+# A step is a process of its own, and this module is among the first that it imports.
+STARTED = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,10 @@ class Workspace:
         return cls(refresh_id, settings.home.absolute() / "refreshes" / re.sub(r"[^A-Za-z0-9_.-]", "-", refresh_id))
 
     def keep(self, job: str, result: dict[str, Any]) -> dict[str, Any]:
-        """Leave a step's result for the steps after it."""
-        write_json(self.folder / f"{job}.json", result)
-        return result
+        """Leave a step's result for the steps after it, with the `seconds` that its process has run; returns it as it was left."""
+        left = {"seconds": round(time.monotonic() - STARTED, 1), **result}
+        write_json(self.folder / f"{job}.json", left)
+        return left
 
     def result(self, job: str) -> dict[str, Any]:
         """The result of an earlier step; `InputError` when it was not run."""
@@ -59,7 +64,11 @@ class Workspace:
     @property
     def champion(self) -> Path:
         """The bundle of the champion that was planned with, once a step has fetched it; another plan may find another champion."""
-        return self.folder / f"champion-{self.result('plan')['champion']}"
+        return self.champion_of(self.result("plan")["champion"])
+
+    def champion_of(self, version: int) -> Path:
+        """Where the bundle of `version` is put when it is fetched as the champion."""
+        return self.folder / f"champion-{version}"
 
     @property
     def own_model(self) -> Path:

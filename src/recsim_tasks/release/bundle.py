@@ -16,7 +16,7 @@ from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import check_digests, digests, publishing
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.preprocessing import decode, decode_all
-from recsim_tasks.release.manifest import MANIFEST_FILE, Canary, Manifest
+from recsim_tasks.release.manifest import MANIFEST_FILE, Canary, Manifest, Training
 from recsim_tasks.vectors.exact import Floats
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.index import Index
@@ -29,7 +29,9 @@ MAX_PIXELS = 40_000_000
 ANSWERED = ("title", "category", "price", "in_stock")
 
 
-def assemble(model_dir: Path, index_dir: Path, canary_images: list[bytes], metrics: dict[str, float], out: Path) -> Manifest:
+def assemble(
+    model_dir: Path, index_dir: Path, canary_images: list[bytes], metrics: dict[str, float], training: Training, out: Path
+) -> Manifest:
     """Publish a model and an index that belong together as the bundle `out`, in one step; `InputError` when they do not."""
     embedder, index = Embedder(model_dir), Index.open(index_dir)
     _check_same_model(embedder, index)
@@ -44,7 +46,8 @@ def assemble(model_dir: Path, index_dir: Path, canary_images: list[bytes], metri
             mlflow_run_id=embedder.description.get("mlflow_run_id"),
             preprocessing=embedder.preprocessing,
             embedding_size=embedder.embedding_size,
-            counts={"products": len(index), "categories": len(index.items.column("category").drop_null().unique())},
+            training=training,
+            counts=_counts(index),
             metrics=metrics,
             canaries=[_canary(image, vector) for image, vector in zip(canary_images, vectors, strict=True)],
             digests=digests(staged),
@@ -93,6 +96,11 @@ class Release:
     def _fields(self, product_id: str) -> dict[str, Any]:
         product = self.index.product(product_id)
         return {name: product[name] for name in ANSWERED}
+
+
+def _counts(index: Index) -> dict[str, int]:
+    categories = len(index.items.column("category").drop_null().unique())
+    return {"products": len(index), "categories": categories, "built": index.metadata["built"], "churn": index.metadata["churn"]}
 
 
 def _canary(image: bytes, vector: Floats) -> Canary:

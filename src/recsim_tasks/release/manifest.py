@@ -31,6 +31,19 @@ class Canary(BaseModel):
         return base64.b64decode(self.image)
 
 
+class Training(BaseModel):
+    """The training of a release's model, which its later releases carry on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: float
+    """When it ended, in seconds since the epoch."""
+    categories: list[str]
+    """What it could learn to tell apart."""
+    unseen: int
+    """Images that the releases since have taken in."""
+
+
 class Manifest(BaseModel):
     """The receipt of a bundle, written last; `digests` cover every other file, `seal` every other field."""
 
@@ -42,10 +55,11 @@ class Manifest(BaseModel):
     index_fingerprint: Digest
     mlflow_run_id: str | None
     """The run that trained the model."""
+    training: Training
     preprocessing: Preprocessing
     embedding_size: int
     counts: dict[str, int]
-    """`products`, `categories`."""
+    """`products`, `categories`; how many products the index was `built` of, and its `churn` since."""
     metrics: dict[str, float]
     canaries: list[Canary]
     digests: dict[str, Digest]

@@ -24,7 +24,7 @@ from recsim_tasks.foundation.publishing import publishing
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.tracking import Tracker
 from recsim_tasks.release.bundle import Release
-from recsim_tasks.release.manifest import Manifest
+from recsim_tasks.release.manifest import MANIFEST_FILE, Manifest
 from recsim_tasks.release.packing import bundle_place, pack
 
 if TYPE_CHECKING:
@@ -122,6 +122,17 @@ class Registry:
                 for child in Path(folder).iterdir():
                     child.rename(staged / child.name)
         return into
+
+    def manifest(self, version: int) -> Manifest:
+        """The manifest of `version`, without the rest of its bundle."""
+        from mlflow.artifacts import download_artifacts
+
+        with self._speaking(), tempfile.TemporaryDirectory() as scratch:
+            found = self._version(version)
+            packed = self._client.get_model_version_download_uri(NAME, str(version))
+            place = f"{packed}/{found.tags['bundle']}/{MANIFEST_FILE}"
+            file = download_artifacts(artifact_uri=place, dst_path=scratch, tracking_uri=self._settings.tracking_uri)
+            return Manifest.read(Path(file).parent)
 
     def reconcile(self) -> None:
         """Bring the stages after the alias, from where a promotion that was killed half-way left them."""

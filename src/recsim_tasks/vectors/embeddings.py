@@ -10,6 +10,7 @@ from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.vectors.exact import Floats
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import SparkSession
 
 SCHEMA = "model_fingerprint string, image_hash string, embedding array<float>"
@@ -22,6 +23,20 @@ def create_table(spark: SparkSession, uri: str) -> None:
     columns = spark.createDataFrame([], SCHEMA).schema
     table = DeltaTable.createIfNotExists(spark).location(uri).addColumns(columns).partitionedBy("model_fingerprint")
     table.property("delta.enableDeletionVectors", "false").execute()
+
+
+def count_missing(uri: str, model_fingerprint: str | None, image_hashes: pa.ChunkedArray) -> int:
+    """How many different ones of `image_hashes` a model has not embedded yet; all when there is no model, or no table."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from deltalake import DeltaTable
+
+    wanted = image_hashes.unique()
+    if model_fingerprint is None or not DeltaTable.is_deltatable(uri):
+        return len(wanted)
+    reader = DeltaTable(uri).scan(columns=["image_hash"], predicate=f"model_fingerprint = '{model_fingerprint}'")
+    done = pa.RecordBatchReader.from_stream(reader).read_all()["image_hash"].cast(pa.string())
+    return len(wanted) - int(pc.sum(pc.is_in(wanted, value_set=done)).as_py() or 0)
 
 
 def read_embeddings(uri: str, model_fingerprint: str, image_hashes: list[str]) -> Floats:

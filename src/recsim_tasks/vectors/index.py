@@ -40,9 +40,13 @@ class Index:
 
     @classmethod
     def build(cls, products: pa.Table, vectors: Floats, metadata: dict[str, Any], exact_below: int) -> Index:
-        """A new index of `products` (their fields, a row each) and their `vectors` float32 [n, d], L2-normalised."""
+        """A new index of `products` (their fields, a row each) and their `vectors` float32 [n, d], L2-normalised.
+
+        Its metadata has, beside what is given, `embedding_size`, how many products it was `built` of, and the `churn` since: products
+        added, replaced and removed.
+        """
         keys = np.arange(len(products), dtype=np.int64)
-        metadata = {**metadata, "embedding_size": int(vectors.shape[1])}
+        metadata = {**metadata, "embedding_size": int(vectors.shape[1]), "built": len(products), "churn": 0}
         built = library.create(np.ascontiguousarray(vectors, np.float32), keys, exact_below)
         return cls(built, Items.of(products, keys), metadata, len(products))
 
@@ -75,6 +79,7 @@ class Index:
         keys[new] = np.arange(self._next_key, self._next_key + new.sum())
         self._next_key += int(new.sum())
         library.replace(self._vectors, np.ascontiguousarray(vectors, np.float32), keys)
+        self._count_churn(keys)
         self._items = self._items.put(products, keys)
 
     def update(self, products: pa.Table) -> None:
@@ -86,6 +91,7 @@ class Index:
         keys = self._items.keys_of(product_ids)
         keys = keys[keys >= 0]
         library.remove(self._vectors, keys)
+        self._count_churn(keys)
         self._items = self._items.drop(keys)
         return len(keys)
 
@@ -127,6 +133,9 @@ class Index:
 
     def __len__(self) -> int:
         return len(self._items.table)
+
+    def _count_churn(self, keys: Rows) -> None:
+        self.metadata = {**self.metadata, "churn": self.metadata["churn"] + len(keys)}
 
     def _hits(self, scores: Floats, keys: Rows) -> list[Hit]:
         found = keys >= 0

@@ -1,0 +1,65 @@
+"""What a refresh will cost: images to embed, counted; minutes, as the last refreshes of its kind took."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.refresh.facts import Found
+from recsim_tasks.refresh.plan import NEW_IMAGES, Decision
+
+STEPS = ("plan", "tune", "train", "embed", "index", "evaluate", "register", "promote", "verify")
+LAST_STEP = "promote"
+PAST = 5
+
+
+def estimate(settings: Settings, decision: Decision, found: Found, model_fingerprint: str | None, head: Cursor) -> dict[str, Any]:
+    """`images` that will be embedded, and `minutes`: the median of the last five finished refreshes of this decision, None without any.
+
+    The images are counted, not guessed: those of the change range (append) or of the catalogue (rebuild) without an embedding by the
+    champion's model; for a retrain, whose model has none yet, all different ones.
+    """
+    known = None if decision == "retrain" else model_fingerprint
+    images = 0 if decision == "skip" else _images(settings, decision, found, known, head)
+    return {"images": images, "minutes": past_minutes(settings, decision)}
+
+
+def past_minutes(settings: Settings, decision: Decision) -> float | None:
+    """Median minutes that the steps of the last five finished refreshes with this decision took together; None without any."""
+    folders = settings.home.absolute().glob("refreshes/*/plan.json")
+    newest_first = sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)
+    seconds = [taken for plan in newest_first if (taken := _seconds(plan.parent, decision)) is not None]
+    return round(median(seconds[:PAST]) / 60, 1) if seconds else None
+
+
+def _images(settings: Settings, decision: Decision, found: Found, model_fingerprint: str | None, head: Cursor) -> int:
+    import pyarrow.compute as pc
+
+    from recsim_tasks.catalogue.table import read_products
+    from recsim_tasks.vectors.embeddings import count_missing
+
+    if decision == "append":
+        hashes = found.changes.filter(pc.field("kind").isin(NEW_IMAGES))["image_hash"]
+    else:
+        hashes = read_products(settings.products_uri, head, ["image_hash"])["image_hash"]
+    return count_missing(settings.embeddings_uri, model_fingerprint, hashes)
+
+
+def _seconds(folder: Path, decision: Decision) -> float | None:
+    """What the steps of one refresh took; None when it decided otherwise, or did not reach its end."""
+    results = {name: _read(folder / f"{name}.json") for name in STEPS}
+    if results["plan"].get("decision") != decision or (decision != "skip" and not results[LAST_STEP]):
+        return None
+    return sum(float(result.get("seconds", 0)) for result in results.values())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,76 @@
+"""Gather what the plan decides by: the champion's manifest, the change range, the catalogue's categories."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recsim_tasks.catalogue.change_range import RangeLostError
+from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.refresh.plan import Champion, Facts
+from recsim_tasks.refresh.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from recsim_tasks.release.manifest import Manifest
+    from recsim_tasks.release.registry import Registry, ReleaseRef
+
+SECONDS_A_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class Found:
+    """The facts, and the changes product by product, as `net_changes` gives them."""
+
+    facts: Facts
+    changes: pa.Table
+
+
+def gather(settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef | None, head: Cursor) -> Found:
+    """What is known of the champion and of the catalogue at `head`; without a champion every product is an insert."""
+    from recsim_tasks.catalogue.changes import count_kinds
+    from recsim_tasks.catalogue.table import read_products
+
+    counted = read_products(settings.products_uri, head, ["category"])["category"].value_counts().to_pylist()
+    products, categories = sum(row["counts"] for row in counted), {row["values"]: row["counts"] for row in counted if row["values"]}
+    changes, lost = _changes(settings, workspace, registry, champion, head)
+    known = _champion(registry.manifest(champion.version)) if champion else None
+    return Found(Facts(known, head, count_kinds(changes), lost, categories, products), changes)
+
+
+def _changes(
+    settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef | None, head: Cursor
+) -> tuple[pa.Table, str | None]:
+    """From the change feed; where that is lost, and it is said why, from the champion's index and the whole catalogue."""
+    from recsim_tasks.catalogue.changes import compare, net_changes
+    from recsim_tasks.catalogue.table import PRODUCT_FIELDS, read_products
+    from recsim_tasks.vectors.index import Index
+
+    lost, held = None, None
+    if champion is not None:
+        try:
+            return net_changes(settings.products_uri, champion.cursor, head), None
+        except RangeLostError as error:
+            lost = str(error)
+        folder = workspace.champion_of(champion.version)
+        if not folder.exists():
+            registry.download(champion.version, folder)
+        held = Index.open(folder / "index").items
+    now = read_products(settings.products_uri, head, list(PRODUCT_FIELDS))
+    return compare(now.slice(0, 0) if held is None else held, now), lost
+
+
+def _champion(manifest: Manifest) -> Champion:
+    return Champion(
+        cursor=manifest.cursor,
+        built=manifest.counts["built"],
+        churn=manifest.counts["churn"],
+        recall=manifest.metrics["ann_recall_at_10"],
+        model_days=(time.time() - manifest.training.at) / SECONDS_A_DAY,
+        unseen=manifest.training.unseen,
+        categories=frozenset(manifest.training.categories),
+        drift=manifest.metrics.get("drift"),
+    )

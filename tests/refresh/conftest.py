@@ -1,0 +1,50 @@
+"""A catalogue of 40 pictured products, all embedded, and a champion that reflects it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.catalogue.table import head
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.release.bundle import Release
+from recsim_tasks.release.registry import Registry
+from release.bundles import make_bundle, products
+from release.conftest import _variables_as_they_were, empty_mlflow, with_registry
+
+__all__ = ["_variables_as_they_were", "empty_mlflow", "with_registry"]
+PRODUCTS = 40
+
+
+@pytest.fixture
+def behind(with_registry: Settings, tmp_path: Path) -> Settings:
+    """Settings of a home whose release 1 is in Production and reflects version 0 of the catalogue."""
+    settings = with_registry
+    write_deltalake(settings.products_uri, products(PRODUCTS), configuration={"delta.enableChangeDataFeed": "true"})
+    manifest = make_bundle(tmp_path / "made", count=PRODUCTS, cursor=at_head(settings))
+    embed_all(settings, Release.open(tmp_path / "made" / "release"))
+    registry = Registry(settings)
+    registry.promote(registry.register(tmp_path / "made" / "release", "first", manifest))
+    return settings
+
+
+def at_head(settings: Settings) -> Cursor:
+    cursor = head(settings.products_uri)
+    assert cursor is not None
+    return cursor
+
+
+def embed_all(settings: Settings, release: Release) -> None:
+    """Leave in the embeddings table what the release's refresh would have left."""
+    _, vectors = release.index.all_vectors()
+    hashes = release.index.items["image_hash"]
+    columns = {
+        "model_fingerprint": [release.manifest.model_fingerprint] * len(hashes),
+        "image_hash": hashes,
+        "embedding": pa.array(list(vectors), pa.list_(pa.float32())),
+    }
+    write_deltalake(settings.embeddings_uri, pa.table(columns), partition_by=["model_fingerprint"])

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import os
+
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.refresh.estimate import past_minutes
+from recsim_tasks.refresh.workspace import Workspace
+from recsim_tasks.vectors.embeddings import count_missing
+
+
+def refreshed(settings: Settings, number: int, decision: str, minutes: float, finished: bool = True) -> None:
+    workspace = Workspace.of(settings, f"r{number}")
+    workspace.keep("plan", {"decision": decision, "seconds": 6.0})
+    workspace.keep("embed", {"seconds": minutes * 60 - 6})
+    if finished:
+        workspace.keep("promote", {"version": number, "seconds": 0.0})
+    os.utime(workspace.folder / "plan.json", (1000 + number,) * 2)
+
+
+def test_the_time_is_the_median_of_the_last_five_finished_refreshes_of_the_same_decision(settings: Settings) -> None:
+    for number, minutes in enumerate([90, 91, 5, 4, 3, 2, 1]):
+        refreshed(settings, number, "append", minutes)
+    refreshed(settings, 20, "append", 500, finished=False)
+    refreshed(settings, 21, "retrain", 40)
+    assert past_minutes(settings, "append") == 3
+    assert past_minutes(settings, "retrain") == 40
+    assert past_minutes(settings, "rebuild") is None
+
+
+def test_a_skip_is_finished_when_it_is_planned(settings: Settings) -> None:
+    Workspace.of(settings, "s").keep("plan", {"decision": "skip", "seconds": 30.0})
+    assert past_minutes(settings, "skip") == 0.5
+
+
+def test_no_refresh_tells_no_time_and_a_broken_result_is_passed_over(settings: Settings) -> None:
+    assert past_minutes(settings, "append") is None
+    folder = Workspace.of(settings, "r").folder
+    folder.mkdir(parents=True)
+    (folder / "plan.json").write_text("{half")
+    assert past_minutes(settings, "append") is None
+
+
+def test_a_step_leaves_its_seconds_unless_it_has_its_own(settings: Settings) -> None:
+    workspace = Workspace.of(settings, "r")
+    assert workspace.keep("embed", {"of": 1}) == workspace.result("embed")
+    assert workspace.result("embed")["seconds"] >= 0
+    assert workspace.keep("verify", {"seconds": 4.5}) == {"seconds": 4.5}
+
+
+@pytest.mark.parametrize(("model", "missing"), [("m", 1), ("other", 3), (None, 3)])
+def test_images_without_an_embedding_of_the_model_are_counted_once(settings: Settings, model: str | None, missing: int) -> None:
+    hashes = pa.chunked_array([["a", "b"], ["b", "c"]])
+    assert count_missing(settings.embeddings_uri, model, hashes) == 3
+    done = {"model_fingerprint": ["m", "m", "m"], "image_hash": ["a", "b", "elsewhere"], "embedding": [[1.0]] * 3}
+    write_deltalake(settings.embeddings_uri, pa.table(done), partition_by=["model_fingerprint"])
+    assert count_missing(settings.embeddings_uri, model, hashes) == missing
