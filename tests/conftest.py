@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as limits
 
 from recsim_tasks.foundation.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from recsim_demo.dataset import FashionMnist
+
+# Two busy cores make any draw slow now and then; how long a thing takes is for benchmarks to say.
+limits.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+limits.load_profile("patient")
 
 SLOWER_AND_SLOWER = ("spark", "ml", "server", "airflow", "e2e")
 

@@ -11,7 +11,7 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.job import run
 from recsim_tasks.refresh import answers, steps
 from recsim_tasks.refresh.workspace import Workspace
-from recsim_tasks.show import show_neighbours, show_status
+from recsim_tasks.show import show_neighbours, show_quarantine, show_status
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Keep a visual product recommender fresh."
@@ -44,16 +44,40 @@ def _step(name: str, refresh: str | None, work: Any) -> None:
 def ingest(
     feed: Annotated[Path | None, typer.Argument(help="Feed directory; without it every feed of the inbox.")] = None,
     refresh: OptionalRefreshId = None,
+    accept: Annotated[str | None, typer.Option(help="Take in the held feed with this id or digest although a guard holds it.")] = None,
+    refuse: Annotated[str | None, typer.Option(help="Move the held feed with this id or digest to .refused.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who accepts or refuses; default the user of this process.")] = None,
 ) -> None:
     """Take feeds into the catalogue."""
 
     def work(settings: Settings) -> dict[str, Any]:
+        from recsim_tasks.catalogue.answers import answer_of
         from recsim_tasks.catalogue.inbox import ingest_inbox
-        from recsim_tasks.catalogue.ingest import ingest_feed
+        from recsim_tasks.catalogue.ingest import Order, ingest_feed
 
-        return ingest_inbox(settings) if feed is None else ingest_feed(settings, feed)
+        order, answer = Order(refresh), answer_of(accept, refuse, by)
+        return ingest_inbox(settings, order, answer) if feed is None else ingest_feed(settings, feed, order, answer)
 
     _step("ingest", refresh, work)
+
+
+@app.command()
+def quarantine(
+    feed: Annotated[str | None, typer.Option(help="Only rows of the feed with this id.")] = None,
+    product: Annotated[str | None, typer.Option(help="Only rows of this product.")] = None,
+    released: Annotated[bool, typer.Option("--all", help="Also rows that a later good row has released.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many rows to list, newest first.")] = 20,
+    json: JsonOnly = False,
+) -> None:
+    """List the rows of feeds that could not be taken, with the reason."""
+
+    def work(settings: Settings) -> dict[str, Any]:
+        from recsim_tasks.catalogue.quarantine import quarantined
+
+        told = quarantined(settings, feed, product, released, limit)
+        return told if json else show_quarantine(told)
+
+    run("quarantine", work)
 
 
 @app.command()

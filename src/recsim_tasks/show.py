@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -26,4 +27,20 @@ def show_neighbours(told: dict[str, Any]) -> dict[str, Any]:
     for row in told["results"]:
         table.add_row(row["product_id"], f"{row['score']:.3f}", row["category"], row.get("title"))
     Console().print(table)
+    return told
+
+
+def show_quarantine(told: dict[str, Any]) -> dict[str, Any]:
+    """Print `recsim quarantine` as two tables, how many rows for each reason and the newest of them; returns it unchanged."""
+    reasons = Table("rows", "reason", title=f"{told['rows']:,} rows in quarantine")
+    for reason, count in told["by_reason"].items():
+        reasons.add_row(f"{count:,}", escape(reason))
+    newest = Table("feed", "product", "at", "reason", "released by", title="The newest")
+    for row in told["newest"]:
+        cells = (row["feed_id"], row["product_id"] or "-", f"{row['at']:%Y-%m-%d %H:%M}", row["reason"], row["released_by"] or "-")
+        newest.add_row(*map(escape, cells))
+    console = Console()
+    console.print(reasons)
+    if told["newest"]:
+        console.print(newest)
     return told

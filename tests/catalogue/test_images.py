@@ -4,9 +4,12 @@ import io
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
 from PIL import Image
 
-from recsim_tasks.catalogue.images import image_hash, open_image
+from recsim_tasks.catalogue.images import image_hash, is_one_colour, open_image
 from recsim_tasks.foundation.errors import InputError
 
 PIXELS = np.arange(64, dtype=np.uint8).reshape(8, 8)
@@ -62,3 +65,40 @@ def test_a_picture_beyond_the_pixel_limit_is_refused_by_its_header() -> None:
     bomb = encoded(Image.new("1", (8_000, 8_000)), "PNG")
     with pytest.raises(InputError, match="64,000,000 pixels"):
         open_image(bomb, max_pixels=1_000_000)
+
+
+def test_grey_of_sixteen_bits_keeps_its_shades() -> None:
+    shades = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)
+    opened = open_image(encoded(Image.fromarray(shades), "PNG"), 100)
+    assert np.array_equal(np.asarray(opened), (shades >> 8).astype(np.uint8))
+
+
+def test_of_several_frames_the_first_counts() -> None:
+    first, second = Image.fromarray(PIXELS), Image.fromarray(PIXELS + 1)
+    for kind in ("PNG", "WEBP"):
+        animated = open_image(encoded(first, kind, save_all=True, append_images=[second], lossless=True), 100)
+        assert image_hash(animated.convert("L")) == image_hash(first)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_one_colour_is_told_from_two(mode: str) -> None:
+    image = Image.new(mode, (4, 4), 7 if mode == "L" else (7, 8, 9))
+    assert is_one_colour(image)
+    image.putpixel((1, 1), 8 if mode == "L" else (7, 8, 8))
+    assert not is_one_colour(image)
+
+
+@limits(max_examples=500, deadline=None)
+@given(
+    st.sampled_from(["JPEG", "PNG", "WEBP"]),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
+    st.floats(0, 1),
+)
+def test_a_damaged_file_is_a_picture_or_an_answer(kind: str, flips: list[tuple[float, int]], cut: float) -> None:
+    data = bytearray(encoded(Image.fromarray(PIXELS), kind))
+    for place, byte in flips:
+        data[int(place * len(data))] = byte
+    try:
+        assert open_image(bytes(data[: round(cut * len(data))]), 10_000).mode in ("L", "RGB")
+    except InputError:
+        return

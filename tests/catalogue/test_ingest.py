@@ -24,7 +24,7 @@ from recsim_tasks.catalogue.table import head, read_image, read_products
 from recsim_tasks.foundation.errors import HeldError, InputError, UnavailableError
 from recsim_tasks.foundation.settings import Settings, load_settings
 
-pytestmark = pytest.mark.spark
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
 Rows = list[dict[str, Any]]
 
 
@@ -48,7 +48,9 @@ def test_a_feed_inserts_updates_deletes_and_quarantines_and_is_applied_once(sett
         "updated": 0,
         "deleted": 0,
         "unchanged": 0,
+        "outdated": 0,
         "quarantined": 0,
+        "quarantined_share": 0.0,
         "table_version": 1,
     }
 
@@ -63,7 +65,8 @@ def test_a_feed_inserts_updates_deletes_and_quarantines_and_is_applied_once(sett
     ]
     second = deliver(tmp_path, "two", changes, "two")
     assert ingest_feed(settings, second) | {"table_version": 0} == {
-        "feed_id": "two", "applied": True, "inserted": 10, "updated": 2, "deleted": 1, "unchanged": 1, "quarantined": 2, "table_version": 0,
+        "feed_id": "two", "applied": True, "inserted": 10, "updated": 2, "deleted": 1, "unchanged": 1, "outdated": 0, "quarantined": 2,
+        "quarantined_share": 0.125, "table_version": 0,
     }  # fmt: skip
 
     products = table(settings.products_uri)
@@ -88,7 +91,7 @@ def test_the_tables_have_the_properties_that_readers_rely_on(settings: Settings,
     properties = DeltaTable(settings.products_uri).metadata().configuration
     assert properties["delta.enableChangeDataFeed"] == "true"
     assert properties["delta.columnMapping.mode"] == "none"
-    assert properties["delta.enableDeletionVectors"] == "false"
+    assert properties["delta.enableDeletionVectors"] == "true"
     assert properties["delta.logRetentionDuration"] == properties["delta.deletedFileRetentionDuration"] == "interval 30 days"
     cursor = head(settings.products_uri)
     assert cursor is not None
@@ -122,7 +125,8 @@ def test_of_several_rows_for_a_product_the_latest_counts_and_a_tie_none(settings
     moments = table_of_rows.column("updated_at").cast(pa.timestamp("us"))
     pq.write_table(table_of_rows.set_column(3, "updated_at", moments), feed / "products.parquet")
     (feed / "manifest.json").write_text(json.dumps({"feed_id": "several", "rows": len(several)}))
-    assert ingest_feed(settings, feed)["quarantined"] == 4
+    result = ingest_feed(settings, feed)
+    assert (result["inserted"], result["outdated"], result["quarantined"]) == (2, 2, 2)
     assert {row["product_id"]: row["title"] for row in table(settings.products_uri).values()} == {
         rows[0]["product_id"]: "new",
         rows[2]["product_id"]: "dated",
@@ -217,9 +221,10 @@ def test_the_inbox_is_taken_in_order_and_a_bad_feed_does_not_block_the_others(se
         ingest_inbox(settings)
     assert table(settings.products_uri)[rows[0]["product_id"]]["price"] == 77.0
     assert sorted(path.name.partition("-")[2] for path in (inbox / ".applied").iterdir()) == ["a-last", "z-first"]
-    assert "feed_id" in json.loads(next((inbox / ".refused").glob("*-bad/refused.json")).read_text())["reason"]
+    assert "feed_id" in json.loads(next((inbox / ".refused").glob("*-bad/note.json")).read_text())["reason"]
     assert ingest_inbox(settings) == {
-        "feed_id": None, "applied": False, "inserted": 0, "updated": 0, "deleted": 0, "unchanged": 0, "quarantined": 0, "table_version": 2, "feeds": [],
+        "feed_id": None, "applied": False, "inserted": 0, "updated": 0, "deleted": 0, "unchanged": 0, "outdated": 0, "quarantined": 0,
+        "quarantined_share": 0.0, "table_version": 2, "feeds": [],
     }  # fmt: skip
 
 

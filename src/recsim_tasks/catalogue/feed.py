@@ -6,11 +6,13 @@ import hashlib
 import json
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.publishing import digest_of, digests
 
 MANIFEST = "manifest.json"
 ROW_FILES = ("products.parquet", "products.csv", "products.jsonl")
@@ -49,9 +51,24 @@ class Feed:
         return self.source.suffix[1:] if self.source.name in ROW_FILES else "idx"
 
     @property
+    def feed_id(self) -> str:
+        """The id that the manifest gives."""
+        return self.manifest.feed_id
+
+    @property
     def application(self) -> str:
         """The name under which Delta's log remembers that the feed was applied."""
-        return f"recsim-feed:{self.manifest.feed_id}"
+        return f"recsim-feed:{self.feed_id}"
+
+    @property
+    def transaction(self) -> int:
+        """The number that goes with it: the digest's first 60 bits, which fit the log's signed 64."""
+        return int(self.digest[:15], 16)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over names and contents of all files: another delivery under the same id has another."""
+        return digest_of(digests(self.folder))
 
     def labels(self) -> Path:
         """IDX only: the file of labels that belongs to the images."""

@@ -7,6 +7,7 @@ import io
 import struct
 import warnings
 import zlib
+from pathlib import PurePath
 
 from PIL import Image, ImageOps
 
@@ -14,20 +15,22 @@ from recsim_tasks.foundation.errors import InputError
 
 # Told to Pillow, which then tries no other of its decoders on what others deliver.
 FORMATS = ("JPEG", "PNG", "WEBP")
+FORMAT_BY_SUFFIX = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 COLOUR_MODES = {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV"}
 
 
-def open_image(data: bytes, max_pixels: int) -> Image.Image:
+def open_image(data: bytes, max_pixels: int, name: str | None = None) -> Image.Image:
     """Decode JPEG, PNG or WebP bytes to mode `L` or `RGB`, turned upright; `InputError` with the reason if that fails.
 
-    The pixel limit is checked on the header, before a pixel is decoded.
+    The pixel limit is checked on the header, before a pixel is decoded. Of several frames the first counts. A `name` whose suffix
+    promises another of the formats is a reason to refuse.
     """
     if not data:
         raise InputError("the image has no bytes")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return _decode(data, max_pixels)
+            return _decode(data, max_pixels, name or "")
     except InputError:
         raise
     except (
@@ -49,11 +52,30 @@ def image_hash(image: Image.Image) -> str:
     return hashlib.sha256(head + image.tobytes()).hexdigest()
 
 
-def _decode(data: bytes, max_pixels: int) -> Image.Image:
+def is_one_colour(image: Image.Image) -> bool:
+    """Whether every pixel is the same: what shops put where a picture is missing."""
+    extrema = image.getextrema()
+    bands = (extrema,) if image.mode == "L" else extrema
+    return all(low == high for low, high in bands)  # type: ignore[misc]  # pairs, by band, but Pillow's type says less
+
+
+def _decode(data: bytes, max_pixels: int, name: str) -> Image.Image:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        promised = FORMAT_BY_SUFFIX.get(PurePath(name).suffix.lower(), image.format)
+        if promised != image.format:
+            raise InputError(f"{name!r} promises {promised}, but the image is {image.format}")
         pixels = image.width * image.height
         if pixels > max_pixels:
             raise InputError(f"the image has {pixels:,} pixels, more than the {max_pixels:,} allowed (RECSIM_IMAGE_MAX_PIXELS)")
         image.load()
         upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I"):
+            upright = _eight_bits(upright)
         return upright.convert("RGB" if upright.mode in COLOUR_MODES else "L")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The high byte of 16-bit grey; Pillow's own conversion cuts off all that is brighter than 255."""
+    import numpy as np
+
+    return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))

@@ -3,59 +3,119 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from recsim_tasks.catalogue.feed import closed_feeds
-from recsim_tasks.catalogue.ingest import COUNTS, ingest_feed
+from recsim_tasks.catalogue.answers import Answer
+from recsim_tasks.catalogue.arrivals import APPLIED, REFUSED, at_hand, move_aside, notes
+from recsim_tasks.catalogue.feed import MANIFEST, Feed, closed_feeds, open_feed
+from recsim_tasks.catalogue.ingest import COUNTS, Order, apply_feed, was_applied
+from recsim_tasks.catalogue.spark import spark_session
 from recsim_tasks.catalogue.table import head
-from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.catalogue.tables import told_by_commits
+from recsim_tasks.foundation.errors import HeldError, InputError
+from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
-from recsim_tasks.foundation.publishing import fsync_directory, write_json
 from recsim_tasks.foundation.settings import Settings
 
-# Beside the feeds, so that moving one aside is a rename; with a leading dot, so that nobody takes it for a feed.
-APPLIED, REFUSED = ".applied", ".refused"
+
+@dataclass
+class _Round:
+    """One pass over the inbox, and what has come of it so far."""
+
+    settings: Settings
+    order: Order
+    answer: Answer | None
+    stack: ExitStack
+    results: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    answered: bool = False
+
+    def take(self, folder: Path) -> None:
+        """Deal with one feed: apply it, or move it aside; `HeldError` leaves it where it is."""
+        try:
+            with at_hand(self.settings, folder) as here:
+                feed = open_feed(here)
+                order = self._order(feed, folder)
+                if order is not None:
+                    self.results.append(self._apply(feed, order))
+        except (InputError, FileNotFoundError) as error:
+            self._refuse(folder, error)
+        else:
+            if order is not None:
+                move_aside(folder, APPLIED)
+
+    def _order(self, feed: Feed, folder: Path) -> Order | None:
+        """How to apply the feed, after what was answered; None when it was refused and moved aside."""
+        if self.answer is None or not self.answer.means(feed.feed_id, feed.digest):
+            return self.order
+        self.answered = True
+        if self.answer.accepts:
+            return replace(self.order, accepted_by=self.answer.by)
+        reason = f"Feed {feed.feed_id} was refused by {self.answer.by}."
+        say(reason)
+        move_aside(
+            folder, REFUSED, {"reason": reason, "feed_id": feed.feed_id, "digest": feed.digest, "by": self.answer.by, "at": time.time()}
+        )
+        return None
+
+    def _apply(self, feed: Feed, order: Order) -> dict[str, Any]:
+        """Apply in one Spark session for all feeds of the round, begun when the first of them needs it."""
+        if not was_applied(self.settings, feed):
+            self.stack.enter_context(spark_session(self.settings, "recsim ingest"))
+        return apply_feed(self.settings, feed, order)
+
+    def _refuse(self, folder: Path, error: Exception) -> None:
+        if not (folder / MANIFEST).exists():
+            say(f"Feed {folder.name} went away after it was found, and is passed over.")
+            return
+        self.refused.append(str(error))
+        say(f"Refused: {error}")
+        move_aside(folder, REFUSED, {"reason": str(error)})
+
+    def result(self) -> dict[str, Any]:
+        """The sum, with one entry a feed in `feeds`."""
+        now = head(self.settings.products_uri)
+        sums = {name: sum(result[name] for result in self.results) for name in COUNTS}
+        rows = sum(sums.values())
+        return {
+            "feed_id": ", ".join(result["feed_id"] for result in self.results) or None,
+            "applied": any(result["applied"] for result in self.results),
+            **sums,
+            "quarantined_share": round(sums["quarantined"] / rows, 4) if rows else 0.0,
+            "table_version": now.version if now else None,
+            "feeds": self.results,
+        }
 
 
-def ingest_inbox(settings: Settings) -> dict[str, Any]:
+def ingest_inbox(settings: Settings, order: Order | None = None, answer: Answer | None = None) -> dict[str, Any]:
     """Apply every closed feed; the result sums up, with one entry a feed in `feeds`.
 
-    A feed that cannot be used goes to `.refused` beside the reason, the others go on; at the end `InputError` says which it was, so that
-    somebody looks. A feed that is held (`HeldError`) stays where it is, and so do those after it: their order matters.
+    A feed that cannot be used goes to `.refused` with the reason, the others go on; at the end `InputError` says which it was, so that
+    somebody looks. A feed that a guard holds (`HeldError`) stays where it is, and so do those after it: their order matters. An `answer`
+    takes it in all the same, or moves it to `.refused`.
     """
-    results, refused = [], []
-    for feed in closed_feeds(settings.inbox_dir):
+    with lease(settings.home, f"inbox {settings.inbox_dir}"), ExitStack() as stack:
+        this = _Round(settings, order or Order(), answer, stack)
         try:
-            results.append(ingest_feed(settings, feed))
-        except InputError as error:
-            refused.append(str(error))
-            say(f"Refused: {error}")
-            write_json(_move_aside(feed, REFUSED) / "refused.json", {"reason": str(error)})
-        else:
-            _move_aside(feed, APPLIED)
-    if refused:
-        raise InputError(
-            f"{' '.join(refused)} The feed now lies in {settings.inbox_dir / REFUSED}; {len(results)} others were taken in. Clear this task to go on without it."
-        )
-    return _sum(settings, results)
+            for folder in closed_feeds(settings.inbox_dir):
+                this.take(folder)
+        except HeldError as error:
+            raise HeldError(" ".join([str(error), *this.refused]), {**this.result(), **error.result}) from error
+        if this.refused:
+            raise InputError(
+                f"{' '.join(this.refused)} It now lies in {settings.inbox_dir / REFUSED}; {len(this.results)} other feeds were taken in. Clear this task to go on without it."
+            )
+        if answer is not None and not this.answered and not _was_answered(settings, answer):
+            raise InputError(
+                f"No feed of the inbox {settings.inbox_dir} is {answer.feed!r}, and none was. `recsim ingest` names the feed that waits."
+            )
+        return this.result()
 
 
-def _move_aside(feed: Path, folder: str) -> Path:
-    aside = feed.parent / folder
-    aside.mkdir(exist_ok=True)
-    target = aside / f"{time.time_ns()}-{feed.name}"
-    feed.rename(target)
-    fsync_directory(aside)
-    return target
-
-
-def _sum(settings: Settings, results: list[dict[str, Any]]) -> dict[str, Any]:
-    now = head(settings.products_uri)
-    return {
-        "feed_id": ", ".join(result["feed_id"] for result in results) or None,
-        "applied": any(result["applied"] for result in results),
-        **{name: sum(result[name] for result in results) for name in COUNTS},
-        "table_version": now.version if now else None,
-        "feeds": results,
-    }
+def _was_answered(settings: Settings, answer: Answer) -> bool:
+    """Whether an earlier try of this very command came through: then there is nothing left to answer."""
+    told = told_by_commits(settings.products_uri) if answer.accepts else notes(settings.inbox_dir, REFUSED)
+    return any(answer.means(entry.get("feed_id", ""), entry.get("digest", "")) for entry in told)

@@ -1,16 +1,25 @@
-"""Apply one feed to the catalogue: check, put aside what cannot be taken, merge the rest in one commit."""
+"""Apply one feed to the catalogue: read it, decide what it does, let the guards look, then write."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsim_tasks.catalogue.answers import Answer
+from recsim_tasks.catalogue.classify import classify, tally, withdrawals
 from recsim_tasks.catalogue.examine import examine
 from recsim_tasks.catalogue.feed import Feed, open_feed
-from recsim_tasks.catalogue.merge import append_quarantine, create_tables, merge_products
+from recsim_tasks.catalogue.guards import GONE, Tally, judge
+from recsim_tasks.catalogue.merge import changed_rows, merge_products, note_applied, note_withdrawals
+from recsim_tasks.catalogue.quarantine import is_concerned, keep_aside
 from recsim_tasks.catalogue.readers import read_rows
 from recsim_tasks.catalogue.spark import following, spark_session
 from recsim_tasks.catalogue.table import head
+from recsim_tasks.catalogue.tables import create_tables
 from recsim_tasks.foundation.errors import HeldError, InputError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
@@ -19,72 +28,134 @@ from recsim_tasks.foundation.settings import Settings
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-COUNTS = ("inserted", "updated", "deleted", "unchanged", "quarantined")
+COUNTS = ("inserted", "updated", "deleted", "unchanged", "outdated", "quarantined")
+UNREADABLE = ("FAILED_READ_FILE", "CANNOT_READ_FILE", "PARQUET", "MALFORMED")
 
 
-def ingest_feed(settings: Settings, folder: Path) -> dict[str, Any]:
-    """Apply the feed in `folder` once; the result counts what became of its rows.
+@dataclass(frozen=True)
+class Order:
+    """Who asks: the refresh that this is a part of, and who accepted the feed although a guard holds it (None: nobody did)."""
 
-    Raises `InputError` (bad feed) and `HeldError` (it would withdraw too much); then nothing was written.
+    refresh: str | None = None
+    accepted_by: str | None = None
+
+
+def ingest_feed(settings: Settings, folder: Path, order: Order | None = None, answer: Answer | None = None) -> dict[str, Any]:
+    """Apply the feed in `folder` once, also when a guard holds it if the `answer` accepts it; the result counts what became of its rows.
+
+    Raises `InputError` (bad feed) and `HeldError` (a guard wants somebody to look first); then nothing was written.
     """
-    feed = open_feed(folder)
+    feed, order = open_feed(folder), order or Order()
+    return apply_feed(settings, feed, replace(order, accepted_by=answer.accepts_alone(feed)) if answer else order)
+
+
+def apply_feed(settings: Settings, feed: Feed, order: Order) -> dict[str, Any]:
+    """As `ingest_feed`, of a feed that was opened."""
     with lease(settings.home, settings.products_uri):
-        if _was_applied(settings, feed):
-            say(f"Feed {feed.manifest.feed_id} was applied before; nothing to do.")
-            return _result(settings, feed, applied=False, counts=dict.fromkeys(COUNTS, 0))
-        with spark_session(settings, f"recsim ingest {feed.manifest.feed_id}") as spark, following(spark, "ingest"):
-            return _result(settings, feed, applied=True, counts=_apply(spark, settings, feed))
+        if was_applied(settings, feed):
+            say(f"Feed {feed.feed_id} was applied before; nothing to do.")
+            return _result(settings, feed, applied=False, tally=Tally([], {}))
+        with spark_session(settings, f"recsim ingest {feed.feed_id}") as spark, following(spark, "ingest"):
+            return _apply(spark, settings, feed, order)
 
 
-def _was_applied(settings: Settings, feed: Feed) -> bool:
+def was_applied(settings: Settings, feed: Feed) -> bool:
+    """Whether the catalogue has this very delivery; `InputError` when it has another one under the same id."""
     from deltalake import DeltaTable
 
     if not DeltaTable.is_deltatable(settings.products_uri):
         return False
-    return DeltaTable(settings.products_uri).transaction_version(feed.application) is not None
+    applied = DeltaTable(settings.products_uri).transaction_version(feed.application)
+    if applied not in (None, feed.transaction):
+        raise InputError(
+            f"Feed {feed.feed_id} in {feed.folder} was applied before with other content. A feed's id is used once: "
+            "deliver these rows under another one. Nothing was changed."
+        )
+    return applied is not None
 
 
-def _apply(spark: SparkSession, settings: Settings, feed: Feed) -> dict[str, int]:
-    raw = read_rows(spark, feed)
-    _check_count(raw, feed)
-    create_tables(spark, settings)
-    rows = examine(raw, settings, feed).persist()
+def _apply(spark: SparkSession, settings: Settings, feed: Feed, order: Order) -> dict[str, Any]:
+    with _examined(spark, settings, feed) as rows:
+        classified = classify(rows, settings, feed.manifest.rows).persist()
+        withdrawn = withdrawals(classified, settings) if feed.manifest.full else None
+        told = tally(classified, withdrawn, settings)
+        _log(feed, told)
+        acceptance = _ask_guards(settings, feed, told, order)
+        create_tables(spark, settings)
+        if told.count("quarantine") or is_concerned(settings, feed):
+            keep_aside(settings, feed, rows, classified)
+        note_withdrawals(settings, feed, classified)
+        changes = changed_rows(rows, classified, withdrawn)
+        write = merge_products if told.count("insert", "update", *GONE) else note_applied
+        write(settings, feed, changes, {"refresh": order.refresh, **acceptance})
+        classified.unpersist()
+        return _result(settings, feed, applied=True, tally=told) | acceptance
+
+
+@contextmanager
+def _examined(spark: SparkSession, settings: Settings, feed: Feed) -> Iterator[DataFrame]:
+    """The feed's rows, decoded once and kept; their number is the manifest's."""
+    rows = examine(read_rows(spark, feed), feed.folder, settings.image_max_pixels).persist()
     try:
-        if feed.manifest.full:
-            _guard_withdrawal(spark, settings, rows)
-        quarantined = append_quarantine(settings, feed, rows)
-        done = merge_products(spark, settings, feed, rows)
-        unchanged = feed.manifest.rows - quarantined - done["inserted"] - done["updated"] - done["deleted"]
-        return {**done, "deleted": done["deleted"] + done["withdrawn"], "unchanged": unchanged, "quarantined": quarantined}
+        found = _count(rows, feed)
+        if found != feed.manifest.rows:
+            raise InputError(
+                f"Feed {feed.feed_id} holds {found:,} rows, its manifest says {feed.manifest.rows:,}: it was cut short or changed. Deliver it again."
+            )
+        yield rows
     finally:
         rows.unpersist()
 
 
-def _check_count(raw: DataFrame, feed: Feed) -> None:
+def _count(rows: DataFrame, feed: Feed) -> int:
     from pyspark.errors import PySparkException
 
     try:
-        found = raw.count()
+        return rows.count()
     except PySparkException as error:
-        raise InputError(f"{feed.source} cannot be read as {feed.kind}: {error}. Correct it and deliver the feed again.") from error
-    if found != feed.manifest.rows:
-        raise InputError(
-            f"Feed {feed.manifest.feed_id} holds {found:,} rows, its manifest says {feed.manifest.rows:,}: it was cut short or changed. Deliver it again."
-        )
+        if not any(name in str(error) for name in UNREADABLE):
+            raise
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{feed.source} cannot be read as {feed.kind}: {reason} Correct it and deliver the feed again.") from error
 
 
-def _guard_withdrawal(spark: SparkSession, settings: Settings, rows: DataFrame) -> None:
-    products = spark.read.format("delta").load(settings.products_uri).select("product_id")
-    there = products.count()
-    missing = products.join(rows.select("product_id"), "product_id", "left_anti").count()
-    if there and missing / there > settings.max_withdrawn_share:
-        raise HeldError(
-            f"This full feed would withdraw {missing:,} of {there:,} products ({missing / there:.0%}), more than RECSIM_MAX_WITHDRAWN_SHARE allows "
-            f"({settings.max_withdrawn_share:.0%}). Nothing was changed. Check the feed; if it is right, raise the setting for this run."
-        )
+def _ask_guards(settings: Settings, feed: Feed, told: Tally, order: Order) -> dict[str, Any]:
+    """What the commit says of an acceptance; `HeldError` when a guard holds the feed and nobody accepted it."""
+    figures = judge(told, settings)
+    reasons = [figure.sentence for figure in figures]
+    if not figures:
+        return {}
+    if order.accepted_by is not None:
+        say(f"Accepted by {order.accepted_by} although: {' '.join(reasons)}")
+        return {"accepted": {"by": order.accepted_by, "at": time.time(), "reasons": reasons}}
+    raise HeldError(
+        f"Feed {feed.feed_id} waits for somebody to look at it. {' '.join(reasons)} Nothing was written. Accept it as it is with "
+        f"`recsim ingest --accept {feed.feed_id}`, or refuse it with `recsim ingest --refuse {feed.feed_id}`; behind `ingest` goes its folder, if that is not in the inbox.",
+        {
+            "reasons": reasons,
+            "held": {
+                "feed_id": feed.feed_id,
+                "digest": feed.digest,
+                "folder": str(feed.folder),
+                "figures": [figure.as_json() for figure in figures],
+            },
+        },
+    )
 
 
-def _result(settings: Settings, feed: Feed, applied: bool, counts: dict[str, int]) -> dict[str, Any]:
+def _log(feed: Feed, told: Tally) -> None:
+    actions = sorted({entry.action for entry in told.done})
+    say(f"Feed {feed.feed_id}, {told.rows:,} rows: {', '.join(f'{told.count(action):,} {action}' for action in actions)}.")
+
+
+def _result(settings: Settings, feed: Feed, applied: bool, tally: Tally) -> dict[str, Any]:
     now = head(settings.products_uri)
-    counts = {name: counts[name] for name in COUNTS}
-    return {"feed_id": feed.manifest.feed_id, "applied": applied, **counts, "table_version": now.version if now else None}
+    actions = (("insert",), ("update",), GONE, ("unchanged",), ("outdated",), ("quarantine",))
+    counts = {name: tally.count(*which) for name, which in zip(COUNTS, actions, strict=True)}
+    return {
+        "feed_id": feed.feed_id,
+        "applied": applied,
+        **counts,
+        "quarantined_share": round(counts["quarantined"] / feed.manifest.rows, 4),
+        "table_version": now.version if now else None,
+    }

@@ -1,125 +1,66 @@
-"""Write to the catalogue and the quarantine: one Delta commit each, remembered under the feed's id."""
+"""Write what a feed changes into the catalogue, in one Delta commit that is remembered under the feed's id."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from recsim_tasks.catalogue.classify import STATED
 from recsim_tasks.catalogue.feed import Feed
+from recsim_tasks.catalogue.tables import PRODUCTS, remembered
+from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
-PRODUCTS = "product_id string, title string, category string, price double, in_stock boolean, updated_at timestamp, image binary, image_hash string"
-QUARANTINE = "feed_id string, product_id string, reason string, row string, image binary, at timestamp"
-TRANSACTION = "spark.databricks.delta.write.txnAppId", "spark.databricks.delta.write.txnVersion"
-USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+COLUMNS = [field.split()[0] for field in PRODUCTS.split(", ")]
 
 
-def create_tables(spark: SparkSession, settings: Settings) -> None:
-    """Create both tables where they are missing.
+def changed_rows(rows: DataFrame, classified: DataFrame, withdrawn: DataFrame | None) -> DataFrame:
+    """What the merge needs: the rows that change a product, with the image where it is another one than before."""
+    changed = classified.where("action IN ('insert', 'update', 'delete')").join(rows.select("number", "image"), "number")
+    # What was only packed anew is no change: the stored image stays, and the row need not carry another.
+    changed = changed.selectExpr(
+        "action", *(name for name in COLUMNS if name != "image"), "IF(image_hash <=> t_image_hash, NULL, image) AS image"
+    )
+    if withdrawn is None:
+        return changed
+    return changed.unionByName(withdrawn.selectExpr("product_id", "'delete' AS action"), allowMissingColumns=True)
 
-    Change feed on; column mapping off, since delta-rs then refuses to read the feed; deletion vectors off, so that every reader can follow.
-    """
+
+def merge_products(settings: Settings, feed: Feed, changes: DataFrame, told: dict[str, Any]) -> None:
+    """Merge `changes` into the catalogue; `told` goes into the commit beside the feed's id and digest."""
     from delta import DeltaTable
 
-    properties = {
-        "delta.enableChangeDataFeed": "true",
-        "delta.columnMapping.mode": "none",
-        "delta.enableDeletionVectors": "false",
-        "delta.deletedFileRetentionDuration": f"interval {settings.retention_days} days",
-        "delta.logRetentionDuration": f"interval {settings.retention_days} days",
-    }
-    for uri, schema in ((settings.products_uri, PRODUCTS), (settings.quarantine_uri, QUARANTINE)):
-        table = DeltaTable.createIfNotExists(spark).location(uri).addColumns(spark.createDataFrame([], schema).schema)
-        for name, value in properties.items():
-            table = table.property(name, value)
-        table.execute()
-
-
-def append_quarantine(settings: Settings, feed: Feed, rows: DataFrame) -> int:
-    """Keep the rows that have a reason; a rerun of the same feed adds nothing. Returns how many they are."""
-    from pyspark.sql import functions as f
-
-    bad = rows.where("reason is not null")
-    count = bad.count()
-    if count:
-        kept = bad.select(
-            f.lit(feed.manifest.feed_id).alias("feed_id"), "product_id", "reason", "row", "image", f.current_timestamp().alias("at")
-        )
-        options = {"txnAppId": feed.application, "txnVersion": "1"}
-        kept.write.format("delta").mode("append").options(**options).save(settings.quarantine_uri)
-    return count
-
-
-def merge_products(spark: SparkSession, settings: Settings, feed: Feed, rows: DataFrame) -> dict[str, int]:
-    """Merge the taken rows; a row equal to what is there writes nothing. Returns the counts by what was done.
-
-    Quarantined rows take part without effect, so that a full feed does not withdraw a product because its row was bad.
-    """
-    from delta import DeltaTable
-
-    source = _with_bystanders(rows) if feed.manifest.full else rows.where("reason is null")
-    there = "s.product_id = t.product_id"
+    spark = changes.sparkSession
+    updated = {name: f"s.{name}" for name in STATED}
+    # A row without a picture leaves the picture as it is, one without a time the time.
+    updated |= {name: f"coalesce(s.{name}, t.{name})" for name in ("image", "image_hash", "updated_at")}
     merge = (
         DeltaTable.forPath(spark, settings.products_uri)
         .alias("t")
-        .merge(source.alias("s"), there)
-        .whenMatchedDelete("s.op = 'delete'")
-        .whenMatchedUpdate(f"s.op = 'upsert' AND ({_differs()})", _assignments())
-        .whenNotMatchedInsert("s.op = 'upsert'", {name: f"s.{name}" for name in _columns()})
+        .merge(changes.alias("s"), "s.product_id = t.product_id")
+        .whenMatchedDelete("s.action = 'delete'")
+        .whenMatchedUpdate("s.action = 'update'", updated)
+        .whenNotMatchedInsert("s.action = 'insert'", {name: f"s.{name}" for name in COLUMNS})
     )
-    if feed.manifest.full:
-        merge = merge.whenNotMatchedBySourceDelete()
-    with _remembered(spark, feed):
+    with remembered(spark, feed, told):
         merge.execute()
-    return _counts(settings)
 
 
-def _with_bystanders(rows: DataFrame) -> DataFrame:
-    """The taken rows, and one row without effect for each product of which there are only bad ones."""
+def note_applied(settings: Settings, feed: Feed, like: DataFrame, told: dict[str, Any]) -> None:
+    """Commit that the feed was applied where it changes nothing: a version without data."""
+    with remembered(like.sparkSession, feed, told):
+        like.select(*COLUMNS).limit(0).write.format("delta").mode("append").save(settings.products_uri)
+
+
+def note_withdrawals(settings: Settings, feed: Feed, classified: DataFrame) -> None:
+    """Remember when products were deleted, so that an older row that comes later does not bring them back; once, however often it is run."""
     from pyspark.sql import functions as f
 
-    taken = rows.where("reason is null")
-    bad = rows.where("reason is not null and product_id is not null").dropDuplicates(["product_id"]).withColumn("op", f.lit("keep"))
-    return taken.unionByName(bad.join(taken.select("product_id"), "product_id", "left_anti"))
-
-
-def _counts(settings: Settings) -> dict[str, int]:
-    """What the newest commit, ours under the lease, says of itself."""
-    from deltalake import DeltaTable
-
-    metrics = DeltaTable(settings.products_uri).history(1)[0]["operationMetrics"]
-    names = {"Inserted": "inserted", "Updated": "updated", "MatchedDeleted": "deleted", "NotMatchedBySourceDeleted": "withdrawn"}
-    return {ours: int(metrics[f"numTargetRows{theirs}"]) for theirs, ours in names.items()}
-
-
-def _columns() -> list[str]:
-    return [field.split()[0] for field in PRODUCTS.split(", ")]
-
-
-def _differs() -> str:
-    fields = " AND ".join(f"t.{name} <=> s.{name}" for name in ("title", "category", "price", "in_stock"))
-    return f"NOT ({fields} AND (s.image_hash IS NULL OR t.image_hash <=> s.image_hash))"
-
-
-def _assignments() -> dict[str, str]:
-    """A row without a picture leaves the picture that is there."""
-    kept = {"image", "image_hash"}
-    return {name: f"coalesce(s.{name}, t.{name})" if name in kept else f"s.{name}" for name in _columns() if name != "product_id"}
-
-
-@contextmanager
-def _remembered(spark: SparkSession, feed: Feed) -> Iterator[None]:
-    """Put the feed's id into the commit, where `ingest` and people look for it."""
-    values = dict(zip(TRANSACTION, (feed.application, "1"), strict=True)) | {USER_METADATA: json.dumps({"feed_id": feed.manifest.feed_id})}
-    for name, value in values.items():
-        spark.conf.set(name, value)
-    try:
-        yield
-    finally:
-        for name in values:
-            spark.conf.unset(name)
+    dated = classified.where("op = 'delete' AND updated_at IS NOT NULL AND action IN ('delete', 'unchanged')")
+    noted = dated.select("product_id", "updated_at", f.lit(feed.feed_id).alias("feed_id"), f.current_timestamp().alias("at"))
+    if noted.isEmpty():
+        return
+    with lease(settings.home, settings.withdrawals_uri):
+        noted.write.format("delta").mode("overwrite").option("replaceWhere", f"feed_id = '{feed.feed_id}'").save(settings.withdrawals_uri)

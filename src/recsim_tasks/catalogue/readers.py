@@ -2,75 +2,134 @@
 
 from __future__ import annotations
 
-import gzip
-import io
-import struct
+import csv
+import json
+import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsim_tasks.catalogue.feed import Feed, Manifest
-from recsim_tasks.catalogue.rows import TEXT_COLUMNS
+from recsim_tasks.catalogue.feed import Feed
+from recsim_tasks.catalogue.idx import read_idx_rows
+from recsim_tasks.catalogue.rows import RAW_SCHEMA, TEXT_COLUMNS, raw_batch
 from recsim_tasks.foundation.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
 FEED_COLUMNS = ("product_id", "op", "title", "category", "price", "in_stock", "updated_at", "image", "image_path")
-RAW_SCHEMA = ", ".join(f"{name} string" for name in TEXT_COLUMNS) + ", image binary"
-IDX_IMAGES_MAGIC, IDX_LABELS_MAGIC = 2051, 2049
+CORRUPT = "_corrupt_record"
+HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
+# pandas writes nanoseconds, for which Spark has no type: it is told to read them as numbers.
+NANOSECONDS_AS_NUMBERS = "spark.sql.legacy.parquet.nanosAsLong"
 
 
 def read_rows(spark: SparkSession, feed: Feed) -> DataFrame:
-    """The feed's rows with the columns of `TEXT_COLUMNS` (string) and `image` (binary); `InputError` on an unknown column or type."""
-    readers = {"parquet": _read_parquet, "csv": _read_csv, "jsonl": _read_jsonl, "idx": _read_idx}
+    """The feed's rows in `RAW_SCHEMA`, lazily; `InputError` when the file as a whole has an unknown column or type.
+
+    A line that cannot be read is a row whose `fault` says why and whose `copy` is the line.
+    """
+    readers = {"parquet": _read_parquet, "csv": _read_csv, "jsonl": _read_jsonl, "idx": read_idx_rows}
     return readers[feed.kind](spark, feed)
 
 
 def _read_parquet(spark: SparkSession, feed: Feed) -> DataFrame:
-    _check_parquet_types(feed.source)
-    return _canonical(spark.read.parquet(str(feed.source)), image_is_text=False)
+    from pyspark.sql import functions as f
+
+    nanoseconds = _check_parquet_types(feed.source)
+    spark.conf.set(NANOSECONDS_AS_NUMBERS, "true")
+    frame = spark.read.parquet(str(feed.source))
+    if nanoseconds:
+        frame = frame.withColumn("updated_at", f.timestamp_micros(f.expr("updated_at div 1000")))
+    return _canonical(frame)
 
 
 def _read_csv(spark: SparkSession, feed: Feed) -> DataFrame:
-    frame = spark.read.csv(str(feed.source), header=True, inferSchema=False, multiLine=True, quote='"', escape='"', mode="FAILFAST")
-    _check_names(feed.source, frame.columns)
-    return _canonical(frame, image_is_text=True)
+    """As RFC 4180 has it, in UTF-8, with a header; a value may hold line breaks, so that one task must read the file."""
+    from pyspark.sql import functions as f
+
+    header = _csv_header(feed.source)
+    _check_names(feed.source, header)
+    schema = ", ".join(f"`{name}` string" for name in [*header, CORRUPT])
+    frame = spark.read.csv(
+        str(feed.source),
+        schema=schema,
+        header=True,
+        multiLine=True,
+        quote='"',
+        escape='"',
+        mode="PERMISSIVE",
+        columnNameOfCorruptRecord=CORRUPT,
+    ).repartition(spark.sparkContext.defaultParallelism)
+    rows = _canonical(frame.withColumnRenamed("image", "image_base64"))
+    fault = f.when(f.col("copy").isNotNull(), f.lit("the line does not have the cells that the header names"))
+    return rows.withColumn("fault", fault)
 
 
 def _read_jsonl(spark: SparkSession, feed: Feed) -> DataFrame:
-    from pyspark.errors import PySparkException
+    from pyspark.sql import functions as f
 
-    schema = ", ".join(f"{name} string" for name in FEED_COLUMNS)
+    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield raw_batch([_json_row(line) for line in batch.column("value").to_pylist() if line.strip()])
+
+    lines = spark.read.text(str(feed.source)).select(f.make_valid_utf8("value").alias("value"))
+    return lines.mapInArrow(read, RAW_SCHEMA)
+
+
+def _json_row(line: str) -> dict[str, str | None]:
     try:
-        _check_names(feed.source, spark.read.json(str(feed.source), primitivesAsString=True, mode="FAILFAST").columns)
-        return _canonical(spark.read.json(str(feed.source), schema=schema, mode="FAILFAST"), image_is_text=True)
-    except PySparkException as error:
-        raise InputError(f"{feed.source} is not JSON lines: {error}. Correct it and deliver the feed again.") from error
+        record = json.loads(line.removeprefix("\ufeff"), parse_int=str, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError) as error:
+        return {"fault": f"the line is not JSON: {error}", "copy": line}
+    if not isinstance(record, dict):
+        return {"fault": "the line is not a JSON object", "copy": line}
+    product_id = record["product_id"] if isinstance(record.get("product_id"), str) else None
+    if unknown := sorted(record.keys() - set(FEED_COLUMNS)):
+        return {"product_id": product_id, "fault": f"unknown column {', '.join(unknown)}", "copy": line}
+    if nested := sorted(name for name, value in record.items() if isinstance(value, dict | list)):
+        return {"product_id": product_id, "fault": f"{', '.join(nested)} holds more than one value", "copy": line}
+    cells = {name: str(value).lower() if isinstance(value, bool) else value for name, value in record.items()}
+    if any(HALF_A_CHARACTER.search(value or "") for value in cells.values()):
+        return {"product_id": None, "fault": "the line escapes half a character (a lone surrogate)", "copy": line}
+    return {("image_base64" if name == "image" else name): value for name, value in cells.items()}
 
 
-def _canonical(frame: DataFrame, image_is_text: bool) -> DataFrame:
+def _canonical(frame: DataFrame) -> DataFrame:
     from pyspark.sql import functions as f
 
     def column(name: str, kind: str) -> Any:
         return (f.col(name) if name in frame.columns else f.lit(None)).cast(kind)
 
-    text = [column(name, "string").alias(name) for name in TEXT_COLUMNS if name != "image_base64"]
-    encoded = column("image", "string") if image_is_text else f.lit(None).cast("string")
-    plain = f.lit(None).cast("binary") if image_is_text else column("image", "binary")
-    return frame.select(*text, encoded.alias("image_base64"), plain.alias("image"))
+    # Spark passes on bytes that are no UTF-8; Arrow and Python would stumble over them.
+    text = [f.make_valid_utf8(column(name, "string")).alias(name) for name in TEXT_COLUMNS]
+    copy = column(CORRUPT, "string").alias("copy")
+    return frame.select(*text, f.lit(None).cast("string").alias("fault"), copy, column("image", "binary").alias("image"))
+
+
+def _csv_header(source: Path) -> list[str]:
+    try:
+        with source.open(newline="", encoding="utf-8-sig") as file:
+            return next(csv.reader(iter(partial(file.readline, 1 << 16), "")), [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{source} has no header that can be read: {error}. Deliver it in UTF-8, with the names of its columns."
+        ) from error
 
 
 def _check_names(source: Path, names: list[str]) -> None:
     unknown = sorted(set(names) - set(FEED_COLUMNS))
-    if unknown or "product_id" not in names:
-        fault = f"unknown column {', '.join(unknown)}" if unknown else "no column product_id"
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if unknown or twice or "product_id" not in names:
+        faults = [f"unknown column {', '.join(unknown)}"] * bool(unknown) + [f"column {', '.join(twice)} twice"] * bool(twice)
+        fault = " and ".join(faults) or "no column product_id"
         raise InputError(f"{source} has {fault}; a feed has the columns {', '.join(FEED_COLUMNS)}. Correct it and deliver the feed again.")
 
 
-def _check_parquet_types(source: Path) -> None:
+def _check_parquet_types(source: Path) -> bool:
+    """Whether `updated_at` counts nanoseconds; `InputError` on a column whose type does not fit."""
     import pyarrow as pa
     import pyarrow.dataset as ds
     import pyarrow.types as t
@@ -94,60 +153,4 @@ def _check_parquet_types(source: Path) -> None:
         raise InputError(
             f"{source} has columns of unknown type: {faults}. Expected: price a number, in_stock boolean, updated_at a timestamp, image binary, the others text."
         )
-
-
-def _read_idx(spark: SparkSession, feed: Feed) -> DataFrame:
-    images, labels, manifest = feed.source, feed.labels(), feed.manifest
-    rows = idx_shape(images, IDX_IMAGES_MAGIC)[0]
-    if idx_shape(labels, IDX_LABELS_MAGIC)[0] != rows:
-        raise InputError(f"{labels} does not have one label for each of the {rows:,} images of {images}. Deliver both files of one set.")
-
-    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        pixels, names = read_idx(images), read_idx(labels)
-        for batch in batches:
-            yield _idx_rows(batch.column("id").to_pylist(), pixels, names, manifest)
-
-    return spark.range(rows).mapInArrow(read, RAW_SCHEMA)
-
-
-def _idx_rows(numbers: list[int], pixels: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], manifest: Manifest) -> pa.RecordBatch:
-    import pyarrow as pa
-    from PIL import Image
-
-    def png(array: np.ndarray[Any, Any]) -> bytes:
-        buffer = io.BytesIO()
-        Image.fromarray(array).save(buffer, "PNG", compress_level=1)
-        return buffer.getvalue()
-
-    def name(label: int) -> str:
-        return manifest.categories[label] if label < len(manifest.categories) else str(label)
-
-    def row(n: int) -> dict[str, Any]:
-        category = name(int(labels[n]))
-        return {"product_id": f"{manifest.id_prefix}{n}", "title": f"{category} {n}", "category": category, "image": png(pixels[n])}
-
-    schema = pa.schema([*((column, pa.string()) for column in TEXT_COLUMNS), ("image", pa.binary())])
-    return pa.RecordBatch.from_pylist([row(n) for n in numbers], schema=schema)
-
-
-def idx_shape(path: Path, magic: int) -> tuple[int, ...]:
-    """The shape that an IDX file's header states (format: yann.lecun.com/exdb/mnist); gzip or plain."""
-    with _open(path) as file:
-        head = file.read(4)
-        if len(head) < 4 or struct.unpack(">i", head)[0] != magic:
-            raise InputError(f"{path} is not an IDX file of the expected kind (magic number {magic}). Deliver the feed again.")
-        return struct.unpack(f">{head[3]}i", file.read(4 * head[3]))
-
-
-def read_idx(path: Path) -> np.ndarray[Any, Any]:
-    """The whole of an IDX file of unsigned bytes, in its shape."""
-    import numpy as np
-
-    with _open(path) as file:
-        dimensions = file.read(4)[3]
-        shape = struct.unpack(f">{dimensions}i", file.read(4 * dimensions))
-        return np.frombuffer(file.read(), dtype=np.uint8).reshape(shape)
-
-
-def _open(path: Path) -> Any:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    return "updated_at" in schema.names and getattr(schema.field("updated_at").type, "unit", "") == "ns"

@@ -30,6 +30,12 @@ SMALL_PLANS = {
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.session.timeZone": "UTC",
 }
+# Images make long rows: by Spark's own limits, which count rows, a batch of large ones would not fit into memory.
+SMALL_BATCHES = {
+    "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
+    "spark.sql.execution.arrow.maxBytesPerBatch": str(64 << 20),
+    "spark.sql.parquet.columnarReaderBatchSize": "512",
+}
 FOLLOW_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
 LOOPBACK = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
@@ -37,10 +43,16 @@ LOOPBACK = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0
 
 @contextmanager
 def spark_session(settings: Settings, name: str) -> Iterator[SparkSession]:
-    """A session on `settings.spark_master` with Delta on, stopped at the end.
+    """A session on `settings.spark_master` with Delta on, stopped at the end by whoever opened it; inside another one it is that one.
 
     Raises `UnavailableError` when the master does not answer and `ConfigurationError` when Delta's jars cannot be had.
     """
+    from pyspark.sql import SparkSession
+
+    _check_master(settings.spark_master)
+    if running := SparkSession.getActiveSession():
+        yield running
+        return
     spark = _start(settings, name)
     spark.sparkContext.setLogLevel("ERROR")
     try:
@@ -101,7 +113,6 @@ def _start(settings: Settings, name: str) -> SparkSession:
     from pyspark.errors import PySparkRuntimeError
     from pyspark.sql import SparkSession
 
-    _check_master(settings.spark_master)
     # Else PySpark takes whatever `python3` is on PATH; a cluster whose Python lies elsewhere sets the variable itself.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
@@ -136,6 +147,7 @@ def _configuration(settings: Settings, name: str) -> dict[str, str | int | float
     return {
         **DELTA,
         **SMALL_PLANS,
+        **SMALL_BATCHES,
         **(LOOPBACK if local else {}),
         **source,
         "spark.app.name": name,

@@ -1,0 +1,77 @@
+"""The Delta tables that an ingest writes: their columns and properties, and what each of its commits says of itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from recsim_tasks.catalogue.feed import Feed
+from recsim_tasks.foundation.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+PRODUCTS = "product_id string, title string, category string, price double, in_stock boolean, updated_at timestamp, image binary, image_hash string"
+QUARANTINE = (
+    "feed_id string, product_id string, reason string, row string, image binary, at timestamp, released_by string, released_at timestamp"
+)
+WITHDRAWALS = "product_id string, updated_at timestamp, feed_id string, at timestamp"
+TRANSACTION = "spark.databricks.delta.write.txnAppId", "spark.databricks.delta.write.txnVersion"
+COMMITS_LOOKED_AT = 100
+USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+
+
+def create_tables(spark: SparkSession, settings: Settings) -> None:
+    """Create catalogue and quarantine where they are missing.
+
+    Change feed on; column mapping off, since delta-rs then refuses to read the feed; deletion vectors on, so that a merge writes
+    what it changes and not the files around it (docs/adr/0006).
+    """
+    from delta import DeltaTable
+
+    properties = {
+        "delta.enableChangeDataFeed": "true",
+        "delta.columnMapping.mode": "none",
+        "delta.enableDeletionVectors": "true",
+        "delta.deletedFileRetentionDuration": f"interval {settings.retention_days} days",
+        "delta.logRetentionDuration": f"interval {settings.retention_days} days",
+    }
+    for uri, schema in ((settings.products_uri, PRODUCTS), (settings.quarantine_uri, QUARANTINE)):
+        if not DeltaTable.isDeltaTable(spark, uri):
+            table = DeltaTable.createIfNotExists(spark).location(uri).addColumns(spark.createDataFrame([], schema).schema)
+            for name, value in properties.items():
+                table = table.property(name, value)
+            table.execute()
+
+
+def read_or_empty(spark: SparkSession, uri: str, schema: str) -> DataFrame:
+    """The table at `uri`; without rows where there is none yet."""
+    from delta import DeltaTable
+
+    return spark.read.format("delta").load(uri) if DeltaTable.isDeltaTable(spark, uri) else spark.createDataFrame([], schema)
+
+
+@contextmanager
+def remembered(spark: SparkSession, feed: Feed, told: dict[str, Any]) -> Iterator[None]:
+    """Put the feed's id, its digest and what else is `told` into the next commit, where `ingest` and people look for it."""
+    metadata = {"feed_id": feed.feed_id, "digest": feed.digest, **told}
+    values = dict(zip(TRANSACTION, (feed.application, str(feed.transaction)), strict=True)) | {USER_METADATA: json.dumps(metadata)}
+    for name, value in values.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name in values:
+            spark.conf.unset(name)
+
+
+def told_by_commits(uri: str) -> list[dict[str, Any]]:
+    """What the last commits of the table say of themselves, newest first."""
+    from deltalake import DeltaTable
+
+    if not DeltaTable.is_deltatable(uri):
+        return []
+    told = (entry.get("userMetadata") for entry in DeltaTable(uri).history(COMMITS_LOOKED_AT))
+    return [value for text in told if text and isinstance(value := json.loads(text), dict)]
