@@ -1,12 +1,14 @@
 """
 ### Brings the released answer up to date with the catalogue
 
-Runs every night at 02:00 UTC and whenever a feed lands; the work follows what changed, not what exists.
+Runs every night at 02:00 UTC, whenever feeds land, and whenever somebody else changes the catalogue; the work follows what changed,
+not what exists. One run takes in everything that is there, however many events there were.
 
 | what you see | what it means | what to press |
 |---|---|---|
 | `up_to_date` green, the branches skipped | nothing has changed | nothing |
 | a branch skipped | this refresh did not need it | nothing |
+| `approve_feed` waits | a guard holds a feed: nothing of it has been written | open the task's *Required Actions*, read the figures, approve or reject |
 | a task red, its reason begins with *Held:* | a gate or guard said no; what serves goes on serving | read the reason, then clear the task, or trigger a run with another mode |
 | a task red otherwise | the last line of its log says what, where and what to do | mend that, then clear the task |
 
@@ -18,12 +20,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, TaskGroup, TriggerRule
 
-from recsim_airflow.assets import CATALOGUE, RELEASE, feed_inbox
+from recsim_airflow.approval import HeldFeedApprovalOperator
+from recsim_airflow.assets import CATALOGUE, RELEASE, catalogue_commits, feed_inbox
+from recsim_airflow.committed import UpToDateOperator, note_committed
 from recsim_airflow.operators import DecisionBranchOperator, RecsimJobOperator, refuse_unknown_conf
 from recsim_airflow.sensors import DeltaChangeDataFeedSensor
+from recsim_airflow.storage import storage_conn_id
 from recsim_tasks.foundation.settings import load_settings
 
 MODES = {
@@ -32,12 +36,15 @@ MODES = {
     "rebuild": "rebuild: embed and index all, with the model that serves",
     "retrain": "retrain: search, train, embed and index all",
 }
+ANSWER = "{{ ti.xcom_pull(task_ids='approve_feed')['%s'] }}"
+INGESTED = "{{ (ti.xcom_pull(task_ids='answer_feed') or ti.xcom_pull(task_ids='ingest'))['table_version'] or 0 }}"
 VERSION = "{{ ti.xcom_pull(task_ids='register')['version'] }}"
 GPU_POOL = "gpu_pool"
 # No time but the coming night: left at its default, a DAG that is switched on in the small hours runs at once.
 NIGHTLY = CronTriggerTimetable("0 2 * * *", timezone="UTC", run_immediately=timedelta())
 
 settings = load_settings()
+commits = catalogue_commits(settings)
 
 
 def embed(hours: float) -> RecsimJobOperator:
@@ -66,7 +73,7 @@ with DAG(
     dag_display_name="recsim: refresh",
     description="Takes feeds into the catalogue and brings model, embeddings and index up to date with it.",
     doc_md=__doc__,
-    schedule=AssetOrTimeSchedule(timetable=NIGHTLY, assets=[feed_inbox(settings.inbox_dir)]),
+    schedule=AssetOrTimeSchedule(timetable=NIGHTLY, assets=feed_inbox(settings) | commits),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=12),
@@ -96,18 +103,44 @@ with DAG(
         task_id="ingest",
         job="ingest",
         pre_execute=refuse_unknown_conf,
+        hands_on_held=True,
         outlets=[CATALOGUE],
         execution_timeout=timedelta(hours=2),
-        doc_md="Takes every closed feed of the inbox into the catalogue, each once; rows that cannot be taken go to quarantine. "
+        doc_md="Takes every closed feed of the inbox into the catalogue, in order of arrival and each once; rows that cannot be taken go to quarantine. "
+        "*Held*: a guard wants somebody to look at a feed first, `approve_feed` asks. "
         "Red: a feed cannot be used as a whole and now lies in `.refused` of the inbox, with the reason. Clear this task to go on without it, and have it delivered again.",
+    )
+    approve_feed = HeldFeedApprovalOperator(
+        task_id="approve_feed",
+        ingest_task="ingest",
+        # Feeds behind the held one wait as long, and so do the changes of others: no longer than a working day.
+        response_timeout=timedelta(hours=8),
+        execution_timeout=timedelta(minutes=5),
+        doc_md="Asks whether a held feed is taken in all the same; skipped when no feed was held. Answer under *Required Actions*. "
+        "Red: nobody answered. The feed waits in the inbox; clear this task, or wait for the next refresh, to be asked again.",
+    )
+    answer_feed = RecsimJobOperator(
+        task_id="answer_feed",
+        job="ingest",
+        arguments=["--" + ANSWER % "answer", ANSWER % "digest", "--by", ANSWER % "by"],
+        # A second feed may be held behind the first: the refresh goes on with what was taken in, and the next one asks.
+        hands_on_held=True,
+        outlets=[CATALOGUE],
+        execution_timeout=timedelta(hours=2),
+        doc_md="Takes the held feed in, or moves it to `.refused`, as was answered, with the name of who did; then takes the feeds that came after it.",
     )
     await_catalogue = DeltaChangeDataFeedSensor(
         task_id="await_catalogue",
         table_uri=settings.products_uri,
-        min_version="{{ ti.xcom_pull(task_ids='ingest')['table_version'] or 0 }}",
+        min_version=INGESTED,
+        cursor_of=commits,
+        conn_id=storage_conn_id(),
         timeout=600,
+        # It waits for what this very run has committed: if that does not show, a skip would pass for a refresh.
+        soft_fail=False,
+        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         execution_timeout=timedelta(minutes=15),
-        doc_md="Waits until the catalogue shows what was just committed, and checks that its change feed is on. "
+        doc_md="Waits until the catalogue shows what was just committed, checks that its change feed is on, and says which versions are news. "
         "Red: this Airflow and the jobs look at different tables, or the change feed is off; the reason says which.",
     )
     plan = RecsimJobOperator(
@@ -124,8 +157,9 @@ with DAG(
         execution_timeout=timedelta(minutes=5),
         doc_md="Follows the plan's decision. The branches that it does not need show as skipped.",
     )
-    up_to_date = EmptyOperator(
+    up_to_date = UpToDateOperator(
         task_id="up_to_date",
+        catalogue=commits,
         execution_timeout=timedelta(minutes=5),
         doc_md="The release that serves already holds the whole catalogue. Nothing to do.",
     )
@@ -169,7 +203,9 @@ with DAG(
         task_id="promote",
         job="promote",
         arguments=["--version", VERSION],
+        inlets=[commits],
         outlets=[RELEASE],
+        post_execute=lambda context, _: note_committed(context, commits),
         execution_timeout=timedelta(minutes=15),
         doc_md="Makes the release the champion; serving takes it up by itself. Safe to clear.",
     )
@@ -181,5 +217,6 @@ with DAG(
         doc_md="Asks until the promoted release is the one that answers. Red: the release is promoted but not served; look at the serving process, then clear this task.",
     )
 
-    ingest >> await_catalogue >> plan >> decide >> [up_to_date, append, rebuild, retrain]
+    ingest >> approve_feed >> answer_feed
+    [ingest, answer_feed] >> await_catalogue >> plan >> decide >> [up_to_date, append, rebuild, retrain]
     [append, rebuild, retrain] >> evaluate >> register >> promote >> verify

@@ -32,6 +32,7 @@ class RecsimJobOperator(BaseOperator):
     :param job: the job's name, such as `tune`
     :param arguments: what follows the name on the command line (templated)
     :param environment: variables for the job on top of the task's own (templated)
+    :param hands_on_held: what a guard holds (exit code 3, with `held` in the result) is not failed for, but handed on to a task that asks
     :param command: the `recsim` of another interpreter (templated); default is `[recsim] command` of the Airflow
         configuration (`AIRFLOW__RECSIM__COMMAND`), else the one that is installed beside this Python
 
@@ -49,6 +50,7 @@ class RecsimJobOperator(BaseOperator):
         arguments: Sequence[str] = (),
         environment: dict[str, str] | None = None,
         command: str | None = None,
+        hands_on_held: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(map_index_template=REASON_COLUMN, **kwargs)
@@ -56,6 +58,7 @@ class RecsimJobOperator(BaseOperator):
         self.arguments = arguments
         self.environment = environment
         self.command = command
+        self.hands_on_held = hands_on_held
         self.refresh_id = "{{ run_id }}"
         self._process: JobProcess | None = None
 
@@ -116,6 +119,9 @@ class RecsimJobOperator(BaseOperator):
         reason = failure(self.job, exit_code, result, last_line)
         if verdict == "held":
             reason = f"Held: {reason}"
+            if self.hands_on_held and result and result.get("held"):
+                give_reason(context, reason)
+                return result
             context["ti"].xcom_push(key="return_value", value=result)
         give_reason(context, reason)
         raise JobFailedError(reason) if verdict == "retry" else AirflowFailException(reason)

@@ -59,13 +59,22 @@ def _ingest(result: Result) -> str:
         return "no feed in the inbox"
     if result.get("applied") is False:
         return f"{result['feed_id']} was applied before, nothing has changed"
-    counts = ", ".join(f"{result[key]:,} {key}" for key in ("inserted", "updated", "deleted", "unchanged", "quarantined"))
-    return f"{result['feed_id']}: {counts}; catalogue at version {result['table_version']}"
+    counts = ", ".join(f"{result[key]:,} {key}" for key in ("inserted", "updated", "deleted", "unchanged", "outdated", "quarantined"))
+    share = f" ({result['quarantined_share']:.1%})" if result["quarantined"] else ""
+    return f"{result['feed_id']}: {counts}{share}; catalogue at version {result['table_version']}"
 
 
 def _plan(result: Result) -> str:
     why = _reasons(result)
-    return f"{result['decision']}: {why}" if why else str(result["decision"])
+    return (f"{result['decision']}: {why}" if why else str(result["decision"])) + _estimate(result.get("estimate") or {})
+
+
+def _estimate(estimate: Result) -> str:
+    """What the refresh will take: images to embed, and minutes where past refreshes tell."""
+    images, minutes = estimate.get("images"), estimate.get("minutes")
+    if not images:
+        return ""
+    return f" (about {minutes:g} min, {images:,} images to embed)" if minutes is not None else f" ({images:,} images to embed)"
 
 
 def _tune(result: Result) -> str:

@@ -6,46 +6,71 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NoReturn
 
-from airflow.sdk import BaseOperator, BaseSensorOperator, Context
-from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferralTimeout
+from airflow.sdk import Asset, BaseOperator, BaseSensorOperator, Context
+from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferralError, TaskDeferralTimeout
 
-from recsim_airflow.commits import ChangeFeedOffError, TableHead, decide, table_head
+from recsim_airflow.commits import ChangeFeedOffError, Cursor, TableHead, UnreadableTableError, Wanted, decide, table_head
+from recsim_airflow.committed import committed
 from recsim_airflow.reasons import REASON_COLUMN, give_reason
-from recsim_airflow.triggers import DeltaCommitTrigger
+from recsim_airflow.storage import credentials, delta_options
+from recsim_airflow.triggers import DeltaChangeDataFeedTrigger
 
 
 class DeltaChangeDataFeedSensor(BaseSensorOperator):
-    """Wait until a Delta table with its change feed on is at `min_version` or later; give `table_id` and `version`.
+    """Wait for a commit of a Delta table whose change feed is on; give the range of versions that is news.
 
-    Looks once by itself, so that a commit that is there already costs no trigger; then waits in the triggerer.
-    `soft_fail` turns a timeout into a skip, and nothing else: whatever breaks while waiting fails the task.
+    Looks once by itself, so that a commit that is there already costs no trigger; then waits in the triggerer. The result is `table_id`,
+    `start_version` and `end_version`, both inclusive, and `n_commits`, which is 0 when nothing is news.
+    A timeout skips, unless `soft_fail` is False, and nothing else does: whatever breaks while waiting fails the task.
 
     :param table_uri: the table's location (templated)
-    :param min_version: the version to wait for (templated); 0 waits for the table to exist
+    :param min_version: the version to wait for (templated); None waits for one after the cursor
+    :param cursor_of: the asset whose state store has the cursor, under `committed`; without one everything is news
+    :param conn_id: Airflow connection with the credentials of the table's object store
     """
 
     template_fields: Sequence[str] = ("table_uri", "min_version")
     ui_color = "#e2f3e6"
 
-    def __init__(self, *, table_uri: str, min_version: int | str = 0, poke_interval: float = 5, **kwargs: Any) -> None:
-        super().__init__(poke_interval=poke_interval, map_index_template=REASON_COLUMN, **kwargs)
+    def __init__(
+        self,
+        *,
+        table_uri: str,
+        min_version: int | str | None = None,
+        cursor_of: Asset | None = None,
+        conn_id: str | None = None,
+        poke_interval: float = 5,
+        soft_fail: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        inlets = [cursor_of] if cursor_of else []
+        super().__init__(poke_interval=poke_interval, soft_fail=soft_fail, inlets=inlets, map_index_template=REASON_COLUMN, **kwargs)
         self.table_uri = table_uri
         self.min_version = min_version
+        self.cursor_of = cursor_of
+        self.conn_id = conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return at once if the commit is there, else wait in the triggerer."""
-        head = table_head(self.table_uri)
-        if decide(self.table_uri, head, int(self.min_version)).kind == "wait":
-            self.defer(
-                trigger=DeltaCommitTrigger(table_uri=self.table_uri, min_version=int(self.min_version), poll_interval=self.poke_interval),
-                method_name="execute_complete",
-                timeout=timedelta(seconds=self.timeout),
-            )
-        return self._conclude(context, head)
+        wanted = self._wanted(context)
+        head = self._head(context)
+        if decide(self.table_uri, head, wanted).kind != "wait":
+            return self._conclude(context, head, wanted)
+        trigger = DeltaChangeDataFeedTrigger(
+            table_uri=self.table_uri,
+            min_version=wanted.min_version,
+            after=wanted.after,
+            poll_interval=self.poke_interval,
+            conn_id=self.conn_id,
+        )
+        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"after": wanted.after}, timeout=timedelta(seconds=self.timeout))
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: dict[str, Any], after: Cursor) -> dict[str, Any]:
         """Check what the trigger saw by the same rule."""
-        return self._conclude(context, TableHead(**event))
+        if error := event.get("error"):
+            give_reason(context, error)
+            raise UnreadableTableError(error)
+        return self._conclude(context, TableHead(**event["head"]), self._wanted(context, after))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the wait. The base class would skip for every error under `soft_fail`, a crashed trigger's too."""
@@ -53,16 +78,33 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
         except TaskDeferralTimeout:
             self._time_out(context)
+        except TaskDeferralError as error:
+            give_reason(context, f"The triggerer could not wait for {self.table_uri}: {error}. See its log, then clear this task.")
+            raise
 
-    def _conclude(self, context: Context, head: TableHead | None) -> dict[str, Any]:
-        decision = decide(self.table_uri, head, int(self.min_version))
+    def _wanted(self, context: Context, after: Cursor | None = None) -> Wanted:
+        """What is waited for; the cursor is read once a wait, as it may move meanwhile."""
+        if after is None:
+            after = committed(context, self.cursor_of) if self.cursor_of else {}
+        return Wanted(None if self.min_version is None else int(self.min_version), after)
+
+    def _head(self, context: Context) -> TableHead | None:
+        try:
+            return table_head(self.table_uri, delta_options(credentials(self.conn_id)))
+        except UnreadableTableError as error:
+            give_reason(context, str(error))
+            raise
+
+    def _conclude(self, context: Context, head: TableHead | None, wanted: Wanted) -> dict[str, Any]:
+        decision = decide(self.table_uri, head, wanted)
         give_reason(context, decision.sentence)
         if decision.kind != "ready" or head is None:
             raise ChangeFeedOffError(decision.sentence)
-        return {"table_id": head.table_id, "version": head.version}
+        start = wanted.start(head)
+        return {"table_id": head.table_id, "start_version": start, "end_version": head.version, "n_commits": head.version - start + 1}
 
     def _time_out(self, context: Context) -> NoReturn:
-        decision = decide(self.table_uri, table_head(self.table_uri), int(self.min_version))
+        decision = decide(self.table_uri, self._head(context), self._wanted(context))
         sentence = f"Waited {self.timeout:.0f} s: {decision.sentence}"
         give_reason(context, sentence)
         raise AirflowSkipException(sentence) if self.soft_fail else AirflowSensorTimeout(sentence)

@@ -89,6 +89,21 @@ class AirflowApi:
         """Mark a task as somebody does on its page; a running one is killed."""
         self._call("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", {"new_state": state})
 
+    def pause(self, dag_id: str, paused: bool) -> None:
+        """Switch a DAG off, or on again."""
+        self._call("PATCH", f"/dags/{dag_id}", {"is_paused": paused})
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Answer a task that waits for somebody, as this user."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        self._call("PATCH", path, {"chosen_options": [option], "params_input": {}})
+
+    def state_of_asset(self, name: str) -> Json:
+        """What is kept in an asset's state store, by key."""
+        (asset,) = (asset for asset in self._call("GET", f"/assets?name_pattern={name}")["assets"] if asset["name"] == name)
+        kept = self._call("GET", f"/assets/{asset['id']}/state-store")["asset_state_store"]
+        return {entry["key"]: entry["value"] for entry in kept}
+
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """What a task left under `key`; `None` if nothing."""
         answer = self._send("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true")

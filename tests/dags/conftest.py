@@ -1,7 +1,117 @@
 from __future__ import annotations
 
+import json
 import os
+import sys
 import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from recsim_demo.private_airflow import PrivateAirflow
 
 # Importing Airflow writes a configuration file into its home: not into the developer's.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="recsim-airflow-home-")
+
+ROOT = Path(__file__).parents[2]
+DAG = "recsim_refresh"
+
+
+@dataclass(frozen=True)
+class Shop:
+    """An Airflow with the project's DAGs, and the home that the jobs work in."""
+
+    airflow: PrivateAirflow
+    home: Path
+
+    @property
+    def inbox(self) -> Path:
+        return self.home / "inbox"
+
+    @property
+    def champion(self) -> dict[str, Any]:
+        return dict(json.loads((self.home / "champion.json").read_text()))
+
+    def order(self, **orders: dict[str, Any]) -> None:
+        (self.home / "orders.json").write_text(json.dumps(orders))
+
+    def commands(self) -> list[str]:
+        return (self.home / "commands.log").read_text().splitlines()
+
+    def land(self, feed_id: str, **manifest: Any) -> Path:
+        """Deliver a feed, closed by its manifest."""
+        feed = self.inbox / feed_id
+        feed.mkdir()
+        (feed / "manifest.json").write_text(json.dumps({"feed_id": feed_id, "rows": 1, **manifest}))
+        return feed
+
+    def table(self) -> list[str]:
+        """The ids of the feeds in the catalogue."""
+        import pyarrow as pa
+        from deltalake import DeltaTable
+
+        rows = pa.RecordBatchReader.from_stream(DeltaTable(str(self.home / "tables" / "products")).scan()).read_all()
+        return sorted(rows.column("id").to_pylist())
+
+    def head(self) -> dict[str, Any]:
+        from deltalake import DeltaTable
+
+        table = DeltaTable(str(self.home / "tables" / "products"))
+        return {"table_id": str(table.metadata().id), "version": table.version()}
+
+    def run(self, conf: dict[str, Any] | None = None) -> tuple[str, dict[str, str], str]:
+        """Run a refresh; its state, the state of each task, its id."""
+        return self.end(self.airflow.trigger(DAG, conf))
+
+    def next_run(self, after: int) -> tuple[str, dict[str, str], str]:
+        """Wait for the end of the run that starts by itself after the first `after`."""
+        return self.end(self.airflow.wait_for_run(DAG, after, timeout=90))
+
+    def end(self, run_id: str) -> tuple[str, dict[str, str], str]:
+        state = self.airflow.wait(DAG, run_id, timeout=180)["state"]
+        return state, self.states(run_id), run_id
+
+    def states(self, run_id: str) -> dict[str, str]:
+        return {task["task_id"]: task["state"] for task in self.airflow.task_instances(DAG, run_id)}
+
+    def runs(self) -> int:
+        return len(self.airflow.runs(DAG))
+
+    def until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """One Airflow for all tests of the DAG: starting it takes as long as three refreshes."""
+    import pyarrow as pa
+    from deltalake import CommitProperties, write_deltalake
+
+    root = tmp_path_factory.mktemp("shop")
+    home, command = root / "home", root / "recsim"
+    (home / "inbox").mkdir(parents=True)
+    (home / "orders.json").write_text("{}")
+    ours = CommitProperties(custom_metadata={"userMetadata": json.dumps({"refresh": "the first"})})
+    properties = {"delta.enableChangeDataFeed": "true"}
+    write_deltalake(str(home / "tables" / "products"), pa.table({"id": ["a"]}), configuration=properties, commit_properties=ours)
+    command.write_text(f"#!{sys.executable}\n" + (Path(__file__).parent / "stand_in.py").read_text())
+    command.chmod(0o755)
+    env = {
+        "RECSIM_HOME": str(home),
+        "AIRFLOW__RECSIM__COMMAND": str(command),
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",  # after which a new triggerer takes over from a killed one
+    }
+    others = psutil.Process().children(recursive=True)  # such as the JVM of tests that ran before
+    with PrivateAirflow(root / "airflow", ROOT / "dags", ROOT / "plugins", env) as airflow:
+        family = set(psutil.Process().children(recursive=True)).difference(others)
+        assert family
+        yield Shop(airflow, home)
+    assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]

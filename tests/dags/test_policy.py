@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from airflow.sdk import DAG, AssetOrTimeSchedule
+from airflow.sdk import DAG, AssetAny, AssetOrTimeSchedule
 from airflow.sdk.bases.operator import BaseOperator
 
 from recsim_airflow.operators import RecsimJobOperator
@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[2]
 POOLS = json.loads((ROOT / "plugins" / "recsim_airflow" / "pools.json").read_text())
 
 EDGES = {
-    "ingest": {"await_catalogue"},
+    "ingest": {"approve_feed", "await_catalogue"},
+    "approve_feed": {"answer_feed"},
+    "answer_feed": {"await_catalogue"},
     "await_catalogue": {"plan"},
     "plan": {"decide"},
     "decide": {"up_to_date", "append.embed", "rebuild.embed", "retrain.tune"},
@@ -40,6 +42,8 @@ EDGES = {
 }
 COMMANDS = {
     "ingest": "ingest",
+    "answer_feed": "ingest --{{ ti.xcom_pull(task_ids='approve_feed')['answer'] }} {{ ti.xcom_pull(task_ids='approve_feed')['digest'] }} "
+    "--by {{ ti.xcom_pull(task_ids='approve_feed')['by'] }}",
     "plan": "plan --mode {{ params.mode }}",
     "append.embed": "embed",
     "append.index": "index append",
@@ -127,14 +131,41 @@ def test_each_job_is_one_command(refresh: DAG) -> None:
     assert jobs == COMMANDS
 
 
-def test_the_refresh_runs_at_night_or_when_a_feed_lands(refresh: DAG, settings: Settings) -> None:
+def test_the_refresh_runs_at_night_or_when_a_feed_lands_or_when_somebody_changes_the_catalogue(refresh: DAG, settings: Settings) -> None:
     schedule = refresh.timetable
     assert isinstance(schedule, AssetOrTimeSchedule)
     assert schedule.timetable.expression == "0 2 * * *"  # type: ignore[attr-defined]
-    (asset,) = schedule.asset_condition.objects  # type: ignore[attr-defined]
-    (watcher,) = asset.watchers
-    assert watcher.trigger.serialize()[1]["inbox"] == str(settings.inbox_dir)
-    assert watcher.trigger.serialize()[1]["asset_name"] == asset.name
+    assert isinstance(schedule.asset_condition, AssetAny)
+    watched = {asset.name: asset.watchers[0].trigger.serialize()[1] for asset in schedule.asset_condition.objects}  # type: ignore[union-attr]
+    assert set(watched) == {"recsim_feed_inbox", "recsim_catalogue_commits"}
+    assert watched["recsim_feed_inbox"]["inbox"] == str(settings.inbox_dir)
+    assert watched["recsim_catalogue_commits"]["table_uri"] == settings.products_uri
+    assert all(kwargs["asset_name"] == name for name, kwargs in watched.items())
+
+
+def test_a_refresh_does_not_hear_of_itself(refresh: DAG) -> None:
+    heard = {asset.name for asset in refresh.timetable.asset_condition.objects}  # type: ignore[attr-defined]
+    assert not heard & {asset.name for task in refresh.tasks for asset in task.outlets}
+
+
+def test_watchers_carry_the_id_of_the_connection_and_nothing_else_of_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__RECSIM__STORAGE_CONN_ID", "lake")
+    monkeypatch.setenv("RECSIM_INBOX", "s3://lake/inbox")
+    refresh = read("recsim_refresh")
+    kwargs = [asset.watchers[0].trigger.serialize()[1] for asset in refresh.timetable.asset_condition.objects]  # type: ignore[attr-defined]
+    assert [each["conn_id"] for each in kwargs] == ["lake", "lake"]
+    assert kwargs[0]["inbox"] == "s3://lake/inbox"
+
+
+def test_an_answer_is_waited_for_no_longer_than_the_run_may_last(refresh: DAG) -> None:
+    approval = refresh.get_task("approve_feed")
+    assert refresh.dagrun_timeout is not None
+    assert approval.response_timeout < refresh.dagrun_timeout
+    assert approval.defaults is None
+
+
+def test_a_catalogue_that_does_not_show_the_commit_is_no_skip(refresh: DAG) -> None:
+    assert refresh.get_task("await_catalogue").soft_fail is False
 
 
 def test_the_trigger_form_offers_mode_and_trials_within_bounds(refresh: DAG) -> None:

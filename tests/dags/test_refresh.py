@@ -2,67 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-from recsim_demo.private_airflow import PrivateAirflow
+if TYPE_CHECKING:
+    from conftest import Shop
 
 pytestmark = pytest.mark.airflow
 
-ROOT = Path(__file__).parents[2]
 DAG = "recsim_refresh"
-
-
-@dataclass(frozen=True)
-class Shop:
-    """An Airflow with the project's DAGs, and the home that the jobs work in."""
-
-    airflow: PrivateAirflow
-    home: Path
-
-    def order(self, **orders: dict[str, Any]) -> None:
-        (self.home / "orders.json").write_text(json.dumps(orders))
-
-    def commands(self) -> list[str]:
-        return (self.home / "commands.log").read_text().splitlines()
-
-    def run(self, conf: dict[str, Any] | None = None) -> tuple[str, dict[str, str], str]:
-        """Run a refresh; its state, the state of each task, its id."""
-        run_id = self.airflow.trigger(DAG, conf)
-        return self.end(run_id)
-
-    def end(self, run_id: str) -> tuple[str, dict[str, str], str]:
-        state = self.airflow.wait(DAG, run_id, timeout=180)["state"]
-        return state, {task["task_id"]: task["state"] for task in self.airflow.task_instances(DAG, run_id)}, run_id
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    import pyarrow as pa
-    from deltalake import write_deltalake
-
-    root = tmp_path_factory.mktemp("shop")
-    home, command = root / "home", root / "recsim"
-    (home / "inbox").mkdir(parents=True)
-    (home / "orders.json").write_text("{}")
-    write_deltalake(str(home / "tables" / "products"), pa.table({"id": ["a"]}), configuration={"delta.enableChangeDataFeed": "true"})
-    command.write_text(f"#!{sys.executable}\n" + (Path(__file__).parent / "stand_in.py").read_text())
-    command.chmod(0o755)
-    env = {"RECSIM_HOME": str(home), "AIRFLOW__RECSIM__COMMAND": str(command)}
-    others = psutil.Process().children(recursive=True)  # such as the JVM of tests that ran before
-    with PrivateAirflow(root / "airflow", ROOT / "dags", ROOT / "plugins", env) as airflow:
-        family = set(psutil.Process().children(recursive=True)).difference(others)
-        assert family
-        yield Shop(airflow, home)
-    assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
 def skipped(states: dict[str, str]) -> set[str]:
@@ -70,39 +21,44 @@ def skipped(states: dict[str, str]) -> set[str]:
 
 
 def test_a_landed_feed_starts_a_refresh_by_itself(shop: Shop) -> None:
-    before = len(shop.airflow.runs(DAG))
-    feed = shop.home / "inbox" / "feed-1"
-    feed.mkdir()
+    before = shop.runs()
+    (shop.inbox / "still-being-written").mkdir()
     time.sleep(3)
-    assert len(shop.airflow.runs(DAG)) == before, "a feed without its manifest is still being written"
-    (feed / "manifest.json").write_text("{}")
-    state, states, run_id = shop.end(shop.airflow.wait_for_run(DAG, before, timeout=60))
+    assert shop.runs() == before, "a feed without its manifest is still being written"
+    shop.land("feed-1")
+    state, states, run_id = shop.next_run(before)
     assert run_id.startswith("asset_triggered__")
     assert state == "success"
-    assert skipped(states) == {"up_to_date", "rebuild", "retrain"}
+    assert skipped(states) == {"approve_feed", "answer_feed", "up_to_date", "rebuild", "retrain"}
     assert shop.airflow.xcom(DAG, run_id, "append.embed") == {"embedded": 3, "reused": 0, "of": 3}
     assert shop.airflow.xcom(DAG, run_id, "append.embed", "reason") == "embedded 3 of 3, reused 0"
     assert [line.split(" as ")[0] for line in shop.commands()] == [
-        *("ingest", "plan --mode auto", "embed", "index append", "evaluate", "register", "promote --version 7", "verify --version 7")
+        *("ingest", "plan --mode auto", "embed", "index append", "evaluate", "register", "promote --version 1", "verify --version 1")
     ]
     reasons = {task["task_id"]: task["rendered_map_index"] for task in shop.airflow.task_instances(DAG, run_id)}
-    assert reasons["plan"] == reasons["decide"] == "append: 3 products changed."
-    assert reasons["await_catalogue"].endswith("is at version 0; 0 was asked for.")
+    assert reasons["plan"] == reasons["decide"] == "append: 3 products changed. (3 images to embed)"
+    assert reasons["await_catalogue"].endswith("is at version 1; 1 was asked for.")
+    range_read = shop.airflow.xcom(DAG, run_id, "await_catalogue")
+    assert (range_read["start_version"], range_read["end_version"], range_read["n_commits"]) == (0, 1, 2)
+    assert shop.airflow.state_of_asset("recsim_catalogue_commits")["committed"] == shop.head()
 
 
 def test_nothing_changed_is_a_success_that_does_nothing(shop: Shop) -> None:
-    shop.order(plan={"result": {"decision": "skip", "reasons": ["No product changed."]}})
-    state, states, _ = shop.run()
+    state, states, run_id = shop.run()
     assert state == "success"
     assert {task for task, its in states.items() if its == "success"} == {"ingest", "await_catalogue", "plan", "decide", "up_to_date"}
-    assert skipped(states) == {"append", "rebuild", "retrain", "evaluate", "register", "promote", "verify"}
+    assert skipped(states) == {
+        *("approve_feed", "answer_feed", "append", "rebuild", "retrain", "evaluate", "register", "promote", "verify")
+    }
+    assert shop.airflow.xcom(DAG, run_id, "await_catalogue")["n_commits"] == 0
+    assert shop.airflow.xcom(DAG, run_id, "up_to_date", "reason").endswith("at version 1")
 
 
 def test_a_retrain_goes_through_the_gpu_pool_with_the_trials_of_the_form(shop: Shop) -> None:
     shop.order(plan={"result": {"decision": "retrain", "reasons": ["Mode retrain was asked for."]}})
     state, states, run_id = shop.run({"mode": "retrain", "trials": 9})
     assert state == "success"
-    assert skipped(states) == {"up_to_date", "append", "rebuild"}
+    assert skipped(states) == {"approve_feed", "answer_feed", "up_to_date", "append", "rebuild"}
     said = [line.split(" as ")[0] for line in shop.commands()]
     assert "plan --mode retrain" in said
     assert "tune --trials 9" in said
@@ -112,7 +68,8 @@ def test_a_retrain_goes_through_the_gpu_pool_with_the_trials_of_the_form(shop: S
 
 def test_a_held_release_is_red_says_why_and_goes_no_further(shop: Shop) -> None:
     held = {"verdict": "hold", "reasons": ["Precision fell."], "error": "Precision fell.", "exit_code": 3}
-    shop.order(evaluate={"exit_code": 3, "result": held})
+    append = {"result": {"decision": "append", "reasons": ["3 products changed."]}}
+    shop.order(plan=append, evaluate={"exit_code": 3, "result": held})
     state, states, run_id = shop.run()
     assert state == "failed"
     assert states["evaluate"] == "failed"

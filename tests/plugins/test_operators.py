@@ -107,6 +107,20 @@ def test_exit_3_holds_for_good_and_still_hands_on_the_result(tmp_path: Path) -> 
     assert around["reason"] == "Held: Precision fell."
 
 
+def test_a_held_feed_is_handed_on_to_who_asks(tmp_path: Path) -> None:
+    around = context()
+    held = {"held": {"feed_id": "f"}, "table_version": 3, "error": "Feed f waits.", "exit_code": 3}
+    text = f"print(json.dumps({held!r})); sys.exit(3)"
+    assert operator(tmp_path, text, hands_on_held=True).execute(around) == held
+    assert around["reason"] == "Held: Feed f waits."
+
+
+def test_only_what_can_be_asked_about_is_handed_on(tmp_path: Path) -> None:
+    text = "print(json.dumps({'error': 'Precision fell.', 'exit_code': 3})); sys.exit(3)"
+    with pytest.raises(AirflowFailException, match=r"^Held: Precision fell\.$"):
+        operator(tmp_path, text, hands_on_held=True).execute(context())
+
+
 def test_a_job_that_was_shot_may_be_retried(tmp_path: Path) -> None:
     with pytest.raises(JobFailedError, match="ended by signal 9"):
         operator(tmp_path, "os.kill(os.getpid(), 9)").execute(context())

@@ -6,7 +6,9 @@ import pytest
 
 from recsim_airflow.results import failure, outcome, parse_result, summary
 
-COUNTS = {"inserted": 60_000, "updated": 0, "deleted": 12, "unchanged": 3, "quarantined": 2}
+COUNTS: dict[str, float] = {"inserted": 60_000, "updated": 0, "deleted": 12, "unchanged": 3, "outdated": 4, "quarantined": 2}
+COUNTS["quarantined_share"] = 0.031
+CLEAN = {**COUNTS, "quarantined": 0, "quarantined_share": 0.0}
 METRICS = {"precision_at_1": 0.9123, "precision_at_10": 0.88, "map_at_r": 0.6, "ann_recall_at_10": 1.0}
 
 
@@ -16,12 +18,27 @@ METRICS = {"precision_at_1": 0.9123, "precision_at_10": 0.88, "map_at_r": 0.6, "
         (
             "ingest",
             {"feed_id": "f1", "applied": True, **COUNTS, "table_version": 4},
-            "f1: 60,000 inserted, 0 updated, 12 deleted, 3 unchanged, 2 quarantined; catalogue at version 4",
+            "f1: 60,000 inserted, 0 updated, 12 deleted, 3 unchanged, 4 outdated, 2 quarantined (3.1%); catalogue at version 4",
+        ),
+        (
+            "ingest",
+            {"feed_id": "f1", "applied": True, **CLEAN, "table_version": 4},
+            "f1: 60,000 inserted, 0 updated, 12 deleted, 3 unchanged, 4 outdated, 0 quarantined; catalogue at version 4",
         ),
         ("ingest", {"feed_id": "f1", "applied": False, **COUNTS, "table_version": 4}, "f1 was applied before, nothing has changed"),
         ("ingest", {"feed_id": None, "applied": False, **COUNTS, "table_version": 4}, "no feed in the inbox"),
         ("plan", {"decision": "append", "reasons": ["1,600 products changed.", "Well."]}, "append: 1,600 products changed. Well."),
-        ("plan", {"decision": "skip", "reasons": []}, "skip"),
+        ("plan", {"decision": "skip", "reasons": [], "estimate": {"images": 0, "minutes": 0.2}}, "skip"),
+        (
+            "plan",
+            {"decision": "append", "reasons": ["Well."], "estimate": {"images": 1200, "minutes": 3.5}},
+            "append: Well. (about 3.5 min, 1,200 images to embed)",
+        ),
+        (
+            "plan",
+            {"decision": "retrain", "reasons": ["Well."], "estimate": {"images": 9, "minutes": None}},
+            "retrain: Well. (9 images to embed)",
+        ),
         ("tune", {"best_params": {}, "trials": 4, "metric": "map_at_r", "best_score": 0.7051}, "best map_at_r 0.705 of 4 trials"),
         (
             "train",

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import Asset
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowSensorTimeout,
@@ -12,9 +13,9 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
-from recsim_airflow.commits import ChangeFeedOffError
+from recsim_airflow.commits import ChangeFeedOffError, UnreadableTableError
 from recsim_airflow.sensors import DeltaChangeDataFeedSensor
-from recsim_airflow.triggers import DeltaCommitTrigger
+from recsim_airflow.triggers import DeltaChangeDataFeedTrigger
 
 pytestmark = pytest.mark.airflow
 
@@ -23,8 +24,21 @@ class FakeTaskInstance:
     def xcom_push(self, key: str, value: Any) -> None: ...
 
 
-def context() -> Any:
-    return {"ti": FakeTaskInstance()}
+ASSET = Asset("watched")
+
+
+class FakeStore:
+    """An asset's state store that lives in memory."""
+
+    def __init__(self, committed: Any) -> None:
+        self.committed = committed
+
+    def get(self, key: str) -> Any:
+        return self.committed if key == "committed" else None
+
+
+def context(committed: Any = None) -> Any:
+    return {"ti": FakeTaskInstance(), "asset_state_store": {ASSET: FakeStore(committed)}}
 
 
 def sensor(uri: str, **more: Any) -> DeltaChangeDataFeedSensor:
@@ -40,11 +54,26 @@ def commit(uri: str, change_feed: bool = True) -> str:
     return str(DeltaTable(uri).metadata().id)
 
 
+def result(table_id: str, start: int, end: int) -> dict[str, Any]:
+    return {"table_id": table_id, "start_version": start, "end_version": end, "n_commits": end - start + 1}
+
+
 def test_a_commit_that_is_there_costs_no_trigger(tmp_path: Path) -> None:
     uri = str(tmp_path / "products")
     commit(uri)
     table_id = commit(uri)
-    assert sensor(uri, min_version="1").execute(context()) == {"table_id": table_id, "version": 1}
+    assert sensor(uri, min_version="1").execute(context()) == result(table_id, 0, 1)
+
+
+def test_the_range_begins_after_the_cursor_and_is_empty_when_nothing_is_new(tmp_path: Path) -> None:
+    uri = str(tmp_path / "products")
+    commit(uri)
+    commit(uri)
+    table_id = commit(uri)
+    waiting = sensor(uri, min_version=2, cursor_of=ASSET)
+    assert waiting.execute(context({"table_id": table_id, "version": 0})) == result(table_id, 1, 2)
+    assert waiting.execute(context({"table_id": table_id, "version": 2})) == result(table_id, 3, 2)
+    assert waiting.execute(context({"table_id": "another", "version": 2})) == result(table_id, 0, 2)
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -54,16 +83,23 @@ def test_a_commit_that_is_not_there_is_waited_for_in_the_triggerer(tmp_path: Pat
         commit(uri)
     with pytest.raises(TaskDeferred) as deferred:
         sensor(uri, min_version=7, timeout=60, poke_interval=3).execute(context())
-    assert isinstance(deferred.value.trigger, DeltaCommitTrigger)
-    assert deferred.value.trigger.serialize()[1] == {"table_uri": uri, "min_version": 7, "poll_interval": 3.0}
+    assert isinstance(deferred.value.trigger, DeltaChangeDataFeedTrigger)
+    kwargs = {"table_uri": uri, "min_version": 7, "after": {}, "poll_interval": 3.0, "conn_id": None}
+    assert deferred.value.trigger.serialize()[1] == kwargs
     assert deferred.value.timeout is not None
     assert deferred.value.timeout.total_seconds() == 60
 
 
-def test_what_the_trigger_saw_is_the_result(tmp_path: Path) -> None:
-    event = {"table_id": "id", "version": 8, "change_feed": True}
-    waited = sensor(str(tmp_path), min_version=7)
-    assert waited.resume_execution("execute_complete", {"event": event}, context()) == {"table_id": "id", "version": 8}
+def test_whatever_comes_after_the_cursor_is_waited_for(tmp_path: Path) -> None:
+    uri = str(tmp_path / "products")
+    cursor = {"table_id": commit(uri), "version": 0}
+    waiting = sensor(uri, cursor_of=ASSET)
+    with pytest.raises(TaskDeferred) as deferred:
+        waiting.execute(context(cursor))
+    head = {"table_id": cursor["table_id"], "version": 4, "change_feed": True}
+    kwargs = {**(deferred.value.kwargs or {}), "event": {"head": head}}
+    moved = context({**cursor, "version": 3})  # by a refresh that ended meanwhile
+    assert waiting.resume_execution("execute_complete", kwargs, moved) == result(str(cursor["table_id"]), 1, 4)
 
 
 @pytest.mark.parametrize("soft_fail", [True, False])
@@ -75,25 +111,43 @@ def test_a_table_without_a_change_feed_fails_and_is_never_a_skip(tmp_path: Path,
         waiting.execute(context())
     assert not isinstance(raised.value, AirflowException)
     with pytest.raises(ChangeFeedOffError):
-        waiting.resume_execution("execute_complete", {"event": {"table_id": "id", "version": 8, "change_feed": False}}, context())
+        waiting.resume_execution(
+            "execute_complete", {"event": {"head": {"table_id": "id", "version": 8, "change_feed": False}}, "after": {}}, context()
+        )
 
 
 def time_out(waiting: DeltaChangeDataFeedSensor) -> None:
     waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
 
 
-def test_a_timeout_says_what_was_waited_for(tmp_path: Path) -> None:
+def test_a_timeout_skips_and_says_what_was_waited_for(tmp_path: Path) -> None:
     uri = str(tmp_path / "products")
     commit(uri)
-    with pytest.raises(AirflowSensorTimeout, match=r"Waited 60 s: .*products is at version 0, not yet at 7"):
+    with pytest.raises(AirflowSkipException, match=r"Waited 60 s: .*products is at version 0, not yet at 7"):
         time_out(sensor(uri, min_version=7, timeout=60))
 
 
-def test_a_soft_timeout_skips(tmp_path: Path) -> None:
-    with pytest.raises(AirflowSkipException, match="does not exist yet"):
-        time_out(sensor(str(tmp_path / "nowhere"), timeout=60, soft_fail=True))
+def test_a_timeout_fails_where_a_skip_would_hide_it(tmp_path: Path) -> None:
+    with pytest.raises(AirflowSensorTimeout, match="does not exist yet"):
+        time_out(sensor(str(tmp_path / "nowhere"), timeout=60, soft_fail=False))
 
 
 def test_a_crashed_trigger_is_no_skip(tmp_path: Path) -> None:
+    around = context()
     with pytest.raises(TaskDeferralError):
-        sensor(str(tmp_path), soft_fail=True).resume_execution("__fail__", {"error": "Trigger failure"}, context())
+        sensor(str(tmp_path)).resume_execution("__fail__", {"error": "Trigger failure"}, around)
+    assert around["reason"].startswith("The triggerer could not wait for")
+
+
+def test_an_unreadable_table_is_no_skip_before_while_or_after_waiting(tmp_path: Path) -> None:
+    (tmp_path / "_delta_log").mkdir()
+    (tmp_path / "_delta_log" / f"{0:020}.json").write_text("no JSON")
+    waiting, around = sensor(str(tmp_path)), context()
+    with pytest.raises(UnreadableTableError, match="cannot be read") as raised:
+        waiting.execute(around)
+    assert not isinstance(raised.value, AirflowException)
+    assert around["reason"] == str(raised.value)
+    with pytest.raises(UnreadableTableError, match="disk is gone"):
+        waiting.resume_execution("execute_complete", {"event": {"error": "The disk is gone."}, "after": {}}, context())
+    with pytest.raises(UnreadableTableError, match="cannot be read"):
+        time_out(waiting)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from recsim_airflow.approval import HeldFeedApprovalOperator, plain, question, who
+
+pytestmark = pytest.mark.airflow
+
+FIGURE = {
+    "guard": "max_withdrawn_share",
+    "value": 0.9,
+    "limit": 0.5,
+    "sentence": "The feed would withdraw 900 of 1,000 products (90%); RECSIM_MAX_WITHDRAWN_SHARE allows 50%.",
+}
+HELD = {"feed_id": "full-7", "digest": "0123456789abcdef" * 4, "folder": "/inbox/full-7", "figures": [FIGURE]}
+ADMIN = {"id": "1", "name": "admin"}
+
+
+class FakeTaskInstance:
+    def __init__(self, ingest: Any) -> None:
+        self.ingest = ingest
+
+    def xcom_push(self, key: str, value: Any) -> None: ...
+
+    def xcom_pull(self, task_ids: str) -> Any:
+        assert task_ids == "ingest"
+        return self.ingest
+
+
+def context(ingest: Any) -> Any:
+    return {"ti": FakeTaskInstance(ingest)}
+
+
+def approval() -> HeldFeedApprovalOperator:
+    return HeldFeedApprovalOperator(task_id="approve_feed", ingest_task="ingest", response_timeout=timedelta(hours=8))
+
+
+def answered(option: str) -> dict[str, Any]:
+    at = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    return {"chosen_options": [option], "params_input": {}, "responded_at": at, "responded_by_user": ADMIN}
+
+
+@pytest.mark.parametrize("ingest", [None, {"applied": True}, {"held": None}])
+def test_nobody_is_asked_when_no_feed_is_held(ingest: Any) -> None:
+    with pytest.raises(AirflowSkipException):
+        approval().execute(context(ingest))
+
+
+@pytest.mark.parametrize(("option", "answer", "said"), [("Approve", "accept", "accepted"), ("Reject", "refuse", "refused")])
+def test_both_answers_go_on_with_the_feed_and_who_answered(option: str, answer: str, said: str) -> None:
+    around = context({"held": HELD})
+    assert approval().execute_complete(around, answered(option)) == {
+        "answer": answer,
+        "feed_id": "full-7",
+        "digest": HELD["digest"],
+        "by": "admin",
+        "at": "2026-01-02T03:04:00+00:00",
+    }
+    assert around["reason"] == f"{said} by admin: feed full-7"
+
+
+def test_no_answer_fails_for_good_and_says_what_to_do() -> None:
+    around = context({"held": HELD})
+    with pytest.raises(AirflowFailException, match=r"^Held: nobody answered about feed full-7 for 8 h\."):
+        approval().execute_complete(around, {"error": "timeout has passed", "error_type": "timeout"})
+    assert around["reason"].endswith("to be asked again.")
+
+
+def test_there_is_no_default_answer() -> None:
+    assert approval().defaults is None
+
+
+def test_the_question_has_every_figure_and_names_the_feed() -> None:
+    text = question(HELD)
+    for part in ("900 of 1,000 products", "90.0%", "50.0%", plain("max_withdrawn_share"), plain("full-7"), "0123456789abcdef"):
+        assert part in text
+
+
+def test_what_a_feed_says_of_itself_is_shown_letter_by_letter() -> None:
+    sentence = "Category '[x](http://evil) <img src=x>\n# big | **bold**' moves."
+    shown = question({**HELD, "figures": [{**FIGURE, "sentence": sentence}]})
+    assert "](http" not in shown
+    assert "\n# big" not in shown
+    assert r"\[x\]\(http://evil\) \<img src=x\> \# big \| \*\*bold\*\*" in shown
+
+
+def test_who_answered_is_named() -> None:
+    assert who(ADMIN) == "admin"
+    assert who({"id": "7", "name": None}) == "7"
