@@ -17,7 +17,7 @@ BIN := .venv/bin
 # The lock that .venv was made from; lives in it, so that it goes with it.
 STAMP := .venv/.made-from
 
-.PHONY: help setup demo test check up clean prerequisites environment
+.PHONY: help setup demo test check up bench-catalogue clean prerequisites environment
 
 help: ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -40,6 +40,9 @@ check: environment ## check format, lint, types and import rules
 
 up: setup ## start everything and keep it running until Ctrl-C
 	@exec $(BIN)/python -m recsim_demo.up
+
+bench-catalogue: setup ## measure what a feed costs; ARGS="--small", ARGS=--plot
+	@exec $(BIN)/python -m benchmarks.catalogue $(ARGS)
 
 clean: ## remove the environment, the data and all caches of this folder
 	rm -rf .recsim .venv .tools .ruff_cache .mypy_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,98 @@
+"""The tables that are benched, and one timed try of each thing that can be done to them."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pyarrow as pa
+
+from benchmarks.catalogue import data, delta_rs
+from benchmarks.catalogue.sessions import Session, build_home, timed_ingest
+from recsim_tasks.foundation.progress import say
+
+
+@dataclass(frozen=True)
+class Size:
+    """A catalogue of `count` products before a feed; the same for delta-rs; the feed, and its rows as a merge takes them."""
+
+    count: int
+    home: Path
+    delta_rs: Path
+    feed: Path
+    changes: pa.Table
+
+
+@dataclass
+class Bench:
+    """Where everything lies, and the seconds of every try under the name of what was tried."""
+
+    root: Path
+    times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    done: dict[Path, list[int]] = field(default_factory=dict)
+    copies: int = 0
+
+    def median(self, name: str) -> float:
+        """Of all tries under the name."""
+        return median(self.times[name])
+
+    def size(self, builder: Session, count: int) -> Size:
+        """A catalogue of `count` products, and the feed of a day."""
+        folder = self.root / str(count)
+        data.write_products(folder / "rows", count)
+        return self._size(builder, count, folder / "rows", data.day_feed(folder, f"day-{count}", count))
+
+    def empty(self, builder: Session, count: int) -> Size:
+        """An empty catalogue, and a feed of `count` new products."""
+        folder = self.root / f"first-{count}"
+        return self._size(builder, 0, None, data.first_feed(folder, f"first-{count}", count))
+
+    @contextmanager
+    def copy(self, folder: Path) -> Iterator[Path]:
+        """A copy to spoil, under a name of its own, so that no cache of an earlier one serves it."""
+        self.copies += 1
+        copy = data.copy_home(folder, self.root / f"copy-{self.copies}")
+        yield copy
+        shutil.rmtree(copy)
+
+    def ingest(self, name: str, session: Session, home: Path, feed: Path) -> None:
+        """Take the feed in; raises when that does something else to the products than it did in another variant."""
+        result = self.spark(name, session, timed_ingest, home, feed)
+        done = [result[key] for key in ("applied", "inserted", "updated", "deleted", "quarantined")]
+        if not result["applied"] or self.done.setdefault(feed, done) != done:
+            raise RuntimeError(f"{name}: expected {self.done[feed]}, but the ingest did {result}")
+
+    def redeliver(self, name: str, session: Session, home: Path, feed: Path) -> None:
+        """Deliver the feed again."""
+        if self.spark(name, session, timed_ingest, home, feed)["applied"]:
+            raise RuntimeError(f"{name}: the feed was applied twice.")
+
+    def spark(self, name: str, session: Session, function: Callable[..., tuple[float, Any]], *arguments: Any) -> Any:
+        """Call a function of the session's process, which says how long it took."""
+        seconds, result = session.run(function, *arguments)
+        self._note(name, seconds)
+        return result
+
+    def call(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function of this process."""
+        start = time.perf_counter()
+        result = function(*arguments)
+        self._note(name, time.perf_counter() - start)
+        return result
+
+    def _size(self, builder: Session, count: int, rows: Path | None, feed: Path) -> Size:
+        home, table = feed.parent / "home", feed.parent / "delta-rs"
+        builder.run(build_home, home, rows)
+        delta_rs.build_table(table, rows)
+        return Size(count, home, table, feed, data.examined(feed))
+
+    def _note(self, name: str, seconds: float) -> None:
+        self.times[name].append(seconds)
+        say(f"{name}: {seconds:.3f} s")

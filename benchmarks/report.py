@@ -1,0 +1,78 @@
+"""How every benchmark tells its result: the machine, a table of ratios with their goals, one JSON line."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One line of the table: `ours` and the `peer` in seconds, and the ratio that the goal is about."""
+
+    name: str
+    what: str
+    ours: float
+    peer: float
+    against: str
+    ratio: Literal["ours/peer", "peer/ours"] = "ours/peer"
+    goal: float | None = None
+    """Most of `ours/peer`, or least of `peer/ours`; None when the line is there to be known."""
+
+    @property
+    def value(self) -> float:
+        """The ratio."""
+        return self.ours / self.peer if self.ratio == "ours/peer" else self.peer / self.ours
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal is reached; None without one."""
+        if self.goal is None:
+            return None
+        return self.value <= self.goal if self.ratio == "ours/peer" else self.value >= self.goal
+
+    def as_json(self) -> dict[str, Any]:
+        """The form of the last line."""
+        told = {"value": float(f"{self.value:.3g}"), "unit": self.ratio, "peer": self.against, "goal": self.goal, "met": self.met}
+        return told | {"ours_seconds": round(self.ours, 4), "peer_seconds": round(self.peer, 4)}
+
+
+def machine(*packages: str) -> str:
+    """What the figures were taken on, and how busy it was with other work."""
+    cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    memory = int(next((line.split()[1] for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "0")) >> 20
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"{cpu}, {os.cpu_count()} CPUs, {memory} GiB; Python {platform.python_version()}, {versions}; load {load}"
+
+
+def table(measures: Iterable[Measure]) -> str:
+    """The measures as a Markdown table."""
+    lines = ["| | measured | ours | peer | the peer | ratio | goal | met |", "|---|---|---|---|---|---|---|---|"]
+    for m in measures:
+        sign = "≤" if m.ratio == "ours/peer" else "≥"
+        goal = "" if m.goal is None else f"{sign} {m.goal:g}"
+        met = {True: "yes", False: "NO", None: ""}[m.met]
+        lines.append(
+            f"| {m.name} | {m.what} | {_seconds(m.ours)} | {_seconds(m.peer)} | {m.against} | {m.value:.3g} {m.ratio} | {goal} | {met} |"
+        )
+    return "\n".join(lines)
+
+
+def last_line(measures: Iterable[Measure]) -> str:
+    """All measures by name, as JSON."""
+    return json.dumps({measure.name: measure.as_json() for measure in measures})
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.3g} ms"
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
