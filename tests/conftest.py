@@ -22,6 +22,12 @@ limits.load_profile("patient")
 SLOWER_AND_SLOWER = ("spark", "ml", "server", "airflow", "e2e")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """More of what takes long: `make test ARGS="tests/catalogue --kills 30 --histories 20"`."""
+    parser.addoption("--kills", type=int, default=0, help="kill an ingest at so many more moments")
+    parser.addoption("--histories", type=int, default=1, help="try so many random histories of feeds")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Unit tests, which have no mark, run first; the rest by what it starts."""
     items.sort(
