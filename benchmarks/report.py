@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Measure:
-    """One line of the table: `ours` and the `peer` in seconds, and the ratio that the goal is about."""
+    """One line of the table: `ours` and the `peer` in seconds by the clock, and the ratio that the goal is about."""
 
     name: str
     what: str
@@ -24,11 +24,18 @@ class Measure:
     ratio: Literal["ours/peer", "peer/ours"] = "ours/peer"
     goal: float | None = None
     """Most of `ours/peer`, or least of `peer/ours`; None when the line is there to be known."""
+    cpu: tuple[float, float] | None = None
+    """CPU seconds of ours and of the peer: they hardly depend on what else the machine does."""
 
     @property
     def value(self) -> float:
         """The ratio."""
-        return self.ours / self.peer if self.ratio == "ours/peer" else self.peer / self.ours
+        return self._of(self.ours, self.peer)
+
+    @property
+    def cpu_value(self) -> float | None:
+        """The same ratio of CPU seconds; None where they were not taken, or are too few to be counted."""
+        return self._of(*self.cpu) if self.cpu and min(self.cpu) > 0 else None
 
     @property
     def met(self) -> bool | None:
@@ -39,8 +46,12 @@ class Measure:
 
     def as_json(self) -> dict[str, Any]:
         """The form of the last line."""
-        told = {"value": float(f"{self.value:.3g}"), "unit": self.ratio, "peer": self.against, "goal": self.goal, "met": self.met}
-        return told | {"ours_seconds": round(self.ours, 4), "peer_seconds": round(self.peer, 4)}
+        told = {"value": _three(self.value), "unit": self.ratio, "peer": self.against, "goal": self.goal, "met": self.met}
+        cpu = {} if self.cpu_value is None else {"cpu_value": _three(self.cpu_value)}
+        return told | cpu | {"ours_seconds": round(self.ours, 4), "peer_seconds": round(self.peer, 4)}
+
+    def _of(self, ours: float, peer: float) -> float:
+        return ours / peer if self.ratio == "ours/peer" else peer / ours
 
 
 def machine(*packages: str) -> str:
@@ -54,13 +65,14 @@ def machine(*packages: str) -> str:
 
 def table(measures: Iterable[Measure]) -> str:
     """The measures as a Markdown table."""
-    lines = ["| | measured | ours | peer | the peer | ratio | goal | met |", "|---|---|---|---|---|---|---|---|"]
+    lines = ["| | measured | ours | peer | the peer | ratio | of CPU time | goal | met |", "|---|---|---|---|---|---|---|---|---|"]
     for m in measures:
         sign = "≤" if m.ratio == "ours/peer" else "≥"
         goal = "" if m.goal is None else f"{sign} {m.goal:g}"
         met = {True: "yes", False: "NO", None: ""}[m.met]
+        cpu = "" if m.cpu_value is None else f"{m.cpu_value:.3g}"
         lines.append(
-            f"| {m.name} | {m.what} | {_seconds(m.ours)} | {_seconds(m.peer)} | {m.against} | {m.value:.3g} {m.ratio} | {goal} | {met} |"
+            f"| {m.name} | {m.what} | {_seconds(m.ours)} | {_seconds(m.peer)} | {m.against} | {m.value:.3g} {m.ratio} | {cpu} | {goal} | {met} |"
         )
     return "\n".join(lines)
 
@@ -68,6 +80,11 @@ def table(measures: Iterable[Measure]) -> str:
 def last_line(measures: Iterable[Measure]) -> str:
     """All measures by name, as JSON."""
     return json.dumps({measure.name: measure.as_json() for measure in measures})
+
+
+def _three(value: float) -> float:
+    """To three digits."""
+    return float(f"{value:.3g}")
 
 
 def _seconds(value: float) -> str:

@@ -9,7 +9,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.catalogue.bench import Bench, Size
+from benchmarks.catalogue.bench import Bench
 from benchmarks.catalogue.goals import measures
 from benchmarks.catalogue.plot import draw
 from benchmarks.catalogue.rounds import check_merges_agree, merge_round, settings_round, size_round
@@ -17,8 +17,9 @@ from benchmarks.catalogue.sessions import Session
 from benchmarks.report import last_line, machine, table
 
 PICTURE = Path("docs/pictures/bench-catalogue.png")
-SMALL, LARGE, ROUNDS = 70_000, 1_000_000, 3
-TINY, LESS_TINY = 1_000, 14_000
+SMALL, LARGE, ROUNDS, STOCK = 70_000, 1_000_000, 3, 200
+# Of a run that only shows that it runs.
+TINY, LESS_TINY, FEW = 1_000, 14_000, 16
 DONE = """What was done to get there: deletion vectors on, so that a merge writes the rows that it changes and not the files around them; a
 feed's ids are broadcast up to 200,000 rows, so that the catalogue is not shuffled; only the rows that change something reach the merge;
 4 shuffle partitions for 200, 2 partitions for 50 of Delta's own snapshot, no Spark UI. No clustering and no pruning by key range: a feed
@@ -52,16 +53,11 @@ def _measure(bench: Bench, arguments: argparse.Namespace) -> None:
         for _ in range(arguments.rounds):
             for size in (small, large):
                 size_round(bench, ours, size)
-    for _ in range(arguments.rounds):
-        _settings(bench, small, empty)
-
-
-def _settings(bench: Bench, small: Size, empty: Size) -> None:
-    for stock in (False, True):
-        with Session(bench.root, stock) as session:
-            settings_round(bench, session, small, empty)
-    merge_round(bench, "delta-rs day", small)
-    merge_round(bench, "delta-rs whole", empty)
+            for stock in (None, arguments.stock):
+                with Session(bench.root, stock) as session:
+                    settings_round(bench, session, small, empty)
+            merge_round(bench, "delta-rs day", small)
+            merge_round(bench, "delta-rs whole", empty)
 
 
 def _arguments() -> argparse.Namespace:
@@ -69,12 +65,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=SMALL, help="products of the smaller catalogue (default %(default)s)")
     parser.add_argument("--large", type=int, default=LARGE, help="products of the larger one (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="tries of everything (default %(default)s)")
-    parser.add_argument("--small", action="store_true", help=f"{TINY:,} and {LESS_TINY:,} products, one round: shows that it runs")
+    parser.add_argument(
+        "--stock", type=int, default=STOCK, help="shuffle partitions of the stock session (default %(default)s, Spark's own)"
+    )
+    parser.add_argument(
+        "--small", action="store_true", help=f"{TINY:,} and {LESS_TINY:,} products, one round, {FEW} partitions for 200: shows that it runs"
+    )
     parser.add_argument("--plot", type=Path, nargs="?", const=PICTURE, help=f"draw a picture (default {PICTURE})")
     parser.add_argument("--folder", type=Path, help="where to work; 6 GiB are needed")
     arguments = parser.parse_args(sys.argv[1:])
     if arguments.small:
-        arguments.rows, arguments.large, arguments.rounds = TINY, LESS_TINY, 1
+        arguments.rows, arguments.large, arguments.rounds, arguments.stock = TINY, LESS_TINY, 1, FEW
     return arguments
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from benchmarks.catalogue import data, delta_rs
-from benchmarks.catalogue.sessions import Session, build_home, timed_ingest
+from benchmarks.catalogue.sessions import Session, Time, build_home, ingest, timed
 from recsim_tasks.foundation.progress import say
 
 
@@ -32,16 +31,16 @@ class Size:
 
 @dataclass
 class Bench:
-    """Where everything lies, and the seconds of every try under the name of what was tried."""
+    """Where everything lies, and how long every try took, under the name of what was tried."""
 
     root: Path
-    times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    times: dict[str, list[Time]] = field(default_factory=lambda: defaultdict(list))
     done: dict[Path, list[int]] = field(default_factory=dict)
     copies: int = 0
 
-    def median(self, name: str) -> float:
+    def median(self, name: str) -> Time:
         """Of all tries under the name."""
-        return median(self.times[name])
+        return Time(median(time.wall for time in self.times[name]), median(time.cpu for time in self.times[name]))
 
     def size(self, builder: Session, count: int) -> Size:
         """A catalogue of `count` products, and the feed of a day."""
@@ -64,28 +63,23 @@ class Bench:
 
     def ingest(self, name: str, session: Session, home: Path, feed: Path) -> None:
         """Take the feed in; raises when that does something else to the products than it did in another variant."""
-        result = self.spark(name, session, timed_ingest, home, feed)
+        result = self.spark(name, session, ingest, home, feed)
         done = [result[key] for key in ("applied", "inserted", "updated", "deleted", "quarantined")]
         if not result["applied"] or self.done.setdefault(feed, done) != done:
             raise RuntimeError(f"{name}: expected {self.done[feed]}, but the ingest did {result}")
 
     def redeliver(self, name: str, session: Session, home: Path, feed: Path) -> None:
         """Deliver the feed again."""
-        if self.spark(name, session, timed_ingest, home, feed)["applied"]:
+        if self.spark(name, session, ingest, home, feed)["applied"]:
             raise RuntimeError(f"{name}: the feed was applied twice.")
 
-    def spark(self, name: str, session: Session, function: Callable[..., tuple[float, Any]], *arguments: Any) -> Any:
-        """Call a function of the session's process, which says how long it took."""
-        seconds, result = session.run(function, *arguments)
-        self._note(name, seconds)
-        return result
+    def spark(self, name: str, session: Session, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function in the session's process."""
+        return self._note(name, *session.run(timed, function, *arguments))
 
     def call(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function of this process."""
-        start = time.perf_counter()
-        result = function(*arguments)
-        self._note(name, time.perf_counter() - start)
-        return result
+        """Call a function in this process."""
+        return self._note(name, *timed(function, *arguments))
 
     def _size(self, builder: Session, count: int, rows: Path | None, feed: Path) -> Size:
         home, table = feed.parent / "home", feed.parent / "delta-rs"
@@ -93,6 +87,7 @@ class Bench:
         delta_rs.build_table(table, rows)
         return Size(count, home, table, feed, data.examined(feed))
 
-    def _note(self, name: str, seconds: float) -> None:
-        self.times[name].append(seconds)
-        say(f"{name}: {seconds:.3f} s")
+    def _note(self, name: str, taken: Time, result: Any) -> Any:
+        self.times[name].append(taken)
+        say(f"{name}: {taken.wall:.3f} s, {taken.cpu:.2f} s of CPU")
+        return result

@@ -15,43 +15,47 @@ def measures(bench: Bench, small: int, large: int) -> list[Measure]:
 
 
 def _settings(bench: Bench, small: int) -> list[Measure]:
-    t, day = bench.median, f"{small // 100:,} rows into {small:,}"
-    whole = f"{small:,} rows into an empty table"
+    day, whole = f"ingest of {small // 100:,} rows into {small:,}", f"ingest of {small:,} rows into an empty table, warm"
     return [
-        Measure("P10", f"ingest of {day}, first in its process", t("ours day cold"), t("stock day cold"), STOCK, goal=0.6),
-        Measure("ingest_day_warm", f"ingest of {day}, warm", t("ours day warm"), t("stock day warm"), STOCK, goal=0.6),
-        Measure("ingest_whole", f"ingest of {whole}, warm", t("ours whole"), t("stock whole"), STOCK, goal=0.6),
-        Measure("delta_rs_day", f"ingest of {day}, warm", t("ours day warm"), t("delta-rs day"), DELTA_RS),
-        Measure("delta_rs_whole", f"ingest of {whole}, warm", t("ours whole"), t("delta-rs whole"), DELTA_RS),
+        _line(bench, "P10", f"{day}, first in its process", "ours day cold", "stock day cold", STOCK, 0.6),
+        _line(bench, "ingest_day_warm", f"{day}, warm", "ours day warm", "stock day warm", STOCK, 0.6),
+        _line(bench, "ingest_whole", whole, "ours whole", "stock whole", STOCK, 0.6),
+        _line(bench, "delta_rs_day", f"{day}, warm", "ours day warm", "delta-rs day", DELTA_RS),
+        _line(bench, "delta_rs_whole", whole, "ours whole", "delta-rs whole", DELTA_RS),
     ]
 
 
 def _growth(bench: Bench, small: int, large: int) -> list[Measure]:
-    t = bench.median
     what = f"1 % into {large:,} against 1 % into {small:,}: "
+    day = f"ingest of {large // 100:,} rows into {large:,}, warm"
 
     def growth(name: str, variant: str, how: str, goal: float | None = None) -> Measure:
-        return Measure(name, what + how, t(f"{variant} {large}"), t(f"{variant} {small}"), f"itself at {small:,}", goal=goal)
+        return _line(bench, name, what + how, f"{variant} {large}", f"{variant} {small}", f"itself at {small:,}", goal)
 
     return [
         growth("P10_growth", "ours", "ingest", 3.0),
         growth("growth_rewrite", "rewrite", "ingest without deletion vectors, which rewrites the files"),
         growth("growth_delta_rs", "delta-rs", "delta-rs's bare merge, which rewrites the files"),
-        Measure("rewrite", f"ingest of 1 % into {large:,}", t(f"ours {large}"), t(f"rewrite {large}"), "without deletion vectors"),
-        Measure("delta_rs_large", f"ingest of 1 % into {large:,}", t(f"ours {large}"), t(f"delta-rs {large}"), DELTA_RS),
+        _line(bench, "rewrite", day, f"ours {large}", f"rewrite {large}", "without deletion vectors"),
+        _line(bench, "delta_rs_large", day, f"ours {large}", f"delta-rs {large}", DELTA_RS),
     ]
 
 
 def _ranges(bench: Bench, small: int, large: int) -> list[Measure]:
-    t = bench.median
     lines = []
     for name, count in (("P11", small), ("P11_large", large)):
-        ours, what = t(f"range {count}"), f"the change range of {count // 100:,} of {count:,} products, netted"
-        lines.append(Measure(name, what, ours, t(f"spark range {count}"), "warm Spark's change feed", "peer/ours", 20.0))
-        lines.append(Measure(f"{name}_scan", what, ours, t(f"scan {count}"), "delta-rs's scan, no pictures", "peer/ours"))
+        ours, what = bench.median(f"range {count}").wall, f"the change range of {count // 100:,} of {count:,} products, netted"
+        spark, scan = (bench.median(f"{peer} {count}").wall for peer in ("spark range", "scan"))
+        lines.append(Measure(name, what, ours, spark, "warm Spark's change feed, not netted", "peer/ours", 20.0))
+        lines.append(Measure(f"{name}_scan", what, ours, scan, "delta-rs's scan of the table, no pictures", "peer/ours"))
     return lines
 
 
 def _redelivery(bench: Bench, small: int) -> Measure:
     what = f"redelivery of {small // 100:,} rows, no JVM start on either side"
-    return Measure("redelivery", what, bench.median(f"again {small}"), bench.median(f"ours {small}"), "its first ingest", goal=0.05)
+    return _line(bench, "redelivery", what, f"again {small}", f"ours {small}", "its first ingest", 0.05)
+
+
+def _line(bench: Bench, name: str, what: str, ours: str, peer: str, against: str, goal: float | None = None) -> Measure:
+    one, other = bench.median(ours), bench.median(peer)
+    return Measure(name, what, one.wall, other.wall, against, goal=goal, cpu=(one.cpu, other.cpu))

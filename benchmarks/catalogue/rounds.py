@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.catalogue.bench import Bench, Size
 from benchmarks.catalogue.delta_rs import merge
-from benchmarks.catalogue.sessions import Session, settings_of, timed_change_read, timed_ingest, without_deletion_vectors
+from benchmarks.catalogue.sessions import Session, ingest, read_changes, settings_of, without_deletion_vectors
 from recsim_tasks.catalogue.changes import compare, net_changes
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.catalogue.table import PRODUCT_FIELDS, head, read_products
@@ -47,7 +47,7 @@ def range_round(bench: Bench, session: Session, size: Size, home: Path, reads: i
     for _ in range(reads):
         changes = bench.call(f"range {size.count}", net_changes, uri, before, now)
         bench.call(f"scan {size.count}", read_products, uri, now, FIELDS)
-        bench.spark(f"spark range {size.count}", session, timed_change_read, uri, FIELDS, before, now)
+        bench.spark(f"spark range {size.count}", session, read_changes, uri, FIELDS, before, now)
     if len(changes) != len(size.changes):
         raise RuntimeError(f"The change range has {len(changes):,} products, the feed {len(size.changes):,}.")
 
@@ -55,7 +55,7 @@ def range_round(bench: Bench, session: Session, size: Size, home: Path, reads: i
 def check_merges_agree(bench: Bench, session: Session, size: Size) -> None:
     """Raises when delta-rs's merge leaves other products than our ingest."""
     with bench.copy(size.home) as home, bench.copy(size.delta_rs) as table:
-        session.run(timed_ingest, home, size.feed)
+        session.run(ingest, home, size.feed)
         merge(table, size.changes)
         ours, theirs = (read_products(uri, _head(uri), FIELDS) for uri in (settings_of(home).products_uri, str(table)))
     if differing := len(compare(theirs, ours)):

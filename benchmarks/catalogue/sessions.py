@@ -12,22 +12,32 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
+
 from recsim_tasks.catalogue import spark
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.settings import Settings, load_settings
 
-STOCK_SHUFFLE_PARTITIONS = "200"
 # Nothing of speed: where the session's times are, and no bars in the log.
 KEPT = ("spark.sql.session.timeZone", "spark.ui.showConsoleProgress")
 _open = ExitStack()
 
 
+@dataclass(frozen=True)
+class Time:
+    """How long something took, and how much of the processors: what others do at the time changes the one more than the other."""
+
+    wall: float
+    cpu: float
+    """Of the process and all its children, the JVM and Spark's Python workers among them."""
+
+
 @dataclass
 class Session:
-    """Ours, or one with Spark's and Delta's stock settings; the code that runs in it is the same."""
+    """Ours, or one with Spark's and Delta's stock settings and `stock` shuffle partitions; the code that runs in it is the same."""
 
     home: Path
-    stock: bool = False
+    stock: int | None = None
 
     def __enter__(self) -> Self:
         """Start process and session; what that takes is in no figure."""
@@ -51,13 +61,18 @@ def settings_of(home: Path) -> Settings:
     return load_settings()
 
 
-def timed_ingest(home: Path, feed: Path) -> tuple[float, dict[str, Any]]:
-    """The real ingest of one feed: seconds, and its result."""
+def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Time, Any]:
+    """Call a function: how long it took, and its result."""
+    start, cpu = time.perf_counter(), _cpu_seconds()
+    result = function(*arguments)
+    return Time(time.perf_counter() - start, _cpu_seconds() - cpu), result
+
+
+def ingest(home: Path, feed: Path) -> dict[str, Any]:
+    """The real ingest of one feed."""
     from recsim_tasks.catalogue.ingest import ingest_feed
 
-    settings, start = settings_of(home), time.perf_counter()
-    result = ingest_feed(settings, feed)
-    return time.perf_counter() - start, result
+    return ingest_feed(settings_of(home), feed)
 
 
 def build_home(home: Path, rows: Path | None) -> None:
@@ -80,24 +95,28 @@ def without_deletion_vectors(home: Path) -> None:
     SparkSession.builder.getOrCreate().sql(f"ALTER TABLE delta.`{uri}` SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')")
 
 
-def timed_change_read(uri: str, columns: list[str], after: Cursor, to: Cursor) -> tuple[float, int]:
-    """The same range as rows in this process, by Spark's reader of the change feed: seconds, and how many rows."""
+def read_changes(uri: str, columns: list[str], after: Cursor, to: Cursor) -> int:
+    """The same range as rows in this process, by Spark's reader of the change feed; returns how many."""
     from pyspark.sql import SparkSession
 
     reader = SparkSession.builder.getOrCreate().read.format("delta").option("readChangeFeed", "true")
-    start = time.perf_counter()
     feed = reader.option("startingVersion", after.version + 1).option("endingVersion", to.version).load(uri)
-    count = feed.select(*columns, "_change_type", "_commit_version").toArrow().num_rows
-    return time.perf_counter() - start, count
+    return int(feed.select(*columns, "_change_type", "_commit_version").toArrow().num_rows)
 
 
-def _start(home: Path, stock: bool) -> None:
+def _start(home: Path, stock: int | None) -> None:
     if stock:
         spark.SMALL_PLANS = {name: spark.SMALL_PLANS[name] for name in KEPT}
         spark.SMALL_BATCHES = {}
-        os.environ["RECSIM_SPARK_SHUFFLE_PARTITIONS"] = STOCK_SHUFFLE_PARTITIONS
+        os.environ["RECSIM_SPARK_SHUFFLE_PARTITIONS"] = str(stock)
     _open.enter_context(spark.spark_session(settings_of(home), "recsim benchmark"))
 
 
 def _stop() -> None:
     _open.close()
+
+
+def _cpu_seconds() -> float:
+    """Of this process, its children, and those of them that have ended."""
+    this = psutil.Process()
+    return sum(sum(process.cpu_times()[:4]) for process in (this, *this.children(recursive=True)))
