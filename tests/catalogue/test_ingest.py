@@ -3,11 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import signal
 import struct
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -226,30 +222,6 @@ def test_the_inbox_is_taken_in_order_and_a_bad_feed_does_not_block_the_others(se
         "feed_id": None, "applied": False, "inserted": 0, "updated": 0, "deleted": 0, "unchanged": 0, "outdated": 0, "quarantined": 0,
         "quarantined_share": 0.0, "table_version": 2, "feeds": [],
     }  # fmt: skip
-
-
-def test_an_ingest_killed_at_any_moment_and_run_again_leaves_the_same_tables(settings: Settings, tmp_path: Path, rows: Rows) -> None:
-    ingest_feed(settings, deliver(tmp_path, "one", rows[:20], "one"))
-    feed = deliver(tmp_path, "two", [*rows[20:], {**rows[0], "price": 1.0}, {**rows[1], "image": b"bad"}, delete(2)], "two")
-    expected = {row["product_id"] for row in rows} - {rows[2]["product_id"]}
-    command = [sys.executable, "-m", "recsim_tasks.cli", "ingest", str(feed)]
-    for seconds in (4.0, 7.0, 9.0):
-        process = subprocess.Popen(
-            command,
-            env=os.environ | {"RECSIM_HOME": str(settings.home)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        time.sleep(seconds)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    ingest_feed(settings, feed)
-    products, put_aside = table(settings.products_uri), table(settings.quarantine_uri)
-    assert products.keys() == expected
-    assert all(products[row["product_id"]]["image"] == row["image"] for row in rows if row["product_id"] in expected)
-    assert products[rows[0]["product_id"]]["price"] == 1.0
-    assert len(put_aside) == pa.RecordBatchReader.from_stream(DeltaTable(settings.quarantine_uri).scan()).read_all().num_rows == 1
 
 
 def test_a_spark_master_that_does_not_answer_is_named(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from recsim_tasks.catalogue.change_range import RETENTIONS, days_of
@@ -12,9 +13,13 @@ DELETED_FILES = "delta.deletedFileRetentionDuration"
 
 
 def maintain(settings: Settings) -> dict[str, Any]:
-    """Compact and vacuum every table, each under its lease; files are kept for `settings.retention_days`, longer where the table asks for it."""
+    """Compact and vacuum every table, each under its lease; files are kept for `settings.retention_days`, longer where the table asks for it.
+
+    Withdrawals older than that are forgotten.
+    """
     from deltalake import DeltaTable
 
+    forget_withdrawals(settings)
     uris = {
         "products": settings.products_uri,
         "quarantine": settings.quarantine_uri,
@@ -22,6 +27,16 @@ def maintain(settings: Settings) -> dict[str, Any]:
         "embeddings": settings.embeddings_uri,
     }
     return {name: _maintain(settings, uri) for name, uri in uris.items() if DeltaTable.is_deltatable(uri)}
+
+
+def forget_withdrawals(settings: Settings) -> None:
+    """Forget the withdrawals that were noted more than `settings.retention_days` ago: no delivery is that late."""
+    from deltalake import DeltaTable
+
+    if DeltaTable.is_deltatable(settings.withdrawals_uri):
+        oldest = datetime.now(UTC) - timedelta(days=settings.retention_days)
+        with lease(settings.home, settings.withdrawals_uri):
+            DeltaTable(settings.withdrawals_uri).delete(f"at < '{oldest.isoformat()}'")
 
 
 def _maintain(settings: Settings, uri: str) -> dict[str, int]:
