@@ -69,6 +69,7 @@ def look(trigger: FeedManifestTrigger) -> list[str]:
 def watcher() -> FeedManifestTrigger:
     trigger = FeedManifestTrigger(asset_name="inbox", inbox="s3://lake/inbox", conn_id="lake")
     trigger.asset_state_store = FakeStore()  # type: ignore[assignment]
+    trigger.started = False
     return trigger
 
 
