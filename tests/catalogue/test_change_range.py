@@ -10,11 +10,11 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from catalogue.test_changes import at_head, merge, product, table
-from recsim_tasks.catalogue.change_range import RangeLostError, days_of, short_retentions
+from recsim_tasks.catalogue.change_range import RangeLostError, check_properties, days_of, short_retentions
 from recsim_tasks.catalogue.changes import compare, count_kinds, net_changes
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.catalogue.table import PRODUCT_FIELDS, read_products
-from recsim_tasks.foundation.errors import UnavailableError
+from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
 
 ON = {"delta.enableChangeDataFeed": "true"}
 
@@ -209,3 +209,10 @@ def test_a_path_with_blanks_is_read(tmp_path: Path) -> None:
     cursor = at_head(where)
     write_deltalake(where, pa.table(table(product("b"))), mode="append")
     assert net_changes(where, cursor, at_head(where))["product_id"].to_pylist() == ["b"]
+
+
+def test_nothing_is_written_to_a_table_that_would_not_tell_of_it(uri: str) -> None:
+    check_properties(uri)
+    set_feed(uri, False)
+    with pytest.raises(ConfigurationError, match=r"Nothing is written.* is off. Run: ALTER TABLE .*enableChangeDataFeed' = 'true'"):
+        check_properties(uri)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.catalogue.table import PRODUCT_FIELDS, open_table
-from recsim_tasks.foundation.errors import UnavailableError
+from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -37,7 +37,8 @@ def open_range(uri: str, after: Cursor, to: Cursor) -> DeltaTable:
         raise RangeLostError(f"The catalogue at {uri} was put back to version {to.version}, before the cursor's {after.version}.")
     table = open_table(uri, to)
     configuration = table.metadata().configuration
-    _check_readable(uri, configuration)
+    if fault := _unreadable(uri, configuration):
+        raise RangeLostError(fault)
     changed = list(_metadata_changes(uri, after, to))
     if changed:
         changed.insert(0, (after.version, _metadata_at(uri, after)))
@@ -64,13 +65,20 @@ def days_of(interval: str) -> float:
     return sum(int(number) * DAYS[unit] for number, unit in re.findall(r"(\d+) (week|day|hour|minute|second)", interval.lower()))
 
 
-def _check_readable(uri: str, configuration: dict[str, str | None]) -> None:
+def check_properties(uri: str) -> None:
+    """`ConfigurationError`, with the command that repairs it, when what is written to the table now could not be told later."""
+    if fault := _unreadable(uri, open_table(uri).metadata().configuration):
+        raise ConfigurationError(f"Nothing is written. {fault}")
+
+
+def _unreadable(uri: str, configuration: dict[str, str | None]) -> str | None:
     if (configuration.get(CHANGE_FEED) or "").lower() != "true":
-        raise RangeLostError(f"The change feed of {uri} is off. Run: {_alter(uri, CHANGE_FEED, 'true')}")
+        return f"The change feed of {uri} is off. Run: {_alter(uri, CHANGE_FEED, 'true')}"
     if (configuration.get(COLUMN_MAPPING) or "none").lower() != "none":
-        raise RangeLostError(
+        return (
             f"The change feed of {uri} cannot be read: column mapping is on ({COLUMN_MAPPING}). Run: {_alter(uri, COLUMN_MAPPING, 'none')}"
         )
+    return None
 
 
 def _check_throughout(uri: str, version: int, metadata: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.catalogue.answers import Answer
+from recsim_tasks.catalogue.change_range import check_properties
 from recsim_tasks.catalogue.classify import classify, tally, withdrawals
 from recsim_tasks.catalogue.examine import examine
 from recsim_tasks.catalogue.feed import Feed, open_feed
@@ -55,6 +56,8 @@ def apply_feed(settings: Settings, feed: Feed, order: Order) -> dict[str, Any]:
         if was_applied(settings, feed):
             say(f"Feed {feed.feed_id} was applied before; nothing to do.")
             return _result(settings, feed, applied=False, tally=Tally([], {}))
+        if head(settings.products_uri):
+            check_properties(settings.products_uri)
         with spark_session(settings, f"recsim ingest {feed.feed_id}") as spark, following(spark, "ingest"):
             return _apply(spark, settings, feed, order)
 

@@ -68,10 +68,18 @@ def remembered(spark: SparkSession, feed: Feed, told: dict[str, Any]) -> Iterato
 
 
 def told_by_commits(uri: str) -> list[dict[str, Any]]:
-    """What the last commits of the table say of themselves, newest first."""
+    """What the last commits of the table say of themselves, newest first; other writers may say anything, or nothing."""
     from deltalake import DeltaTable
 
     if not DeltaTable.is_deltatable(uri):
         return []
-    told = (entry.get("userMetadata") for entry in DeltaTable(uri).history(COMMITS_LOOKED_AT))
-    return [value for text in told if text and isinstance(value := json.loads(text), dict)]
+    told = (_object(entry.get("userMetadata")) for entry in DeltaTable(uri).history(COMMITS_LOOKED_AT))
+    return [entry for entry in told if entry]
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    try:
+        value = json.loads(text or "")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
