@@ -29,6 +29,7 @@ import httpx
 from recsim_demo import guarded
 from recsim_demo.airflow_api import AirflowApi
 from recsim_tasks.foundation.errors import RecsimError, UnavailableError
+from recsim_tasks.foundation.processes import descendants
 from recsim_tasks.foundation.progress import say
 
 USERNAME = "admin"
@@ -87,6 +88,17 @@ class PrivateAirflow(AirflowApi):
                 process.terminate()
         for process in self._processes.values():
             guarded.stop(process)
+
+    def kill(self, name: str) -> None:
+        """`kill -9` one component with all that it started, as a machine does that has run out of memory."""
+        process = self._processes.pop(name)
+        for member in descendants(process.pid):
+            member.kill()
+        process.wait()
+
+    def restart(self, name: str) -> None:
+        """Start a component that was killed."""
+        self._run(name, COMPONENTS[name])
 
     def check(self) -> None:
         """Raise when a process has ended that should be running."""

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from recsim_demo.airflow_api import FINISHED
 from recsim_demo.private_airflow import PrivateAirflow
 
 # Importing Airflow writes a configuration file into its home: not into the developer's.
@@ -70,7 +71,7 @@ class Shop:
 
     def next_run(self, after: int) -> tuple[str, dict[str, str], str]:
         """Wait for the end of the run that starts by itself after the first `after`."""
-        return self.end(self.airflow.wait_for_run(DAG, after, timeout=90))
+        return self.end(self.airflow.wait_for_run(DAG, after, timeout=180))
 
     def end(self, run_id: str) -> tuple[str, dict[str, str], str]:
         state = self.airflow.wait(DAG, run_id, timeout=180)["state"]
@@ -82,7 +83,16 @@ class Shop:
     def runs(self) -> int:
         return len(self.airflow.runs(DAG))
 
-    def until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+    def idle(self) -> None:
+        """Wait until no run is left to come."""
+        self.until(lambda: all(run["state"] in FINISHED for run in self.airflow.runs(DAG)), 180)
+
+    def releases(self) -> list[str]:
+        """The refreshes that made a release."""
+        path = self.home / "releases.json"
+        return list(json.loads(path.read_text())) if path.exists() else []
+
+    def until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline
@@ -107,7 +117,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     env = {
         "RECSIM_HOME": str(home),
         "AIRFLOW__RECSIM__COMMAND": str(command),
-        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",  # after which a new triggerer takes over from a killed one
+        # After this long a new triggerer takes over from a killed one, seconds.
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     }
     others = psutil.Process().children(recursive=True)  # such as the JVM of tests that ran before
     with PrivateAirflow(root / "airflow", ROOT / "dags", ROOT / "plugins", env) as airflow:
