@@ -75,19 +75,25 @@ def who(user: Any) -> str:
 def question(held: dict[str, Any]) -> str:
     """The page's text: what a guard found, what the answers do."""
     figures = held.get("figures", [])
-    rows = "\n".join(f"| {plain(figure['guard'])} | {figure['value']:.1%} | {figure['limit']:.1%} |" for figure in figures)
+    rows = "\n".join(f"| {label(figure['guard'])} | {figure['value']:.1%} | {figure['limit']:.1%} |" for figure in figures)
     sentences = "\n".join(f"- {plain(figure['sentence'])}" for figure in figures)
-    return f"""{sentences}
+    return f"""Nothing of this feed has been written so far.
 
-| guard | this feed | allowed |
+| what the guards measured | this feed | allowed |
 |---|---:|---:|
 {rows}
 
+{sentences}
+
 **Approve** takes the feed in as it is. **Reject** moves it to `.refused` of the inbox. Either way the feeds that came after it follow, and the refresh goes on.
-Nothing of this feed has been written so far.
 
 Feed {plain(held["feed_id"])}, digest `{held["digest"][:16]}`, in {plain(held["folder"])}
 """
+
+
+def label(guard: str) -> str:
+    """A guard's name as words: `max_withdrawn_share` is about the *withdrawn share*."""
+    return plain(guard.removeprefix("max_").replace("_", " "))
 
 
 def plain(text: str) -> str:

@@ -76,7 +76,7 @@ def test_there_is_no_default_answer() -> None:
 
 def test_the_question_has_every_figure_and_names_the_feed() -> None:
     text = question(HELD)
-    for part in ("900 of 1,000 products", "90.0%", "50.0%", plain("max_withdrawn_share"), plain("full-7"), "0123456789abcdef"):
+    for part in ("900 of 1,000 products", "90.0%", "50.0%", "| withdrawn share |", plain("full-7"), "0123456789abcdef"):
         assert part in text
 
 
