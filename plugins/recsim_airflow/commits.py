@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -122,8 +123,26 @@ def table_news(table_uri: str, known: list[Cursor], options: dict[str, str]) -> 
         return None
     table_id, head = str(table.metadata().id), table.version()
     after = max((cursor["version"] for cursor in known if cursor.get("table_id") == table_id and cursor["version"] <= head), default=-1)
-    commits = table.history(head - after) if head > after else []
-    return News(table_id, head, sorted(commit["version"] for commit in commits if is_foreign(commit)))
+    return News(
+        table_id, head, [version for version, commit in _commits(table_uri, range(after + 1, head + 1), options) if is_foreign(commit)]
+    )
+
+
+def _commits(table_uri: str, versions: range, options: dict[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """What each commit says of itself; nothing where the log was cleaned.
+
+    One by one: `DeltaTable.history` keeps Python's lock until it has them all, which stops the event loop from any thread.
+    """
+    from deltalake.fs import DeltaStorageHandler
+
+    store = DeltaStorageHandler(table_uri, options or None)
+    for version in versions:
+        try:
+            lines = store.open_input_file(f"_delta_log/{version:020d}.json").read().splitlines()
+        except (OSError, ValueError):
+            lines = []
+        told = next((line for line in lines if line.startswith(b'{"commitInfo"')), b"{}")
+        yield version, json.loads(told).get("commitInfo", {})
 
 
 def _open(table_uri: str, options: dict[str, str]) -> Any:

@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Coroutine
 from pathlib import Path
-from statistics import quantiles
 from typing import Any
 
 import pytest
@@ -260,7 +259,7 @@ def test_looking_at_a_thousand_commits_does_not_hold_up_the_other_triggers(tmp_p
     for version in range(1, 1_000):
         (log / f"{version:020}.json").write_text(json.dumps(line) + "\n")
 
-    async def lags() -> list[float]:
+    async def longest_lag() -> float:
         found: list[float] = []
         looking = asyncio.ensure_future(of_table(tmp_path, FakeStore()).look())
         while not looking.done():
@@ -268,10 +267,10 @@ def test_looking_at_a_thousand_commits_does_not_hold_up_the_other_triggers(tmp_p
             await asyncio.sleep(0.001)
             found.append(time.perf_counter() - began - 0.001)
         assert (await looking)[1]["version"] == 999  # type: ignore[index]
-        return found
+        return max(found)
 
-    # The best of three: what else runs on this machine delays the loop as well.
-    assert min(quantiles(run(lags()), n=20)[-1] for _ in range(3)) < 0.05
+    # The best of five: what else runs on this machine delays the loop as well.
+    assert min(run(longest_lag()) for _ in range(5)) < 0.05
 
 
 @pytest.mark.parametrize(
