@@ -25,7 +25,7 @@ from recsim_tasks.foundation.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
 WHEN = ("at", "released_at")
-LONGEST = 120.0
+LONGEST = 300.0
 
 
 def start(home: Path, feed: Path) -> subprocess.Popen[str]:
