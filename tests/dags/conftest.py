@@ -109,6 +109,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     home, command = root / "home", root / "recsim"
     (home / "inbox").mkdir(parents=True)
     (home / "orders.json").write_text("{}")
+    (home / "commands.log").touch()
     ours = CommitProperties(custom_metadata={"userMetadata": json.dumps({"refresh": "the first"})})
     properties = {"delta.enableChangeDataFeed": "true"}
     write_deltalake(str(home / "tables" / "products"), pa.table({"id": ["a"]}), configuration=properties, commit_properties=ours)
