@@ -160,19 +160,10 @@ class CatalogueCommitTrigger(Watcher):
 def marked_feeds(inbox: Path) -> Feeds:
     """The closed feeds of `inbox` in order of arrival, each folder's name with a mark of its manifest: delivered again, it has another."""
     marks = {}
-    for folder in _closed(inbox):
+    for folder in closed_feeds(inbox):
         with suppress(FileNotFoundError):  # taken in, or taken back, since it was listed
             marks[folder.name] = mark_of(folder)
     return marks
-
-
-def _closed(inbox: Path) -> list[Path]:
-    try:
-        return closed_feeds(inbox)
-    except NotADirectoryError:
-        if getattr(inbox, "protocol", ""):  # an object store has no empty folders
-            return []
-        raise
 
 
 def announcement_due(feeds: Feeds, announced: Said, now: float, reannounce_after: float) -> bool:

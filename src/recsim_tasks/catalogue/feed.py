@@ -98,6 +98,10 @@ def closed_feeds(inbox: Path) -> list[Path]:
         folders = [folder for folder in inbox.iterdir() if not folder.name.startswith(".")]
     except FileNotFoundError:
         return []
+    except NotADirectoryError:
+        if getattr(inbox, "protocol", ""):  # an object store has no empty folders
+            return []
+        raise
     arrived = [(arrival, folder.name, folder) for folder in folders if (arrival := _closed_at(folder)) is not None]
     return [folder for _, _, folder in sorted(arrived, key=lambda entry: entry[:2])]
 
