@@ -40,7 +40,7 @@ def size_round(bench: Bench, session: Session, size: Size) -> None:
         range_round(bench, session, size, home)
 
 
-def range_round(bench: Bench, session: Session, size: Size, home: Path, reads: int = 3) -> None:
+def range_round(bench: Bench, session: Session, size: Size, home: Path, reads: int = 15) -> None:
     """What was changed: netted by us, read by warm Spark; and the whole table, read without pictures."""
     uri = settings_of(home).products_uri
     before, now = _head(settings_of(size.home).products_uri), _head(uri)
