@@ -16,7 +16,7 @@ from recsim_tasks.catalogue.examine import examine
 from recsim_tasks.catalogue.feed import Feed, open_feed
 from recsim_tasks.catalogue.guards import GONE, Tally, judge
 from recsim_tasks.catalogue.merge import changed_rows, merge_products, note_applied, note_withdrawals
-from recsim_tasks.catalogue.quarantine import is_concerned, keep_aside
+from recsim_tasks.catalogue.quarantine import keep_aside
 from recsim_tasks.catalogue.readers import read_rows
 from recsim_tasks.catalogue.spark import following, spark_session
 from recsim_tasks.catalogue.table import head
@@ -85,8 +85,7 @@ def _apply(spark: SparkSession, settings: Settings, feed: Feed, order: Order) ->
         _log(feed, told)
         acceptance = _ask_guards(settings, feed, told, order)
         create_tables(spark, settings)
-        if told.count("quarantine") or is_concerned(settings, feed):
-            keep_aside(settings, feed, rows, classified)
+        keep_aside(settings, feed, rows, classified, told.count("quarantine"))
         note_withdrawals(settings, feed, classified)
         changes = changed_rows(rows, classified, withdrawn)
         write = merge_products if told.count("insert", "update", *GONE) else note_applied

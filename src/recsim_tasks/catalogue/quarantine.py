@@ -14,42 +14,59 @@ if TYPE_CHECKING:
 
 COPY = "coalesce(row, to_json(struct(product_id, op, title, category, price, in_stock, updated_at)))"
 GOOD = "action IN ('insert', 'update', 'delete', 'unchanged')"
-WRITTEN = ["feed_id", "released_by", "released_at"]
+WRITTEN = ["feed_id", "product_id", "released_by", "released_at"]
 LISTED = ["feed_id", "product_id", "reason", "row", "at", "released_by", "released_at"]
 
 
-def is_concerned(settings: Settings, feed: Feed) -> bool:
-    """Whether the quarantine has rows that the feed may release, or that an unfinished try of it left; without a Spark job."""
-    return any(row["released_at"] is None or feed.feed_id in (row["feed_id"], row["released_by"]) for row in _read(settings, WRITTEN))
-
-
-def keep_aside(settings: Settings, feed: Feed, rows: DataFrame, classified: DataFrame) -> None:
-    """Keep the rows that cannot be taken, and release the older ones of products that the feed states well, in one commit.
+def keep_aside(settings: Settings, feed: Feed, rows: DataFrame, classified: DataFrame, count: int) -> None:
+    """Keep the `count` rows that cannot be taken, and release the older ones of products that the feed states well.
 
     `rows` are as examined, `classified` says what becomes of each. A rerun leaves the same rows; so does a feed of which another
     delivery under the same id was begun and never finished.
     """
-    from delta import DeltaTable
+    kept = _read(settings, WRITTEN)
+    others = [row for row in kept if row["feed_id"] != feed.feed_id and row["product_id"] is not None]
+    with lease(settings.home, settings.quarantine_uri):
+        if count or any(row["feed_id"] == feed.feed_id for row in kept):
+            bad = _bad(feed, rows, classified).write.format("delta").mode("overwrite")
+            bad.option("replaceWhere", f"feed_id = '{feed.feed_id}'").save(settings.quarantine_uri)
+        _release(settings, feed, classified, others)
+
+
+def _release(settings: Settings, feed: Feed, classified: DataFrame, others: list[dict[str, Any]]) -> None:
+    """Mark the rows of `others` that wait and whose product the feed states well; take back marks that an unfinished try left."""
     from pyspark.sql import functions as f
 
-    spark, ours = rows.sparkSession, f"'{feed.feed_id}'"
-    kept = spark.read.format("delta").load(settings.quarantine_uri)
-    written = f"(feed_id = {ours} OR released_by <=> {ours})"
-    waiting = kept.where(f"released_at IS NULL OR {written}").select("product_id").distinct()
-    released = waiting.join(classified.where(GOOD).select("product_id"), "product_id", "left_semi")
-    source = _bad(feed, rows, classified).unionByName(released.withColumnRenamed("product_id", "key"), allowMissingColumns=True)
-    there = f"t.product_id = s.key AND t.feed_id <> {ours} AND (t.released_at IS NULL OR t.released_by = {ours})"
-    merge = (
-        DeltaTable.forPath(spark, settings.quarantine_uri)
-        .alias("t")
-        .merge(source.alias("s"), there)
-        .whenMatchedUpdate(set={"released_by": f.lit(feed.feed_id), "released_at": f.current_timestamp()})
-        .whenNotMatchedInsert("s.key IS NULL", {name: f"s.{name}" for name in kept.columns})
-        .whenNotMatchedBySourceDelete(f"t.feed_id = {ours}")
-        .whenNotMatchedBySourceUpdate(f"t.released_by = {ours}", {"released_by": "NULL", "released_at": "NULL"})
-    )
-    with lease(settings.home, settings.quarantine_uri):
-        merge.execute()
+    waiting = {row["product_id"] for row in others if row["released_at"] is None}
+    marked = {row["product_id"] for row in others if row["released_by"] == feed.feed_id}
+    well = _stated_well(classified, waiting | marked)
+    now = {"released_by": f.lit(feed.feed_id), "released_at": f.current_timestamp()}
+    back = {"released_by": f.lit(None), "released_at": f.lit(None)}
+    _mark(settings, feed, classified, waiting & well, "t.released_at IS NULL", now)
+    _mark(settings, feed, classified, marked - well, f"t.released_by = '{feed.feed_id}'", back)
+
+
+def _stated_well(classified: DataFrame, products: set[str]) -> set[str]:
+    if not products:
+        return set()
+    stated = classified.where(GOOD).join(_ids(classified, products), "product_id", "left_semi").select("product_id").distinct()
+    return {row[0] for row in stated.collect()}
+
+
+def _mark(settings: Settings, feed: Feed, like: DataFrame, products: set[str], where: str, values: dict[str, Any]) -> None:
+    from delta import DeltaTable
+
+    if not products:
+        return
+    table = DeltaTable.forPath(like.sparkSession, settings.quarantine_uri).alias("t")
+    theirs = f"t.product_id = s.product_id AND t.feed_id <> '{feed.feed_id}' AND {where}"
+    table.merge(_ids(like, products).alias("s"), theirs).whenMatchedUpdate(set=values).execute()
+
+
+def _ids(like: DataFrame, products: set[str]) -> DataFrame:
+    from pyspark.sql import functions as f
+
+    return f.broadcast(like.sparkSession.createDataFrame([(product,) for product in sorted(products)], "product_id string"))
 
 
 def quarantined(settings: Settings, feed_id: str | None, product_id: str | None, released: bool, limit: int) -> dict[str, Any]:
@@ -93,6 +110,5 @@ def _bad(feed: Feed, rows: DataFrame, classified: DataFrame) -> DataFrame:
             now.alias("at"),
             "released_by",
             f.when(f.col("released_by").isNotNull(), now).alias("released_at"),
-            f.lit(None).cast("string").alias("key"),
         )
     )

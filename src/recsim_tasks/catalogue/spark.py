@@ -25,7 +25,7 @@ DELTA = {
 }
 # Stock Spark plans 50 to 200 tasks for a merge of ten rows; see README, "How it compares".
 SMALL_PLANS = {
-    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "1",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.session.timeZone": "UTC",
