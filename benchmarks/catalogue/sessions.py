@@ -16,6 +16,7 @@ import psutil
 
 from recsim_tasks.catalogue import spark
 from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.settings import Settings, load_settings
 
 # Nothing of speed: where the session's times are, and no bars in the log.
@@ -105,8 +106,11 @@ def read_changes(uri: str, columns: list[str], after: Cursor, to: Cursor) -> int
 
 
 def _start(home: Path, stock: int | None) -> None:
+    die_with(os.getppid())
     if stock:
-        spark.SMALL_PLANS = {name: spark.SMALL_PLANS[name] for name in KEPT}
+        kept = {name: spark.SMALL_PLANS[name] for name in KEPT}
+        # Stock is 200 of Spark's partitions and 50 of Delta's snapshot.
+        spark.SMALL_PLANS = kept | {"spark.databricks.delta.snapshotPartitions": str(stock // 4)}
         spark.SMALL_BATCHES = {}
         os.environ["RECSIM_SPARK_SHUFFLE_PARTITIONS"] = str(stock)
     _open.enter_context(spark.spark_session(settings_of(home), "recsim benchmark"))
