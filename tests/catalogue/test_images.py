@@ -61,6 +61,13 @@ def test_what_is_no_whole_picture_of_the_three_formats_is_refused(data: bytes) -
         open_image(data, max_pixels=10_000)
 
 
+def test_the_same_bytes_are_refused_with_the_same_words_each_time() -> None:
+    for _ in range(2):
+        with pytest.raises(InputError) as caught:
+            open_image(b"<html>", max_pixels=100)
+        assert str(caught.value) == "the image does not decode as JPEG, PNG, WEBP: its bytes begin like none of them"
+
+
 def test_a_picture_beyond_the_pixel_limit_is_refused_by_its_header() -> None:
     bomb = encoded(Image.new("1", (8_000, 8_000)), "PNG")
     with pytest.raises(InputError, match="64,000,000 pixels"):

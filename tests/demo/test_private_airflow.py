@@ -15,13 +15,12 @@ pytestmark = pytest.mark.airflow
 ROOT = Path(__file__).parents[2]
 
 TINY_DAG = """
-from datetime import timedelta
-from pathlib import Path
 from airflow.sdk import DAG
 from recsim_airflow.assets import feed_inbox
 from recsim_airflow.operators import RecsimJobOperator
+from recsim_tasks.foundation.settings import load_settings
 
-with DAG("tiny", schedule=[feed_inbox(Path(INBOX))], catchup=False, default_args={"retries": 0}):
+with DAG("tiny", schedule=[feed_inbox(load_settings())], catchup=False, default_args={"retries": 0}):
     RecsimJobOperator(task_id="take", job="take", command=TAKE)
     RecsimJobOperator(task_id="linger", job="linger", command=LINGER)
 """
@@ -66,8 +65,8 @@ def test_a_feed_starts_a_run_and_a_shot_demo_leaves_no_process(tmp_path: Path) -
     (tmp_path / "dags").mkdir()
     script(tmp_path / "take", TAKE, INBOX=inbox)
     script(tmp_path / "linger", f"import pathlib; pathlib.Path({str(tmp_path / 'lingers')!r}).touch()\n" + LINGER)
-    script(tmp_path / "dags" / "tiny.py", TINY_DAG, INBOX=inbox, TAKE=tmp_path / "take", LINGER=tmp_path / "linger")
-    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}"}
+    script(tmp_path / "dags" / "tiny.py", TINY_DAG, TAKE=tmp_path / "take", LINGER=tmp_path / "linger")
+    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}", "RECSIM_INBOX": str(inbox)}
     demo = subprocess.Popen(
         [sys.executable, "-c", DEMO, str(tmp_path), str(ROOT / "plugins"), str(inbox)], env=env, stdout=subprocess.PIPE, text=True
     )

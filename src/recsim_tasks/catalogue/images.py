@@ -9,7 +9,7 @@ import warnings
 import zlib
 from pathlib import PurePath
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from recsim_tasks.foundation.errors import InputError
 
@@ -33,6 +33,8 @@ def open_image(data: bytes, max_pixels: int, name: str | None = None) -> Image.I
             return _decode(data, max_pixels, name or "")
     except InputError:
         raise
+    except UnidentifiedImageError as error:  # whose own text names an object in memory, another one each time
+        raise InputError(f"the image does not decode as {', '.join(FORMATS)}: its bytes begin like none of them") from error
     except (
         OSError,
         ValueError,
