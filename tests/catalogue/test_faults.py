@@ -67,7 +67,7 @@ def more(home: Path, table: str, ending: str) -> Callable[[], bool]:
 def holder(home: Path, table: str) -> int:
     """The process that holds the table's lease, as its file says."""
     owners = [json.loads(path.read_text()) for path in (home / "leases").glob("*.lock")]
-    return int(next(owner["pid"] for owner in owners if owner["resource"].endswith(table)))
+    return int(next(owner["pid"] for owner in owners if owner["resource"] == str(home / "tables" / table)))
 
 
 def tables(home: Path) -> dict[str, list[dict[str, Any]]]:
