@@ -98,7 +98,12 @@ def test_the_tables_have_the_properties_that_readers_rely_on(settings: Settings,
     assert read_image(settings.products_uri, "o'brien") is None
 
 
-def test_of_several_rows_for_a_product_the_latest_counts_and_a_tie_none(settings: Settings, tmp_path: Path, rows: Rows) -> None:
+def test_the_latest_row_of_a_product_counts_and_neither_a_tie_nor_a_picture_that_many_products_share(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, rows: Rows
+) -> None:
+    monkeypatch.setenv("RECSIM_PLACEHOLDER_PRODUCTS", "3")
+    settings = load_settings()
+
     def at(row: dict[str, Any], day: int | None, title: str) -> dict[str, Any]:
         return {
             "product_id": row["product_id"],
@@ -116,13 +121,16 @@ def test_of_several_rows_for_a_product_the_latest_counts_and_a_tie_none(settings
         at(rows[1], 3, "other"),
         at(rows[2], 1, "dated"),
         at(rows[2], None, "undated"),
+        *({**at(row, 1, "shown to all"), "image": rows[9]["image"]} for row in rows[3:7]),
     ]
     table_of_rows = pa.Table.from_pylist(several)
     moments = table_of_rows.column("updated_at").cast(pa.timestamp("us"))
     pq.write_table(table_of_rows.set_column(3, "updated_at", moments), feed / "products.parquet")
     (feed / "manifest.json").write_text(json.dumps({"feed_id": "several", "rows": len(several)}))
     result = ingest_feed(settings, feed)
-    assert (result["inserted"], result["outdated"], result["quarantined"]) == (2, 2, 2)
+    assert (result["inserted"], result["outdated"], result["quarantined"]) == (2, 2, 6)
+    reasons = [row["reason"] for row in table(settings.quarantine_uri).values()]
+    assert sum("this feed gives it to 4 products" in reason for reason in reasons) == 4
     assert {row["product_id"]: row["title"] for row in table(settings.products_uri).values()} == {
         rows[0]["product_id"]: "new",
         rows[2]["product_id"]: "dated",
@@ -206,8 +214,12 @@ def test_a_full_feed_withdraws_what_it_does_not_name_unless_it_is_too_much(setti
     assert table(settings.products_uri).keys() == {row["product_id"] for row in rows[:7]}
 
 
-def test_the_inbox_is_taken_in_order_and_a_bad_feed_does_not_block_the_others(settings: Settings, rows: Rows) -> None:
+def test_the_inbox_is_taken_in_order_and_a_bad_feed_does_not_block_the_others(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, rows: Rows
+) -> None:
     inbox = settings.inbox_dir
+    synced: list[tuple[int, bool]] = []
+    monkeypatch.setattr(os, "sync", lambda: synced.append((DeltaTable(settings.products_uri).version(), (inbox / "a-last").exists())))
     for number, (name, feed_rows) in enumerate([("z-first", rows[:2]), ("bad", rows[:1]), ("a-last", [{**rows[0], "price": 77.0}])]):
         feed = deliver(inbox, name, feed_rows, name)
         if name == "bad":
@@ -215,6 +227,7 @@ def test_the_inbox_is_taken_in_order_and_a_bad_feed_does_not_block_the_others(se
         os.utime(feed / "manifest.json", (number, number))
     with pytest.raises(InputError, match="bad"):
         ingest_inbox(settings)
+    assert synced == [(1, True), (2, True)]  # a feed goes away only when its commit is on the disk
     assert table(settings.products_uri)[rows[0]["product_id"]]["price"] == 77.0
     assert sorted(path.name.partition("-")[2] for path in (inbox / ".applied").iterdir()) == ["a-last", "z-first"]
     assert "feed_id" in json.loads(next((inbox / ".refused").glob("*-bad/note.json")).read_text())["reason"]

@@ -20,7 +20,7 @@ from recsim_tasks.catalogue.quarantine import keep_aside
 from recsim_tasks.catalogue.readers import read_rows
 from recsim_tasks.catalogue.spark import following, spark_session
 from recsim_tasks.catalogue.table import head
-from recsim_tasks.catalogue.tables import create_tables
+from recsim_tasks.catalogue.tables import create_tables, flush
 from recsim_tasks.foundation.errors import HeldError, InputError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
@@ -55,6 +55,7 @@ def apply_feed(settings: Settings, feed: Feed, order: Order) -> dict[str, Any]:
     with lease(settings.home, settings.products_uri):
         if was_applied(settings, feed):
             say(f"Feed {feed.feed_id} was applied before; nothing to do.")
+            flush(settings.products_uri)
             return _result(settings, feed, applied=False, tally=Tally([], {}))
         if head(settings.products_uri):
             check_properties(settings.products_uri)
@@ -91,6 +92,7 @@ def _apply(spark: SparkSession, settings: Settings, feed: Feed, order: Order) ->
         write = merge_products if told.count("insert", "update", *GONE) else note_applied
         write(settings, feed, changes, {"refresh": order.refresh, **acceptance})
         classified.unpersist()
+        flush(settings.products_uri)
         return _result(settings, feed, applied=True, tally=told) | acceptance
 
 

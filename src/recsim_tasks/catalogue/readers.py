@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.catalogue.feed import Feed
 from recsim_tasks.catalogue.idx import read_idx_rows
-from recsim_tasks.catalogue.rows import RAW_SCHEMA, TEXT_COLUMNS, raw_batch
+from recsim_tasks.catalogue.rows import NO_TEXT, RAW_SCHEMA, TEXT_COLUMNS, raw_batch
 from recsim_tasks.foundation.errors import InputError
 
 if TYPE_CHECKING:
@@ -110,13 +110,16 @@ def _canonical(frame: DataFrame) -> DataFrame:
 
 
 def _csv_header(source: Path) -> list[str]:
-    try:
-        with source.open(newline="", encoding="utf-8-sig") as file:
-            return next(csv.reader(iter(partial(file.readline, 1 << 16), "")), [])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{source} has no header that can be read: {error}. Deliver it in UTF-8, with the names of its columns."
-        ) from error
+    # More is decoded than the header: bytes of a row that are no UTF-8 are that row's fault.
+    with source.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        lines = csv.reader(iter(partial(file.readline, 1 << 16), ""))
+        try:
+            names = next(lines, [])
+        except csv.Error:
+            names = ["\0"]
+    if NO_TEXT.search("".join(names)):
+        raise InputError(f"{source} has no header that can be read. Deliver it in UTF-8, with the names of its columns.")
+    return names
 
 
 def _check_names(source: Path, names: list[str]) -> None:
