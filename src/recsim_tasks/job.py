@@ -28,11 +28,17 @@ def run(name: str, work: Work) -> None:
         result, code = _failure(name, error)
     except Exception as error:
         traceback.print_exc()
-        sentence = f"{type(error).__name__}: {error}".splitlines()[0]
-        result, code = _told(name, f"{sentence} This is a fault of the program or of its surroundings; the lines above say where."), 1
+        result, code = _told(name, f"{_cause(error)}. This is a fault of the program or of its surroundings; the lines above say where."), 1
     sys.stderr.flush()
     print(json.dumps(result, default=str), flush=True)
     raise SystemExit(code)
+
+
+def _cause(error: Exception) -> str:
+    """The error in one line: of a JVM's, whose first line says that something was called, the innermost cause."""
+    lines = f"{type(error).__name__}: {error}".splitlines()
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return (causes or lines[:1])[-1].rstrip(".")
 
 
 def _failure(name: str, error: RecsimError) -> tuple[dict[str, Any], int]:

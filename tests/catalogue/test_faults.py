@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
@@ -57,6 +59,15 @@ def kill_when(home: Path, feed: Path, is_time: Callable[[], bool]) -> None:
     kill(process)
 
 
+def on_a_full_disk(home: Path, feed: Path) -> str:
+    """What an ingest says whose files may not grow any more from when it begins to write."""
+    process = start(home, feed)
+    wait_until(lambda: "rows: " in (home / "stderr").read_text(), process)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+    return process.communicate(timeout=LONGEST)[0]
+
+
 def more(home: Path, table: str, ending: str) -> Callable[[], bool]:
     """Whether a table has a file that it had not when this was asked for."""
     folder = home / "tables" / table
@@ -90,8 +101,12 @@ def test_an_ingest_killed_at_any_moment_leaves_the_tables_as_if_it_ran_once(
     )
     shutil.copytree(settings.home, home)
     ingest_feed(settings, feed)
-    expected = tables(settings.home)
+    before, expected = tables(home), tables(settings.home)
 
+    told = json.loads(on_a_full_disk(home, feed).splitlines()[-1])
+    assert told["exit_code"] == 1
+    assert "File too large" in told["error"]
+    assert tables(home)["products"] == before["products"]
     kill_when(home, feed, more(home, "quarantine/_delta_log", ".json"))
     assert tables(home)["products"] != expected["products"]
     kill_when(home, feed, more(home, "products", ".parquet"))
