@@ -18,12 +18,9 @@ from benchmarks.report import last_line, machine, table
 
 PICTURE = Path("docs/pictures/bench-catalogue.png")
 SMALL, LARGE, ROUNDS, STOCK = 70_000, 1_000_000, 3, 200
-# Of a run that only shows that it runs.
-TINY, LESS_TINY, FEW = 1_000, 14_000, 8
-QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 DONE = """What was done to get there: deletion vectors on, so that a merge writes the rows that it changes and not the files around them; a
 feed's ids are broadcast up to 200,000 rows, so that the catalogue is not shuffled; only the rows that change something reach the merge;
-4 shuffle partitions for 200, 2 partitions for 50 of Delta's own snapshot, no Spark UI. No clustering and no pruning by key range: a feed
+4 shuffle partitions for 200, 1 partition for 50 of Delta's own snapshot, no Spark UI, Java's quick compiler only. No clustering and no pruning by key range: a feed
 names products anywhere. The change range is read with delta-rs, without pictures; a redelivery is known by the log, without Spark."""
 
 
@@ -38,8 +35,6 @@ def main() -> None:
         _measure(bench, arguments)
     lines = measures(bench, arguments.rows, arguments.large)
     print(f"{load_before} before, {os.getloadavg()[0]:.1f} after; median of {arguments.rounds} rounds.\n")
-    if arguments.small:
-        print(f"A small run, with {FEW} partitions as stock and {QUICK_START}: it shows that all of this runs, its figures say nothing.\n")
     print(table(lines), f"\n{DONE}\n", sep="\n")
     if arguments.plot:
         draw(bench, arguments.rows, arguments.large, arguments.plot)
@@ -74,16 +69,9 @@ def _arguments() -> argparse.Namespace:
         default=STOCK,
         help="shuffle partitions of the stock session, and four times its snapshot's (default %(default)s, as Spark has them)",
     )
-    parser.add_argument(
-        "--small", action="store_true", help=f"{TINY:,} and {LESS_TINY:,} products, one round, {FEW} partitions for 200: shows that it runs"
-    )
     parser.add_argument("--plot", type=Path, nargs="?", const=PICTURE, help=f"draw a picture (default {PICTURE})")
     parser.add_argument("--folder", type=Path, help="where to work; 6 GiB are needed")
-    arguments = parser.parse_args(sys.argv[1:])
-    if arguments.small:
-        arguments.rows, arguments.large, arguments.rounds, arguments.stock = TINY, LESS_TINY, 1, FEW
-        os.environ["JAVA_TOOL_OPTIONS"] = QUICK_START
-    return arguments
+    return parser.parse_args(sys.argv[1:])
 
 
 if __name__ == "__main__":
