@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ANNOUNCED = "announced"
 # The triggerer stores an event within two seconds after it was yielded. The cursor must not move before.
 STORING_SECONDS = 2.5
+# An event that came while the DAG was paused was heard by nobody; a pause may be too short for the watcher to be started anew after it.
+SOON_AGAIN = 60.0
 # So that what could not be read for a while is heard of within a minute after.
 LONGEST_BACK_OFF = 60.0
 
@@ -102,6 +104,9 @@ class Watcher(BaseEventTrigger):
 class FeedManifestTrigger(Watcher):
     """Announces closed feeds that lie in the inbox and were not announced yet, and again while they still lie there.
 
+    Again after a minute, then after twice as long each time, up to `reannounce_after`: Airflow makes one run of all that is said while
+    another run is active.
+
     :param inbox: folder in which feeds land, or its URI in an object store
 
     A feed is closed by its manifest, which is written last; folders whose name begins with a dot are none of ours.
@@ -125,10 +130,10 @@ class FeedManifestTrigger(Watcher):
         except Exception:
             self._place = None  # perhaps the connection is another one by now
             raise
-        due = announcement_due(feeds, announced, time.time(), self.reannounce_after)
-        if not due and not (self.started and feeds):
+        wait = next_wait(feeds, announced, self.reannounce_after)
+        if not announcement_due(feeds, announced, time.time()) and not (self.started and feeds):
             return None, None
-        return {"inbox": self.inbox, "feeds": list(feeds)}, {"feeds": feeds, "at": time.time()}
+        return {"inbox": self.inbox, "feeds": list(feeds)}, {"feeds": feeds, "at": time.time(), "again_after": wait}
 
 
 class CatalogueCommitTrigger(Watcher):
@@ -136,7 +141,8 @@ class CatalogueCommitTrigger(Watcher):
 
     :param table_uri: the catalogue's location
 
-    How far the release reflects the catalogue is in the state store under `committed`, noted by the refresh.
+    How far the release reflects the catalogue is in the state store under `committed`, noted by the refresh. A release that is behind is
+    not announced as often as a feed that waits: a gate may hold the release, and then every refresh would train in vain.
     """
 
     fields = (*Watcher.fields, "table_uri")
@@ -166,9 +172,16 @@ def marked_feeds(inbox: Path) -> Feeds:
     return marks
 
 
-def announcement_due(feeds: Feeds, announced: Said, now: float, reannounce_after: float) -> bool:
-    """Say whether `feeds` hold one that was not announced, or were announced `reannounce_after` seconds ago and still are there."""
+def announcement_due(feeds: Feeds, announced: Said, now: float) -> bool:
+    """Whether `feeds` hold one that was not announced, or still lie there `again_after` seconds after they were."""
+    return bool(feeds) and (_has_news(feeds, announced) or now - announced["at"] > announced["again_after"])
+
+
+def next_wait(feeds: Feeds, announced: Said, longest: float) -> float:
+    """Seconds after which `feeds`, announced now, would be announced again: more each time that nothing is new."""
+    return min(longest, SOON_AGAIN if _has_news(feeds, announced) else 2 * announced.get("again_after", 0))
+
+
+def _has_news(feeds: Feeds, announced: Said) -> bool:
     said = announced.get("feeds", {})
-    if any(said.get(name) != mark for name, mark in feeds.items()):
-        return True
-    return bool(feeds) and now - announced.get("at", 0) > reannounce_after
+    return any(said.get(name) != mark for name, mark in feeds.items())

@@ -13,7 +13,7 @@ import pytest
 from airflow.triggers.base import BaseTrigger
 
 from recsim_airflow import watchers
-from recsim_airflow.watchers import CatalogueCommitTrigger, FeedManifestTrigger, Watcher, announcement_due, marked_feeds
+from recsim_airflow.watchers import CatalogueCommitTrigger, FeedManifestTrigger, Watcher, announcement_due, marked_feeds, next_wait
 
 pytestmark = pytest.mark.airflow
 
@@ -112,9 +112,10 @@ def test_a_feed_delivered_again_under_its_name_is_announced_again(tmp_path: Path
     assert len(run(events(of_inbox(tmp_path, store)))) == 1
 
 
-def test_a_feed_that_stays_is_announced_again_after_a_while(tmp_path: Path) -> None:
+def test_a_feed_that_stays_is_announced_again_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchers, "SOON_AGAIN", 0.1)
     land(tmp_path, "feed-1")
-    assert len(run(events(of_inbox(tmp_path, FakeStore(), reannounce_after=0.2)))) >= 2
+    assert len(run(events(of_inbox(tmp_path, FakeStore())))) >= 2
 
 
 def test_a_watcher_outwaits_faults_and_never_raises(tmp_path: Path) -> None:
@@ -274,20 +275,32 @@ def test_looking_at_a_thousand_commits_does_not_hold_up_the_other_triggers(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("feeds", "announced", "due"),
+    ("feeds", "feeds_announced", "seconds_ago", "due"),
     [
-        ({}, {}, False),
-        ({"a": "1"}, {}, True),
-        ({"a": "1"}, {"feeds": {"a": "1"}, "at": 990}, False),
-        ({"a": "2"}, {"feeds": {"a": "1"}, "at": 990}, True),
-        ({"a": "1", "b": "1"}, {"feeds": {"a": "1"}, "at": 990}, True),
-        ({"b": "1"}, {"feeds": {"a": "1", "b": "1"}, "at": 990}, False),
-        ({"a": "1"}, {"feeds": {"a": "1"}, "at": 800}, True),
-        ({}, {"feeds": {"a": "1"}, "at": 800}, False),
+        ({}, {}, 0, False),
+        ({"a": "1"}, {}, 0, True),
+        ({"a": "1"}, {"a": "1"}, 10, False),
+        ({"a": "2"}, {"a": "1"}, 10, True),
+        ({"a": "1", "b": "1"}, {"a": "1"}, 10, True),
+        ({"b": "1"}, {"a": "1", "b": "1"}, 10, False),
+        ({"a": "1"}, {"a": "1"}, 200, True),
+        ({}, {"a": "1"}, 200, False),
     ],
 )
-def test_an_announcement_is_due_for_what_is_new_or_still_there(feeds: dict[str, str], announced: dict[str, Any], due: bool) -> None:
-    assert announcement_due(feeds, announced, now=1000, reannounce_after=100) is due
+def test_an_announcement_is_due_for_what_is_new_or_still_there(
+    feeds: dict[str, str], feeds_announced: dict[str, str], seconds_ago: float, due: bool
+) -> None:
+    announced = {"feeds": feeds_announced, "at": 1000 - seconds_ago, "again_after": 100}
+    assert announcement_due(feeds, announced, now=1000) is due
+
+
+def test_what_stays_is_announced_ever_more_rarely_until_something_new_comes() -> None:
+    announced: dict[str, Any] = {}
+    waits = []
+    for feeds in [{"a": "1"}] * 9 + [{"a": "1", "b": "1"}] * 2:
+        announced = {"feeds": feeds, "again_after": next_wait(feeds, announced, longest=3600)}
+        waits.append(announced["again_after"])
+    assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600, 60, 120]
 
 
 def test_a_mark_changes_with_the_manifest(tmp_path: Path) -> None:
