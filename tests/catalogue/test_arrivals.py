@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,28 @@ from recsim_tasks.catalogue.feed import closed_feeds, open_feed
 from recsim_tasks.foundation.settings import Settings
 
 
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[UPath]:
+    """A bucket of moto's server, which answers as S3 does; known by the environment, as jobs know theirs."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "moto")
+    bucket = UPath("s3://lake", skip_instance_cache=True)
+    bucket.mkdir()
+    yield bucket
+    bucket.fs.rm("lake", recursive=True)
+    server.stop()
+
+
 @pytest.fixture(params=["folder", "object store"])
 def inbox(request: pytest.FixtureRequest, tmp_path: Path) -> Path | UPath:
-    where = tmp_path / "inbox" if request.param == "folder" else UPath(f"memory://{tmp_path.name}/inbox")
+    where = tmp_path / "inbox" if request.param == "folder" else request.getfixturevalue("bucket") / "inbox"
     for name in ("a", "b"):
-        (where / name).mkdir(parents=True)
+        (where / name).mkdir(parents=True, exist_ok=True)
         (where / name / "products.csv").write_text("product_id\nx\n")
         (where / name / "manifest.json").write_text(json.dumps({"feed_id": name, "rows": 1}))
     return where
