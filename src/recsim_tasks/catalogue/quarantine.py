@@ -24,7 +24,8 @@ def keep_aside(settings: Settings, feed: Feed, rows: DataFrame, classified: Data
     `rows` are as examined, `classified` says what becomes of each. A rerun leaves the same rows; so does a feed of which another
     delivery under the same id was begun and never finished.
     """
-    kept = _read(settings, WRITTEN)
+    mine = f"feed_id = '{feed.feed_id}' OR released_by = '{feed.feed_id}'"
+    kept = _read(settings, WRITTEN, f"released_at IS NULL OR {mine}")
     others = [row for row in kept if row["feed_id"] != feed.feed_id and row["product_id"] is not None]
     with lease(settings.home, settings.quarantine_uri):
         if count or any(row["feed_id"] == feed.feed_id for row in kept):
@@ -73,20 +74,20 @@ def quarantined(settings: Settings, feed_id: str | None, product_id: str | None,
     """How many rows lie in quarantine, by reason, and the newest `limit` of them without their images; released ones when asked for."""
     found = [
         row
-        for row in _read(settings, LISTED)
-        if (released or row["released_at"] is None) and feed_id in (None, row["feed_id"]) and product_id in (None, row["product_id"])
+        for row in _read(settings, LISTED, None if released else "released_at IS NULL")
+        if feed_id in (None, row["feed_id"]) and product_id in (None, row["product_id"])
     ]
     found.sort(key=lambda row: (row["at"], row["product_id"] or ""), reverse=True)
     return {"rows": len(found), "by_reason": dict(Counter(row["reason"] for row in found).most_common()), "newest": found[:limit]}
 
 
-def _read(settings: Settings, columns: list[str]) -> list[dict[str, Any]]:
+def _read(settings: Settings, columns: list[str], where: str | None) -> list[dict[str, Any]]:
     import pyarrow as pa
     from deltalake import DeltaTable
 
     if not DeltaTable.is_deltatable(settings.quarantine_uri):
         return []
-    scan = DeltaTable(settings.quarantine_uri).scan(columns=columns)
+    scan = DeltaTable(settings.quarantine_uri).scan(columns=columns, predicate=where)
     rows: list[dict[str, Any]] = pa.RecordBatchReader.from_stream(scan).read_all().to_pylist()
     return rows
 
