@@ -44,9 +44,12 @@ def range_round(bench: Bench, session: Session, size: Size, home: Path, reads: i
     """What was changed: netted by us, read by warm Spark; and the whole table, read without pictures."""
     uri = settings_of(home).products_uri
     before, now = _head(settings_of(size.home).products_uri), _head(uri)
+    # One after the other, each warm: what a JVM tidies up after a query would slow down whoever comes next.
     for _ in range(reads):
         changes = bench.call(f"range {size.count}", net_changes, uri, before, now)
+    for _ in range(reads):
         bench.call(f"scan {size.count}", read_products, uri, now, FIELDS)
+    for _ in range(reads):
         bench.spark(f"spark range {size.count}", session, read_changes, uri, FIELDS, before, now)
     if len(changes) != len(size.changes):
         raise RuntimeError(f"The change range has {len(changes):,} products, the feed {len(size.changes):,}.")
