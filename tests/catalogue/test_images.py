@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import struct
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -72,6 +75,18 @@ def test_a_picture_beyond_the_pixel_limit_is_refused_by_its_header() -> None:
     bomb = encoded(Image.new("1", (8_000, 8_000)), "PNG")
     with pytest.raises(InputError, match="64,000,000 pixels"):
         open_image(bomb, max_pixels=1_000_000)
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
+def test_a_small_picture_with_a_huge_text_in_it_is_refused_before_that_is_unpacked(kind: bytes) -> None:
+    text = kind + b"name\0\0" + zlib.compress(bytes(32 << 20))
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    header, rest = whole()[:33], whole()[33:]
+    tracemalloc.start()
+    with pytest.raises(InputError, match="too large"):
+        open_image(header + chunk + rest, max_pixels=10_000)
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    tracemalloc.stop()
 
 
 def test_grey_of_sixteen_bits_keeps_its_shades() -> None:
