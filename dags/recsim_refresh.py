@@ -20,11 +20,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable, Param, TaskGroup, TriggerRule
+from airflow.sdk import DAG, AssetOrTimeSchedule, Context, CronTriggerTimetable, Param, TaskGroup, TriggerRule
 
 from recsim_airflow.approval import HeldFeedApprovalOperator
 from recsim_airflow.assets import CATALOGUE, RELEASE, catalogue_commits, feed_inbox
-from recsim_airflow.committed import UpToDateOperator, note_committed
+from recsim_airflow.committed import UpToDateOperator, note_committed, note_heard
 from recsim_airflow.operators import DecisionBranchOperator, RecsimJobOperator, refuse_unknown_conf
 from recsim_airflow.sensors import DeltaChangeDataFeedSensor
 from recsim_airflow.storage import storage_conn_id
@@ -44,7 +44,13 @@ GPU_POOL = "gpu_pool"
 NIGHTLY = CronTriggerTimetable("0 2 * * *", timezone="UTC", run_immediately=timedelta())
 
 settings = load_settings()
-commits = catalogue_commits(settings)
+inbox, commits = feed_inbox(settings), catalogue_commits(settings)
+
+
+def begin(context: Context) -> None:
+    """Refuse a run that was started wrongly, and tell the inbox's watcher that one has begun."""
+    refuse_unknown_conf(context)
+    note_heard(context, inbox)
 
 
 def embed(hours: float) -> RecsimJobOperator:
@@ -73,7 +79,7 @@ with DAG(
     dag_display_name="recsim: refresh",
     description="Takes feeds into the catalogue and brings model, embeddings and index up to date with it.",
     doc_md=__doc__,
-    schedule=AssetOrTimeSchedule(timetable=NIGHTLY, assets=feed_inbox(settings) | commits),
+    schedule=AssetOrTimeSchedule(timetable=NIGHTLY, assets=inbox | commits),
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=12),
@@ -102,8 +108,9 @@ with DAG(
     ingest = RecsimJobOperator(
         task_id="ingest",
         job="ingest",
-        pre_execute=refuse_unknown_conf,
+        pre_execute=begin,
         hands_on_held=True,
+        inlets=[inbox],
         outlets=[CATALOGUE],
         execution_timeout=timedelta(hours=2),
         doc_md="Takes every closed feed of the inbox into the catalogue, in order of arrival and each once; rows that cannot be taken go to quarantine. "

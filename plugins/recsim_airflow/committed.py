@@ -1,10 +1,11 @@
-"""How far the released answer reflects the catalogue, mirrored in an asset's state store for those who watch the table.
+"""What refreshes leave in the watched assets' state stores: when one began, and how far the released answer reflects the catalogue.
 
-The release's manifest owns this cursor; refreshes work from that. The mirror only spares the watchers an announcement.
+The release's manifest owns that cursor; refreshes work from it. What is noted here only spares the watchers an announcement.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from airflow.sdk import Asset, BaseOperator, Context
@@ -13,6 +14,7 @@ from recsim_airflow.commits import Cursor
 from recsim_airflow.reasons import REASON_COLUMN, give_reason
 
 COMMITTED = "committed"
+HEARD = "heard"
 
 
 def committed(context: Context, asset: Asset) -> Cursor:
@@ -26,6 +28,11 @@ def note_committed(context: Context, asset: Asset) -> Cursor:
     head = {name: context["ti"].xcom_pull(task_ids="plan")["head"][name] for name in ("table_id", "version")}
     context["asset_state_store"][asset].set(COMMITTED, head)
     return head
+
+
+def note_heard(context: Context, inbox: Asset) -> None:
+    """Note that a refresh begins, which takes in all that was announced so far. The task needs `inbox` as an inlet."""
+    context["asset_state_store"][inbox].set(HEARD, {"at": time.time()})
 
 
 class UpToDateOperator(BaseOperator):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from recsim_airflow.commits import table_news
-from recsim_airflow.committed import COMMITTED
+from recsim_airflow.committed import COMMITTED, HEARD
 from recsim_airflow.storage import acredentials, delta_options, open_inbox
 from recsim_tasks.catalogue.feed import closed_feeds, mark_of
 
@@ -104,8 +104,8 @@ class Watcher(BaseEventTrigger):
 class FeedManifestTrigger(Watcher):
     """Announces closed feeds that lie in the inbox and were not announced yet, and again while they still lie there.
 
-    Again after a minute, then after twice as long each time, up to `reannounce_after`: Airflow makes one run of all that is said while
-    another run is active.
+    Again after `reannounce_after` seconds; but after a minute, and then ever more rarely, where no refresh has begun since: it has left its
+    time in the state store under `heard`.
 
     :param inbox: folder in which feeds land, or its URI in an object store
 
@@ -121,7 +121,7 @@ class FeedManifestTrigger(Watcher):
 
     async def look(self) -> tuple[Said | None, Said | None]:
         """Compare the feeds of the inbox with those that were announced."""
-        announced = await self.noted(ANNOUNCED)
+        announced, heard = await self.noted(ANNOUNCED), await self.noted(HEARD)
         if self._place is None:
             given = await acredentials(self.conn_id)
             self._place = await asyncio.to_thread(open_inbox, self.inbox, self.conn_id, given)
@@ -130,9 +130,9 @@ class FeedManifestTrigger(Watcher):
         except Exception:
             self._place = None  # perhaps the connection is another one by now
             raise
-        wait = next_wait(feeds, announced, self.reannounce_after)
-        if not announcement_due(feeds, announced, time.time()) and not (self.started and feeds):
+        if not announcement_due(feeds, announced, heard, time.time(), self.reannounce_after) and not (self.started and feeds):
             return None, None
+        wait = next_wait(feeds, announced, self.reannounce_after)
         return {"inbox": self.inbox, "feeds": list(feeds)}, {"feeds": feeds, "at": time.time(), "again_after": wait}
 
 
@@ -172,13 +172,16 @@ def marked_feeds(inbox: Path) -> Feeds:
     return marks
 
 
-def announcement_due(feeds: Feeds, announced: Said, now: float) -> bool:
-    """Whether `feeds` hold one that was not announced, or still lie there `again_after` seconds after they were."""
-    return bool(feeds) and (_has_news(feeds, announced) or now - announced["at"] > announced["again_after"])
+def announcement_due(feeds: Feeds, announced: Said, heard: Said, now: float, longest: float) -> bool:
+    """Whether `feeds` hold one that was not announced, or still lie there although they were: `longest` seconds ago, or without effect."""
+    if not feeds or _has_news(feeds, announced):
+        return bool(feeds)
+    again_after = longest if heard.get("at", 0) > announced["at"] else announced["again_after"]
+    return bool(now - announced["at"] > again_after)
 
 
 def next_wait(feeds: Feeds, announced: Said, longest: float) -> float:
-    """Seconds after which `feeds`, announced now, would be announced again: more each time that nothing is new."""
+    """Seconds after which `feeds`, announced now, are announced again unless a refresh begins: twice as many each time."""
     return min(longest, SOON_AGAIN if _has_news(feeds, announced) else 2 * announced.get("again_after", 0))
 
 

@@ -44,6 +44,8 @@ def test_a_landed_feed_starts_a_refresh_by_itself(shop: Shop) -> None:
     assert reasons["await_catalogue"].endswith(f"is at version {now}; {now} was asked for.")
     assert shop.airflow.xcom(DAG, run_id, "await_catalogue")["end_version"] == now
     assert shop.airflow.state_of_asset("recsim_catalogue_commits")["committed"] == shop.head()
+    inbox = shop.airflow.state_of_asset("recsim_feed_inbox")
+    assert inbox["heard"]["at"] > inbox["announced"]["at"], "else the feed would be announced again, for nothing"
 
 
 def test_nothing_changed_is_a_success_that_does_nothing(shop: Shop) -> None:

@@ -275,23 +275,27 @@ def test_looking_at_a_thousand_commits_does_not_hold_up_the_other_triggers(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("feeds", "feeds_announced", "seconds_ago", "due"),
+    ("feeds", "feeds_announced", "seconds_ago", "heard", "due"),
     [
-        ({}, {}, 0, False),
-        ({"a": "1"}, {}, 0, True),
-        ({"a": "1"}, {"a": "1"}, 10, False),
-        ({"a": "2"}, {"a": "1"}, 10, True),
-        ({"a": "1", "b": "1"}, {"a": "1"}, 10, True),
-        ({"b": "1"}, {"a": "1", "b": "1"}, 10, False),
-        ({"a": "1"}, {"a": "1"}, 200, True),
-        ({}, {"a": "1"}, 200, False),
+        ({}, {}, 0, False, False),
+        ({"a": "1"}, {}, 0, False, True),
+        ({"a": "1"}, {"a": "1"}, 10, False, False),
+        ({"a": "2"}, {"a": "1"}, 10, False, True),
+        ({"a": "2"}, {"a": "1"}, 10, True, True),
+        ({"a": "1", "b": "1"}, {"a": "1"}, 10, False, True),
+        ({"b": "1"}, {"a": "1", "b": "1"}, 10, False, False),
+        ({"a": "1"}, {"a": "1"}, 200, False, True),
+        ({"a": "1"}, {"a": "1"}, 200, True, False),
+        ({"a": "1"}, {"a": "1"}, 4000, True, True),
+        ({}, {"a": "1"}, 200, False, False),
     ],
 )
-def test_an_announcement_is_due_for_what_is_new_or_still_there(
-    feeds: dict[str, str], feeds_announced: dict[str, str], seconds_ago: float, due: bool
+def test_an_announcement_is_due_for_what_is_new_or_was_heard_by_no_refresh_or_still_lies_there_much_later(
+    feeds: dict[str, str], feeds_announced: dict[str, str], seconds_ago: float, heard: bool, due: bool
 ) -> None:
-    announced = {"feeds": feeds_announced, "at": 1000 - seconds_ago, "again_after": 100}
-    assert announcement_due(feeds, announced, now=1000) is due
+    announced = {"feeds": feeds_announced, "at": 10_000 - seconds_ago, "again_after": 100}
+    begun = {"at": announced["at"] + 5} if heard else {"at": 1}
+    assert announcement_due(feeds, announced, begun, now=10_000, longest=3600) is due
 
 
 def test_what_stays_is_announced_ever_more_rarely_until_something_new_comes() -> None:
