@@ -41,7 +41,7 @@ check: environment ## check format, lint, types and import rules
 up: setup ## start everything and keep it running until Ctrl-C
 	@exec $(BIN)/python -m recsim_demo.up
 
-bench-catalogue: setup ## measure what a feed costs, an hour; ARGS="--rows 1000 --large 14000 --rounds 1", ARGS=--plot
+bench-catalogue: setup ## measure what a feed costs, about 20 minutes; ARGS="--rows 1000 --large 14000 --rounds 1", ARGS=--plot
 	@exec $(BIN)/python -m benchmarks.catalogue $(ARGS)
 
 clean: ## remove the environment, the data and all caches of this folder

@@ -20,8 +20,9 @@ PICTURE = Path("docs/pictures/bench-catalogue.png")
 SMALL, LARGE, ROUNDS, STOCK = 70_000, 1_000_000, 3, 200
 DONE = """What was done to get there: deletion vectors on, so that a merge writes the rows that it changes and not the files around them; a
 feed's ids are broadcast up to 200,000 rows, so that the catalogue is not shuffled; only the rows that change something reach the merge;
-4 shuffle partitions for 200, 1 partition for 50 of Delta's own snapshot, no Spark UI, Java's quick compiler only. No clustering and no pruning by key range: a feed
-names products anywhere. The change range is read with delta-rs, without pictures; a redelivery is known by the log, without Spark."""
+4 shuffle partitions for 200, 1 partition for 50 of Delta's own snapshot, no Spark UI, Java's quick compiler only. No clustering and no
+pruning by key range: a feed names products anywhere. The change range is read with delta-rs, without pictures; a redelivery is known by
+the log, without Spark."""
 
 
 def main() -> None:

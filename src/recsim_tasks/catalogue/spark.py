@@ -23,7 +23,7 @@ DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
-# Stock Spark plans 50 to 200 tasks for a merge of ten rows; see README, "How it compares".
+# Stock Spark plans 50 to 200 tasks for a merge of ten rows; `make bench-catalogue` says what that costs.
 SMALL_PLANS = {
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.ui.enabled": "false",
