@@ -176,7 +176,7 @@ def announcement_due(feeds: Feeds, announced: Said, heard: Said, now: float, lon
     """Whether `feeds` hold one that was not announced, or still lie there although they were: `longest` seconds ago, or without effect."""
     if not feeds or _has_news(feeds, announced):
         return bool(feeds)
-    again_after = longest if heard.get("at", 0) > announced["at"] else announced["again_after"]
+    again_after = longest if heard.get("at", 0) > announced["at"] else announced.get("again_after", longest)
     return bool(now - announced["at"] > again_after)
 
 

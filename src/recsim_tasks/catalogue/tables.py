@@ -70,7 +70,7 @@ def remembered(spark: SparkSession, feed: Feed, told: dict[str, Any]) -> Iterato
 
 def flush(uri: str) -> None:
     """Have on the disk what was committed, as object stores do by themselves: Spark leaves files of this machine to the page cache."""
-    if "://" not in uri:
+    if "://" not in uri or uri.startswith("file:"):
         os.sync()
 
 
