@@ -112,7 +112,7 @@ def _start(home: Path, stock: int | None) -> None:
         # Stock is 200 of Spark's partitions and 50 of Delta's snapshot.
         spark.SMALL_PLANS = kept | {"spark.databricks.delta.snapshotPartitions": str(stock // 4)}
         spark.SMALL_BATCHES = {}
-        spark.ONE_MACHINE = {name: value for name, value in spark.ONE_MACHINE.items() if "java" not in name.lower()}
+        del spark.ONE_MACHINE["spark.driver.extraJavaOptions"]
         os.environ["RECSIM_SPARK_SHUFFLE_PARTITIONS"] = str(stock)
     _open.enter_context(spark.spark_session(settings_of(home), "recsim benchmark"))
 

@@ -24,7 +24,7 @@ from recsim_tasks.foundation.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
 STAGES = ("create_tables", "keep_aside", "note_withdrawals", "merge_products", "note_applied")
-FEEDS = 3
+FEEDS = 4
 
 
 class KilledError(BaseException):

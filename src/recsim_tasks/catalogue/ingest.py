@@ -55,12 +55,11 @@ def apply_feed(settings: Settings, feed: Feed, order: Order) -> dict[str, Any]:
     with lease(settings.home, settings.products_uri):
         if was_applied(settings, feed):
             say(f"Feed {feed.feed_id} was applied before; nothing to do.")
-            flush(settings.products_uri)
-            return _result(settings, feed, applied=False, tally=Tally([], {}))
-        if head(settings.products_uri):
-            check_properties(settings.products_uri)
-        with spark_session(settings, f"recsim ingest {feed.feed_id}") as spark, following(spark, "ingest"):
-            return _apply(spark, settings, feed, order)
+            result = _result(settings, feed, applied=False, tally=Tally([], {}))
+        else:
+            result = _apply_new(settings, feed, order)
+        flush(settings.products_uri)  # also what a try committed that was killed before it came here
+        return result
 
 
 def was_applied(settings: Settings, feed: Feed) -> bool:
@@ -78,6 +77,13 @@ def was_applied(settings: Settings, feed: Feed) -> bool:
     return applied is not None
 
 
+def _apply_new(settings: Settings, feed: Feed, order: Order) -> dict[str, Any]:
+    if head(settings.products_uri):
+        check_properties(settings.products_uri)
+    with spark_session(settings, f"recsim ingest {feed.feed_id}") as spark, following(spark, "ingest"):
+        return _apply(spark, settings, feed, order)
+
+
 def _apply(spark: SparkSession, settings: Settings, feed: Feed, order: Order) -> dict[str, Any]:
     with _examined(spark, settings, feed) as rows:
         classified = classify(rows, settings, feed.manifest.rows).persist()
@@ -92,7 +98,6 @@ def _apply(spark: SparkSession, settings: Settings, feed: Feed, order: Order) ->
         write = merge_products if told.count("insert", "update", *GONE) else note_applied
         write(settings, feed, changes, {"refresh": order.refresh, **acceptance})
         classified.unpersist()
-        flush(settings.products_uri)
         return _result(settings, feed, applied=True, tally=told) | acceptance
 
 

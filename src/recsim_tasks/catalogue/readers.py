@@ -116,8 +116,8 @@ def _csv_header(source: Path) -> list[str]:
         try:
             names = next(lines, [])
         except csv.Error:
-            names = ["\0"]
-    if NO_TEXT.search("".join(names)):
+            names = None
+    if names is None or NO_TEXT.search("".join(names)):
         raise InputError(f"{source} has no header that can be read. Deliver it in UTF-8, with the names of its columns.")
     return names
 
