@@ -14,18 +14,20 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Measure:
-    """One line of the table: `ours` and the `peer` in seconds by the clock, and the ratio that the goal is about."""
+    """One line of the table: `ours` and the `peer` in seconds by the clock, or in another unit, and what of them the goal is about."""
 
     name: str
     what: str
     ours: float
     peer: float
     against: str
-    ratio: Literal["ours/peer", "peer/ours"] = "ours/peer"
+    ratio: Literal["ours/peer", "peer/ours", "ours-peer", "peer-ours"] = "ours/peer"
     goal: float | None = None
-    """Most of `ours/peer`, or least of `peer/ours`; None when the line is there to be known."""
+    """Least of `peer/ours`, most of any other; None when the line is there to be known."""
     cpu: tuple[float, float] | None = None
     """CPU seconds of ours and of the peer: they hardly depend on what else the machine does."""
+    unit: str = "s"
+    """Of `ours`, `peer` and a difference."""
 
     @property
     def value(self) -> float:
@@ -42,16 +44,19 @@ class Measure:
         """Whether the goal is reached; None without one."""
         if self.goal is None:
             return None
-        return self.value <= self.goal if self.ratio == "ours/peer" else self.value >= self.goal
+        return self.value >= self.goal if self.ratio == "peer/ours" else self.value <= self.goal
 
     def as_json(self) -> dict[str, Any]:
         """The form of the last line."""
         told = {"value": _three(self.value), "unit": self.ratio, "peer": self.against, "goal": self.goal, "met": self.met}
         cpu = {} if self.cpu_value is None else {"cpu_value": _three(self.cpu_value)}
-        return told | cpu | {"ours_seconds": round(self.ours, 4), "peer_seconds": round(self.peer, 4)}
+        names = ("ours_seconds", "peer_seconds") if self.unit == "s" else ("ours", "peer")
+        return told | cpu | dict(zip(names, (_significant(self.ours), _significant(self.peer)), strict=True))
 
     def _of(self, ours: float, peer: float) -> float:
-        return ours / peer if self.ratio == "ours/peer" else peer / ours
+        by = {"ours/peer": (ours, peer), "peer/ours": (peer, ours), "ours-peer": (ours, peer), "peer-ours": (peer, ours)}
+        one, other = by[self.ratio]
+        return one - other if "-" in self.ratio else one / other
 
 
 def machine(*packages: str) -> str:
@@ -67,12 +72,12 @@ def table(measures: Iterable[Measure]) -> str:
     """The measures as a Markdown table."""
     lines = ["| | measured | ours | peer | the peer | ratio | of CPU time | goal | met |", "|---|---|---|---|---|---|---|---|---|"]
     for m in measures:
-        sign = "≤" if m.ratio == "ours/peer" else "≥"
+        sign = "≥" if m.ratio == "peer/ours" else "≤"
         goal = "" if m.goal is None else f"{sign} {m.goal:g}"
         met = {True: "yes", False: "NO", None: ""}[m.met]
         cpu = "" if m.cpu_value is None else f"{m.cpu_value:.3g}"
         lines.append(
-            f"| {m.name} | {m.what} | {_seconds(m.ours)} | {_seconds(m.peer)} | {m.against} | {m.value:.3g} {m.ratio} | {cpu} | {goal} | {met} |"
+            f"| {m.name} | {m.what} | {_told(m.ours, m.unit)} | {_told(m.peer, m.unit)} | {m.against} | {m.value:.3g} {m.ratio} | {cpu} | {goal} | {met} |"
         )
     return "\n".join(lines)
 
@@ -87,8 +92,15 @@ def _three(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def _seconds(value: float) -> str:
-    return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.3g} ms"
+def _significant(value: float) -> float:
+    """To four digits."""
+    return float(f"{value:.4g}")
+
+
+def _told(value: float, unit: str) -> str:
+    if unit != "s":
+        return f"{value:.4g} {unit}".strip()
+    return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} µs"
 
 
 def _lines(path: str) -> list[str]:

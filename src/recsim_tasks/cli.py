@@ -9,14 +9,14 @@ import typer
 
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.job import run
-from recsim_tasks.refresh import answers, steps
+from recsim_tasks.refresh import answers, steps, upkeep
 from recsim_tasks.refresh.workspace import Workspace
 from recsim_tasks.show import show_neighbours, show_quarantine, show_status
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Keep a visual product recommender fresh."
 )
-index_app = typer.Typer(no_args_is_help=True, help="Build, append to or compact the index of a refresh.")
+index_app = typer.Typer(no_args_is_help=True, help="Build, append to, compact or verify the index of a refresh.")
 app.add_typer(index_app, name="index")
 
 RefreshId = Annotated[str, typer.Option("--refresh", help="Id of the refresh; the DAG passes its run id.")]
@@ -128,6 +128,12 @@ def index_compact(refresh: RefreshId) -> None:
     _step("index", refresh, lambda settings: steps.compact_index(settings, Workspace.of(settings, refresh)))
 
 
+@index_app.command("verify")
+def index_verify(refresh: RefreshId) -> None:
+    """Build the index of a refresh anew, and hold the two against each other: products, vectors, neighbours."""
+    _step("index-verify", refresh, lambda settings: steps.verify_index(settings, Workspace.of(settings, refresh)))
+
+
 @app.command()
 def evaluate(refresh: RefreshId) -> None:
     """Measure the release in the making and let the gate decide."""
@@ -222,12 +228,10 @@ def shop() -> None:
 
 @app.command()
 def maintain() -> None:
-    """Compact the tables and remove files older than the retention."""
+    """Compact the tables, remove files older than the retention, and embeddings that no release uses."""
 
     def work(settings: Settings) -> dict[str, Any]:
-        from recsim_tasks.catalogue.maintenance import maintain as maintain_tables
-
-        return maintain_tables(settings)
+        return upkeep.maintain(settings)
 
     run("maintain", work)
 

@@ -9,7 +9,7 @@ from deltalake import write_deltalake
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.estimate import past_minutes
 from recsim_tasks.refresh.workspace import Workspace
-from recsim_tasks.vectors.embeddings import count_missing
+from recsim_tasks.vectors.embeddings import without_embedding
 
 
 def refreshed(settings: Settings, number: int, decision: str, minutes: float, finished: bool = True) -> None:
@@ -54,7 +54,7 @@ def test_a_step_leaves_its_seconds_unless_it_has_its_own(settings: Settings) -> 
 @pytest.mark.parametrize(("model", "missing"), [("m", 1), ("other", 3), (None, 3)])
 def test_images_without_an_embedding_of_the_model_are_counted_once(settings: Settings, model: str | None, missing: int) -> None:
     hashes = pa.chunked_array([["a", "b"], ["b", "c"]])
-    assert count_missing(settings.embeddings_uri, model, hashes) == 3
+    assert len(without_embedding(settings.embeddings_uri, model, hashes.unique())) == 3
     done = {"model_fingerprint": ["m", "m", "m"], "image_hash": ["a", "b", "elsewhere"], "embedding": [[1.0]] * 3}
     write_deltalake(settings.embeddings_uri, pa.table(done), partition_by=["model_fingerprint"])
-    assert count_missing(settings.embeddings_uri, model, hashes) == missing
+    assert len(without_embedding(settings.embeddings_uri, model, hashes.unique())) == missing

@@ -162,3 +162,18 @@ def test_a_vacuum_behind_the_champion_costs_a_rebuild_and_no_image_twice(behind:
     assert steps.embed(behind, workspace)["embedded"] == 0
     embedded = DeltaTable(behind.embeddings_uri).to_pyarrow_table(columns=["image_hash"])["image_hash"].to_pylist()
     assert len(set(embedded)) == len(embedded) == PRODUCTS + 5
+
+
+def test_what_the_gate_held_for_its_index_is_rebuilt_until_a_rebuild_was_tried(behind: Settings) -> None:
+    change(behind)
+    held = {"verdict": "hold", "mended_by_rebuild": True, "reasons": ["Recall of the index: it finds 0.9."]}
+    planned(behind, "first")
+    assert planned(behind, "second")["decision"] == "append"
+    Workspace.of(behind, "first").keep("evaluate", held)
+    plan = planned(behind, "second")
+    assert plan["decision"] == "rebuild"
+    assert plan["reasons"][0] == "The gate holds what refresh first appended to the champion's index: Recall of the index: it finds 0.9."
+    Workspace.of(behind, "second").keep("evaluate", {"verdict": "hold", "mended_by_rebuild": False, "reasons": ["Worse."]})
+    assert planned(behind, "third")["decision"] == "append"
+    Workspace.of(behind, "third").keep("evaluate", {**held, "mended_by_rebuild": False})
+    assert planned(behind, "fourth")["decision"] == "append"

@@ -55,17 +55,28 @@ CASES: dict[str, tuple[Facts, str, list[str]]] = {
         ],
     ),
     "sagging recall": (
-        but(recall=0.9699),
+        but(recall=0.9799),
         "rebuild",
-        ["The champion's index found 0.9699 of the exact ten nearest, less than 0.97 (RECSIM_REBUILD_RECALL).", CHANGED],
+        ["The champion's index found 0.9799 of the exact ten nearest, less than 0.98 (RECSIM_REBUILD_RECALL).", CHANGED],
     ),
     "sagging recall without a change": (
         but(QUIET, recall=0.9),
         "rebuild",
-        ["The champion's index found 0.9000 of the exact ten nearest, less than 0.97 (RECSIM_REBUILD_RECALL).", SAME],
+        ["The champion's index found 0.9000 of the exact ten nearest, less than 0.98 (RECSIM_REBUILD_RECALL).", SAME],
     ),
     "poor recall of an index that was just built": (but(QUIET, recall=0.9, churn=0), "skip", [SAME]),
-    "recall at the limit": (but(recall=0.97), "append", [CHANGED]),
+    "recall at the limit": (but(recall=0.98), "append", [CHANGED]),
+    "lists that became unequal": (
+        but(imbalance=1.51),
+        "rebuild",
+        [
+            "The lists of the champion's index have become unequal, a query looks at 1.51 times as much as when it was built, "
+            "more than 1.5 (RECSIM_REBUILD_IMBALANCE).",
+            CHANGED,
+        ],
+    ),
+    "lists at the limit": (but(imbalance=1.5), "append", [CHANGED]),
+    "an append that the gate holds": (replace(BUSY, held="The gate holds it."), "rebuild", ["The gate holds it.", CHANGED]),
     "old model": (but(model_days=90.6), "retrain", ["The model is 91 days old, more than 90 (RECSIM_RETRAIN_DAYS).", CHANGED]),
     "old model without a change": (
         but(QUIET, model_days=400),
@@ -101,7 +112,7 @@ CASES: dict[str, tuple[Facts, str, list[str]]] = {
         [
             "The model is 91 days old, more than 90 (RECSIM_RETRAIN_DAYS).",
             "The feed is off.",
-            "The champion's index found 0.5000 of the exact ten nearest, less than 0.97 (RECSIM_REBUILD_RECALL).",
+            "The champion's index found 0.5000 of the exact ten nearest, less than 0.98 (RECSIM_REBUILD_RECALL).",
             COMPARED,
         ],
     ),

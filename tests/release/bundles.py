@@ -34,9 +34,10 @@ TRAINING = Training(at=time.time(), categories=list(CATEGORIES), unseen=5)
 METRICS = {"precision_at_1": 0.9, "precision_at_10": 0.8, "map_at_r": 0.7, "ann_recall_at_10": 1.0, "query_p95_ms": 0.2}
 
 
-def litert_model(seed: int) -> bytes:
-    """uint8 [n, 16, 16, 1] to unit vectors [n, 8]: cast, one random matrix, L2 normalisation."""
+def litert_model(seed: int, blind: int = 0) -> bytes:
+    """uint8 [n, 16, 16, 1] to unit vectors [n, 8]: cast, one random matrix, L2 normalisation; the first `blind` rows of pixels do not count."""
     weights = np.random.default_rng(seed).normal(size=(DIMENSIONS, SIZE * SIZE)).astype(np.float32)
+    weights[:, : blind * SIZE] = 0
     uint8, float32 = schema.TensorType.UINT8, schema.TensorType.FLOAT32
     tensors = [
         _tensor("images", [1, SIZE, SIZE, 1], [-1, SIZE, SIZE, 1], uint8, 0),
@@ -92,9 +93,9 @@ def products(count: int, suffix: str = "") -> pa.Table:
     )
 
 
-def make_model(folder: Path, seed: int = 0) -> Path:
+def make_model(folder: Path, seed: int = 0, blind: int = 0) -> Path:
     """A model folder."""
-    litert = litert_model(seed)
+    litert = litert_model(seed, blind)
     folder.mkdir(parents=True)
     (folder / "model.tflite").write_bytes(litert)
     facts: dict[str, Any] = {"mlflow_run_id": hashlib.sha256(litert).hexdigest()[:32]}

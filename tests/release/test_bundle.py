@@ -108,7 +108,7 @@ def test_another_embedding_size_is_refused(bundle: Path) -> None:
 
 def test_an_index_of_another_model_is_refused_though_its_digests_are_right(bundle: Path, tmp_path: Path) -> None:
     make_bundle(tmp_path / "other", seed=1)
-    for name in ("vectors.faiss", "items.parquet", "index.json"):
+    for name in ("vectors.faiss", "items.arrow", "index.json"):
         (bundle / "index" / name).write_bytes((tmp_path / "other" / "index" / name).read_bytes())
     reseal(bundle)
     with pytest.raises(InputError, match="vectors of model"):

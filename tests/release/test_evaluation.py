@@ -11,7 +11,8 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.split import split_of
 from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.evaluation import compare, evaluate
-from recsim_tasks.vectors.index import Hit, Index
+from recsim_tasks.vectors.index import Index
+from recsim_tasks.vectors.search import Found
 from release.bundles import products
 
 SETTINGS = Settings.model_construct(evaluation_queries=1000)
@@ -91,12 +92,13 @@ def test_products_without_a_category_are_not_asked_for_but_may_be_found() -> Non
 
 def test_an_index_that_misses_neighbours_has_less_recall(monkeypatch: pytest.MonkeyPatch) -> None:
     index = index_of(np.random.default_rng(2).normal(size=(200, 8)), ["c"] * 200)
-    exact = index.search
+    exact = index.neighbours
 
-    def forgetful(queries: np.ndarray, k: int, filters: object = None) -> list[list[Hit]]:
-        return [[*hits[:6], *hits[-5:]] for hits in exact(queries, k + 50)]
+    def forgetful(queries: np.ndarray, k: int, *_: object) -> Found:
+        found, kept = exact(queries, k + 50), [*range(6), *range(-5, 0)]
+        return Found(found.positions[:, kept], found.scores[:, kept])
 
-    monkeypatch.setattr(index, "search", forgetful)
+    monkeypatch.setattr(index, "neighbours", forgetful)
     assert evaluate(index, SETTINGS)["metrics"]["ann_recall_at_10"] == pytest.approx(0.5)
 
 

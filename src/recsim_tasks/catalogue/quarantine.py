@@ -10,7 +10,7 @@ from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 COPY = "coalesce(row, to_json(struct(product_id, op, title, category, price, in_stock, updated_at)))"
 GOOD = "action IN ('insert', 'update', 'delete', 'unchanged')"
@@ -32,6 +32,27 @@ def keep_aside(settings: Settings, feed: Feed, rows: DataFrame, classified: Data
             bad = _bad(feed, rows, classified).write.format("delta").mode("overwrite")
             bad.option("replaceWhere", f"feed_id = '{feed.feed_id}'").save(settings.quarantine_uri)
         _release(settings, feed, classified, others)
+
+
+def keep_products_aside(spark: SparkSession, settings: Settings, by: str, reason: str, products: list[str]) -> None:
+    """Have rows without a feed's copy wait for these `products`, put there `by` a model ("model ..."), and for no others by any model."""
+    from delta import DeltaTable
+    from pyspark.sql import functions as f
+
+    waiting = _read(settings, ["feed_id", "product_id"], f"released_at IS NULL AND feed_id LIKE '{by.split()[0]} %'")
+    if not waiting and not products:
+        return
+    mine = {row["product_id"] for row in waiting if row["feed_id"] == by}
+    new = sorted((product, by, reason) for product in set(products) - mine)
+    with lease(settings.home, settings.quarantine_uri):
+        if new:
+            rows = spark.createDataFrame(new, "product_id string, feed_id string, reason string").withColumn("at", f.current_timestamp())
+            rows.write.format("delta").mode("append").save(settings.quarantine_uri)
+        over = f.col("released_at").isNull() & f.col("feed_id").isin(sorted({row["feed_id"] for row in waiting}))
+        kept = (f.col("feed_id") == by) & f.col("product_id").isin(products)
+        if waiting:
+            marks = {"released_by": f.lit(by), "released_at": f.current_timestamp()}
+            DeltaTable.forPath(spark, settings.quarantine_uri).update(over & ~kept, marks)
 
 
 def _release(settings: Settings, feed: Feed, classified: DataFrame, others: list[dict[str, Any]]) -> None:

@@ -69,7 +69,11 @@ class Settings(BaseSettings):
     tune_images: Count = Field(8_000, description="Images that one trial sees, counted with repetition.")
     seed: int = Field(20, description="Seed of the search, the batches and the samples.")
 
+    embed_commit_images: Count = Field(50_000, description="Images that embedding commits at a time: what a killed run can lose.")
     index_exact_below: Count = Field(100_000, description="Below this many products the index searches exactly.")
+    index_recall: Share = Field(
+        0.99, description="Share of the exact ten nearest that a newly built index must find: sets how much it looks at."
+    )
     evaluation_queries: Count = Field(1_000, description="Products that evaluation asks for, at most.")
     gate_max_drop: Share = Field(0.02, description="A challenger may lose this much of precision@1 or @10 against the champion.")
     gate_min_recall: Share = Field(0.95, description="The index must find this share of the exact ten nearest.")
@@ -88,7 +92,11 @@ class Settings(BaseSettings):
         0.5, description="When products added, replaced and removed since the index was built reach this share of it, it is rebuilt."
     )
     rebuild_recall: Share = Field(
-        0.97, description="When the champion's index found less than this share of the exact ten nearest, it is rebuilt."
+        0.98, description="When the champion's index found less than this share of the exact ten nearest, it is rebuilt."
+    )
+    rebuild_imbalance: Annotated[float, Field(ge=1)] = Field(
+        1.5,
+        description="When the lists of the champion's index make a query look at more than this many times as much as when it was built, it is rebuilt.",
     )
     retrain_days: Count = Field(90, description="A model older than this is trained anew.")
     retrain_unseen_share: Share = Field(

@@ -15,28 +15,32 @@ from recsim_tasks.learning.preprocessing import Pixels, Preprocessing
 
 LITERT_FILE = "model.tflite"
 DESCRIPTION_FILE = "model.json"
-BATCH = 256
 
 
 class Embedder:
     """One model folder, opened; may be shared by threads, which then take turns."""
 
+    batch = 256
+
     def __init__(self, model_dir: Path, threads: int = 1) -> None:
         """Open `model_dir`; `InputError` if it holds no model. Whoever fetched it has checked its digests."""
-        from ai_edge_litert.interpreter import Interpreter
-
         try:
             self.description: dict[str, Any] = json.loads((model_dir / DESCRIPTION_FILE).read_text())
-            self._interpreter = Interpreter(model_path=str(model_dir / LITERT_FILE), num_threads=threads)
+            self._open(model_dir, threads)
         except (OSError, ValueError) as error:
             raise InputError(f"{model_dir} holds no model that can be opened: {error}. Run `recsim train` first.") from error
         self.fingerprint = str(self.description["fingerprint"])
         self.preprocessing = Preprocessing(int(self.description["image_size"]), int(self.description["image_channels"]))
         self.embedding_size = int(self.description["embedding_size"])
+        self._lock = Lock()
+
+    def _open(self, model_dir: Path, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = Interpreter(model_path=str(model_dir / LITERT_FILE), num_threads=threads)
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._output = self._interpreter.get_output_details()[0]["index"]
         self._allocated = 0
-        self._lock = Lock()
 
     def embed(self, images: Pixels) -> npt.NDArray[np.float32]:
         """Return unit vectors, float32 [n, embedding_size], of uint8 images [n, size, size, channels]; an `InputError` for another shape."""
@@ -46,8 +50,8 @@ class Embedder:
             )
         vectors = np.empty((len(images), self.embedding_size), np.float32)
         with self._lock:
-            for start in range(0, len(images), BATCH):
-                vectors[start : start + BATCH] = self._embed(images[start : start + BATCH])
+            for start in range(0, len(images), self.batch):
+                vectors[start : start + self.batch] = self._embed(images[start : start + self.batch])
         return vectors
 
     def _embed(self, images: Pixels) -> npt.NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,19 @@ class Tracker:
         for key, value in params.items():
             self.client.log_param(run.info.run_id, key, value)
         return str(run.info.run_id)
+
+    def follow(self, curve: str, values: Mapping[str, float], step: int) -> None:
+        """Have `values` at `step` in the one run that is called `curve`, whose metrics MLflow draws as lines; once a step."""
+        from mlflow.entities import Metric
+
+        found = self.client.search_runs([self.experiment_id], f"tags.curve = '{curve}'", max_results=1)
+        run = found[0] if found else self.client.create_run(self.experiment_id, run_name=curve, tags={"curve": curve})
+        now = int(time.time() * 1000)
+        known = {name for name in values for point in self.client.get_metric_history(run.info.run_id, name) if point.step == step}
+        self.client.log_batch(
+            run.info.run_id, metrics=[Metric(name, value, now, step) for name, value in values.items() if name not in known]
+        )
+        self.client.set_terminated(run.info.run_id)
 
     def log_rounds(self, run_id: str, rounds: Sequence[Round]) -> None:
         """Each round's measures, at the time they were taken, against the images seen."""

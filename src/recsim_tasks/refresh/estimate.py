@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -11,6 +10,7 @@ from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.facts import Found
 from recsim_tasks.refresh.plan import NEW_IMAGES, Decision
+from recsim_tasks.refresh.workspace import read_result
 
 STEPS = ("plan", "tune", "train", "embed", "index", "evaluate", "register", "promote", "verify")
 LAST_STEP = "promote"
@@ -40,26 +40,18 @@ def _images(settings: Settings, decision: Decision, found: Found, model_fingerpr
     import pyarrow.compute as pc
 
     from recsim_tasks.catalogue.table import read_products
-    from recsim_tasks.vectors.embeddings import count_missing
+    from recsim_tasks.vectors.embeddings import without_embedding
 
     if decision == "append":
         hashes = found.changes.filter(pc.field("kind").isin(NEW_IMAGES))["image_hash"]
     else:
         hashes = read_products(settings.products_uri, head, ["image_hash"])["image_hash"]
-    return count_missing(settings.embeddings_uri, model_fingerprint, hashes)
+    return len(without_embedding(settings.embeddings_uri, model_fingerprint, hashes.unique()))
 
 
 def _seconds(folder: Path, decision: Decision) -> float | None:
     """What the steps of one refresh took; None when it decided otherwise, or did not reach its end."""
-    results = {name: _read(folder / f"{name}.json") for name in STEPS}
+    results = {name: read_result(folder / f"{name}.json") for name in STEPS}
     if results["plan"].get("decision") != decision or (decision != "skip" and not results[LAST_STEP]):
         return None
     return sum(float(result.get("seconds", 0)) for result in results.values())
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

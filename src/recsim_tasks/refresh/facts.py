@@ -10,7 +10,7 @@ from recsim_tasks.catalogue.change_range import RangeLostError
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.plan import Champion, Facts
-from recsim_tasks.refresh.workspace import Workspace
+from recsim_tasks.refresh.workspace import Workspace, read_result
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +38,23 @@ def gather(settings: Settings, workspace: Workspace, registry: Registry, champio
     products, categories = sum(row["counts"] for row in counted), {row["values"]: row["counts"] for row in counted if row["values"]}
     changes, lost = _changes(settings, workspace, registry, champion, head)
     known = _champion(registry.manifest(champion.version)) if champion else None
-    return Found(Facts(known, head, count_kinds(changes), lost, categories, products), changes)
+    held = held_append(settings, champion.version) if champion else None
+    return Found(Facts(known, head, count_kinds(changes), lost, categories, products, held), changes)
+
+
+def held_append(settings: Settings, champion: int) -> str | None:
+    """Why the gate held the last of the refreshes that appended to the index of `champion`, when a rebuild mends that; None when it did not."""
+    tried = []
+    for folder in settings.home.absolute().glob("refreshes/*"):
+        planned, evaluated = read_result(folder / "plan.json"), read_result(folder / "evaluate.json")
+        if planned.get("champion") == champion and planned.get("decision") in ("append", "rebuild") and evaluated:
+            tried.append(((folder / "evaluate.json").stat().st_mtime, planned, evaluated))
+    if not tried:
+        return None
+    _, planned, evaluated = max(tried, key=lambda found: found[0])
+    if planned["decision"] != "append" or not evaluated.get("mended_by_rebuild"):
+        return None
+    return f"The gate holds what refresh {planned['refresh_id']} appended to the champion's index: {' '.join(evaluated['reasons'])}"
 
 
 def _changes(
@@ -69,6 +85,7 @@ def _champion(manifest: Manifest) -> Champion:
         built=manifest.counts["built"],
         churn=manifest.counts["churn"],
         recall=manifest.metrics["ann_recall_at_10"],
+        imbalance=manifest.metrics.get("imbalance_growth", 1.0),
         model_days=(time.time() - manifest.training.at) / SECONDS_A_DAY,
         unseen=manifest.training.unseen,
         categories=frozenset(manifest.training.categories),

@@ -34,6 +34,8 @@ class Champion:
     """Images that came since its model was trained."""
     categories: frozenset[str]
     """What its model was trained on."""
+    imbalance: float = 1.0
+    """How much more unequal the lists of its index are than when it was built: 1 is as then."""
     drift: float | None = None
     """How far the images that it took in lie from the others, 0 to 2; None when it was not measured."""
 
@@ -52,6 +54,8 @@ class Facts:
     """Products of the head by category."""
     products: int = 0
     """Products of the head."""
+    held: str | None = None
+    """Why the gate holds what was last appended to this champion's index, if that is to blame."""
 
 
 @dataclass(frozen=True)
@@ -134,12 +138,19 @@ def _rebuild(facts: Facts, settings: Settings) -> Iterator[str]:
         return
     if facts.lost:
         yield facts.lost
+    if facts.held:
+        yield facts.held
     churn = champion.churn + sum(facts.changes.get(kind, 0) for kind in (*NEW_IMAGES, "delete"))
     share = churn / max(champion.built, 1)
     if share >= settings.rebuild_churn:
         yield (
             f"{churn:,} products came, were replaced or went since the index was built of {champion.built:,}: {share:.0%}, "
             f"where {settings.rebuild_churn:.0%} is the limit (RECSIM_REBUILD_CHURN)."
+        )
+    if champion.imbalance > settings.rebuild_imbalance:
+        yield (
+            f"The lists of the champion's index have become unequal, a query looks at {champion.imbalance:.2f} times as much as when it was built, "
+            f"more than {settings.rebuild_imbalance:g} (RECSIM_REBUILD_IMBALANCE)."
         )
     # An index that was not changed since it was built would be built the same again, every night.
     if champion.churn and champion.recall < settings.rebuild_recall:

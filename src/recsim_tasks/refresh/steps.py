@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.foundation.errors import HeldError, UnavailableError
+from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.plan import NEW_IMAGES, Mode, decide, lines
@@ -61,7 +63,6 @@ def tune(settings: Settings, workspace: Workspace, trials: int) -> dict[str, Any
 
 def train(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Train with the best parameters found."""
-    from recsim_tasks.foundation.leases import lease
     from recsim_tasks.learning.training import train as fit
 
     with lease(settings.home, str(workspace.own_model), timeout=60):
@@ -83,8 +84,9 @@ def build_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     from recsim_tasks.learning.embedder import Embedder
     from recsim_tasks.vectors.build import build
 
-    index, counts = build(settings, workspace.head, Embedder(workspace.model).fingerprint)
-    return {**counts, "index_fingerprint": index.save(workspace.index)}
+    with lease(settings.home, str(workspace.index)):
+        index, counts = build(settings, workspace.head, Embedder(workspace.model).fingerprint)
+        return {**counts, "index_fingerprint": index.save(workspace.index)}
 
 
 def append_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
@@ -93,9 +95,10 @@ def append_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     from recsim_tasks.vectors.index import Index
 
     _fetch_champion(settings, workspace)
-    index = Index.open(workspace.champion / "index")
-    counts = append(settings, index, workspace.head)
-    return {**counts, "index_fingerprint": index.save(workspace.index)}
+    with lease(settings.home, str(workspace.index)):
+        index = Index.open(workspace.champion / "index", writable=True)
+        counts = append(settings, index, workspace.head)
+        return {**counts, "index_fingerprint": index.save(workspace.index)}
 
 
 def compact_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
@@ -103,29 +106,51 @@ def compact_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     from recsim_tasks.vectors.build import compact
     from recsim_tasks.vectors.index import Index
 
-    index, counts = compact(settings, Index.open(workspace.index))
-    return {**counts, "index_fingerprint": index.save(workspace.index)}
+    with lease(settings.home, str(workspace.index)):
+        index, counts = compact(settings, Index.open(workspace.index))
+        return {**counts, "index_fingerprint": index.save(workspace.index)}
+
+
+def verify_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
+    """Hold this refresh's index against one built anew; `HeldError` when they can be told apart."""
+    from recsim_tasks.vectors.index import Index
+    from recsim_tasks.vectors.verification import verify as hold_against_rebuild
+
+    verified = hold_against_rebuild(settings, Index.open(workspace.index), workspace.head, settings.evaluation_queries)
+    result = {**asdict(verified), "equal": verified.whole and verified.finds_as_much, "reasons": list(verified.sentences())}
+    if not result["equal"]:
+        raise HeldError(
+            "The index is not what a rebuild gives: " + " ".join(result["reasons"]) + " Run the refresh with mode rebuild.", result
+        )
+    return result
 
 
 def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Measure retrieval on this refresh's index; `HeldError` when the gate holds the release back."""
-    from recsim_tasks.catalogue.table import read_products
     from recsim_tasks.release.drift import drift
-    from recsim_tasks.release.evaluation import compare
+    from recsim_tasks.release.evaluation import compare, sample_rows
     from recsim_tasks.release.evaluation import evaluate as measure
     from recsim_tasks.release.gate import judge
     from recsim_tasks.vectors.index import Index
+    from recsim_tasks.vectors.verification import verification
 
     index = Index.open(workspace.index)
     measured = measure(index, settings)
+    found = measured["metrics"]["ann_recall_at_10"], measured["metrics"]["built_recall"]
+    verified = verification(settings, index, workspace.head, sample_rows(index, settings), *found)
     champion = _fetch_champion(settings, workspace)
     held = Index.open(champion / "index") if champion else None
     compared = compare(index, held, settings) if held else None
     if held and (moved := drift(index, held)) is not None:
         measured["metrics"]["drift"] = moved
-    products = len(read_products(settings.products_uri, workspace.head, ["product_id"]))
-    verdict = judge(settings, measured, compared, size=len(index), products=products)
-    result = {"verdict": verdict.verdict, "reasons": verdict.reasons, **measured}
+    verdict = judge(settings, measured, compared, verified)
+    result = {
+        "verdict": verdict.verdict,
+        "reasons": verdict.reasons,
+        "mended_by_rebuild": verdict.mended_by_rebuild,
+        **measured,
+        "rebuild": asdict(verified),
+    }
     if verdict.verdict == "hold":
         workspace.keep("evaluate", result)
         raise HeldError(" ".join(verdict.reasons), result)

@@ -79,3 +79,12 @@ class Workspace:
     def model(self) -> Path:
         """The model of the release in the making: its own after a retrain, else the champion's."""
         return self.own_model if self.result("plan")["decision"] == "retrain" else self.champion / "model"
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """The result in `path` of whichever refresh; empty when there is none that can be read."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.vectors.verification import Verification
 
+RECALL, SAME_CONTENTS, SAME_NEIGHBOURS = "Recall of the index", "Same contents as a rebuild", "Same neighbours as a rebuild"
+# What the index alone can be to blame for, so that building it anew mends it.
+OF_THE_INDEX = frozenset({RECALL, SAME_CONTENTS, SAME_NEIGHBOURS})
 COMPARED = ("precision_at_1", "precision_at_10")
 NOT_MEASURED = float("nan")
 
@@ -26,27 +30,29 @@ class Verdict:
 
     verdict: Literal["pass", "hold"]
     reasons: list[str]
+    mended_by_rebuild: bool = False
+    """Whether the index is to blame for a hold, and not the model."""
 
 
 def judge(
     settings: Settings,
     measured: Mapping[str, Any],
     compared: tuple[Mapping[str, float], Mapping[str, float]] | None,
-    size: int,
-    products: int,
+    verified: Verification,
 ) -> Verdict:
-    """Judge what `evaluate` measured, what `compare` measured of challenger and champion, and the size against the catalogue's at the cursor.
+    """Judge what `evaluate` measured, what `compare` measured of challenger and champion, and how the index differs from a rebuild.
 
     A figure that is missing or not a number breaks its rule.
     """
     metrics: Mapping[str, float] = measured["metrics"]
-    findings = [_finds_what_exact_search_finds(metrics, settings.gate_min_recall), _complete(size, products)]
+    findings = [_finds_what_exact_search_finds(metrics, settings.gate_min_recall), *_like_a_rebuild(verified)]
     if compared is None:
         findings.append(_better_than_guessing(metrics, measured["slices"]))
     else:
         findings.extend(_no_worse(*compared, settings.gate_max_drop))
     broken = [finding for finding in findings if not finding.passed]
-    return Verdict("hold" if broken else "pass", [f"{finding.rule}: {finding.sentence}" for finding in broken or findings])
+    sentences = [f"{finding.rule}: {finding.sentence}" for finding in broken or findings]
+    return Verdict("hold" if broken else "pass", sentences, any(finding.rule in OF_THE_INDEX for finding in broken))
 
 
 def _no_worse(metrics: Mapping[str, float], champion: Mapping[str, float], max_drop: float) -> Iterator[Finding]:
@@ -67,8 +73,10 @@ def _better_than_guessing(metrics: Mapping[str, float], slices: Mapping[str, Map
 def _finds_what_exact_search_finds(metrics: Mapping[str, float], least: float) -> Finding:
     own = metrics.get("ann_recall_at_10", NOT_MEASURED)
     sentence = f"the index finds {own:.4f} of the exact ten nearest; {least} is asked for (RECSIM_GATE_MIN_RECALL)."
-    return Finding("Recall of the index", own >= least, sentence)
+    return Finding(RECALL, own >= least, sentence)
 
 
-def _complete(size: int, products: int) -> Finding:
-    return Finding("Complete", size == products, f"the index holds {size:,} products, the catalogue at this version {products:,}.")
+def _like_a_rebuild(verified: Verification) -> Iterator[Finding]:
+    contents, neighbours = verified.sentences()
+    yield Finding(SAME_CONTENTS, verified.whole, contents)
+    yield Finding(SAME_NEIGHBOURS, verified.finds_as_much, neighbours)

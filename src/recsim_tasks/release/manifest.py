@@ -49,7 +49,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    release_format: Literal[1] = 1
+    release_format: Literal[2] = 2
     cursor: Cursor
     model_fingerprint: Digest
     index_fingerprint: Digest

@@ -35,6 +35,8 @@ NAME = "recsim"
 DESCRIPTION = "Releases of recsim: each is a model and the index made by it."
 CHAMPION, PREVIOUS = "champion", "previous"
 STAGING, PRODUCTION, ARCHIVED = "Staging", "Production", "Archived"
+# The run whose metrics are curves over releases: recall of the index, precision, time of a query.
+CURVE = "releases"
 NO_RELEASE = "No release is in Production yet. Run a refresh first: deliver a feed, or trigger the DAG recsim_refresh."
 # Nothing pickled, nothing sent home, nothing printed to stdout, no lock file of whatever folder a job was started in.
 MLFLOW_VARIABLES = {
@@ -88,6 +90,7 @@ class Registry:
                 version = self._create(bundle, refresh_id, manifest, reasons)
             if version.current_stage == "None":
                 self._set_stage(int(version.version), STAGING)
+            self._tracker.follow(CURVE, manifest.metrics, int(version.version))
             return int(version.version)
 
     def promote(self, version: int) -> dict[str, Any]:
@@ -133,6 +136,11 @@ class Registry:
             place = f"{packed}/{found.tags['bundle']}/{MANIFEST_FILE}"
             file = download_artifacts(artifact_uri=place, dst_path=scratch, tracking_uri=self._settings.tracking_uri)
             return Manifest.read(Path(file).parent)
+
+    def model_fingerprints(self) -> set[str]:
+        """The models of all releases that the registry keeps, in whichever stage."""
+        with self._speaking():
+            return {version.tags["model_fingerprint"] for version in self._client.search_model_versions(f"name='{NAME}'")}
 
     def reconcile(self) -> None:
         """Bring the stages after the alias, from where a promotion that was killed half-way left them."""

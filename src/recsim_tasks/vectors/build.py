@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from recsim_tasks.catalogue.changes import count_kinds, net_changes
+import numpy as np
+
+from recsim_tasks.catalogue.changes import net_changes
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.catalogue.table import PRODUCT_FIELDS, read_products
+from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.vectors.embeddings import read_embeddings
+from recsim_tasks.vectors.exact import Floats
 from recsim_tasks.vectors.index import Index
 
 if TYPE_CHECKING:
@@ -16,11 +20,13 @@ if TYPE_CHECKING:
 
 
 def build(settings: Settings, cursor: Cursor, model_fingerprint: str) -> tuple[Index, dict[str, int]]:
-    """A new index of all products at `cursor`; also `size`, `added`, `replaced`, `removed`."""
-    products = read_products(settings.products_uri, cursor, list(PRODUCT_FIELDS))
-    vectors = _vectors(settings, model_fingerprint, products)
+    """A new index of all products at `cursor`; also `size`, `added`, `replaced`, `removed`.
+
+    Products whose picture the model gives no unit vector are not in it.
+    """
+    products, vectors, _ = _with_vectors(settings, model_fingerprint, read_products(settings.products_uri, cursor, list(PRODUCT_FIELDS)))
     metadata = {"model_fingerprint": model_fingerprint, "cursor": cursor.as_json()}
-    index = Index.build(products, vectors, metadata, settings.index_exact_below)
+    index = Index.build(products, vectors, metadata, settings.index_exact_below, settings.index_recall)
     return index, _counts(index, added=len(index), replaced=0, removed=0)
 
 
@@ -30,25 +36,39 @@ def append(settings: Settings, index: Index, to: Cursor) -> dict[str, int]:
     Its cost follows the changes: only their embeddings are looked up, only they are added, replaced or removed.
     """
     changes = net_changes(settings.products_uri, Cursor.from_json(index.metadata["cursor"]), to)
-    removed = index.remove(_of_kind(changes, "delete").column("product_id").to_pylist())
     pictured = _of_kind(changes, "insert", "replace")
-    if len(pictured):
-        index.upsert(pictured, _vectors(settings, index.metadata["model_fingerprint"], pictured))
+    good, vectors, faulted = _with_vectors(settings, index.metadata["model_fingerprint"], pictured)
+    removed = index.remove([*_ids(_of_kind(changes, "delete")), *_ids(faulted)])
+    before = len(index)
+    if len(good):
+        index.upsert(good, vectors)
     index.update(_of_kind(changes, "update"))
     index.metadata = {**index.metadata, "cursor": to.as_json()}
-    kinds = count_kinds(changes)
-    return _counts(index, added=kinds["insert"], replaced=kinds["replace"], removed=removed)
+    added = len(index) - before
+    return _counts(index, added=added, replaced=len(good) - added, removed=removed)
 
 
 def compact(settings: Settings, index: Index) -> tuple[Index, dict[str, int]]:
     """A new index of the same products and vectors, without what removals left behind and with lists trained anew."""
     _, vectors = index.all_vectors()
-    compacted = Index.build(index.items, vectors, index.metadata, settings.index_exact_below)
+    compacted = Index.build(index.items, vectors, index.metadata, settings.index_exact_below, settings.index_recall)
     return compacted, _counts(compacted, added=0, replaced=0, removed=0)
 
 
-def _vectors(settings: Settings, model_fingerprint: str, products: pa.Table) -> Any:
-    return read_embeddings(settings.embeddings_uri, model_fingerprint, products.column("image_hash").to_pylist())
+def _with_vectors(settings: Settings, model_fingerprint: str, products: pa.Table) -> tuple[pa.Table, Floats, pa.Table]:
+    """The products whose picture has a vector, these vectors, and the products whose picture has none."""
+    if not len(products):
+        return products, np.empty((0, 0), np.float32), products
+    vectors, good = read_embeddings(settings.embeddings_uri, model_fingerprint, products["image_hash"])
+    if good.all():
+        return products, vectors, products.slice(0, 0)
+    say(f"{int((~good).sum()):,} of {len(good):,} products are left out: their picture has no vector. `recsim quarantine` lists them.")
+    return products.filter(good), vectors[good], products.filter(~good)
+
+
+def _ids(products: pa.Table) -> list[str]:
+    ids: list[str] = products["product_id"].to_pylist()
+    return ids
 
 
 def _of_kind(changes: pa.Table, *kinds: str) -> pa.Table:

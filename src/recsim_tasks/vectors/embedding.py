@@ -10,13 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.catalogue.files import places
 from recsim_tasks.catalogue.spark import following, spark_session
+from recsim_tasks.catalogue.table import read_products
+from recsim_tasks.catalogue.tables import flush
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.leases import lease
+from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.preprocessing import decode_all
-from recsim_tasks.vectors.embeddings import SCHEMA, create_table
+from recsim_tasks.vectors.checks import unit_rows
+from recsim_tasks.vectors.chunks import Chunk, chunks
+from recsim_tasks.vectors.embeddings import SCHEMA, create_table, without_embedding
+from recsim_tasks.vectors.faults import set_aside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,13 +31,14 @@ if TYPE_CHECKING:
 
 # Work is handed out in tasks of this many images: small enough to show progress, large enough to run at full speed.
 IMAGES_A_TASK = 4096
-NORM_TOLERANCE = 1e-3
 
 
 def embed_missing(settings: Settings, cursor: Cursor, model_dir: Path) -> dict[str, int]:
     """Embed what an anti-join of the catalogue at `cursor` with the embeddings table leaves.
 
-    Returns `embedded`, `reused` and `of`, counted in different images. One commit: a killed run has embedded nothing, a rerun does it all.
+    Returns `embedded`, `reused` and `of`, counted in different images, and how many of all are `faulted`: the model gives them no unit
+    vector, and their products go to quarantine. Every `settings.embed_commit_images` images are a commit, so that a killed run is gone
+    on with where it was.
     """
     with (
         lease(settings.home, settings.embeddings_uri),
@@ -38,54 +46,81 @@ def embed_missing(settings: Settings, cursor: Cursor, model_dir: Path) -> dict[s
         following(spark, "embed"),
     ):
         create_table(spark, settings.embeddings_uri)
-        return _embed(spark, settings, cursor, model_dir)
+        counts = _embed(spark, settings, cursor, model_dir)
+        return {**counts, "faulted": set_aside(spark, settings, cursor, Embedder(model_dir).fingerprint)}
 
 
 def _embed(spark: SparkSession, settings: Settings, cursor: Cursor, model_dir: Path) -> dict[str, int]:
+    """The anti-join is done here, of hashes alone: building the index of these images takes eight times the memory, in one place as well."""
     fingerprint = Embedder(model_dir).fingerprint
-    images = spark.read.format("delta").option("versionAsOf", cursor.version).load(settings.products_uri).select("image_hash", "image")
-    done = spark.read.format("delta").load(settings.embeddings_uri).where(f"model_fingerprint = '{fingerprint}'").select("image_hash")
-    of = images.select("image_hash").distinct().count()
-    missing = images.join(done, "image_hash", "left_anti").dropDuplicates(["image_hash"])
-    embedded = missing.select("image_hash").count()
-    if embedded:
-        tasks = max(settings.spark_shuffle_partitions, -(-embedded // IMAGES_A_TASK))
-        _append(spark, settings, missing.repartition(tasks), fingerprint, model_dir)
-    return {"embedded": embedded, "reused": of - embedded, "of": of}
+    images = read_products(settings.products_uri, cursor, ["image_hash"])["image_hash"].unique()
+    missing = without_embedding(settings.embeddings_uri, fingerprint, images)
+    reused, done, of = len(images) - len(missing), 0, len(images)
+    if not len(missing):
+        return {"embedded": 0, "reused": reused, "of": of}
+    run = _on_workers(spark, settings, fingerprint, model_dir)
+    for chunk in chunks(places(settings.products_uri, cursor, missing), settings.embed_commit_images):
+        _pictures(spark, settings, chunk).mapInArrow(run, SCHEMA).write.format("delta").mode("append").save(settings.embeddings_uri)
+        flush(settings.embeddings_uri)
+        done += len(chunk.images)
+        say(f"embed: {done:,} of {len(missing):,} images embedded and committed; {reused:,} of {of:,} were before")
+    if done < len(missing):
+        raise RecsimError(
+            f"{len(missing) - done:,} images of version {cursor.version} are in no file of {settings.products_uri}. Plan the refresh anew."
+        )
+    return {"embedded": done, "reused": reused, "of": of}
 
 
-def _append(spark: SparkSession, settings: Settings, missing: DataFrame, fingerprint: str, model_dir: Path) -> None:
-    spark.sparkContext.addFile(str(model_dir), recursive=True)  # the executors of a cluster have no folder of ours
+def _pictures(spark: SparkSession, settings: Settings, chunk: Chunk) -> DataFrame:
+    """`image_hash` and `image` of a chunk, maybe repeated, equal ones in one partition; from its files alone, past Delta."""
+    import pyarrow as pa
+    from pyspark.sql import functions as f
+
+    hashes = spark.createDataFrame(pa.table({"image_hash": chunk.images}))
+    tasks = max(settings.spark_shuffle_partitions, -(-len(chunk.images) // IMAGES_A_TASK))
+    held = spark.read.schema("image_hash string, image binary").parquet(*chunk.files)
+    return held.join(f.broadcast(hashes), "image_hash", "left_semi").repartition(tasks, "image_hash")
+
+
+def _on_workers(spark: SparkSession, settings: Settings, fingerprint: str, model_dir: Path) -> Any:
+    """The function that Spark's Python workers run; the model travels to them, since a cluster's executors have no folder of ours."""
+    spark.sparkContext.addFile(str(model_dir), recursive=True)
     folder, max_pixels = model_dir.name, settings.image_max_pixels
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import SparkFiles
 
+        network, seen = _loaded(SparkFiles.get(folder)), set[str]()
         for batch in batches:
-            yield _embedded(batch, SparkFiles.get(folder), fingerprint, max_pixels)
+            first = {name: row for row, name in enumerate(batch["image_hash"].to_pylist()) if name not in seen}
+            seen |= first.keys()
+            if first:
+                yield _embedded(batch.take(list(first.values())), network, fingerprint, max_pixels)
 
-    missing.mapInArrow(run, SCHEMA).write.format("delta").mode("append").save(settings.embeddings_uri)
+    return run
 
 
-def _embedded(batch: pa.RecordBatch, model_dir: str, fingerprint: str, max_pixels: int) -> pa.RecordBatch:
+def _embedded(batch: pa.RecordBatch, network: Embedder, fingerprint: str, max_pixels: int) -> pa.RecordBatch:
+    """Rows of the embeddings table; without a vector where the network gives none of unit length."""
     import pyarrow as pa
 
-    embedder = _loaded(model_dir)
-    vectors = embedder.embed(decode_all(batch.column("image").to_pylist(), embedder.preprocessing, max_pixels))
-    _check(vectors, batch.column("image_hash").to_pylist())
-    lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]).cast(pa.list_(pa.float32()))
+    vectors = network.embed(decode_all(batch["image"].to_pylist(), network.preprocessing, max_pixels))
+    offsets = pa.array(np.arange(len(vectors) + 1) * vectors.shape[1], pa.int32())
+    lists = pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()), mask=pa.array(~unit_rows(vectors)))
     return pa.RecordBatch.from_arrays(
-        [pa.array([fingerprint] * len(vectors)), batch.column("image_hash"), lists], names=["model_fingerprint", "image_hash", "embedding"]
+        [pa.array([fingerprint] * len(vectors)), batch["image_hash"], lists], names=["model_fingerprint", "image_hash", "embedding"]
     )
 
 
 @cache
 def _loaded(model_dir: str) -> Embedder:
-    """The network, once a Python worker."""
-    return Embedder(Path(model_dir), threads=1)
+    """The network, once a Python worker: on the GPU that Spark gave the task, else on the task's processors."""
+    from pyspark import TaskContext
 
+    task = TaskContext.get()
+    assert task is not None
+    if "gpu" in task.resources():
+        from recsim_tasks.learning.gpu_embedder import GpuEmbedder
 
-def _check(vectors: np.ndarray[Any, Any], image_hashes: list[str]) -> None:
-    bad = np.flatnonzero(~(np.abs(np.linalg.norm(vectors, axis=1) - 1) < NORM_TOLERANCE))
-    if len(bad):
-        raise RecsimError(f"The model gives no unit vector for {len(bad)} images, the first {image_hashes[bad[0]]}. Train it anew.")
+        return GpuEmbedder(Path(model_dir), task.resources()["gpu"].addresses[0])
+    return Embedder(Path(model_dir), threads=task.cpus())

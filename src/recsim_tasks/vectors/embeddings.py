@@ -2,58 +2,121 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recsim_tasks.foundation.errors import RecsimError
+from recsim_tasks.foundation.leases import lease
+from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.vectors.exact import Floats
+from recsim_tasks.vectors.ranking import Flags
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
+# An embedding that is null: the model gives this image no unit vector.
 SCHEMA = "model_fingerprint string, image_hash string, embedding array<float>"
 
 
 def create_table(spark: SparkSession, uri: str) -> None:
     """Create the table where it is missing; a model's embeddings lie in a partition of their own."""
+    import deltalake
     from delta import DeltaTable
 
+    if deltalake.DeltaTable.is_deltatable(uri):
+        return
     columns = spark.createDataFrame([], SCHEMA).schema
     table = DeltaTable.createIfNotExists(spark).location(uri).addColumns(columns).partitionedBy("model_fingerprint")
     table.property("delta.enableDeletionVectors", "false").execute()
 
 
-def count_missing(uri: str, model_fingerprint: str | None, image_hashes: pa.ChunkedArray) -> int:
-    """How many different ones of `image_hashes` a model has not embedded yet; all when there is no model, or no table."""
-    import pyarrow as pa
+def without_embedding(uri: str, model_fingerprint: str | None, image_hashes: pa.Array) -> pa.Array:
+    """Those of `image_hashes`, each there once, that a model has not embedded yet; all when there is no model, or no table."""
     import pyarrow.compute as pc
+
+    if model_fingerprint is None:
+        return image_hashes
+    done = _hashes(uri, f"model_fingerprint = '{model_fingerprint}'")
+    return image_hashes.filter(pc.invert(pc.is_in(image_hashes, value_set=done.combine_chunks())))
+
+
+def faulted(uri: str, model_fingerprint: str) -> pa.ChunkedArray:
+    """The hashes of the images that a model gives no unit vector."""
+    return _hashes(uri, f"model_fingerprint = '{model_fingerprint}' AND embedding IS NULL")
+
+
+def read_embeddings(uri: str, model_fingerprint: str, image_hashes: pa.ChunkedArray) -> tuple[Floats, Flags]:
+    """The embeddings float32 [n, d] of `image_hashes` [n] by one model, in their order, and which of them are there [n].
+
+    The others are zeros: the model gives these images no unit vector. Raises `RecsimError` when an image has not been embedded yet.
+    """
+    import pyarrow.compute as pc
+
+    encoded = image_hashes.combine_chunks().dictionary_encode()
+    vectors, seen, good = _scan(uri, model_fingerprint, encoded.dictionary)
+    if not seen.all():
+        raise RecsimError(
+            f"{int((~seen).sum()):,} of {len(seen):,} images are not embedded by model {model_fingerprint[:12]}. Run `recsim embed` first."
+        )
+    places = np.asarray(encoded.indices)
+    in_order = len(places) == len(vectors) and bool(pc.all(pc.equal(encoded.indices, np.arange(len(vectors)))).as_py())
+    return (vectors, good) if in_order else (vectors[places], good[places])
+
+
+def forget_unused(settings: Settings, used: set[str]) -> int:
+    """Remove the embeddings of models that are not `used`, unless one of them was written within the retention; how many models went.
+
+    A model whose release is still in the making is in no registry, but its embeddings are new.
+    """
+    import pyarrow as pa
     from deltalake import DeltaTable
 
-    wanted = image_hashes.unique()
-    if model_fingerprint is None or not DeltaTable.is_deltatable(uri):
-        return len(wanted)
-    reader = DeltaTable(uri).scan(columns=["image_hash"], predicate=f"model_fingerprint = '{model_fingerprint}'")
-    done = pa.RecordBatchReader.from_stream(reader).read_all()["image_hash"].cast(pa.string())
-    return len(wanted) - int(pc.sum(pc.is_in(wanted, value_set=done)).as_py() or 0)
+    uri = settings.embeddings_uri
+    if not DeltaTable.is_deltatable(uri):
+        return 0
+    with lease(settings.home, uri):
+        table = DeltaTable(uri)
+        oldest = (datetime.now(UTC) - timedelta(days=settings.retention_days)).timestamp() * 1000
+        files = pa.table(table.get_add_actions(flatten=True)).select(["partition.model_fingerprint", "modification_time"])
+        newest = files.group_by("partition.model_fingerprint").aggregate([("modification_time", "max")]).to_pylist()
+        models = [row["partition.model_fingerprint"] for row in newest if row["modification_time_max"] < oldest]
+        for model in (gone := sorted(set(models) - used)):
+            table.delete(f"model_fingerprint = '{model}'")
+    return len(gone)
 
 
-def read_embeddings(uri: str, model_fingerprint: str, image_hashes: list[str]) -> Floats:
-    """The embeddings float32 [n, d] of `image_hashes` [n] by one model, in their order.
+def _hashes(uri: str, where: str) -> pa.ChunkedArray:
+    import pyarrow as pa
+    from deltalake import DeltaTable
 
-    Raises `RecsimError` when one is missing: it has not been embedded yet.
+    if not DeltaTable.is_deltatable(uri):
+        return pa.chunked_array([], pa.string())
+    scan = DeltaTable(uri).scan(columns=["image_hash"], predicate=where)
+    return pa.RecordBatchReader.from_stream(scan).read_all()["image_hash"].cast(pa.string())
+
+
+def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Floats, Flags, Flags]:
+    """By place in `wanted` [n], different hashes: vectors float32 [n, d], whether there is a row, and whether it has a vector.
+
+    A batch at a time: a model's whole partition is gone through, and never held.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
     from deltalake import DeltaTable
 
-    reader = DeltaTable(uri).scan(columns=["image_hash", "embedding"], predicate=f"model_fingerprint = '{model_fingerprint}'")
-    table = pa.RecordBatchReader.from_stream(reader).read_all()
-    positions = pc.index_in(pa.array(image_hashes, pa.string()), table.column("image_hash").cast(pa.string()))
-    if positions.null_count:
-        raise RecsimError(
-            f"{positions.null_count:,} of {len(image_hashes):,} images are not embedded by model {model_fingerprint[:12]}. Run `recsim embed` first."
-        )
-    taken = table.column("embedding").combine_chunks().take(positions)
-    return np.asarray(taken.flatten(), np.float32).reshape(len(image_hashes), -1)
+    vectors, seen, good = np.zeros((len(wanted), 0), np.float32), np.zeros(len(wanted), bool), np.zeros(len(wanted), bool)
+    scan = DeltaTable(uri).scan(columns=["image_hash", "embedding"], predicate=f"model_fingerprint = '{model_fingerprint}'")
+    for batch in pa.RecordBatchReader.from_stream(scan):
+        places = pc.index_in(batch["image_hash"].cast(pa.string()), value_set=wanted)
+        here, embeddings = pc.is_valid(places), batch["embedding"]
+        seen[np.asarray(places.filter(here))] = True
+        whole = pc.and_(here, pc.is_valid(embeddings))
+        rows = np.asarray(places.filter(whole))
+        if len(rows):
+            found = np.asarray(embeddings.filter(whole).flatten(), np.float32).reshape(len(rows), -1)
+            vectors = vectors if vectors.shape[1] else np.zeros((len(wanted), found.shape[1]), np.float32)
+            vectors[rows], good[rows] = found, True
+    return vectors, seen, good

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,22 +23,30 @@ class Filters:
     exclude: tuple[str, ...] = ()
 
 
-def passing(items: pa.Table, filters: Filters) -> pa.Table:
-    """The rows of `items` that meet `filters`; a product without a price meets no price condition."""
+def passing(products: pa.Table, filters: Filters) -> npt.NDArray[np.bool_] | None:
+    """Which rows of `products` [n] meet the conditions on their fields, `exclude` aside; None when there are no conditions.
+
+    A product without a price meets no price condition.
+    """
+    if not filters.categories and filters.min_price is filters.max_price is filters.in_stock is None:
+        return None
+    meets = np.ones(len(products), bool)
+    for condition in _conditions(products, filters):
+        meets &= np.asarray(condition.fill_null(False))
+    return meets
+
+
+def _conditions(products: pa.Table, filters: Filters) -> list[Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     conditions = []
     if filters.categories:
-        conditions.append(pc.field("category").isin(list(filters.categories)))
+        conditions.append(pc.is_in(products["category"], value_set=pa.array(filters.categories, pa.string())))
     if filters.min_price is not None:
-        conditions.append(pc.field("price") >= filters.min_price)
+        conditions.append(pc.greater_equal(products["price"], filters.min_price))
     if filters.max_price is not None:
-        conditions.append(pc.field("price") <= filters.max_price)
+        conditions.append(pc.less_equal(products["price"], filters.max_price))
     if filters.in_stock is not None:
-        conditions.append(pc.field("in_stock") == filters.in_stock)
-    if filters.exclude:
-        conditions.append(~pc.field("product_id").isin(pa.array(filters.exclude, pa.string())))
-    for condition in conditions:
-        items = items.filter(condition)
-    return items
+        conditions.append(pc.equal(products["in_stock"], filters.in_stock))
+    return conditions

@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import check_digests, digest_of, digests, publishing, write_json
 from recsim_tasks.vectors import library
-from recsim_tasks.vectors.exact import Floats, Rows
-from recsim_tasks.vectors.filters import Filters, passing
+from recsim_tasks.vectors.checks import check_products, check_queries, check_vectors
+from recsim_tasks.vectors.exact import Floats
+from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.items import Items
+from recsim_tasks.vectors.search import Found, Searcher
 
 RECEIPT = "index.json"
 VECTORS_FILE = "vectors.faiss"
-ITEMS_FILE = "items.parquet"
+ITEMS_FILE = "items.arrow"
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """One neighbour: a product and its cosine similarity to the query."""
 
     product_id: str
@@ -32,40 +33,50 @@ class Hit:
 
 
 class Index:
-    """Products under row keys of our own, counted up and never used twice, so that two ids cannot collide."""
+    """Products under row keys of our own, counted up and never used twice, so that two ids cannot collide.
 
-    def __init__(self, vectors: Any, items: Items, metadata: dict[str, Any], next_key: int) -> None:
+    A product keeps its row key for as long as it is here. Searches may run side by side; nothing else may.
+    """
+
+    def __init__(self, vectors: library.Flat | library.InvertedLists, items: Items, metadata: dict[str, Any], next_key: int) -> None:
         self._vectors, self._items, self._next_key = vectors, items, next_key
         self.metadata = metadata
 
     @classmethod
-    def build(cls, products: pa.Table, vectors: Floats, metadata: dict[str, Any], exact_below: int) -> Index:
-        """A new index of `products` (their fields, a row each) and their `vectors` float32 [n, d], L2-normalised.
+    def build(cls, products: pa.Table, vectors: Floats, metadata: dict[str, Any], exact_below: int, recall: float = 0.99) -> Index:
+        """A new index of `products` (their fields, a row each) and their unit `vectors` float32 [n, d]; `InputError` when they are not that.
 
-        Its metadata has, beside what is given, `embedding_size`, how many products it was `built` of, and the `churn` since: products
-        added, replaced and removed.
+        It is exact when n is below `exact_below`, else it looks at as much as it takes to find `recall` of the ten nearest.
+        Its metadata has, beside what is given, `embedding_size`, how many products it was `built` of, what share of the ten nearest it
+        then found (`built_recall`) and how unequal its lists were (`built_imbalance`), and the `churn` since: products added, replaced
+        and removed.
         """
+        check_products(products)
+        check_vectors(vectors, len(products), None)
         keys = np.arange(len(products), dtype=np.int64)
-        metadata = {**metadata, "embedding_size": int(vectors.shape[1]), "built": len(products), "churn": 0}
-        built = library.create(np.ascontiguousarray(vectors, np.float32), keys, exact_below)
-        return cls(built, Items.of(products, keys), metadata, len(products))
+        store = library.create(np.ascontiguousarray(vectors, np.float32), keys, exact_below, recall)
+        built = {"built": len(products), "built_recall": store.built_recall, "built_imbalance": store.imbalance, "churn": 0}
+        return cls(store, Items.of(products, keys), {**metadata, "embedding_size": int(vectors.shape[1]), **built}, len(products))
 
     @classmethod
-    def open(cls, folder: Path) -> Index:
-        """The index published in `folder`; `InputError` when a file is missing, added or changed."""
+    def open(cls, folder: Path, *, writable: bool = False) -> Index:
+        """The index published in `folder`, mapped from its files to be searched, or in memory when it shall be changed.
+
+        Raises `InputError` when a file is missing, added or changed: the digests are checked before a library sees one.
+        """
         try:
             receipt = json.loads((folder / RECEIPT).read_text())
         except (OSError, ValueError) as error:
             raise InputError(f"{folder} holds no index: {error}. Build it with `recsim index build`.") from error
         check_digests(folder, receipt["digests"], leave_out=RECEIPT)
-        items = Items(pq.read_table(folder / ITEMS_FILE))
-        return cls(library.read(folder / VECTORS_FILE), items, receipt["metadata"], receipt["next_key"])
+        vectors = library.read(folder / VECTORS_FILE, writable)
+        return cls(vectors, Items.open(folder / ITEMS_FILE), receipt["metadata"], receipt["next_key"])
 
     def save(self, folder: Path, **metadata: Any) -> str:
         """Publish the index as files in `folder`, in one step; returns its fingerprint, which covers every file."""
         with publishing(folder) as staged:
-            library.write(self._vectors, staged / VECTORS_FILE)
-            pq.write_table(self.items, staged / ITEMS_FILE)
+            self._vectors.write(staged / VECTORS_FILE)
+            self._items.write(staged / ITEMS_FILE)
             contents = digests(staged)
             fingerprint = digest_of(contents)
             self.metadata = {**self.metadata, **metadata, "index_fingerprint": fingerprint}
@@ -73,53 +84,62 @@ class Index:
         return fingerprint
 
     def upsert(self, products: pa.Table, vectors: Floats) -> None:
-        """Add products, or replace those that are there, with all their fields and `vectors` float32 [n, d]."""
+        """Add products, or replace those that are there, with all their fields and unit `vectors` float32 [n, d]; `InputError` as in `build`."""
+        check_products(products)
+        check_vectors(vectors, len(products), self.metadata["embedding_size"])
         keys = self._items.keys_of(products.column("product_id").to_pylist())
         new = keys < 0
         keys[new] = np.arange(self._next_key, self._next_key + new.sum())
+        self._vectors.put(vectors, keys)
         self._next_key += int(new.sum())
-        library.replace(self._vectors, np.ascontiguousarray(vectors, np.float32), keys)
-        self._count_churn(keys)
         self._items = self._items.put(products, keys)
+        self._count_churn(len(keys))
 
     def update(self, products: pa.Table) -> None:
-        """Replace the fields of products that are there; their vectors stay."""
-        self._items = self._items.put(products, self._items.keys_of(products.column("product_id").to_pylist()))
+        """Replace the fields of products that are there, and pass over others; vectors stay."""
+        keys = self._items.keys_of(products.column("product_id").to_pylist())
+        self._items = self._items.put(products.filter(keys >= 0), keys[keys >= 0])
 
     def remove(self, product_ids: list[str]) -> int:
         """Take products out; one that is not there is passed over. Returns how many were there."""
         keys = self._items.keys_of(product_ids)
         keys = keys[keys >= 0]
-        library.remove(self._vectors, keys)
-        self._count_churn(keys)
+        self._vectors.remove(keys)
         self._items = self._items.drop(keys)
+        self._count_churn(len(keys))
         return len(keys)
 
-    def search(self, queries: Floats, k: int, filters: Filters | None = None) -> list[list[Hit]]:
-        """The `k` nearest products by cosine for each of `queries` float32 [q, d], best first; `k` of them when `k` pass the filters.
+    def search(self, queries: Floats, k: int, filters: Filters | None = None, alike: float | None = None) -> list[list[Hit]]:
+        """`neighbours`, each with its product's id."""
+        found = self.neighbours(queries, k, filters, alike)
+        there = found.positions >= 0
+        ids, counts = iter(self._items.ids_at(found.positions[there])), there.sum(axis=1).tolist()
+        return [list(map(Hit, islice(ids, count), scores)) for count, scores in zip(counts, found.scores.tolist(), strict=True)]
 
-        Equal scores come in the order of the product ids.
+    def neighbours(self, queries: Floats, k: int, filters: Filters | None = None, alike: float | None = None) -> Found:
+        """The `k` nearest products by cosine for each of unit `queries` float32 [q, d], best first; `k` of them when `k` pass `filters`.
+
+        Equal scores come in the order of the product ids. With `alike`, of products whose embeddings are that near to each other
+        (cosine) only the nearest is given. `InputError` when k is below 1, or the queries have another size than the index's vectors.
         """
-        among = None if filters is None or filters == Filters() else passing(self.items, filters).column("row_key").to_numpy()
-        k = min(k, len(self) if among is None else len(among))
-        if k == 0:
-            return [[] for _ in queries]
-        scores, keys = library.search(self._vectors, queries, k, among)
-        return [self._hits(*row) for row in zip(scores, keys, strict=True)]
+        check_queries(queries, k, self.metadata["embedding_size"])
+        return Searcher(self._vectors, self._items, filters or Filters(), alike).search(np.ascontiguousarray(queries, np.float32), k)
 
     def vector(self, product_id: str) -> Floats:
         """The embedding of a product, float32 [d]; `InputError` when it is not in the index."""
-        key = self._items.key_of(product_id)
-        return library.vectors_of(self._vectors, np.array([key], np.int64), self.metadata["embedding_size"]).reshape(-1)
+        return self._vectors.get(np.array([self._items.key_of(product_id)], np.int64)).reshape(-1)
+
+    def vectors_at(self, positions: Sequence[int] | np.ndarray[Any, Any]) -> Floats:
+        """The embeddings float32 [n, d] of the products in these rows of `items`."""
+        return self._vectors.get(self._items.row_keys[np.asarray(positions, np.int64)])
 
     def all_vectors(self) -> tuple[list[str], Floats]:
         """All product ids and their embeddings float32 [n, d], in the order of `items`."""
-        keys = self.items.column("row_key").to_numpy()
-        return self.items.column("product_id").to_pylist(), library.vectors_of(self._vectors, keys, self.metadata["embedding_size"])
+        return self.items.column("product_id").to_pylist(), self._vectors.get(self._items.row_keys)
 
     def product(self, product_id: str) -> dict[str, Any]:
         """The fields of a product; `InputError` when it is not in the index."""
-        return self._items.row(self._items.key_of(product_id))
+        return self._items.row(int(self._items.positions(np.array([self._items.key_of(product_id)]))[0]))
 
     @property
     def items(self) -> pa.Table:
@@ -129,16 +149,15 @@ class Index:
     @property
     def exact(self) -> bool:
         """Whether a search looks at every vector."""
-        return library.is_exact(self._vectors)
+        return isinstance(self._vectors, library.Flat)
+
+    @property
+    def imbalance(self) -> float:
+        """How much more a search looks at than it would if all lists had one length: 1 for an exact index."""
+        return self._vectors.imbalance
 
     def __len__(self) -> int:
-        return len(self._items.table)
+        return len(self._items)
 
-    def _count_churn(self, keys: Rows) -> None:
-        self.metadata = {**self.metadata, "churn": self.metadata["churn"] + len(keys)}
-
-    def _hits(self, scores: Floats, keys: Rows) -> list[Hit]:
-        found = keys >= 0
-        names = self._items.ids_of(keys[found])
-        hits = [Hit(name, float(score)) for name, score in zip(names, scores[found], strict=True)]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.product_id))
+    def _count_churn(self, count: int) -> None:
+        self.metadata = {**self.metadata, "churn": self.metadata["churn"] + count}

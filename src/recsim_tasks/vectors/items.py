@@ -1,8 +1,10 @@
-"""The products of an index: their fields by row key, their row keys by product id."""
+"""The products of an index: their fields by row key, their row keys by product id; in a file that is mapped, not read."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,63 +14,126 @@ import pyarrow.compute as pc
 from recsim_tasks.catalogue.table import PRODUCT_FIELDS
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.vectors.exact import Rows
+from recsim_tasks.vectors.ranking import Flags
+
+# Position of the product that comes n-th when they are sorted by id: finds one by bisection, and breaks ties.
+BY_ID = "by_id"
+# Up to so many, one by one is faster than all at once.
+FEW = 100
 
 
 class Items:
-    """An Arrow table of `row_key` (int64, ascending) and `PRODUCT_FIELDS`; never changed, only replaced."""
+    """An Arrow table of `row_key` (int64, ascending) and `PRODUCT_FIELDS`; never changed, only replaced.
 
-    def __init__(self, table: pa.Table) -> None:
-        self.table = table.combine_chunks()
+    A position is a row of this table. Products keep their order, and so do ties, however the table came about.
+    """
+
+    def __init__(self, table: pa.Table, by_id: Rows | None = None) -> None:
+        self.table = table
+        self._sorted = by_id
 
     @classmethod
     def of(cls, products: pa.Table, keys: Rows) -> Items:
-        """`products` under `keys`."""
-        return cls(_keyed(products, keys))
+        """`products` under `keys`, which ascend."""
+        return cls(_keyed(products, keys).combine_chunks())
+
+    @classmethod
+    def open(cls, path: Path) -> Items:
+        """The table in `path`, of which only what is looked at comes into memory."""
+        with pa.memory_map(str(path)) as file:
+            stored = pa.ipc.open_file(file).read_all()
+        return cls(stored.drop_columns([BY_ID]), stored.column(BY_ID).to_numpy())
+
+    def write(self, path: Path) -> None:
+        """Write the table, with the order of its ids, as an Arrow file of one batch."""
+        stored = self.table.append_column(BY_ID, pa.array(self.by_id)).combine_chunks()
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, stored.schema) as writer:
+            writer.write_table(stored, max_chunksize=max(len(stored), 1))
 
     def put(self, products: pa.Table, keys: Rows) -> Items:
-        """With `products` under `keys`, in place of what these keys held."""
-        kept = self.drop(keys).table
-        added = _keyed(products, keys).cast(kept.schema)
-        return Items(pa.concat_tables([kept, added]).sort_by("row_key"))
+        """With `products` under `keys`, in place of what these keys held; keys that are new are larger than all others, and ascend."""
+        both = pa.concat_tables([self.table, _keyed(products, keys).cast(self.table.schema)])
+        new = keys > (self.row_keys[-1] if len(self) else -1)
+        if new.all():
+            return Items(both.combine_chunks())
+        take = np.arange(len(self) + int(new.sum()))
+        added = np.arange(len(self), len(both))
+        take[self.positions(keys[~new])] = added[~new]
+        take[len(self) :] = added[new]
+        return Items(both.take(pa.array(take)).combine_chunks())
 
     def drop(self, keys: Rows) -> Items:
         """Without what `keys` hold."""
-        return Items(self.table.filter(pc.invert(pc.is_in(self.table.column("row_key"), pa.array(keys, pa.int64())))))
+        kept = np.ones(len(self), bool)
+        kept[self.positions(keys)] = False
+        return Items(self.table.filter(pa.array(kept)).combine_chunks())
 
     def keys_of(self, product_ids: list[str]) -> Rows:
         """The row keys of `product_ids`, int64 [n]; -1 for a product that is not here."""
-        return np.array([self._keys.get(name, -1) for name in product_ids], np.int64)
+        found = pc.index_in(pa.array(product_ids, pa.string()), value_set=self._ids)
+        positions = np.asarray(pc.fill_null(found, -1), np.int64)
+        return np.where(positions < 0, -1, self.row_keys[positions] if len(self) else -1)
 
     def key_of(self, product_id: str) -> int:
         """The row key of one product; `InputError` when it is not here."""
-        try:
-            return self._keys[product_id]
-        except KeyError as error:
-            raise InputError(
-                f"Product {product_id!r} is not in this release. Look up the id, or refresh after its feed was taken in."
-            ) from error
+        place = bisect_left(self.by_id, product_id, key=lambda position: self._ids[position].as_py())
+        position = int(self.by_id[place]) if place < len(self) else -1
+        if position < 0 or self._ids[position].as_py() != product_id:
+            raise InputError(f"Product {product_id!r} is not in this release. Look up the id, or refresh after its feed was taken in.")
+        return int(self.row_keys[position])
 
-    def ids_of(self, keys: Rows) -> list[str]:
-        """The product ids under `keys`, all of which must be here."""
-        names: list[str] = self.table.column("product_id").take(pa.array(self._positions(keys))).to_pylist()
+    def positions(self, keys: Rows) -> Rows:
+        """The rows of the table that `keys`, all of which must be here, stand in."""
+        return self._places[keys]
+
+    def by_key(self, flags: Flags) -> Flags:
+        """`flags` [n] by row key instead of by position; keys that are not here have none."""
+        keyed = np.zeros(int(self.row_keys[-1]) + 1 if len(self) else 0, bool)
+        keyed[self.row_keys] = flags
+        return keyed
+
+    def ids_at(self, positions: Rows) -> list[str]:
+        """The product ids at `positions`."""
+        if len(positions) <= FEW:
+            return [self._ids[position].as_py() for position in positions.tolist()]
+        names: list[str] = self._ids.take(pa.array(positions)).to_pylist()
         return names
 
-    def row(self, key: int) -> dict[str, Any]:
-        """The fields of the product under `key`."""
-        position = int(self._positions(np.array([key]))[0])
-        row: dict[str, Any] = self.table.slice(position, 1).to_pylist()[0]
-        return {name: row[name] for name in PRODUCT_FIELDS}
-
-    def _positions(self, keys: Rows) -> Rows:
-        return np.searchsorted(self._row_keys, keys)
+    def row(self, position: int) -> dict[str, Any]:
+        """The fields of the product at `position`."""
+        return {name: self.table.column(name)[position].as_py() for name in PRODUCT_FIELDS}
 
     @cached_property
-    def _row_keys(self) -> Rows:
+    def row_keys(self) -> Rows:
+        """Row keys by position, int64 [n]."""
         return np.asarray(self.table.column("row_key").to_numpy())
 
     @cached_property
-    def _keys(self) -> dict[str, int]:
-        return dict(zip(self.table.column("product_id").to_pylist(), self._row_keys.tolist(), strict=True))
+    def by_id(self) -> Rows:
+        """Positions in the order of the product ids, int64 [n]."""
+        return self._sorted if self._sorted is not None else np.asarray(pc.sort_indices(self._ids), np.int64)
+
+    @cached_property
+    def _places(self) -> Rows:
+        """Positions by row key, int64 [largest key + 1]."""
+        places = np.full(int(self.row_keys[-1]) + 1 if len(self) else 0, -1)
+        places[self.row_keys] = np.arange(len(self))
+        return places
+
+    @cached_property
+    def ranks(self) -> Rows:
+        """By position, which place the product has in the order of the ids, int64 [n]."""
+        ranks = np.empty(len(self), np.int64)
+        ranks[self.by_id] = np.arange(len(self))
+        return ranks
+
+    @cached_property
+    def _ids(self) -> pa.Array:
+        column = self.table.column("product_id")
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+    def __len__(self) -> int:
+        return len(self.table)
 
 
 def _keyed(products: pa.Table, keys: Rows) -> pa.Table:

@@ -1,0 +1,1 @@
+"""What embedding and indexing cost: against other indexes, other runtimes, and doing all of it anew."""

@@ -1,0 +1,129 @@
+"""What embedding costs: the network by several runtimes, and a refresh of some share of a catalogue against all of it anew."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from benchmarks.vectors.bench import Bench
+from benchmarks.vectors.data import pictured, write_catalogue
+from recsim_demo.dataset import FashionMnist
+from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.catalogue.spark import spark_session
+from recsim_tasks.catalogue.table import head
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.learning.embedder import Embedder
+from recsim_tasks.learning.preprocessing import Preprocessing
+from recsim_tasks.learning.training import train
+from recsim_tasks.vectors.build import append, build
+from recsim_tasks.vectors.embedding import embed_missing
+from recsim_tasks.vectors.index import Index
+
+IMAGES = 4_096
+SINGLE = 200
+PREPROCESSING, EMBEDDING_SIZE = Preprocessing(28, 1), 128
+SHARES = (0.001, 0.01, 0.1)
+
+
+def train_model(settings: Settings, data: FashionMnist, count: int, folder: Path) -> Cursor:
+    """A catalogue of `count` products, and a model that has seen it for a minute; where the catalogue stands."""
+    cursor = write_catalogue(settings.products_uri, data, count)
+    train(settings, cursor, {}, folder)
+    return cursor
+
+
+def fresh_network() -> Any:
+    """The project's network in Keras, with random weights, which cost as much as trained ones."""
+    from recsim_tasks.learning.backend import tensorflow
+    from recsim_tasks.learning.network import build_network
+
+    tensorflow(threads=2)
+    return build_network(PREPROCESSING, EMBEDDING_SIZE)
+
+
+def embedded(model: Path, images: Any) -> Any:
+    """The embeddings of pictures, float32 [n, d]."""
+    return Embedder(model, threads=2).embed(images[:, :, :, None])
+
+
+def runtimes(bench: Bench, network: Any, model: Path, images: Any, rounds: int) -> None:
+    """Images a second in batches, and one image alone, by Keras, ONNX Runtime and our LiteRT copy, two threads each."""
+    pixels = images[:IMAGES, :, :, None]
+    ours = Embedder(model, threads=2)
+    onnx = _onnx(model)
+
+    def predict(batch: Any, size: int) -> Any:
+        return network.predict(batch.astype(np.float32), batch_size=size, verbose=0)
+
+    def run_onnx(batch: Any, size: int) -> Any:
+        name = onnx.get_inputs()[0].name
+        return [onnx.run(None, {name: batch[at : at + size]}) for at in range(0, len(batch), size)]
+
+    batches = {"ours": lambda x, _: ours.embed(x), "ONNX Runtime": run_onnx, "Keras predict": predict}
+    for _ in range(rounds):
+        for name, run in batches.items():
+            for size in (256, 1024):
+                run(pixels[:size], size)
+                bench.call(f"{name} batch {size}", run, pixels, size, each=IMAGES)
+            run(pixels[:1], 1)
+            bench.call(f"{name} single", lambda run=run: [run(pixels[at : at + 1], 1) for at in range(SINGLE)], each=SINGLE)
+
+
+def refreshes(bench: Bench, name: str, settings: Settings, data: FashionMnist, cursor: Cursor, count: int, model: Path) -> None:
+    """Embed and index a catalogue, then what 0.1, 1 and 10 % of change leave to do; the session's start is noted apart."""
+    starting = spark_session(settings, "benchmark of the vectors")
+    bench.call("Spark session", starting.__enter__)
+    try:
+        folder = settings.home / "index"
+        bench.call(f"{name} embed all", embed_missing, settings, cursor, model)
+        bench.call(f"{name} index all", _build, settings, cursor, Embedder(model).fingerprint, folder)
+        for share in SHARES:
+            changed = int(count * share)
+            cursor = _change(settings, data, count, changed)
+            done = bench.call(f"{name} embed {share}", embed_missing, settings, cursor, model)
+            bench.call(f"{name} index {share}", _append, settings, cursor, folder)
+            if done["embedded"] != changed:
+                raise RuntimeError(f"Of {changed:,} new pictures {done['embedded']:,} were embedded.")
+    finally:
+        starting.__exit__(None, None, None)
+
+
+def _build(settings: Settings, cursor: Cursor, fingerprint: str, folder: Path) -> None:
+    build(settings, cursor, fingerprint)[0].save(folder)
+
+
+def _append(settings: Settings, cursor: Cursor, folder: Path) -> None:
+    index = Index.open(folder, writable=True)
+    append(settings, index, cursor)
+    index.save(folder)
+
+
+def _change(settings: Settings, data: FashionMnist, count: int, changed: int) -> Cursor:
+    """Half of the changes are new products, half are other pictures of old ones; none of these pictures was there before."""
+    table = DeltaTable(settings.products_uri)
+    fresh = pictured(data, 10 * count + table.version() * count + np.arange(changed))
+    old = [f"product-{n:08d}" for n in np.random.default_rng(changed).choice(count, changed // 2, replace=False)]
+    new = fresh["product_id"].to_pylist()[len(old) :]
+    rows = fresh.set_column(0, "product_id", pa.array([*old, *new]))
+    merging = table.merge(rows, "s.product_id = t.product_id", source_alias="s", target_alias="t")
+    merging.when_matched_update_all().when_not_matched_insert_all().execute()
+    cursor = head(settings.products_uri)
+    assert cursor is not None
+    return cursor
+
+
+def _onnx(model: Path) -> Any:
+    import onnxruntime
+
+    file = model.parent / "model.onnx"
+    command = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", str(model / "saved_model"), "--output", str(file), "--opset", "17"]
+    subprocess.run(command, check=True, capture_output=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

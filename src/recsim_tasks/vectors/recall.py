@@ -1,0 +1,42 @@
+"""How much of what an exact search finds an index finds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recsim_tasks.vectors.exact import Floats, Rows, exact_neighbours
+from recsim_tasks.vectors.index import Index
+from recsim_tasks.vectors.ranking import ROUNDING
+from recsim_tasks.vectors.search import Found
+
+K = 10
+
+
+def without_own(index: Index, rows: Rows, vectors: Floats) -> Found:
+    """The ten nearest of the products in these `rows` [q] of the index, whose vectors are `vectors` [q, d], without themselves.
+
+    Fewer in an index of ten or fewer.
+    """
+    found = index.neighbours(vectors, min(K, len(index) - 1) + 1)
+    return Found(drop_own(found.positions, rows, found.positions), drop_own(found.positions, rows, found.scores))
+
+
+def recall(found: Found, rows: Rows, vectors: Floats) -> float:
+    """Share of the places of `found` whose product is as near as the last of the exact search among `vectors` [n, d], all of the index.
+
+    An equally near product (the same picture twice) is as good a find.
+    """
+    depth = found.scores.shape[1]
+    exact, scores = exact_neighbours(vectors, vectors[rows], depth + 1)
+    farthest = drop_own(exact, rows, scores)[:, -1:]
+    return float(np.mean(found.scores >= farthest - ROUNDING))
+
+
+def drop_own(rows: Rows, own: Rows, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """`values` [q, n + 1] without the place where `rows` names the query itself, or without the last where it does not: [q, n]."""
+    kept = rows != own[:, None]
+    kept[kept.all(axis=1), -1] = False
+    return np.reshape(values[kept], (len(rows), rows.shape[1] - 1))

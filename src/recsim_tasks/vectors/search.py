@@ -1,0 +1,108 @@
+"""One question to an index: who passes, how much must be looked at, and in which order the answer comes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recsim_tasks.vectors.exact import Floats, Rows
+from recsim_tasks.vectors.filters import Filters, passing
+from recsim_tasks.vectors.items import Items
+from recsim_tasks.vectors.ranking import Flags, Scores, best_first, one_a_group, scores_of, settled
+from recsim_tasks.vectors.stores import Store
+
+# Asked for beyond k, so that a tie at the end is seen.
+SPARE = 6
+# By how much a search is widened when it has not settled.
+WIDER = 4
+VECTORS_AT_A_TIME = 4096
+
+
+@dataclass(frozen=True)
+class Found:
+    """Neighbours, best first: `positions` of their products int64 [q, k], -1 for none, and cosines `scores` float64 [q, k], -inf for none."""
+
+    positions: Rows
+    scores: Scores
+
+
+class Searcher:
+    """The vectors and the products of an index, and what a caller asks of the products."""
+
+    def __init__(self, vectors: Store, items: Items, filters: Filters, alike: float | None) -> None:
+        self._vectors, self._items, self._alike = vectors, items, alike
+        meets = passing(items.table, filters)
+        self._among = None if meets is None else items.by_key(meets)
+        self._passing = len(items) if meets is None else int(meets.sum())
+        self._excluded = items.keys_of(sorted(set(filters.exclude))) if filters.exclude else np.empty(0, np.int64)
+
+    def search(self, queries: Floats, k: int) -> Found:
+        """The k nearest to each of `queries` [q, d] of those who pass."""
+        k = min(k, len(self._items))
+        if not k or not self._passing:
+            return _nothing(len(queries), k)
+        at_a_time = max(1, VECTORS_AT_A_TIME // (k + SPARE))
+        parts = [self._widening(queries[at : at + at_a_time], k) for at in range(0, len(queries), at_a_time)]
+        if len(parts) == 1:
+            return parts[0]
+        together = [_nothing(0, k), *parts]
+        return Found(np.concatenate([part.positions for part in together]), np.concatenate([part.scores for part in together]))
+
+    def _widening(self, queries: Floats, k: int) -> Found:
+        """Look for somewhat more than k, and for more again where that does not settle the first k."""
+        wanted = min(k + len(self._excluded) + SPARE, self._passing)
+        # As many of those who pass are looked at as there would be if all did.
+        effort = min(len(self._items) / self._passing, self._vectors.most_effort)
+        found, done = self._once(queries, k, wanted, effort)
+        while not done.all() and (wanted < self._passing or effort < self._vectors.most_effort):
+            rows = np.flatnonzero(~done)
+            wanted, effort = min(wanted * WIDER, self._passing), min(effort * WIDER, self._vectors.most_effort)
+            again, done[rows] = self._once(queries[rows], k, wanted, effort)
+            found.positions[rows], found.scores[rows] = again.positions, again.scores
+        return found
+
+    def _once(self, queries: Floats, k: int, wanted: int, effort: float) -> tuple[Found, Flags]:
+        """The first k of what one search for `wanted` gives, and for which queries they are settled."""
+        keys = self._vectors.search(queries, wanted, self._among, effort)[1]
+        if keys.min() < 0 or len(self._excluded) or self._alike is not None or wanted < k:
+            return self._with_gaps(queries, keys, k)
+        scores = scores_of(queries, self._vectors.get(keys.ravel()).reshape(*keys.shape, -1))
+        positions = self._items.positions(keys)
+        order, rows = best_first(scores, self._items.ranks[positions]), np.arange(len(keys))[:, None]
+        scores = scores[rows, order]
+        return Found(positions[rows, order[:, :k]], scores[:, :k]), settled(scores[:, k - 1], scores[:, -1])
+
+    def _with_gaps(self, queries: Floats, keys: Rows, k: int) -> tuple[Found, Flags]:
+        """The same where some `keys` [q, w] are -1 for none, or stand for products that are left out."""
+        missing = keys < 0
+        keys = np.where(missing, self._items.row_keys[0], keys)
+        vectors = self._vectors.get(keys.ravel()).reshape(*keys.shape, -1)
+        positions, scores = self._items.positions(keys), scores_of(queries, vectors)
+        worst = np.where(missing, np.inf, scores).min(axis=1)
+        scores[missing | np.isin(keys, self._excluded)] = -np.inf
+        order, rows = best_first(scores, self._items.ranks[positions]), np.arange(len(keys))[:, None]
+        if self._alike is not None:
+            order = self._without_twins(vectors, scores, order)
+        found = _first(k, positions[rows, order], scores[rows, order])
+        last = found.scores[:, -1]
+        return found, np.isfinite(last) & (missing.any(axis=1) | settled(last, worst))
+
+    def _without_twins(self, vectors: Floats, scores: Scores, order: Rows) -> Rows:
+        """`order` with all but the first of each group of nearly identical products at the end, where their `scores` become -inf."""
+        assert self._alike is not None
+        for row, places in enumerate(order):
+            real = places[np.isfinite(scores[row, places])]
+            scores[row, real[~one_a_group(vectors[row, real], self._alike)]] = -np.inf
+        return np.take_along_axis(order, np.argsort(-np.take_along_axis(scores, order, axis=1), axis=1, kind="stable"), axis=1)
+
+
+def _first(k: int, positions: Rows, scores: Scores) -> Found:
+    """The first k columns; columns without a product where there are fewer."""
+    nothing = _nothing(len(scores), max(0, k - scores.shape[1]))
+    positions, scores = np.hstack([positions, nothing.positions])[:, :k], np.hstack([scores, nothing.scores])[:, :k]
+    return Found(np.where(np.isneginf(scores), -1, positions), scores)
+
+
+def _nothing(queries: int, k: int) -> Found:
+    return Found(np.full((queries, k), -1, np.int64), np.full((queries, k), -np.inf))

@@ -1,0 +1,62 @@
+"""Vectors for tests, and the plainest index there can be: a dictionary, searched by sorting."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from recsim_tasks.vectors.stores import Store
+
+DIMENSIONS = 16
+
+
+def unit(count: int, seed: int = 0, dimensions: int = DIMENSIONS) -> np.ndarray:
+    vectors = np.random.default_rng(seed).normal(size=(count, dimensions)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def products(names: list[str], price: float | None = None) -> pa.Table:
+    """Products whose fields follow from the number in their name."""
+    numbers = [int(name.strip("p-")) for name in names]
+    columns = {
+        "product_id": names,
+        "title": [f"title {name}" for name in names],
+        "category": [f"c{n % 4}" for n in numbers],
+        "price": [float(n % 50) if price is None else price for n in numbers],
+        "in_stock": [n % 3 > 0 for n in numbers],
+        "image_hash": [f"hash {name}" for name in names],
+    }
+    return pa.table(columns)
+
+
+class Dictionary(Store):
+    """What the others are held against."""
+
+    most_effort = 1.0
+
+    def __init__(self, vectors: np.ndarray, keys: np.ndarray) -> None:
+        self._of: dict[int, np.ndarray] = {}
+        self.dimensions = vectors.shape[1]
+        self.put(vectors, keys)
+
+    def put(self, vectors: np.ndarray, keys: np.ndarray) -> None:
+        self._of |= dict(zip(keys.tolist(), vectors, strict=True))
+
+    def remove(self, keys: np.ndarray) -> None:
+        for key in keys.tolist():
+            self._of.pop(key, None)
+
+    def get(self, keys: np.ndarray) -> np.ndarray:
+        return np.array([self._of[key] for key in keys.tolist()], np.float32).reshape(len(keys), -1)
+
+    def search(self, queries: np.ndarray, k: int, among: np.ndarray | None = None, effort: float = 1) -> tuple[np.ndarray, np.ndarray]:
+        scores, keys = np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1)
+        allowed = [key for key in self._of if among is None or (key < len(among) and among[key])]
+        for row, query in enumerate(queries):
+            found = sorted(((float(self._of[key] @ query), key) for key in allowed), reverse=True)[:k]
+            scores[row, : len(found)] = [score for score, _ in found]
+            keys[row, : len(found)] = [key for _, key in found]
+        return scores, keys
+
+    def __len__(self) -> int:
+        return len(self._of)

@@ -1,0 +1,178 @@
+"""Embedding on Spark, of real pictures, with a small real network."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+
+from recsim_demo.dataset import FashionMnist
+from recsim_demo.feeds import deliver, upsert
+from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.catalogue.ingest import ingest_feed
+from recsim_tasks.catalogue.quarantine import quarantined
+from recsim_tasks.foundation.settings import Settings, load_settings
+from recsim_tasks.vectors.build import append, build
+from recsim_tasks.vectors.embedding import embed_missing
+from recsim_tasks.vectors.embeddings import read_embeddings
+from recsim_tasks.vectors.verification import verify
+from release.bundles import make_model
+from vectors.shop import change
+
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
+# What a model that is blind for its first rows gives no unit vector.
+DARK = np.zeros((28, 28), np.uint8)
+DARK[0, :14] = 255
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return make_model(tmp_path / "model")
+
+
+@pytest.fixture
+def pictures(fashion_mnist: FashionMnist) -> np.ndarray:
+    return fashion_mnist.train_images
+
+
+def rows(settings: Settings) -> list[dict[str, Any]]:
+    """The whole embeddings table, in the order of its keys."""
+    table = pa.RecordBatchReader.from_stream(DeltaTable(settings.embeddings_uri).scan()).read_all()
+    return sorted(table.to_pylist(), key=lambda row: (row["model_fingerprint"], row["image_hash"]))
+
+
+def test_only_what_an_anti_join_leaves_is_embedded(settings: Settings, model: Path, pictures: np.ndarray) -> None:
+    first = {f"p{n}": pictures[n // 2] for n in range(40)}  # twenty pictures, each of two products
+    cursor = change(settings, first)
+    assert embed_missing(settings, cursor, model) == {"embedded": 20, "reused": 0, "of": 20, "faulted": 0}
+    before = rows(settings)
+
+    change(settings, {}, gone=["p0", "p1", "p2"])
+    cursor = change(settings, {**first, "p2": pictures[7]}, price=9.0)  # relisted, dearer, and one has another's picture
+    assert embed_missing(settings, cursor, model) == {"embedded": 0, "reused": 20, "of": 20, "faulted": 0}
+    assert embed_missing(settings, change(settings, first), model)["embedded"] == 0
+    assert rows(settings) == before
+
+    cursor = change(settings, {"p5": pictures[103], **{f"p{n}": pictures[n] for n in range(100, 103)}})
+    assert embed_missing(settings, cursor, model) == {"embedded": 4, "reused": 20, "of": 24, "faulted": 0}
+    other = make_model(model.parent / "other", seed=1)
+    assert embed_missing(settings, cursor, other) == {"embedded": 24, "reused": 0, "of": 24, "faulted": 0}
+    assert embed_missing(settings, cursor, model)["embedded"] == 0
+    assert len(rows(settings)) == 48
+
+
+def test_rows_of_a_file_that_the_catalogue_does_not_have_any_more_are_not_embedded(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, model: Path, pictures: np.ndarray
+) -> None:
+    """A deletion vector leaves them in the file; and a path may have in it what an address writes otherwise."""
+    monkeypatch.setenv("RECSIM_HOME", str(tmp_path / "a home, with spaces"))
+    settings = load_settings()
+    change(settings, {f"p{n}": pictures[n] for n in range(12)})
+    cursor = change(settings, {"p4": pictures[50]}, gone=["p3"])
+    assert embed_missing(settings, cursor, model) == {"embedded": 11, "reused": 0, "of": 11, "faulted": 0}
+
+
+def test_products_whose_picture_has_no_vector_go_to_quarantine_and_not_into_the_index(
+    settings: Settings, tmp_path: Path, pictures: np.ndarray
+) -> None:
+    blind, seeing = make_model(tmp_path / "blind", blind=4), make_model(tmp_path / "seeing", seed=1)
+    first = change(settings, {f"p{n}": pictures[n] for n in range(12)})
+    assert embed_missing(settings, first, blind)["faulted"] == 0
+    index, _ = build(settings, first, _fingerprint(blind))
+
+    second = change(settings, {"p1": DARK, "p20": DARK, "p21": pictures[21]})
+    for embedded in (2, 0):  # what has no vector is not tried again, nor told again
+        assert embed_missing(settings, second, blind) == {"embedded": embedded, "reused": 13 - embedded, "of": 13, "faulted": 1}
+        told = quarantined(settings, None, None, False, 10)
+        assert sorted(row["product_id"] for row in told["newest"]) == ["p1", "p20"]
+        assert "no unit vector" in told["newest"][0]["reason"]
+    counts = append(settings, index, second)
+    assert counts == {"size": 12, "added": 1, "replaced": 0, "removed": 1}
+    assert verify(settings, index, second, 10).whole
+    third = change(settings, {"p1": DARK}, price=2.0)
+    append(settings, index, third)
+    assert verify(settings, index, third, 10).whole
+
+    assert embed_missing(settings, third, seeing)["faulted"] == 0
+    assert quarantined(settings, None, None, False, 10)["rows"] == 0
+    embed_missing(settings, third, blind)
+    row = {**upsert(1, "c", pictures[1]), "product_id": "p1"}
+    ingest_feed(settings, deliver(tmp_path, "mended", [row], "mended"))
+    assert [row["product_id"] for row in quarantined(settings, None, None, False, 10)["newest"]] == ["p20"]
+
+
+def test_an_embedding_killed_after_some_commits_goes_on_where_it_was(
+    settings: Settings, tmp_path: Path, model: Path, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kill -9 of the whole session, twice; then two at once, of which one waits for the other.
+
+    The table is to the bit what one go leaves: in which batch of how many an image stands does not matter.
+    """
+    cursor = change(settings, {f"p{n}": pictures[n] for n in range(300)})
+    embed_missing(settings, cursor, model)
+    expected = rows(settings)
+    held = {row["image_hash"]: row["embedding"] for row in expected}
+    asked = [*sorted(held, reverse=True), *list(held)[:5]]
+    vectors, good = read_embeddings(settings.embeddings_uri, _fingerprint(model), pa.chunked_array([asked]))
+    assert (vectors.tolist(), good.all()) == ([held[name] for name in asked], True)
+
+    monkeypatch.setenv("RECSIM_EMBED_COMMIT_IMAGES", "40")
+    monkeypatch.setenv("RECSIM_EMBEDDINGS", str(tmp_path / "killed"))
+    killed = load_settings()
+    done = [0]
+    for _ in range(2):
+        process = _start(cursor, model)
+        _wait(lambda: _committed(killed) > done[-1], process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        done.append(_committed(killed))
+    assert 0 < done[1] < done[2] < 300
+    both = [_start(cursor, model), _start(cursor, model)]
+    results = sorted(json.loads(process.communicate(timeout=300)[0])["embedded"] for process in both)
+    assert results == [0, 300 - done[2]]
+    assert rows(killed) == expected
+    assert DeltaTable(killed.embeddings_uri).version() >= 300 // 40
+
+
+def _fingerprint(model: Path) -> str:
+    from recsim_tasks.learning.embedder import Embedder
+
+    return Embedder(model).fingerprint
+
+
+EMBED = """
+import json
+import sys
+from pathlib import Path
+from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.foundation.settings import load_settings
+from recsim_tasks.vectors.embedding import embed_missing
+print(json.dumps(embed_missing(load_settings(), Cursor(sys.argv[1], int(sys.argv[2])), Path(sys.argv[3]))))
+"""
+
+
+def _start(cursor: Cursor, model: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", EMBED, cursor.table_id, str(cursor.version), str(model)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def _committed(settings: Settings) -> int:
+    return len(rows(settings)) if DeltaTable.is_deltatable(settings.embeddings_uri) else 0
+
+
+def _wait(is_time: Any, process: subprocess.Popen[str]) -> None:
+    give_up = time.monotonic() + 300
+    while not is_time():
+        assert process.poll() is None
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
