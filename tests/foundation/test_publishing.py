@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -128,3 +129,46 @@ def test_a_changed_an_added_or_a_missing_file_is_refused_by_name(release: Path, 
     damaged.unlink() if damage == "remove" else damaged.write_bytes(b"modeL")
     with pytest.raises(InputError, match=damaged.relative_to(release).as_posix()):
         check_digests(release, listed, leave_out="manifest.json")
+
+
+class Recorder:
+    """What reached the disk: which files and folders were flushed, in which order with the renames, as a loss of power sees it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, flush: bool = True) -> None:
+        self.steps: list[tuple[str, str]] = []
+        fsync, rename = os.fsync, Path.rename
+
+        def flushed(descriptor: int) -> None:
+            if flush:
+                fsync(descriptor)
+                self.steps.append(("flush", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
+
+        def renamed(path: Path, target: Path) -> Path:
+            self.steps.append(("rename", str(target)))
+            return rename(path, target)
+
+        monkeypatch.setattr(os, "fsync", flushed)
+        monkeypatch.setattr(Path, "rename", renamed)
+
+    def unsafe(self, target: Path, files: list[str]) -> list[str]:
+        """What a loss of power after the return could take away."""
+        if ("rename", str(target)) not in self.steps:
+            return ["the rename"]
+        at = self.steps.index(("rename", str(target)))
+        staged = target.with_name(f".{target.name}.staged")
+        before = [path for step, path in self.steps[:at] if step == "flush"]
+        after = [path for step, path in self.steps[at:] if step == "flush"]
+        needed = [str(staged), *(str(staged / name) for name in files)]
+        return [path for path in needed if path not in before] + ([] if str(target.parent) in after else ["the rename"])
+
+
+@pytest.mark.parametrize("flush", [True, False], ids=["as it is", "without a flush"])
+def test_nothing_that_was_published_is_lost_with_the_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush: bool) -> None:
+    """Files and folders are flushed before the rename, the folder around them after it; the control flushes nothing."""
+    recorder = Recorder(monkeypatch, flush)
+    with publishing(tmp_path / "release") as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "data").write_text("x")
+        write_json(folder / "receipt.json", {})
+    unsafe = recorder.unsafe(tmp_path / "release", ["inner", "inner/data", "receipt.json"])
+    assert (unsafe == []) == flush

@@ -95,6 +95,21 @@ def test_the_litert_copy_equals_the_saved_model(trained: tuple[dict[str, Any], P
     assert embedder.embed(images[:0]).shape == (0, 64)
 
 
+def test_a_gpu_embeds_with_the_saved_model_and_one_that_is_not_there_is_named(
+    trained: tuple[dict[str, Any], Path], fashion_mnist: FashionMnist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place of a GPU TensorFlow is shown a processor: what is computed is the same SavedModel."""
+    from recsim_tasks.learning.backend import tensorflow
+    from recsim_tasks.learning.gpu_embedder import GpuEmbedder
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    with pytest.raises(UnavailableError, match="GPU 3, but TensorFlow sees none"):
+        GpuEmbedder(trained[1], "3")
+    monkeypatch.setattr(tensorflow().config, "list_physical_devices", lambda kind: ["a device"])
+    images = fashion_mnist.test_images[:300, ..., None]
+    assert np.abs(GpuEmbedder(trained[1], "0").embed(images) - Embedder(trained[1]).embed(images)).max() < 1e-4
+
+
 def test_the_embedder_refuses_what_its_network_was_not_made_for(trained: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"takes uint8 images of \(28, 28, 1\)"):
         Embedder(trained[1]).embed(np.zeros((1, 28, 28, 3), np.uint8))

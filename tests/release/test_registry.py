@@ -16,6 +16,7 @@ from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import InputError, RecsimError, UnavailableError
 from recsim_tasks.foundation.publishing import digests
 from recsim_tasks.foundation.settings import Settings, load_settings
+from recsim_tasks.learning.tracking import Tracker
 from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry import Registry
@@ -99,6 +100,22 @@ def test_a_version_and_its_run_tell_where_they_come_from(registry: Registry, rea
         assert (tags["gate.verdict"], tags["gate.reasons"]) == ("pass", "All is well.")
         assert tags["model_fingerprint"] == manifest.model_fingerprint
     assert run.metrics == METRICS
+
+
+def test_the_measures_of_releases_are_curves_of_one_run(registry: Registry, tmp_path: Path, with_registry: Settings) -> None:
+    """A registration that is repeated adds no point; MLflow draws the metric's history as a line."""
+    recalls = [1.0, 0.97, 0.99]
+    for number, recall in enumerate(recalls):
+        made = make_bundle(tmp_path / str(number), suffix=f"-{number}")
+        told = made.model_copy(update={"metrics": {**made.metrics, "ann_recall_at_10": recall}}).sealed()
+        told.write(tmp_path / str(number) / "release")
+        for _ in range(2):
+            registry.register(tmp_path / str(number) / "release", f"refresh-{number}", told)
+    tracker = Tracker(with_registry)
+    (run,) = tracker.client.search_runs([tracker.experiment_id], "tags.curve = 'releases'")
+    points = tracker.client.get_metric_history(run.info.run_id, "ann_recall_at_10")
+    assert sorted((point.step, point.value) for point in points) == [(1, 1.0), (2, 0.97), (3, 0.99)]
+    assert registry.model_fingerprints() == {made.model_fingerprint}
 
 
 def test_a_bundle_that_was_changed_is_not_registered(registry: Registry, bundle: Path, manifest: Manifest) -> None:
