@@ -30,5 +30,6 @@ def test_of_a_group_the_first_is_kept_and_a_chain_is_no_group() -> None:
     """Each is near to the next, but the third is not near to the first."""
     angles = np.deg2rad([0, 5, 10, 40])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    assert one_a_group(vectors, float(np.cos(np.deg2rad(6)))).tolist() == [True, False, True, True]
-    assert one_a_group(vectors[:0], 0.9).tolist() == []
+    assert one_a_group(vectors, float(np.cos(np.deg2rad(6))), 10).tolist() == [True, False, True, True]
+    assert one_a_group(vectors, float(np.cos(np.deg2rad(6))), 2).tolist() == [True, False, True, False]
+    assert one_a_group(vectors[:0], 0.9, 10).tolist() == []

@@ -23,10 +23,13 @@ def places(uri: str, cursor: Cursor, image_hashes: pa.Array) -> dict[str, pa.Arr
     import pyarrow.parquet as pq
     from deltalake.fs import DeltaStorageHandler
 
-    files = pa.table(open_table(uri, cursor).get_add_actions(flatten=True))["path"].to_pylist()
+    # What is asked for is mostly what came last.
+    files = pa.table(open_table(uri, cursor).get_add_actions(flatten=True)).sort_by(
+        [("modification_time", "descending"), ("path", "ascending")]
+    )
     storage = pf.PyFileSystem(DeltaStorageHandler(uri))
     found, wanted = {}, image_hashes
-    for file in sorted(files):
+    for file in files["path"].to_pylist():
         if not len(wanted):
             break
         here = plain(pq.read_table(file, columns=["image_hash"], filesystem=storage))["image_hash"].unique()

@@ -90,12 +90,13 @@ class Release:
         return self._answer(self.index.vector(product_id)[None], k, replace(filters, exclude=(*filters.exclude, product_id)))
 
     def _answer(self, query: Floats, k: int, filters: Filters) -> list[dict[str, Any]]:
-        hits = self.index.search(query, k, filters)[0]
-        return [{"product_id": hit.product_id, "score": round(hit.score, 6)} | self._fields(hit.product_id) for hit in hits]
-
-    def _fields(self, product_id: str) -> dict[str, Any]:
-        product = self.index.product(product_id)
-        return {name: product[name] for name in ANSWERED}
+        found = self.index.neighbours(query, k, filters)
+        there = found.positions[0] >= 0
+        products = self.index.products_at(found.positions[0][there], ("product_id", *ANSWERED))
+        return [
+            {"product_id": product["product_id"], "score": round(float(score), 6), **{name: product[name] for name in ANSWERED}}
+            for product, score in zip(products, found.scores[0][there], strict=True)
+        ]
 
 
 def _counts(index: Index) -> dict[str, int]:

@@ -31,8 +31,11 @@ def set_aside(spark: SparkSession, settings: Settings, cursor: Cursor, model_fin
 
 def products_without_vector(settings: Settings, cursor: Cursor, model_fingerprint: str) -> pa.Table:
     """`product_id` and `image_hash` of the products at `cursor` that the model's index cannot have."""
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     hashes = faulted(settings.embeddings_uri, model_fingerprint)
+    if not len(hashes):
+        return pa.table({"product_id": pa.array([], pa.string()), "image_hash": pa.array([], pa.string())})
     products = read_products(settings.products_uri, cursor, ["product_id", "image_hash"])
     return products.filter(pc.is_in(products["image_hash"], value_set=hashes.combine_chunks()))

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from recsim_tasks.catalogue.table import PRODUCT_FIELDS
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import check_digests, digest_of, digests, publishing, write_json
 from recsim_tasks.vectors import library
 from recsim_tasks.vectors.checks import check_products, check_queries, check_vectors
-from recsim_tasks.vectors.exact import Floats
+from recsim_tasks.vectors.exact import Floats, Rows
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.items import Items
 from recsim_tasks.vectors.search import Found, Searcher
@@ -120,7 +121,7 @@ class Index:
         """The `k` nearest products by cosine for each of unit `queries` float32 [q, d], best first; `k` of them when `k` pass `filters`.
 
         Equal scores come in the order of the product ids. With `alike`, of products whose embeddings are that near to each other
-        (cosine) only the nearest is given. `InputError` when k is below 1, or the queries have another size than the index's vectors.
+        (cosine) only the nearest is given; both among the 10,000 nearest that pass. `InputError` when k is below 1, or the queries have another size than the index's vectors.
         """
         check_queries(queries, k, self.metadata["embedding_size"])
         return Searcher(self._vectors, self._items, filters or Filters(), alike).search(np.ascontiguousarray(queries, np.float32), k)
@@ -139,7 +140,11 @@ class Index:
 
     def product(self, product_id: str) -> dict[str, Any]:
         """The fields of a product; `InputError` when it is not in the index."""
-        return self._items.row(int(self._items.positions(np.array([self._items.key_of(product_id)]))[0]))
+        return self._items.row(int(self._items.positions(np.array([self._items.key_of(product_id)]))[0]), PRODUCT_FIELDS)
+
+    def products_at(self, positions: Rows, fields: Sequence[str]) -> list[dict[str, Any]]:
+        """These fields of the products at `positions` [n]."""
+        return [self._items.row(position, fields) for position in positions.tolist()]
 
     @property
     def items(self) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -70,17 +71,18 @@ class Items:
 
     def keys_of(self, product_ids: list[str]) -> Rows:
         """The row keys of `product_ids`, int64 [n]; -1 for a product that is not here."""
+        if len(product_ids) <= FEW:
+            return np.array([self._key_of(name) for name in product_ids], np.int64)
         found = pc.index_in(pa.array(product_ids, pa.string()), value_set=self._ids)
         positions = np.asarray(pc.fill_null(found, -1), np.int64)
         return np.where(positions < 0, -1, self.row_keys[positions] if len(self) else -1)
 
     def key_of(self, product_id: str) -> int:
         """The row key of one product; `InputError` when it is not here."""
-        place = bisect_left(self.by_id, product_id, key=lambda position: self._ids[position].as_py())
-        position = int(self.by_id[place]) if place < len(self) else -1
-        if position < 0 or self._ids[position].as_py() != product_id:
+        key = self._key_of(product_id)
+        if key < 0:
             raise InputError(f"Product {product_id!r} is not in this release. Look up the id, or refresh after its feed was taken in.")
-        return int(self.row_keys[position])
+        return key
 
     def positions(self, keys: Rows) -> Rows:
         """The rows of the table that `keys`, all of which must be here, stand in."""
@@ -99,9 +101,14 @@ class Items:
         names: list[str] = self._ids.take(pa.array(positions)).to_pylist()
         return names
 
-    def row(self, position: int) -> dict[str, Any]:
-        """The fields of the product at `position`."""
-        return {name: self.table.column(name)[position].as_py() for name in PRODUCT_FIELDS}
+    def row(self, position: int, fields: Sequence[str]) -> dict[str, Any]:
+        """These fields of the product at `position`."""
+        return {name: self.table.column(name)[position].as_py() for name in fields}
+
+    def _key_of(self, product_id: str) -> int:
+        place = bisect_left(self.by_id, product_id, key=lambda position: self._ids[position].as_py())
+        position = int(self.by_id[place]) if place < len(self) else -1
+        return int(self.row_keys[position]) if position >= 0 and self._ids[position].as_py() == product_id else -1
 
     @cached_property
     def row_keys(self) -> Rows:

@@ -32,10 +32,12 @@ def settled(last: Scores, worst: Scores) -> Flags:
     return np.asarray(last - worst > ROUNDING)
 
 
-def one_a_group(vectors: Floats, alike: float) -> Flags:
-    """Which of `vectors` [w, d], best first, are not nearly identical (cosine of `alike` or more) to one that was kept before."""
-    near = vectors @ vectors.T >= alike
-    kept = np.zeros(len(vectors), bool)
-    for place in range(len(vectors)):
-        kept[place] = not near[place, kept].any()
+def one_a_group(vectors: Floats, alike: float, k: int) -> Flags:
+    """The first k of `vectors` [w, d], best first, that are not nearly identical (cosine of `alike` or more) to one that was kept before."""
+    kept, left = np.zeros(len(vectors), bool), np.ones(len(vectors), bool)
+    while kept.sum() < k and left.any():
+        first = int(left.argmax())
+        kept[first] = True
+        left &= vectors @ vectors[first] < alike
+        left[first] = False
     return kept

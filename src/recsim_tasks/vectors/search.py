@@ -17,6 +17,8 @@ SPARE = 6
 # By how much a search is widened when it has not settled.
 WIDER = 4
 VECTORS_AT_A_TIME = 4096
+# Beyond k, no more are looked at one by one: of more equal products, or of a larger group of nearly identical ones, not all are seen.
+MOST = 10_000
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,13 @@ class Searcher:
         wanted = min(k + len(self._excluded) + SPARE, self._passing)
         # As many of those who pass are looked at as there would be if all did.
         effort = min(len(self._items) / self._passing, self._vectors.most_effort)
+        most = min(max(wanted, MOST), self._passing)
         found, done = self._once(queries, k, wanted, effort)
-        while not done.all() and (wanted < self._passing or effort < self._vectors.most_effort):
-            rows = np.flatnonzero(~done)
-            wanted, effort = min(wanted * WIDER, self._passing), min(effort * WIDER, self._vectors.most_effort)
-            again, done[rows] = self._once(queries[rows], k, wanted, effort)
-            found.positions[rows], found.scores[rows] = again.positions, again.scores
+        while not done.all() and (wanted < most or effort < self._vectors.most_effort):
+            wanted, effort = min(wanted * WIDER, most), min(effort * WIDER, self._vectors.most_effort)
+            for row in np.flatnonzero(~done):
+                again, done[row : row + 1] = self._once(queries[row : row + 1], k, wanted, effort)
+                found.positions[row], found.scores[row] = again.positions, again.scores
         return found
 
     def _once(self, queries: Floats, k: int, wanted: int, effort: float) -> tuple[Found, Flags]:
@@ -83,17 +86,17 @@ class Searcher:
         scores[missing | np.isin(keys, self._excluded)] = -np.inf
         order, rows = best_first(scores, self._items.ranks[positions]), np.arange(len(keys))[:, None]
         if self._alike is not None:
-            order = self._without_twins(vectors, scores, order)
+            order = self._without_twins(vectors, scores, order, k)
         found = _first(k, positions[rows, order], scores[rows, order])
         last = found.scores[:, -1]
         return found, np.isfinite(last) & (missing.any(axis=1) | settled(last, worst))
 
-    def _without_twins(self, vectors: Floats, scores: Scores, order: Rows) -> Rows:
+    def _without_twins(self, vectors: Floats, scores: Scores, order: Rows, k: int) -> Rows:
         """`order` with all but the first of each group of nearly identical products at the end, where their `scores` become -inf."""
         assert self._alike is not None
         for row, places in enumerate(order):
             real = places[np.isfinite(scores[row, places])]
-            scores[row, real[~one_a_group(vectors[row, real], self._alike)]] = -np.inf
+            scores[row, real[~one_a_group(vectors[row, real], self._alike, k)]] = -np.inf
         return np.take_along_axis(order, np.argsort(-np.take_along_axis(scores, order, axis=1), axis=1, kind="stable"), axis=1)
 
 
