@@ -60,9 +60,10 @@ class Searcher:
         found, done = self._once(queries, k, wanted, effort)
         while not done.all() and (wanted < most or effort < self._vectors.most_effort):
             wanted, effort = min(wanted * WIDER, most), min(effort * WIDER, self._vectors.most_effort)
-            for row in np.flatnonzero(~done):
-                again, done[row : row + 1] = self._once(queries[row : row + 1], k, wanted, effort)
-                found.positions[row], found.scores[row] = again.positions, again.scores
+            open_, at_a_time = np.flatnonzero(~done), max(1, VECTORS_AT_A_TIME // wanted)
+            for rows in (open_[at : at + at_a_time] for at in range(0, len(open_), at_a_time)):
+                again, done[rows] = self._once(queries[rows], k, wanted, effort)
+                found.positions[rows], found.scores[rows] = again.positions, again.scores
         return found
 
     def _once(self, queries: Floats, k: int, wanted: int, effort: float) -> tuple[Found, Flags]:
