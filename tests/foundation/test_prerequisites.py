@@ -72,6 +72,13 @@ def test_a_python_that_pyenv_has_but_has_not_selected_is_found(tmp_path: Path) -
     assert Path(done.stdout.strip()).resolve() == Path(sys.executable).resolve()
 
 
+def test_a_python_without_its_headers_is_named(tmp_path: Path) -> None:
+    """As Debian's is, whose headers are a package of their own."""
+    program(tmp_path / "bin", "python3.11", 'case "$3" in *sysconfig*) echo /usr/include/nowhere;; *) echo 3 11 "$0";; esac')
+    said = run(tmp_path / "bin", tmp_path).stderr
+    assert "Python's headers: no Python.h in /usr/include/nowhere. Run: sudo apt-get install python3.11-dev" in said
+
+
 def test_another_python_is_not_taken_for_3_11(tmp_path: Path) -> None:
     program(tmp_path / "bin", "python3", "echo 3 12 /usr/bin/python3.12")
     done = run(tmp_path / "bin", tmp_path, "--python")

@@ -39,7 +39,7 @@ class Finding(NamedTuple):
 
 def examine() -> List[Finding]:
     """Look for everything that installing and running needs, whether or not the one before was there."""
-    checks = (_system, _python, _java, _compiler, _cmake, _make, _disk, _memory)
+    checks = (_system, _python, _headers, _java, _compiler, _cmake, _make, _disk, _memory)
     return [check() for check in checks]
 
 
@@ -84,6 +84,17 @@ def _python() -> Finding:
     found = find_python()
     remedy = "Run: sudo apt-get install python3.11 (or, where the distribution has none: pyenv install 3.11)"
     return Finding("Python 3.11", bool(found), found or "no python3.11 on the PATH or in pyenv", "" if found else remedy)
+
+
+def _headers() -> Finding:
+    """What a package is compiled against; a distribution has them in a package of their own."""
+    python = find_python()
+    if python is None:
+        return Finding("Python's headers", True, "not looked for without a Python 3.11", "")
+    folder = (_output([python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('include'))"]) or "").strip()
+    ok = os.path.isfile(os.path.join(folder, "Python.h"))
+    detail = folder if ok else "no Python.h in " + (folder or "what {} names".format(python))
+    return Finding("Python's headers", ok, detail, "" if ok else "Run: sudo apt-get install python3.11-dev")
 
 
 def _java() -> Finding:
