@@ -44,7 +44,7 @@ up: setup ## start everything and keep it running until Ctrl-C
 bench-catalogue: setup ## measure what a feed costs, about 20 minutes; ARGS="--rows 1000 --large 14000 --rounds 1", ARGS=--plot
 	@exec $(BIN)/python -m benchmarks.catalogue $(ARGS)
 
-bench-vectors: setup ## measure what embedding and indexing cost, about an hour; ARGS="--rows 100000 --small 20000", ARGS=--plot
+bench-vectors: setup ## measure what embedding and indexing cost, about 40 minutes; ARGS="--rows 100000 --small 20000", ARGS=--plot
 	@exec $(BIN)/python -m benchmarks.vectors $(ARGS)
 
 clean: ## remove the environment, the data and all caches of this folder

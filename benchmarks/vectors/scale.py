@@ -7,27 +7,20 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.vectors.bench import Bench
-from benchmarks.vectors.data import TIGHT, clustered, products
+from benchmarks.vectors.data import TIGHT, Floats, clustered, products
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.index import Index
 
 K = 10
-STEPS = (
-    "build",
-    "save",
-    "load to change",
-    "append 1 %",
-    "save again",
-    "open to search",
-    "query",
-    "filtered query",
-    "filtered query, 1 in 1,000",
-)
+STEPS = ("build", "save", "load", "append", "save_again", "open", "query", "query_in_stock", "query_one_in_thousand")
 
 
 def scale(bench: Bench, rows: int, dimensions: int, folder: Path) -> None:
@@ -42,40 +35,33 @@ def scale(bench: Bench, rows: int, dimensions: int, folder: Path) -> None:
 
 def _steps(rows: int, dimensions: int, folder: Path) -> dict[str, float]:
     vectors, queries = clustered(rows + rows // 100, 300, dimensions, TIGHT)
-    table, taken = products(rows + rows // 100), {}
-    start = _gib()
+    table = products(rows + rows // 100)
+    taken: dict[str, float] = {}
 
-    def step(name: str, began: float, times: int = 1) -> None:
-        taken[name] = (time.perf_counter() - began) / times
-
-    began = time.perf_counter()
-    index = Index.build(table.slice(0, rows), vectors[:rows], {}, min(100_000, rows))
-    step("build", began)
-    began = time.perf_counter()
-    index.save(folder / "one")
-    step("save", began)
-    del index
-    began = time.perf_counter()
-    index = Index.open(folder / "one", writable=True)
-    step("load to change", began)
-    began = time.perf_counter()
-    index.upsert(table.slice(rows), vectors[rows:])
-    step("append 1 %", began)
-    began = time.perf_counter()
-    index.save(folder / "two")
-    step("save again", began)
-    del index
-    began = time.perf_counter()
-    index = Index.open(folder / "two")
-    step("open to search", began)
-    few = Filters(min_price=10.0, max_price=10.0, categories=("category 3",))
-    for name, filters in ((STEPS[6], None), (STEPS[7], Filters(in_stock=True)), (STEPS[8], few)):
-        index.search(queries[:1], K, filters)
+    def step(work: Callable[[], Any], times: int = 1) -> Any:
         began = time.perf_counter()
-        for query in queries:
-            index.search(query[None], K, filters)
-        step(name, began, len(queries))
-    return {**taken, "GiB": _gib(), "GiB before": start}
+        result = work()
+        taken[STEPS[len(taken)]] = (time.perf_counter() - began) / times
+        return result
+
+    index = step(lambda: Index.build(table.slice(0, rows), vectors[:rows], {}, min(100_000, rows)))
+    step(lambda: index.save(folder / "one"))
+    del index  # one at a time: it is the memory that is measured
+    index = step(lambda: Index.open(folder / "one", writable=True))
+    step(lambda: index.upsert(table.slice(rows), vectors[rows:]))
+    step(lambda: index.save(folder / "two"))
+    del index
+    index = step(lambda: Index.open(folder / "two"))
+    one_in_thousand = Filters(min_price=10.0, max_price=10.0, categories=("category 3",))
+    for filters in (Filters(), Filters(in_stock=True), one_in_thousand):
+        index.search(queries[:1], K, filters)
+        step(partial(_ask, index, queries, filters), len(queries))
+    return {**taken, "GiB": _gib()}
+
+
+def _ask(index: Index, queries: Floats, filters: Filters) -> None:
+    for query in queries:
+        index.search(query[None], K, filters)
 
 
 def _gib() -> float:

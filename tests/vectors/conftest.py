@@ -1,20 +1,7 @@
-"""One Spark session for all tests of the vectors that need one."""
+"""One Spark session for all tests of the vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from sessions import shared_spark
 
-import pytest
-
-from recsim_tasks.catalogue.spark import spark_session
-from recsim_tasks.foundation.settings import load_settings
-
-
-@pytest.fixture(scope="package")
-def shared_spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The session that every embedding in this process takes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RECSIM_HOME", str(tmp_path_factory.mktemp("shared-spark")))
-        settings = load_settings()
-    with spark_session(settings, "tests of the vectors"):
-        yield
+__all__ = ["shared_spark"]

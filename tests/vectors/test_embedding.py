@@ -98,10 +98,10 @@ def test_products_whose_picture_has_no_vector_go_to_quarantine_and_not_into_the_
         assert "no unit vector" in told["newest"][0]["reason"]
     counts = append(settings, index, second)
     assert counts == {"size": 12, "added": 1, "replaced": 0, "removed": 1}
-    assert verify(settings, index, second, 10).whole
+    assert verify(settings, index, second).whole
     third = change(settings, {"p1": DARK}, price=2.0)
     append(settings, index, third)
-    assert verify(settings, index, third, 10).whole
+    assert verify(settings, index, third).whole
 
     assert embed_missing(settings, third, seeing)["faulted"] == 0
     assert quarantined(settings, None, None, False, 10)["rows"] == 0

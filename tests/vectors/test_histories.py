@@ -57,7 +57,7 @@ class History:
 
     def verified(self) -> Verification:
         """Everything of it against a rebuild."""
-        return verify(self.settings, self.index, self._head(), 100)
+        return verify(self.settings, self.index, self._head())
 
     def _row(self, kind: str, number: int) -> dict[str, object]:
         if kind == "replace":

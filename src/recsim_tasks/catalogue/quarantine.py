@@ -48,9 +48,9 @@ def keep_products_aside(spark: SparkSession, settings: Settings, by: str, reason
         if new:
             rows = spark.createDataFrame(new, "product_id string, feed_id string, reason string").withColumn("at", f.current_timestamp())
             rows.write.format("delta").mode("append").save(settings.quarantine_uri)
-        over = f.col("released_at").isNull() & f.col("feed_id").isin(sorted({row["feed_id"] for row in waiting}))
-        kept = (f.col("feed_id") == by) & f.col("product_id").isin(products)
-        if waiting:
+        if any(row["feed_id"] != by or row["product_id"] not in products for row in waiting):
+            over = f.col("released_at").isNull() & f.col("feed_id").isin(sorted({row["feed_id"] for row in waiting}))
+            kept = (f.col("feed_id") == by) & f.col("product_id").isin(products)
             marks = {"released_by": f.lit(by), "released_at": f.current_timestamp()}
             DeltaTable.forPath(spark, settings.quarantine_uri).update(over & ~kept, marks)
 

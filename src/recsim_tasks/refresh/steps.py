@@ -116,7 +116,7 @@ def verify_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     from recsim_tasks.vectors.index import Index
     from recsim_tasks.vectors.verification import verify as hold_against_rebuild
 
-    verified = hold_against_rebuild(settings, Index.open(workspace.index), workspace.head, settings.evaluation_queries)
+    verified = hold_against_rebuild(settings, Index.open(workspace.index), workspace.head)
     result = {**asdict(verified), "equal": verified.whole and verified.finds_as_much, "reasons": list(verified.sentences())}
     if not result["equal"]:
         raise HeldError(
@@ -128,16 +128,16 @@ def verify_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
 def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Measure retrieval on this refresh's index; `HeldError` when the gate holds the release back."""
     from recsim_tasks.release.drift import drift
-    from recsim_tasks.release.evaluation import compare, sample_rows
+    from recsim_tasks.release.evaluation import compare
     from recsim_tasks.release.evaluation import evaluate as measure
     from recsim_tasks.release.gate import judge
     from recsim_tasks.vectors.index import Index
-    from recsim_tasks.vectors.verification import verification
+    from recsim_tasks.vectors.verification import spread, verification
 
     index = Index.open(workspace.index)
     measured = measure(index, settings)
     found = measured["metrics"]["ann_recall_at_10"], measured["metrics"]["built_recall"]
-    verified = verification(settings, index, workspace.head, sample_rows(index, settings), *found)
+    verified = verification(settings, index, workspace.head, spread(len(index), settings.evaluation_queries), *found)
     champion = _fetch_champion(settings, workspace)
     held = Index.open(champion / "index") if champion else None
     compared = compare(index, held, settings) if held else None

@@ -51,7 +51,7 @@ def evaluate(index: Index, settings: Settings, among: set[str] | None = None) ->
     index finds, and `built_recall`, that of the index when it was built; `imbalance_growth`, how much more unequal its lists are since;
     `query_p95_ms`. `slices`: `queries`, `precision_at_1`, `precision_at_10` by category.
     """
-    rows = sample_rows(index, settings, among)
+    rows = _sample_rows(index, settings, among)
     _, vectors = index.all_vectors()
     categories = _categories(index)
     sample = Sample(rows, vectors[rows], categories[rows])
@@ -69,7 +69,7 @@ def evaluate(index: Index, settings: Settings, among: set[str] | None = None) ->
     return {"metrics": metrics, "slices": slices}
 
 
-def sample_rows(index: Index, settings: Settings, among: set[str] | None = None) -> Rows:
+def _sample_rows(index: Index, settings: Settings, among: set[str] | None = None) -> Rows:
     """The rows of the products that are asked for, int64 [q]: with a category, and not seen by any training; any when these are too few.
 
     At most `evaluation_queries`, chosen by their images' hashes, so that two releases of nearly the same catalogue are asked nearly the

@@ -46,13 +46,13 @@ def embed_missing(settings: Settings, cursor: Cursor, model_dir: Path) -> dict[s
         following(spark, "embed"),
     ):
         create_table(spark, settings.embeddings_uri)
-        counts = _embed(spark, settings, cursor, model_dir)
-        return {**counts, "faulted": set_aside(spark, settings, cursor, Embedder(model_dir).fingerprint)}
+        fingerprint = Embedder(model_dir).fingerprint
+        counts = _embed(spark, settings, cursor, model_dir, fingerprint)
+        return {**counts, "faulted": set_aside(spark, settings, cursor, fingerprint)}
 
 
-def _embed(spark: SparkSession, settings: Settings, cursor: Cursor, model_dir: Path) -> dict[str, int]:
+def _embed(spark: SparkSession, settings: Settings, cursor: Cursor, model_dir: Path, fingerprint: str) -> dict[str, int]:
     """The anti-join is done here, of hashes alone: building the index of these images takes eight times the memory, in one place as well."""
-    fingerprint = Embedder(model_dir).fingerprint
     images = read_products(settings.products_uri, cursor, ["image_hash"])["image_hash"].unique()
     missing = without_embedding(settings.embeddings_uri, fingerprint, images)
     reused, done, of = len(images) - len(missing), 0, len(images)

@@ -40,10 +40,10 @@ def without_embedding(uri: str, model_fingerprint: str | None, image_hashes: pa.
     if model_fingerprint is None:
         return image_hashes
     done = _hashes(uri, f"model_fingerprint = '{model_fingerprint}'")
-    return image_hashes.filter(pc.invert(pc.is_in(image_hashes, value_set=done.combine_chunks())))
+    return image_hashes.filter(pc.invert(pc.is_in(image_hashes, value_set=done)))
 
 
-def faulted(uri: str, model_fingerprint: str) -> pa.ChunkedArray:
+def faulted(uri: str, model_fingerprint: str) -> pa.Array:
     """The hashes of the images that a model gives no unit vector."""
     return _hashes(uri, f"model_fingerprint = '{model_fingerprint}' AND embedding IS NULL")
 
@@ -53,8 +53,6 @@ def read_embeddings(uri: str, model_fingerprint: str, image_hashes: pa.ChunkedAr
 
     The others are zeros: the model gives these images no unit vector. Raises `RecsimError` when an image has not been embedded yet.
     """
-    import pyarrow.compute as pc
-
     encoded = image_hashes.combine_chunks().dictionary_encode()
     vectors, seen, good = _scan(uri, model_fingerprint, encoded.dictionary)
     if not seen.all():
@@ -62,8 +60,9 @@ def read_embeddings(uri: str, model_fingerprint: str, image_hashes: pa.ChunkedAr
             f"{int((~seen).sum()):,} of {len(seen):,} images are not embedded by model {model_fingerprint[:12]}. Run `recsim embed` first."
         )
     places = np.asarray(encoded.indices)
-    in_order = len(places) == len(vectors) and bool(pc.all(pc.equal(encoded.indices, np.arange(len(vectors)))).as_py())
-    return (vectors, good) if in_order else (vectors[places], good[places])
+    if np.array_equal(places, np.arange(len(vectors))):
+        return vectors, good  # not a copy of a million vectors
+    return vectors[places], good[places]
 
 
 def forget_unused(settings: Settings, used: set[str]) -> int:
@@ -88,14 +87,14 @@ def forget_unused(settings: Settings, used: set[str]) -> int:
     return len(gone)
 
 
-def _hashes(uri: str, where: str) -> pa.ChunkedArray:
+def _hashes(uri: str, where: str) -> pa.Array:
     import pyarrow as pa
     from deltalake import DeltaTable
 
     if not DeltaTable.is_deltatable(uri):
-        return pa.chunked_array([], pa.string())
+        return pa.array([], pa.string())
     scan = DeltaTable(uri).scan(columns=["image_hash"], predicate=where)
-    return pa.RecordBatchReader.from_stream(scan).read_all()["image_hash"].cast(pa.string())
+    return pa.RecordBatchReader.from_stream(scan).read_all()["image_hash"].cast(pa.string()).combine_chunks()
 
 
 def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Floats, Flags, Flags]:

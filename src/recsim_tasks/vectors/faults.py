@@ -38,4 +38,4 @@ def products_without_vector(settings: Settings, cursor: Cursor, model_fingerprin
     if not len(hashes):
         return pa.table({"product_id": pa.array([], pa.string()), "image_hash": pa.array([], pa.string())})
     products = read_products(settings.products_uri, cursor, ["product_id", "image_hash"])
-    return products.filter(pc.is_in(products["image_hash"], value_set=hashes.combine_chunks()))
+    return products.filter(pc.is_in(products["image_hash"], value_set=hashes))

@@ -30,11 +30,10 @@ class Flat(Store):
     most_effort = 1.0
     imbalance = 1.0
     built_recall = 1.0
-    owner: Any = None
-    """What holds the memory of an index that was read from a file."""
 
-    def __init__(self, index: Any, keys: Rows, mapped: bool = False) -> None:
+    def __init__(self, index: Any, keys: Rows, mapped: bool = False, owner: Any = None) -> None:
         self._index, self._keys, self._mapped = index, keys, mapped
+        self._owner = owner  # holds the memory of an index that was read from a file
         self.dimensions = int(index.d)
         self._see()
 
@@ -187,9 +186,7 @@ def read(path: Path, writable: bool) -> Flat | InvertedLists:
     index = faiss.read_index(str(path), 0 if writable else faiss.IO_FLAG_MMAP_IFC)
     if hasattr(index, "nprobe"):
         return InvertedLists(index, mapped=not writable)
-    opened = Flat(faiss.downcast_index(index.index), faiss.vector_to_array(index.id_map), mapped=not writable)
-    opened.owner = index
-    return opened
+    return Flat(faiss.downcast_index(index.index), faiss.vector_to_array(index.id_map), mapped=not writable, owner=index)
 
 
 def _write(index: Any, path: Path) -> None:

@@ -61,11 +61,16 @@ class Verification:
         yield f"it finds {self.overlap:.4f} of the exact ten nearest, a rebuild {self.rebuilt_overlap:.4f}; {LEAST_OVERLAP} of that is asked for."
 
 
-def verify(settings: Settings, index: Index, cursor: Cursor, queries: int) -> Verification:
-    """Build the index of the catalogue at `cursor` anew, and compare: every product, every vector, the neighbours of `queries` products."""
+def verify(settings: Settings, index: Index, cursor: Cursor) -> Verification:
+    """Build the index of the catalogue at `cursor` anew, and compare: every product, every vector, and the neighbours of a sample."""
     rebuilt, _ = build(settings, cursor, index.metadata["model_fingerprint"])
-    overlaps = [_overlap(one, queries) for one in (index, rebuilt)]
+    overlaps = [_overlap(one, settings.evaluation_queries) for one in (index, rebuilt)]
     return verification(settings, index, cursor, np.arange(len(index)), *overlaps)
+
+
+def spread(count: int, most: int) -> Rows:
+    """`most` of `count` rows, at even distances; all when they are fewer."""
+    return np.linspace(0, count - 1, min(most, count)).astype(np.int64)
 
 
 def verification(settings: Settings, index: Index, cursor: Cursor, rows: Rows, overlap: float, rebuilt_overlap: float) -> Verification:
@@ -74,7 +79,7 @@ def verification(settings: Settings, index: Index, cursor: Cursor, rows: Rows, o
 
     model = index.metadata["model_fingerprint"]
     products = read_products(settings.products_uri, cursor, list(PRODUCT_FIELDS))
-    left_out = pc.is_in(products["image_hash"], value_set=faulted(settings.embeddings_uri, model).combine_chunks())
+    left_out = pc.is_in(products["image_hash"], value_set=faulted(settings.embeddings_uri, model))
     kinds = count_kinds(compare(index.items, products.filter(pc.invert(left_out))))
     expected, good = read_embeddings(settings.embeddings_uri, model, index.items["image_hash"].take(rows))
     same = (expected == index.vectors_at(rows)).all(axis=1) & good
@@ -92,9 +97,10 @@ def verification(settings: Settings, index: Index, cursor: Cursor, rows: Rows, o
 
 def _overlap(index: Index, queries: int) -> float:
     """On products that are chosen by their ids, so that both indexes are asked for the same ones."""
-    rows = np.asarray(sorted(range(len(index)), key=index.items["product_id"].to_pylist().__getitem__), np.int64)
-    rows = rows[np.linspace(0, len(rows) - 1, min(queries, len(rows))).astype(np.int64)] if len(rows) > 1 else rows[:0]
-    if not len(rows):
+    import pyarrow.compute as pc
+
+    if len(index) < 2:
         return 1.0
+    rows = np.asarray(pc.sort_indices(index.items["product_id"]), np.int64)[spread(len(index), queries)]
     _, vectors = index.all_vectors()
     return recall(without_own(index, rows, vectors[rows]), rows, vectors)
