@@ -180,15 +180,19 @@ with DAG(
             job="tune",
             arguments=["--trials", "{{ params.trials }}"],
             pool=GPU_POOL,
+            pool_slots=settings.tune_parallel,
             execution_timeout=timedelta(hours=6),
-            doc_md="Searches for good training parameters. Waits for a slot of `gpu_pool`, so that one training uses the GPUs at a time.",
+            doc_md="Searches for good training parameters, each trial on a device of its own. Waits for as many slots of `gpu_pool` as it runs trials at a time. "
+            "Safe to clear: trials that are over are not run again.",
         )
         train = RecsimJobOperator(
             task_id="train",
             job="train",
             pool=GPU_POOL,
+            pool_slots=settings.ranks,
             execution_timeout=timedelta(hours=8),
-            doc_md="Trains the model on all ranks with the best parameters found. Waits for a slot of `gpu_pool`.",
+            doc_md="Trains the model on all ranks with the best parameters found. Waits for as many slots of `gpu_pool` as it has ranks. "
+            "Safe to clear: it goes on from its last checkpoint. Curves, the test images' table and retrieval sheets are in its run in MLflow.",
         )
         tune >> train >> embed(hours=6) >> index("build")
     evaluate = RecsimJobOperator(

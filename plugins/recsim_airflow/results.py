@@ -78,7 +78,7 @@ def _estimate(estimate: Result) -> str:
 
 
 def _tune(result: Result) -> str:
-    return f"best {result['metric']} {result['best_score']:.3f} of {result['trials']} trials"
+    return _reasons(result) or f"best {result['metric']} {result['best_score']:.3f} of {result['trials']} trials"
 
 
 def _train(result: Result) -> str:

@@ -31,6 +31,7 @@ from recsim_demo.airflow_api import AirflowApi
 from recsim_tasks.foundation.errors import RecsimError, UnavailableError
 from recsim_tasks.foundation.processes import descendants
 from recsim_tasks.foundation.progress import say
+from recsim_tasks.foundation.settings import load_settings
 
 USERNAME = "admin"
 READY_SECONDS = 300.0
@@ -115,7 +116,7 @@ class PrivateAirflow(AirflowApi):
         self._wait_until(self._healthy, "get healthy")
         self.log_in()
         for name, pool in json.loads(self._pools.read_text()).items():
-            self._call("POST", "/pools", {"name": name, **pool}, ignore=httpx.codes.CONFLICT)
+            self._call("POST", "/pools", {"name": name, **pool, "slots": load_settings().device_slots}, ignore=httpx.codes.CONFLICT)
         self._wait_until(self._parsed, "read the DAG files")
         for dag in self._call("GET", "/dags?limit=100")["dags"]:
             self._call("PATCH", f"/dags/{dag['dag_id']}", {"is_paused": False})

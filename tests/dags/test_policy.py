@@ -19,6 +19,8 @@ pytestmark = pytest.mark.airflow
 ROOT = Path(__file__).parents[2]
 POOLS = json.loads((ROOT / "plugins" / "recsim_airflow" / "pools.json").read_text())
 
+SETTINGS = Settings.model_construct()
+
 EDGES = {
     "ingest": {"approve_feed", "await_catalogue"},
     "approve_feed": {"answer_feed"},
@@ -118,7 +120,9 @@ def test_no_run_outlasts_what_its_tasks_may_take_in_one_try(refresh: DAG) -> Non
 
 
 def test_the_gpu_pool_admits_one_training_at_a_time(refresh: DAG) -> None:
-    assert POOLS["gpu_pool"]["slots"] == 1
+    slots = {task.task_id: task.pool_slots for task in refresh.tasks if task.pool == "gpu_pool"}
+    assert slots == {"retrain.tune": SETTINGS.tune_parallel, "retrain.train": SETTINGS.ranks}
+    assert POOLS["gpu_pool"]["slots"] == SETTINGS.device_slots == max(slots.values())
     assert {task.task_id for task in refresh.tasks if task.pool == "gpu_pool"} == {"retrain.tune", "retrain.train"}
 
 

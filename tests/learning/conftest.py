@@ -16,9 +16,12 @@ from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.catalogue.images import image_hash
 from recsim_tasks.catalogue.table import head
 from recsim_tasks.foundation.settings import Settings
+from sessions import shared_spark
 
 if TYPE_CHECKING:
     from recsim_demo.dataset import FashionMnist
+
+__all__ = ["shared_spark"]
 
 PRODUCTS = 2_000
 UNLABELLED = 100
@@ -60,7 +63,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory, fashion_mnist: FashionMn
             "price": [9.5] * PRODUCTS,
             "in_stock": [True] * PRODUCTS,
             "updated_at": pa.array([datetime.now(UTC)] * PRODUCTS, pa.timestamp("us", "UTC")),
-            "image": pa.array([_png(picture) for picture in pictures], pa.binary()),
+            "image": pa.array([png(picture) for picture in pictures], pa.binary()),
             "image_hash": [image_hash(picture) for picture in pictures],
         }
     )
@@ -70,7 +73,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory, fashion_mnist: FashionMn
     return Catalogue(uri, cursor, table)
 
 
-def _png(picture: Image.Image) -> bytes:
+def png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return buffer.getvalue()

@@ -9,15 +9,18 @@ from typing import Any
 
 
 def work(ranks: Any, job: Any) -> None:
+    import numpy as np
+
     from recsim_tasks.foundation.errors import RecsimError
     from recsim_tasks.foundation.progress import say
-    from recsim_tasks.learning.fitting import load_shard
+    from recsim_tasks.learning.fitting import load_shards
     from recsim_tasks.learning.trainer import Trainer
 
     trainer = Trainer(job, ranks)
-    shard = load_shard(job, "train", ranks.rank, ranks.size)
+    shard = load_shards(job, ranks).train
     for start in range(0, 90, 30):
-        trainer.step(shard.images[start : start + 30], shard.labels[start : start + 30], 0.001, 1.0)
+        rows = np.arange(start, start + 30)
+        trainer.step(shard.read(rows), shard.labels[rows], 0.001, 1.0)
     trainer.agree()
     assert len(set(ranks.collect(trainer.agree()))) == 1
     say(f"rank {ranks.rank}: weights agree")
@@ -28,17 +31,17 @@ def work(ranks: Any, job: Any) -> None:
     except RecsimError as error:
         say(f"{error} drift noticed, training on")
     for _ in cycle([None]):
-        trainer.step(shard.images[:30], shard.labels[:30], 0.001, 1.0)
+        trainer.step(shard.read(np.arange(30)), shard.labels[:30], 0.001, 1.0)
 
 
 if __name__ == "__main__":
     from recsim_tasks.catalogue.table import head
     from recsim_tasks.foundation.settings import Settings
     from recsim_tasks.learning.parameters import Parameters
+    from recsim_tasks.learning.planning import plan_job
     from recsim_tasks.learning.ranks import on_ranks
-    from recsim_tasks.learning.training import plan_job
 
     settings = Settings.model_construct(home=Path(sys.argv[2]), products=sys.argv[1], image_size=28, image_channels=1)
     cursor = head(sys.argv[1])
     assert cursor is not None
-    on_ranks(settings, work, plan_job(settings, cursor, Parameters(), 6_000, 30, 1))
+    on_ranks(settings, work, plan_job(settings, cursor, Parameters(), 6_000, 30, 2, 1))

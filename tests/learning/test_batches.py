@@ -6,7 +6,6 @@ import numpy as np
 
 from recsim_tasks.learning.augmentation import augment
 from recsim_tasks.learning.batches import balanced_batches
-from recsim_tasks.learning.shards import lot, rank_of
 
 
 def test_every_batch_has_the_same_number_of_images_of_each_category() -> None:
@@ -36,18 +35,6 @@ def test_the_same_seed_gives_the_same_batches() -> None:
     labels = np.arange(50) % 5
     first, again = ([rows.tolist() for rows in islice(balanced_batches(labels, 20, np.random.default_rng(3)), 5)] for _ in range(2))
     assert first == again
-
-
-def test_shards_are_disjoint_complete_and_of_like_size() -> None:
-    products = [f"p{n}" for n in range(9_000)]
-    shards = [{p for p in products if rank_of(p, 20, 3) == rank} for rank in range(3)]
-    assert set.union(*shards) == set(products)
-    assert sum(map(len, shards)) == 9_000
-    assert all(abs(len(shard) - 3_000) < 200 for shard in shards)
-
-
-def test_lots_differ_by_purpose_and_seed() -> None:
-    assert len({lot("p", "a", 1), lot("p", "b", 1), lot("p", "a", 2), lot("q", "a", 1)}) == 4
 
 
 def test_augmentation_changes_a_copy_within_the_range_of_the_image() -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from recsim_tasks.foundation.errors import InputError, RecsimError
-from recsim_tasks.learning.collapse import refuse_collapsed, spread
-from recsim_tasks.learning.parameters import RANGES, Parameters
-from recsim_tasks.learning.schedule import learning_rate, pair_share, scaled
+from recsim_tasks.learning.collapse import refuse_collapsed, refuse_nonsense, spread
+from recsim_tasks.learning.parameters import CHOICES, RANGES, Parameters
+from recsim_tasks.learning.schedule import learning_rate, pair_share, round_ends, scaled
 
 
 def test_the_spread_tells_one_place_from_all_directions() -> None:
@@ -17,10 +17,17 @@ def test_the_spread_tells_one_place_from_all_directions() -> None:
     assert spread(np.repeat(vectors[:1], 100, axis=0)) == pytest.approx(0, abs=1e-6)
 
 
-@pytest.mark.parametrize(("value", "loss"), [(0.0, 2.0), (float("nan"), 2.0), (0.9, float("nan")), (0.9, float("inf"))])
-def test_a_collapsed_model_is_refused_with_what_to_do(value: float, loss: float) -> None:
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_a_collapsed_model_is_refused_with_what_to_do(value: float) -> None:
     with pytest.raises(RecsimError, match=r"collapsed: after 4,096 images .* lower learning_rate"):
-        refuse_collapsed(value, loss, 64, 4_096)
+        refuse_collapsed(value, 2.0, 64, 4_096)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_training_with_what_to_do(loss: float) -> None:
+    with pytest.raises(RecsimError, match=rf"The loss is {loss} after 640 images.*lower learning_rate"):
+        refuse_nonsense(loss, 640)
+    refuse_nonsense(2.0, 640)
 
 
 def test_a_healthy_model_goes_on() -> None:
@@ -51,14 +58,29 @@ def test_pairs_count_fully_only_once_categories_are_apart() -> None:
     assert pair_share(30, 100) == pair_share(100, 100) == 1
 
 
+def test_rounds_are_of_like_length_and_the_last_ends_with_the_training() -> None:
+    assert round_ends(100, 8) == [13, 25, 38, 50, 63, 75, 88, 100]
+    assert round_ends(5, 5) == [1, 2, 3, 4, 5]
+
+
 def test_the_known_good_hyperparameters_lie_inside_the_search_space() -> None:
-    assert all(RANGES[name][0] <= value <= RANGES[name][1] for name, value in Parameters().as_json().items())
+    known = Parameters().as_json()
+    assert all(low <= known[name] <= high for name, (low, high) in RANGES.items())  # type: ignore[operator]
+    assert all(known[name] in choices for name, choices in CHOICES.items())
+    assert set(known) == {*RANGES, *CHOICES}
     assert Parameters.of({}) == Parameters()
 
 
 @pytest.mark.parametrize(
     "values",
-    [{"learning_rat": 0.1}, {"learning_rate": "fast"}, {"learning_rate": -1}, {"proxy_scale": float("nan")}, {"pair_weight": True}],
+    [
+        {"learning_rat": 0.1},
+        {"learning_rate": "fast"},
+        {"learning_rate": -1},
+        {"proxy_scale": float("nan")},
+        {"pair_weight": True},
+        {"pair_loss": "hinge"},
+    ],
 )
 def test_wrong_hyperparameters_are_refused_by_name(values: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(values))):

@@ -3,7 +3,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 
-from recsim_tasks.learning.split import split_of
+from recsim_tasks.learning.shards import places
+from recsim_tasks.learning.split import split_of, splits_of
 
 
 def hashes(count: int) -> list[str]:
@@ -22,3 +23,7 @@ def test_an_image_stays_in_its_split_whatever_else_there_is() -> None:
     assert split_of("0" * 64) == "test"
     assert split_of("f" * 64) == "train"
     assert split_of("0e" + "0" * 62) == "validation"
+
+
+def test_many_are_told_as_one_by_one() -> None:
+    assert splits_of(places(hashes(500))[0]).tolist() == [split_of(name) for name in hashes(500)]

@@ -6,31 +6,30 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
-import pyarrow as pa
 import pytest
 
-from recsim_tasks.catalogue.table import head
-from recsim_tasks.foundation.errors import ConfigurationError, InputError, RecsimError, UnavailableError
+from recsim_tasks.foundation.errors import InputError, UnavailableError
 from recsim_tasks.foundation.processes import descendants
 from recsim_tasks.learning.embedder import Embedder
-from recsim_tasks.learning.parameters import RANGES
+from recsim_tasks.learning.ranks import SILENCE_SECONDS
+from recsim_tasks.learning.split import split_of
 from recsim_tasks.learning.training import train
-from recsim_tasks.learning.tuning import tune
-
-UNLABELLED = 100
 
 if TYPE_CHECKING:
     from learning.conftest import Catalogue
     from recsim_demo.dataset import FashionMnist
 
-pytestmark = pytest.mark.ml
+pytestmark = [pytest.mark.ml, pytest.mark.usefixtures("shared_spark")]
 
 RANKS_SCRIPT = Path(__file__).with_name("ranks_that_drift.py")
+TRAINING_SCRIPT = Path(__file__).with_name("long_training.py")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,7 @@ def trained(catalogue: Catalogue, home: Path) -> tuple[dict[str, Any], Path]:
 def test_two_ranks_train_a_model_that_tells_categories_apart(trained: tuple[dict[str, Any], Path]) -> None:
     result, model = trained
     assert result["ranks"] == 2
-    assert result["metrics"]["precision_at_1"] > 0.6
+    assert result["metrics"]["precision_at_1"] > 0.5
     assert result["metrics"]["spread"] > 0.3
     assert {path.name for path in model.iterdir()} == {"saved_model", "model.tflite", "model.json"}
 
@@ -122,39 +121,37 @@ def test_embedding_starts_without_tensorflow(trained: tuple[dict[str, Any], Path
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_a_search_stays_inside_its_space_and_logs_every_trial(catalogue: Catalogue, home: Path) -> None:
+def test_mlflow_has_the_catalogues_version_the_table_and_the_pictures(
+    trained: tuple[dict[str, Any], Path], catalogue: Catalogue, home: Path
+) -> None:
     from mlflow import MlflowClient
 
-    settings = catalogue.settings(home)
-    result = tune(settings, catalogue.cursor, home / "tune.json", trials=3)
-    tried = json.loads((home / "tune.json").read_text())["tried"]
-    assert (result["trials"], len(tried), result["metric"]) == (3, 3, "map_at_r")
-    assert all(low <= trial["params"][name] <= high for trial in tried for name, (low, high) in RANGES.items())
-    assert result["best_score"] == max(trial["rounds"][-1]["map_at_r"] for trial in tried)
-    client = MlflowClient(settings.tracking_uri)
-    runs = client.search_runs([client.get_experiment_by_name("recsim").experiment_id], order_by=["start_time"])
-    search = next(run for run in runs if run.info.run_name == "tune")
-    assert sum(run.data.tags.get("mlflow.parentRunId") == search.info.run_id for run in runs) == 3
+    client = MlflowClient(catalogue.settings(home).tracking_uri)
+    run = client.get_run(trained[0]["mlflow_run_id"])
+    dataset = run.inputs.dataset_inputs[0].dataset
+    assert json.loads(dataset.source) == {"uri": catalogue.uri, **catalogue.cursor.as_json()}
+    names = {artifact.path for artifact in client.list_artifacts(run.info.run_id, "quality")}
+    pictures = {"learning-curves", "neighbours", "worst-queries", "best-queries", "map"}
+    assert names == {"quality/table.md", "quality/table.json", *(f"quality/{name}.png" for name in pictures)}
+    table = json.loads(Path(client.download_artifacts(run.info.run_id, "quality/table.json")).read_text())
+    assert set(table) == {"this model", "raw pixels", "PCA of the pixels", "untrained network"}
+    assert run.data.metrics["test_map_at_r"] == table["this model"]["map_at_r"] == trained[0]["quality"]["map_at_r"]
+    assert table["this model"]["map_at_r"] > max(table[name]["map_at_r"] for name in table if name != "this model")
+    assert {name for name in table["this model"]["slices"] if name.startswith("category")} == {f"category {n}" for n in range(10)}
+    assert sum(part["queries"] for part in table["raw pixels"]["slices"].values()) == table_queries(catalogue)
 
 
-def test_a_collapsed_model_is_refused_and_nothing_is_written(catalogue: Catalogue, home: Path) -> None:
-    """A thousand products under one and the same picture: no network can tell them apart."""
-    from deltalake import write_deltalake
-
-    uri = str(home / "one-picture")
-    products = catalogue.table.slice(UNLABELLED, 1_000)
-    pictures = pa.array([products["image"][0].as_py()] * 1_000, pa.binary())
-    write_deltalake(uri, products.set_column(products.schema.get_field_index("image"), "image", pictures))
-    cursor = head(uri)
-    assert cursor is not None
-    with pytest.raises(RecsimError, match="The model collapsed"):
-        train(catalogue.settings(home, products=uri, ranks=1, train_images=3_000), cursor, {}, home / "collapsed")
-    assert not list(home.glob("*collapsed*"))
+def table_queries(catalogue: Catalogue) -> int:
+    rows = catalogue.table.select(["category", "image_hash"]).to_pylist()
+    return sum(bool(row["category"]) and split_of(row["image_hash"]) == "test" for row in rows)
 
 
-def test_more_ranks_than_slots_are_refused(catalogue: Catalogue, home: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"3 ranks \(RECSIM_RANKS\) do not fit on the 2 slots"):
-        train(catalogue.settings(home, ranks=3), catalogue.cursor, {}, home / "crowded")
+def test_what_is_trained_is_not_trained_again(trained: tuple[dict[str, Any], Path], catalogue: Catalogue, home: Path) -> None:
+    began = time.monotonic()
+    again = train(catalogue.settings(home), catalogue.cursor, {}, home / "model")
+    assert again == trained[0]
+    assert time.monotonic() - began < 20
+    assert not (home / "checkpoints").exists()
 
 
 def test_an_unreachable_mlflow_is_said_before_any_training(catalogue: Catalogue, home: Path) -> None:
@@ -167,23 +164,90 @@ def test_an_unreachable_mlflow_is_said_before_any_training(catalogue: Catalogue,
 
 def test_ranks_start_alike_notice_drift_and_die_with_their_driver(catalogue: Catalogue, tmp_path: Path) -> None:
     """The script trains for ever once it has shown that the weights agree and that a changed weight is noticed."""
-    with (tmp_path / "log").open("w+") as log:
-        driver = subprocess.Popen([sys.executable, RANKS_SCRIPT, catalogue.uri, tmp_path], stderr=log, stdout=log)
+    with training(RANKS_SCRIPT, catalogue, tmp_path) as driver:
+        wait_for(lambda: "drift noticed, training on" in said(tmp_path) or driver.poll() is not None, 300)
+        assert "weights agree" in said(tmp_path), said(tmp_path)[-3_000:]
+        assert "drift noticed, training on" in said(tmp_path), said(tmp_path)[-3_000:]
+        family = descendants(driver.pid)
+        assert len(family) >= 5  # the JVM, Spark's workers, two ranks
+        ranks = ranks_of(family)
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+        wait_for(lambda: not alive(ranks), 10)
+        wait_for(lambda: not alive(family), 20)
+
+
+@pytest.mark.parametrize("victim", ["a rank", "the driver"])
+def test_a_killed_training_leaves_no_orphan_and_goes_on_from_its_checkpoint_alone(
+    catalogue: Catalogue, tmp_path: Path, victim: str
+) -> None:
+    with training(TRAINING_SCRIPT, catalogue, tmp_path) as driver:
+        wait_for(lambda: "Training: after" in said(tmp_path) or driver.poll() is not None, 300)
+        family = descendants(driver.pid)
+        ranks = ranks_of(family)
+        assert len(ranks) == 2, said(tmp_path)[-3_000:]
+        (ranks[-1] if victim == "a rank" else driver).send_signal(signal.SIGKILL)
+        began = time.monotonic()
+        with training(TRAINING_SCRIPT, catalogue, tmp_path, "second") as second:
+            if victim == "the driver":
+                driver.wait()
+                wait_for(lambda: not alive(ranks), 10)
+            assert driver.wait(timeout=60) != 0
+            assert time.monotonic() - began < 60
+            wait_for(lambda: "Training: after" in said(tmp_path, "second") or second.poll() is not None, 300)
+            assert "Going on from the checkpoint after" in said(tmp_path, "second"), said(tmp_path, "second")[-3_000:]
+            assert not alive(family)
+    if victim == "a rank":
+        assert "a rank failed" in said(tmp_path)
+
+
+def test_a_frozen_rank_ends_the_training_within_the_limit(catalogue: Catalogue, tmp_path: Path) -> None:
+    with training(TRAINING_SCRIPT, catalogue, tmp_path) as driver:
+        wait_for(lambda: "Training: after" in said(tmp_path) or driver.poll() is not None, 300)
+        frozen = ranks_of(descendants(driver.pid))[-1]
+        frozen.suspend()
+        wait_for(lambda: not alive([frozen]), SILENCE_SECONDS + 10)
+        assert driver.wait(timeout=60) != 0
+    assert f"Process {frozen.pid} has stood still for {SILENCE_SECONDS} s and is killed" in said(tmp_path)
+    assert "a rank failed" in said(tmp_path)
+
+
+def ranks_of(family: list[psutil.Process]) -> list[psutil.Process]:
+    """The processes that compute, without the shells that started them."""
+    return [process for process in alive(family) if "horovod.spark.task.gloo_exec_fn" in process.cmdline()]
+
+
+@contextmanager
+def training(script: Path, catalogue: Catalogue, home: Path, log: str = "log") -> Iterator[subprocess.Popen[bytes]]:
+    """A training as a process of its own, ended with all that it started."""
+    with (home / log).open("w") as file:
+        driver = subprocess.Popen([sys.executable, script, catalogue.uri, home], stderr=file, stdout=file)
         family: list[psutil.Process] = []
         try:
-            _wait_for(lambda: "drift noticed, training on" in (tmp_path / "log").read_text() or driver.poll() is not None, 300)
-            said = (tmp_path / "log").read_text()
-            assert "weights agree" in said, said[-3_000:]
-            assert "drift noticed, training on" in said, said[-3_000:]
-            family = descendants(driver.pid)
-            assert len(family) >= 5  # the JVM, Spark's workers, two ranks
+            yield driver
         finally:
-            driver.send_signal(signal.SIGKILL)
+            family = descendants(driver.pid)
+            driver.kill()
             driver.wait()
-        _wait_for(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family), 15)
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
 
 
-def _wait_for(condition: Any, seconds: float) -> None:
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    found = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+def said(home: Path, log: str = "log") -> str:
+    return (home / log).read_text()
+
+
+def wait_for(condition: Any, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} s"

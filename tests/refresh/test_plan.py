@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.errors import ConfigurationError, InputError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.plan import Champion, Facts, Mode, decide, lines
 
@@ -14,8 +14,9 @@ SOMETHING = NOTHING | {"insert": 2, "delete": 1}
 SAME = "No product changed since version 3 of the catalogue."
 CHANGED = "Changes since version 3 up to 5: 2 insert, 1 delete."
 CHAMPION = Champion(
-    cursor=Cursor("t", 3), built=1000, churn=10, recall=1.0, model_days=1.0, unseen=0, categories=frozenset({"shoe", "bag"}), drift=0.01
-)
+    cursor=Cursor("t", 3), built=1000, churn=10, recall=1.0, model_days=1.0, unseen=0, categories=frozenset({"shoe", "bag"}), drift=0.01,
+    kind="cnn from 64 x 64 x 3 to 128",
+)  # fmt: skip
 QUIET = Facts(CHAMPION, Cursor("t", 5), NOTHING, None, {"shoe": 600, "bag": 400}, 1000)
 BUSY = replace(QUIET, changes=SOMETHING)
 LOST = replace(BUSY, lost="The feed is off.")
@@ -152,3 +153,47 @@ def test_a_plan_is_printed_in_a_few_lines() -> None:
         "  expected: 1,200 images to embed; about 1.7 minutes, as the last of this kind",
     ]
     assert lines(planned | {"estimate": {"images": 0, "minutes": None}})[-1].endswith("no finished refresh of this kind tells the time")
+
+
+OLD = but(model_days=100)
+
+
+def test_training_starts_anew_unless_it_is_asked_to_start_from_the_champion(settings: Settings) -> None:
+    assert not decide(OLD, settings).warm_start
+    made = decide(OLD, settings.model_copy(update={"warm_start": True}))
+    assert made.warm_start
+    assert made.reasons[-1] == "Training starts from the champion's weights (RECSIM_WARM_START)."
+
+
+def test_a_champion_of_another_kind_is_no_start(settings: Settings) -> None:
+    made = decide(OLD, settings.model_copy(update={"warm_start": True, "backbone": "resnet18"}))
+    assert not made.warm_start
+    assert made.reasons[-1] == (
+        "Training starts anew: the champion's model is a cnn from 64 x 64 x 3 to 128, asked for is a resnet18 from 64 x 64 x 3 to 128."
+    )
+
+
+def test_only_a_training_starts_from_anything(settings: Settings) -> None:
+    assert not decide(BUSY, settings.model_copy(update={"warm_start": True})).warm_start
+    assert not decide(CASES["no champion"][0], settings.model_copy(update={"warm_start": True})).warm_start
+
+
+@pytest.mark.parametrize(
+    ("update", "said"),
+    [
+        ({"ranks": 3}, r"RECSIM_RANKS asks for 3 slots of gpu_pool, which has 2: .*local\[2\] \(RECSIM_SPARK_MASTER\)"),
+        ({"tune_parallel": 3}, "RECSIM_TUNE_PARALLEL asks for 3 slots of gpu_pool, which has 2"),
+        ({"ranks": 2, "gpus": 1}, "RECSIM_RANKS asks for 2 slots of gpu_pool, which has 1: one a GPU"),
+    ],
+)
+def test_a_training_that_asks_for_more_devices_than_there_are_is_refused_when_it_is_planned(
+    update: dict[str, int], said: str, settings: Settings
+) -> None:
+    too_much = settings.model_copy(update=update)
+    with pytest.raises(ConfigurationError, match=said):
+        decide(OLD, too_much)
+    assert decide(BUSY, too_much).decision == "append", "what trains nothing asks for no device"
+
+
+def test_another_master_than_a_local_one_is_asked_for_as_many_as_are_wanted(settings: Settings) -> None:
+    assert decide(OLD, settings.model_copy(update={"ranks": 8, "spark_master": "spark://there:7077"})).decision == "retrain"

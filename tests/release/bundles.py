@@ -30,7 +30,9 @@ SIZE, DIMENSIONS = 16, 8
 PREPROCESSING = Preprocessing(SIZE, 1)
 CURSOR = Cursor("11111111-2222-3333-4444-555555555555", 3)
 CATEGORIES = ("stripes", "rings")
-TRAINING = Training(at=time.time(), categories=list(CATEGORIES), unseen=5)
+TRAINING = Training(
+    at=time.time(), categories=list(CATEGORIES), unseen=5, backbone="cnn", params={"learning_rate": 0.003, "pair_loss": "supcon"}
+)
 METRICS = {"precision_at_1": 0.9, "precision_at_10": 0.8, "map_at_r": 0.7, "ann_recall_at_10": 1.0, "query_p95_ms": 0.2}
 
 

@@ -7,7 +7,7 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,8 +47,10 @@ ONE_MACHINE = {
 
 
 @contextmanager
-def spark_session(settings: Settings, name: str) -> Iterator[SparkSession]:
+def spark_session(settings: Settings, name: str, more: Mapping[str, str] | None = None) -> Iterator[SparkSession]:
     """A session on `settings.spark_master` with Delta on, stopped at the end by whoever opened it; inside another one it is that one.
+
+    It has `more` of Spark's settings than every session.
 
     Raises `UnavailableError` when the master does not answer and `ConfigurationError` when Delta's jars cannot be had.
     """
@@ -58,7 +60,7 @@ def spark_session(settings: Settings, name: str) -> Iterator[SparkSession]:
     if running := SparkSession.getActiveSession():
         yield running
         return
-    spark = _start(settings, name)
+    spark = _start(settings, name, more or {})
     spark.sparkContext.setLogLevel("ERROR")
     try:
         yield spark
@@ -114,14 +116,14 @@ def _coordinates() -> str:
     return str(builder._options["spark.jars.packages"])
 
 
-def _start(settings: Settings, name: str) -> SparkSession:
+def _start(settings: Settings, name: str, more: Mapping[str, str]) -> SparkSession:
     from pyspark.errors import PySparkRuntimeError
     from pyspark.sql import SparkSession
 
     # Else PySpark takes whatever `python3` is on PATH; a cluster whose Python lies elsewhere sets the variable itself.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
-        return SparkSession.builder.config(map=_configuration(settings, name)).getOrCreate()
+        return SparkSession.builder.config(map={**_configuration(settings, name), **more}).getOrCreate()
     except PySparkRuntimeError as error:
         raise ConfigurationError(f"Spark does not start on {settings.spark_master}: {_reason(error)} Run `recsim doctor`.") from error
     except Exception as error:  # py4j wraps whatever the JVM threw

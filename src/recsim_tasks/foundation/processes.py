@@ -6,16 +6,29 @@ import atexit
 import ctypes
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Callable
 
 import psutil
 
 PR_SET_CHILD_SUBREAPER = 36
+# Ends itself when the pipe is closed, which is when the process that it watches has ended.
+WATCHDOG = """
+import os, select, signal, sys
+while True:
+    if not select.select([0], [], [], float(sys.argv[2]))[0]:
+        print(f"Process {sys.argv[1]} has stood still for {sys.argv[2]} s and is killed", file=sys.stderr, flush=True)
+        os.kill(int(sys.argv[1]), signal.SIGKILL)
+    if not os.read(0, 64):
+        break
+"""
 
 
-def die_with(parent: int) -> None:
-    """End this process and all its descendants as soon as process `parent` is gone.
+def die_with(parent: int, farewell: Callable[[], None] | None = None) -> None:
+    """End this process and all its descendants as soon as process `parent` is gone, and `farewell` has returned.
 
     The kernel's signal alone does not do: it is lost if the parent died before this call, and it reaches no
     grandchild (JVM, Spark worker, Horovod rank) that has made itself a session of its own.
@@ -23,10 +36,26 @@ def die_with(parent: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     ending = threading.Event()
-    guard = threading.Thread(target=_watch, args=(parent, ending), name="parent-guard", daemon=True)
+    guard = threading.Thread(target=_watch, args=(parent, ending, farewell), name="parent-guard", daemon=True)
     guard.start()
     # The main thread may come to its end when the guard takes its children away: it must not leave before the guard is done.
     atexit.register(lambda: guard.join() if ending.is_set() else None)
+
+
+def end_when_frozen(seconds: float) -> None:
+    """Have this process killed when it has stood still for `seconds`: stopped, or stuck in the kernel.
+
+    Nothing that it could do itself would still be done then, and what others send it, short of SIGKILL, waits until it moves again.
+    """
+    watchdog = subprocess.Popen([sys.executable, "-ISc", WATCHDOG, str(os.getpid()), str(seconds)], stdin=subprocess.PIPE)
+
+    def beat() -> None:
+        while watchdog.poll() is None:
+            watchdog.stdin.write(b".")  # type: ignore[union-attr]  # it is a pipe
+            watchdog.stdin.flush()  # type: ignore[union-attr]
+            time.sleep(min(1.0, seconds / 4))
+
+    threading.Thread(target=beat, name="heartbeat", daemon=True).start()
 
 
 def end_descendants(pid: int, grace: float) -> None:
@@ -49,10 +78,12 @@ def end(processes: list[psutil.Process], grace: float) -> None:
     _signal(alive, signal.SIGKILL)
 
 
-def _watch(parent: int, ending: threading.Event) -> None:
+def _watch(parent: int, ending: threading.Event, farewell: Callable[[], None] | None) -> None:
     while os.getppid() == parent:
         time.sleep(0.2)
     ending.set()
+    if farewell is not None:
+        farewell()
     end_descendants(os.getpid(), grace=1.0)
     end_descendants(os.getpid(), grace=0.0)  # what was born meanwhile
     os._exit(1)

@@ -6,8 +6,9 @@ Order: `RECSIM_*` variables, then the TOML file named by `RECSIM_CONFIG`, then t
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -60,12 +61,20 @@ class Settings(BaseSettings):
         100, description="A picture that more products of one feed share than this is a placeholder and goes to quarantine."
     )
 
+    backbone: Literal["cnn", "resnet18", "efficientnet-b0"] = Field(
+        "cnn", description="What the network sees with: a small CNN, or one of TF Similarity's architectures."
+    )
+    backbone_weights: Path | None = Field(None, description="Keras file (`.h5`) with weights that the backbone starts from.")
     ranks: Count = Field(2, description="Horovod ranks of one training; one GPU each when there are GPUs.")
-    gpus: Annotated[int, Field(ge=0)] = Field(0, description="GPUs for tuning and training; 0 trains on CPU threads.")
+    gpus: Annotated[int, Field(ge=0)] = Field(
+        0, description="GPUs for tuning and training, in all: the slots of `gpu_pool`; 0 trains on CPU threads."
+    )
     embedding_size: Annotated[int, Field(ge=8, le=1024)] = Field(128, description="Length of an embedding.")
     train_images: Count = Field(250_000, description="Images that training sees in all, counted with repetition.")
+    warm_start: bool = Field(False, description="Whether a model of the champion's own kind is trained from the champion's weights.")
     tune_trials: Count = Field(4, description="Trials of one search.")
-    tune_parallel: Count = Field(2, description="Trials that run at a time.")
+    tune_minutes: Annotated[float, Field(gt=0)] = Field(60.0, description="Minutes after which a search ends with what it has.")
+    tune_parallel: Count = Field(2, description="Trials that run at a time, each on a device of its own.")
     tune_images: Count = Field(8_000, description="Images that one trial sees, counted with repetition.")
     seed: int = Field(20, description="Seed of the search, the batches and the samples.")
 
@@ -157,6 +166,15 @@ class Settings(BaseSettings):
     def tracking_uri(self) -> str:
         """MLflow's tracking and registry server."""
         return self.mlflow_tracking_uri or f"sqlite:///{self.home.absolute() / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def device_slots(self) -> int:
+        """Devices for tuning and training, which are the slots of `gpu_pool`: GPUs; without any, the slots of a local Spark master.
+
+        How many processors another master has is its own affair: then as many as are asked for.
+        """
+        local = re.fullmatch(r"local\[(\d+)[^\]]*\]", self.spark_master)
+        return self.gpus or (int(local[1]) if local else max(self.ranks, self.tune_parallel))
 
     def _table(self, name: str) -> str:
         return str(self.home.absolute() / "tables" / name)

@@ -11,13 +11,14 @@ HOLE_SHARE = 0.25
 HOLE_PROBABILITY = 0.5
 
 
-def augment(images: Pixels, rng: np.random.Generator) -> Pixels:
+def augment(images: Pixels, rng: np.random.Generator, holes: bool = True) -> Pixels:
     """Return a changed copy of `images`, uint8 [n, h, w, c].
 
-    The covered square follows T. DeVries and G. W. Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout" (2017,
+    With `holes` a square of half of them is covered. The covered square follows T. DeVries and G. W. Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout" (2017,
     https://arxiv.org/abs/1708.04552), filled with the image's mean instead of zero: product photographs are white as often as black.
     """
-    return _cover(_shift_and_mirror(images, rng), rng)
+    moved = _shift_and_mirror(images, rng)
+    return _cover(moved, rng) if holes else moved
 
 
 def _shift_and_mirror(images: Pixels, rng: np.random.Generator) -> Pixels:

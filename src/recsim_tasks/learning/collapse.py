@@ -21,10 +21,19 @@ def spread(embeddings: npt.NDArray[np.float32]) -> float:
 
 
 def refuse_collapsed(spread: float, loss: float, steps: int, images: int) -> None:
-    """Raise `RecsimError` when the embeddings have no spread (from 50 steps on), or one of the two is no number."""
-    if math.isfinite(loss) and math.isfinite(spread) and (spread >= LEAST_SPREAD or steps < SETTLED_STEPS):
+    """Raise `RecsimError` when the embeddings have no spread (from 50 steps on), or that is no number."""
+    if math.isfinite(spread) and (spread >= LEAST_SPREAD or steps < SETTLED_STEPS):
         return
     raise RecsimError(
         f"The model collapsed: after {images:,} images its embeddings have a spread of {spread:.4f} (at least {LEAST_SPREAD} is needed) and the loss is {loss:.4f}. "
         "Nothing was written. Train with a lower learning_rate, or run `recsim tune` again."
     )
+
+
+def refuse_nonsense(loss: float, images: int) -> None:
+    """Raise `RecsimError` when the loss is no finite number."""
+    if not math.isfinite(loss):
+        raise RecsimError(
+            f"The loss is {loss} after {images:,} images: training has come apart. Nothing was written. "
+            "Train with a lower learning_rate, or run `recsim tune` again."
+        )

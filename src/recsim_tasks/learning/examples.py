@@ -1,72 +1,122 @@
-"""Labelled images out of the catalogue at one version, read from Delta's Parquet without Spark."""
+"""Labelled images out of the catalogue at one version, read from Delta's Parquet files without Spark."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.catalogue.table import iter_products, read_products
+from recsim_tasks.catalogue.files import iter_pictures
+from recsim_tasks.catalogue.table import read_products
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.learning.batches import LEAST_PER_CATEGORY
+from recsim_tasks.learning.near_duplicates import Thumbnails, thumbnail
+from recsim_tasks.learning.pixels import Images, InMemory, OnDisk, Rows
 from recsim_tasks.learning.preprocessing import Pixels, Preprocessing, decode_all
-from recsim_tasks.learning.split import Split, split_of
+from recsim_tasks.learning.shards import SHARE, Keys, lots, places, ranks_of
+from recsim_tasks.learning.split import Split, splits_of
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What there is to learn from: the categories that can be told apart, and how many of their images each split has."""
+    """What there is to learn from: the categories that can be learnt, how many of their images each split has, and what is left out."""
 
     categories: tuple[str, ...]
     train: int
     validation: int
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Categories with too few training images, and how many those are."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Every different picture of the catalogue that has a category, ordered by its hash; [n] each."""
+
+    hashes: pa.Array
+    categories: npt.NDArray[np.object_]
+    splits: npt.NDArray[np.str_]
+    keys: Keys
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Decoded images, uint8 [n, h, w, c], the numbers of their categories, int64 [n], and their products."""
+    """Decoded images, the numbers of their categories, int64 [n], and their thumbnails, float32 [n, 64]."""
 
-    images: Pixels
+    images: Images
     labels: npt.NDArray[np.int64]
-    product_ids: tuple[str, ...]
+    thumbnails: Thumbnails
+    rows: Rows
+    """Where in `images` each one lies."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    def read(self, which: Rows) -> Pixels:
+        """Decoded images, uint8 [n, h, w, c], of `which` [n]."""
+        return self.images.read(self.rows[which])
 
-def survey(uri: str, cursor: Cursor) -> Survey:
-    """Count labelled images by split; `InputError` when they are too few to learn a similarity from."""
+    def only(self, kept: npt.NDArray[np.bool_]) -> Examples:
+        """Those that are `kept` [n]."""
+        return replace(self, labels=self.labels[kept], thumbnails=self.thumbnails[kept], rows=self.rows[kept])
+
+    def in_memory(self) -> Examples:
+        """The same with all images in memory, such as can be sent elsewhere."""
+        return replace(self, images=InMemory(self.read(np.arange(len(self)))), rows=np.arange(len(self)))
+
+
+def labelled(uri: str, cursor: Cursor) -> Labelled:
+    """What the catalogue at `cursor` says of its pictures; of two categories of one picture the first in the alphabet counts."""
     table = read_products(uri, cursor, ["category", "image_hash"])
-    pairs = zip(table["category"].to_pylist(), table["image_hash"].to_pylist(), strict=True)
-    counts = Counter((category, split_of(image_hash)) for category, image_hash in pairs if category)
-    categories = tuple(sorted(category for (category, split), count in counts.items() if split == "train" and count > 1))
-    train, validation = (sum(counts[category, split] for category in categories) for split in ("train", "validation"))
-    if len(categories) < 2 or validation < 2:
+    table = table.filter(pc.and_(pc.is_valid(table["category"]), pc.not_equal(table["category"], "")))
+    table = table.group_by("image_hash").aggregate([("category", "min")]).sort_by("image_hash")
+    hashes = table["image_hash"].combine_chunks()
+    where, keys = places(hashes.to_pylist())
+    return Labelled(hashes, table["category_min"].to_numpy(), splits_of(where), keys)
+
+
+def survey(uri: str, cursor: Cursor, known: Labelled | None = None) -> Survey:
+    """Count labelled pictures by split; `InputError` when they are too few to learn a similarity from."""
+    known = known or labelled(uri, cursor)
+    names, numbers = np.unique(known.categories.astype(str), return_inverse=True)
+    train, validation = (np.bincount(numbers[known.splits == split], minlength=len(names)) for split in ("train", "validation"))
+    enough = train >= LEAST_PER_CATEGORY
+    few = dict(zip(names[~enough].tolist(), train[~enough].tolist(), strict=True))
+    found = Survey(tuple(names[enough].tolist()), int(train[enough].sum()), int(validation[enough].sum()), few)
+    if len(found.categories) < 2 or found.validation < 2:
         raise InputError(
-            f"The catalogue {uri} at version {cursor.version} has {len(categories)} categories with at least two training images, and {validation} validation images; "
-            "training needs two of each. Deliver products with a category, then run the refresh again."
+            f"The catalogue {uri} at version {cursor.version} has {len(found.categories)} categories with at least {LEAST_PER_CATEGORY} different training images, "
+            f"and {found.validation} validation images; training needs two of each. Deliver products with a category, then run the refresh again."
         )
-    return Survey(categories, train, validation)
+    return found
 
 
-def load(
-    uri: str, cursor: Cursor, preprocessing: Preprocessing, categories: tuple[str, ...], split: Split, wanted: Callable[[str], bool]
-) -> Examples:
-    """Decode the images of `split` whose category is one of `categories` and whose product id is `wanted`, ordered by product id.
-
-    Streams the table, but holds what it keeps decoded in memory: size² x channels bytes an image (47 MB for 60,000 of 28 x 28 x 1,
-    740 MB for 60,000 of 64 x 64 x 3), shared out among the ranks.
-    """
+def select(
+    known: Labelled, categories: tuple[str, ...], split: Split, share: float = 1.0, seed: int = 0, rank: int = 0, ranks: int = 1
+) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """Hashes and category numbers of a `share` of `split`, drawn by `seed`, and of that what belongs to `rank` alone."""
     numbers = {category: number for number, category in enumerate(categories)}
-    kept: list[tuple[str, int, Pixels]] = []
-    for batch in iter_products(uri, cursor, ["product_id", "category", "image_hash", "image"]):
-        rows = zip(*(batch.column(name).to_pylist() for name in ("product_id", "category", "image_hash")), strict=True)
-        chosen = [(n, *row) for n, row in enumerate(rows) if row[1] in numbers and split_of(row[2]) == split and wanted(row[0])]
-        images = decode_all([batch.column("image")[n].as_py() for n, *_ in chosen], preprocessing)
-        kept += [(product_id, numbers[category], image) for (_, product_id, category, _), image in zip(chosen, images, strict=True)]
-    kept.sort(key=lambda example: example[0])
-    images = np.stack([image for *_, image in kept]) if kept else np.empty((0, *preprocessing.shape), np.uint8)
-    return Examples(images, np.array([label for _, label, _ in kept], np.int64), tuple(product_id for product_id, *_ in kept))
+    labels = np.array([numbers.get(category, -1) for category in known.categories.tolist()], np.int64)
+    chosen = (labels >= 0) & (known.splits == split) & (lots(known.keys, SHARE, seed) < share) & (ranks_of(known.keys, seed, ranks) == rank)
+    return known.hashes.filter(pa.array(chosen)), labels[chosen]
+
+
+def load(uri: str, cursor: Cursor, preprocessing: Preprocessing, hashes: pa.Array, labels: npt.NDArray[np.int64]) -> Examples:
+    """Decode the pictures of `hashes` into a file, ordered by hash; besides, 256 bytes of thumbnail an image are held in memory."""
+    thumbnails = np.zeros((len(hashes), 64), np.float32)
+    found: list[str] = []
+
+    def decoded() -> Iterator[Pixels]:
+        for batch in iter_pictures(uri, cursor, hashes):
+            images = decode_all(batch["image"].to_pylist(), preprocessing)
+            thumbnails[len(found) : len(found) + len(images)] = [thumbnail(image) for image in images]
+            found.extend(batch["image_hash"].to_pylist())
+            yield images
+
+    images = OnDisk(decoded(), len(hashes), preprocessing.shape)
+    rows = pc.index_in(hashes, value_set=pa.array(found, pa.string())).to_numpy(zero_copy_only=False)
+    return Examples(images, labels, thumbnails[: len(found)][rows], rows.astype(np.int64))

@@ -14,6 +14,7 @@ from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.publishing import publishing, write_json
 from recsim_tasks.learning.backend import tensorflow
 from recsim_tasks.learning.embedder import DESCRIPTION_FILE, LITERT_FILE, Embedder
+from recsim_tasks.learning.network import build_network
 from recsim_tasks.learning.preprocessing import Pixels, Preprocessing
 
 SAVED_MODEL = "saved_model"
@@ -21,12 +22,13 @@ TOLERANCE = 1e-4
 Files = dict[str, bytes]
 
 
-def export(network: Any, preprocessing: Preprocessing, embedding_size: int, images: Pixels) -> Files:
-    """Return the network as SavedModel and LiteRT, by relative path; both take uint8 [n, h, w, c]. Needs TensorFlow.
+def export(trained: Any, preprocessing: Preprocessing, embedding_size: int, backbone: str, images: Pixels) -> Files:
+    """Return the network as SavedModel and LiteRT, by relative path; both take uint8 [n, h, w, c] and compute in float32. Needs TensorFlow.
 
     Raises `RecsimError` unless both give vectors within 1e-4 of the network's own on `images`.
     """
     tf = tensorflow()
+    network = _in_float32(trained, preprocessing, embedding_size, backbone)
 
     @tf.function(input_signature=[tf.TensorSpec([None, *preprocessing.shape], tf.uint8, name="images")])  # type: ignore[untyped-decorator]
     def embed(images: Any) -> Any:
@@ -59,6 +61,17 @@ def publish(files: Files, facts: dict[str, Any], out: Path) -> str:
                 (folder / name).write_bytes(data)
         write_json(folder / DESCRIPTION_FILE, {**description, **facts})
     return str(description["fingerprint"])
+
+
+def _in_float32(trained: Any, preprocessing: Preprocessing, embedding_size: int, backbone: str) -> Any:
+    """The same network in full precision: what was trained with less would not convert."""
+    keras = tensorflow().keras
+    if keras.mixed_precision.global_policy().name == "float32":
+        return trained
+    keras.mixed_precision.set_global_policy("float32")
+    network = build_network(preprocessing, embedding_size, backbone)
+    network.set_weights(trained.get_weights())
+    return network
 
 
 def _check_equal(folder: Path, network: Any, images: Pixels) -> None:

@@ -3,75 +3,127 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.errors import InputError, RecsimError
 from recsim_tasks.foundation.progress import progress, say
-from recsim_tasks.learning.augmentation import augment
-from recsim_tasks.learning.backend import tensorflow
-from recsim_tasks.learning.batches import balanced_batches
-from recsim_tasks.learning.collapse import refuse_collapsed, spread
-from recsim_tasks.learning.examples import Examples, load
+from recsim_tasks.learning.checkpoints import Checkpoint, Checkpoints
+from recsim_tasks.learning.collapse import refuse_collapsed, refuse_nonsense, spread
+from recsim_tasks.learning.examples import Examples, labelled, load, select
 from recsim_tasks.learning.job import Job, Round
 from recsim_tasks.learning.metrics import map_at_r, precision_at_k, relevant_counts
-from recsim_tasks.learning.preprocessing import Pixels
+from recsim_tasks.learning.near_duplicates import near_any
+from recsim_tasks.learning.pipeline import batches
 from recsim_tasks.learning.ranks import Ranks
-from recsim_tasks.learning.schedule import learning_rate, pair_share
-from recsim_tasks.learning.shards import lot, rank_of
+from recsim_tasks.learning.schedule import WARM_SHARE, learning_rate, pair_share, round_ends
 from recsim_tasks.learning.split import Split
 from recsim_tasks.learning.trainer import Trainer
+from recsim_tasks.learning.warm_start import start_from
+
+# Images that are seen a few times only are learnt the better the more is seen of them.
+HOLES_FROM = 8
+Heard = Callable[[list[Round]], bool]
 
 
-def fit(job: Job, ranks: Ranks, label: str) -> tuple[Any, list[Round]]:
-    """Train on this rank's shard: the network, the same on all ranks, and its rounds, likewise. Rank 0 reports progress as `label`.
+@dataclass(frozen=True)
+class Shards:
+    """What a rank trains on, and what it is examined on."""
 
-    Raises `RecsimError`, on all ranks alike, when the embeddings collapse, and `InputError` when a rank is left without images.
+    train: Examples
+    validation: Examples
+    total: int
+    """Training images of all ranks."""
+
+
+def load_shards(job: Job, ranks: Ranks) -> Shards:
+    """Load what is this rank's alone, all ranks' together being the job's share of the catalogue; `InputError` when there is too little.
+
+    Training images that are nearly the same as one of the validation or test images are left out.
     """
-    tensorflow(gpus=job.gpus)
-    train, validation = (load_shard(job, split, ranks.rank, ranks.size) for split in ("train", "validation"))
-    _refuse_empty(train, ranks)
-    trainer = Trainer(job, ranks)
-    each = job.batch * ranks.size
-    steps = max(job.rounds, round(job.images / each))
-    rounds: list[Round] = []
+    known = labelled(job.products, job.cursor)
+
+    def part(split: Split, share: float) -> Examples:
+        chosen = select(known, job.categories, split, share, job.seed, ranks.rank, ranks.size)
+        return load(job.products, job.cursor, job.preprocessing, *chosen)
+
+    train, validation, test = part("train", job.train_share), part("validation", job.validation_share), part("test", 1.0)
+    near = near_any(train.thumbnails, ranks.gather(np.concatenate([validation.thumbnails, test.thumbnails])))
+    found = sum(ranks.collect(int(near.sum())))
+    if ranks.rank == 0 and found:
+        say(f"Left out of training, as nearly the same as a validation or test image: {found:,} images")
+    return Shards(train.only(~near), validation, _count(int((~near).sum()), ranks))
+
+
+def fit(
+    job: Job, ranks: Ranks, shards: Shards, label: str, checkpoints: Checkpoints | None = None, heard: Heard | None = None
+) -> tuple[Trainer, list[Round]]:
+    """Train on this rank's shard: the trainer, its network the same on all ranks, and the rounds, likewise.
+
+    Goes on from the latest of `checkpoints`, and adds to them at every round. Rank 0 reports progress as `label`. After each round
+    `heard` is told all so far, and says whether to go on. Raises `RecsimError`, on all ranks alike, when the embeddings collapse or the
+    loss is no number.
+    """
+    trainer, each = Trainer(job, ranks), job.batch * ranks.size
+    done, rounds = _go_on(trainer, checkpoints)
+    if job.champion and not done:
+        start_from(trainer, Path(job.champion), shards.train)
+    peak = trainer.peak_rate * (WARM_SHARE if job.champion else 1)
+    ends = round_ends(max(job.rounds, round(job.images / each)), job.rounds)
     losses: list[float] = []
-    with progress(label, steps * each, "images") if ranks.rank == 0 else nullcontext(lambda _: None) as advance:
-        for step, (images, labels) in zip(range(1, steps + 1), _batches(train, job, ranks.rank), strict=False):
-            losses.append(trainer.step(images, labels, learning_rate(step - 1, steps, trainer.peak_rate), pair_share(step, steps)))
+    listening = ranks.ending.listening() if checkpoints else nullcontext()
+    with listening, progress(label, ends[-1] * each, "images") if ranks.rank == 0 else nullcontext(lambda _: None) as advance:
+        advance(done * each)
+        stream = batches(shards.train, job.batch, job.seed, ranks.rank, done, holes=job.images >= HOLES_FROM * shards.total)
+        for step, (images, labels) in zip(range(done + 1, ends[-1] + 1), stream, strict=False):
+            rate, share = learning_rate(step - 1, ends[-1], peak), pair_share(step, ends[-1])
+            losses.append(trainer.step(images, labels, rate, share))
+            refuse_nonsense(losses[-1], step * each)
             advance(each)
-            if step * job.rounds // steps > len(rounds):
-                rounds.append(_examine(trainer, validation, (step, step * each), losses, label))
+            _end_if_asked(trainer, checkpoints, step, rounds)
+            if step == ends[len(rounds)]:
+                rounds.append(_examine(trainer, shards.validation, (step, step * each), losses, label))
                 losses = []
-    return trainer.network, rounds
+                _keep(trainer, checkpoints, step, rounds)
+                if heard and not heard(rounds):
+                    break
+    return trainer, rounds
 
 
-def load_shard(job: Job, split: Split, rank: int, ranks: int) -> Examples:
-    """Load the examples of `split` that are this rank's alone; all ranks' together are the job's share of the split."""
-    share = job.train_share if split == "train" else job.validation_share
+def _go_on(trainer: Trainer, checkpoints: Checkpoints | None) -> tuple[int, list[Round]]:
+    """Steps done and rounds so far, by the checkpoint that rank 0 has; the trainer is put there."""
+    if checkpoints is None:
+        return 0, []
+    found = checkpoints.latest() if trainer.ranks.rank == 0 else None
+    if found:
+        say(f"Going on from the checkpoint after {found.step:,} steps, {len(found.rounds)} rounds")
+    trainer.restore(found.arrays if found else None)
+    step, rounds = trainer.ranks.collect((found.step, found.rounds) if found else (0, []))[0]
+    return step, list(rounds)
 
-    def wanted(product_id: str) -> bool:
-        return lot(product_id, "share", job.seed) < share and rank_of(product_id, job.seed, ranks) == rank
 
-    return load(job.products, job.cursor, job.preprocessing, job.categories, split, wanted)
+def _keep(trainer: Trainer, checkpoints: Checkpoints | None, step: int, rounds: list[Round]) -> None:
+    if checkpoints and trainer.ranks.rank == 0:
+        checkpoints.keep(Checkpoint(step, trainer.state(), rounds))
 
 
-def _batches(train: Examples, job: Job, rank: int) -> Iterator[tuple[Pixels, npt.NDArray[np.int64]]]:
-    rng = np.random.default_rng([job.seed, rank])
-    for rows in balanced_batches(train.labels, job.batch, rng):
-        yield augment(train.images[rows], rng), train.labels[rows]
+def _end_if_asked(trainer: Trainer, checkpoints: Checkpoints | None, step: int, rounds: list[Round]) -> None:
+    """Between two rounds the ranks differ in batch normalisation's statistics alone: rank 0's do for all."""
+    if checkpoints and trainer.ranks.ending.asked:
+        _keep(trainer, checkpoints, step, rounds)
+        raise RecsimError(f"Training was told to end after {step:,} steps. Run it again: it goes on from there.")
 
 
 def _examine(trainer: Trainer, validation: Examples, done: tuple[int, int], losses: list[float], label: str) -> Round:
     """Rank the validation images of all ranks among each other by cosine, each one's own category against the others. `done`: steps, images."""
     trainer.agree()
     ranks = trainer.ranks
-    embeddings, labels = ranks.gather(trainer.embed(validation.images)), ranks.gather(validation.labels)
-    loss = float(np.mean(ranks.collect(float(np.mean(losses)))))
+    embeddings = ranks.gather(trainer.embed(validation.read(np.arange(len(validation)))))
+    labels, loss = ranks.gather(validation.labels), float(np.mean(losses))
     refuse_collapsed(spread(embeddings), loss, *done)
     similarities = embeddings @ embeddings.T
     np.fill_diagonal(similarities, -np.inf)
@@ -87,9 +139,10 @@ def _examine(trainer: Trainer, validation: Examples, done: tuple[int, int], loss
     return result
 
 
-def _refuse_empty(train: Examples, ranks: Ranks) -> None:
-    sizes = ranks.collect(len(train))
+def _count(mine: int, ranks: Ranks) -> int:
+    sizes: list[int] = ranks.collect(mine)
     if min(sizes) == 0:
         raise InputError(
             f"{sum(sizes)} training images do not go round {ranks.size} ranks (RECSIM_RANKS). Deliver more products, or lower the number of ranks."
         )
+    return sum(sizes)

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.foundation.publishing import digest_of
 from recsim_tasks.learning.parameters import Parameters
 from recsim_tasks.learning.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and with how much of a machine a training runs; its result does not depend on it."""
+
+    home: Path = Path(".recsim")
+    gpus: int = 0
+    at_once: int = 1
+    """Trainings, or ranks of one, that share the processors of a machine."""
+    checkpoints: Path | None = None
+    """Folder of the checkpoints; None for a training that is not gone on with."""
 
 
 @dataclass(frozen=True)
 class Job:
     """One training; travels to the ranks of a training and to the trials of a search.
 
-    `images` are seen in all, `batch` of them a step and rank; the model is examined `rounds` times. `train_share` and `validation_share` of the labelled images are used.
+    `images` are seen in all, `batch` of them a step and rank; the model is examined `rounds` times, at least once every time that the
+    training images were seen. `train_share` and `validation_share` of the labelled images are used.
     """
 
     products: str
@@ -28,7 +44,18 @@ class Job:
     rounds: int
     train_share: float = 1.0
     validation_share: float = 1.0
-    gpus: int = 0
+    backbone: str = "cnn"
+    weights: str | None = None
+    """File of weights that the backbone starts from."""
+    champion: str | None = None
+    """Folder of the model that the network starts from."""
+    machine: Machine = field(default_factory=Machine)
+
+    def digest(self, ranks: int) -> str:
+        """Tell this training on this many ranks from every other one, wherever it runs."""
+        told: dict[str, Any] = {**asdict(self), "ranks": ranks, "cursor": self.cursor.as_json()}
+        del told["machine"]
+        return digest_of(told)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from recsim_tasks.foundation.errors import ConfigurationError, RecsimError
+from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.backend import tensorflow
+from recsim_tasks.learning.devices import device
+from recsim_tasks.learning.ending import Ending
+from recsim_tasks.learning.job import Job
 
 START_SECONDS = 120
+# A rank that answers no more, alive or not, ends the training after this long.
+SILENCE_SECONDS = 30
 
 
 class Ranks(Protocol):
@@ -21,12 +27,19 @@ class Ranks(Protocol):
 
     rank: int
     size: int
+    ending: Ending
 
     def average(self, tensors: Sequence[Any]) -> Sequence[Any]:
         """Return the mean over the ranks of each tensor; inside or outside a `tf.function`."""
 
     def share_first(self, variables: Sequence[Any]) -> None:
         """Give every rank the values that rank 0 has."""
+
+    def pool(self, labels: Any, embeddings: Any) -> tuple[Any, Any]:
+        """Put labels int64 [n] and embeddings float32 [n, d] of all ranks one below the other, inside a `tf.function`.
+
+        Gradients flow back, such that what `average` makes of all ranks' is the gradient of a loss over the whole.
+        """
 
     def gather(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Put the rows [n, ...] of all ranks, one below the other."""
@@ -40,12 +53,19 @@ class Alone:
 
     rank, size = 0, 1
 
+    def __init__(self) -> None:
+        self.ending = Ending()
+
     def average(self, tensors: Sequence[Any]) -> Sequence[Any]:
         """Return the tensors as they are."""
         return tensors
 
     def share_first(self, variables: Sequence[Any]) -> None:
         """Nothing to do."""
+
+    def pool(self, labels: Any, embeddings: Any) -> tuple[Any, Any]:
+        """Return labels and embeddings as they are."""
+        return labels, embeddings
 
     def gather(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the rows as they are."""
@@ -57,16 +77,16 @@ class Alone:
 
 
 class HorovodRanks:
-    """The ranks of a Horovod job, connected; one GPU each where there are `gpus` on a machine."""
+    """The ranks of a Horovod job, connected; the processors of a machine are shared out among its ranks."""
 
-    def __init__(self, gpus: int) -> None:
+    def __init__(self, gpus: int, ending: Ending) -> None:
+        os.environ["HOROVOD_GLOO_TIMEOUT_SECONDS"] = str(SILENCE_SECONDS)
         tf = tensorflow(gpus=gpus)
         import horovod.tensorflow as hvd
 
         hvd.init()
-        if gpus:
-            tf.config.set_visible_devices(tf.config.list_physical_devices("GPU")[hvd.local_rank() % gpus], "GPU")
-        self._hvd = hvd
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, (os.cpu_count() or 1) // hvd.local_size()))
+        self._hvd, self.ending = hvd, ending
         self.rank, self.size = hvd.rank(), hvd.size()
 
     def average(self, tensors: Sequence[Any]) -> Sequence[Any]:
@@ -77,6 +97,28 @@ class HorovodRanks:
         """Broadcast from rank 0."""
         self._hvd.broadcast_variables(list(variables), root_rank=0)
 
+    def pool(self, labels: Any, embeddings: Any) -> tuple[Any, Any]:
+        """One all-gather of embeddings, each with its label and its rank.
+
+        Every rank computes the same loss of the same rows, so that its gradient by its own rows needs no second exchange. It is given
+        times the number of ranks, because `average` divides by it. Horovod's own gradient of an all-gather divides once more.
+        """
+        tf = tensorflow()
+        size, rank = self.size, self.rank
+        told = tf.stack([tf.cast(labels, tf.float32), tf.fill(tf.shape(labels), float(rank))], axis=1)
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def pooled(rows: Any) -> Any:
+            everyone = self._hvd.allgather(rows)
+
+            def back(gradient: Any) -> Any:
+                return gradient[everyone[:, -1] == float(rank)] * float(size)
+
+            return everyone, back
+
+        everyone = pooled(tf.concat([embeddings, told], axis=1))
+        return tf.cast(everyone[:, -2], tf.int64), everyone[:, :-2]
+
     def gather(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """All-gather along the first axis; ranks may differ in n."""
         return np.asarray(self._hvd.allgather(rows))
@@ -86,14 +128,16 @@ class HorovodRanks:
         return list(self._hvd.allgather_object(value))
 
 
-def on_ranks(settings: Settings, work: Callable[[Ranks, Any], Any], job: Any) -> Any:
+def on_ranks(settings: Settings, work: Callable[[Ranks, Any], Any], job: Job) -> Any:
     """Run `work(ranks, job)` on `settings.ranks` ranks as tasks of one Spark job, and return what rank 0 returned.
 
     One rank needs neither Spark nor Horovod. A `RecsimError` that all ranks raise alike is raised here; if a rank fails in any other
     way, all are ended and a `RecsimError` says so.
     """
     if settings.ranks == 1:
-        return work(Alone(), job)
+        with device(job.machine.home, job.machine.gpus, 1):
+            tensorflow(os.cpu_count() or 1, job.machine.gpus)
+            return work(Alone(), job)
     from recsim_tasks.catalogue.spark import spark_session
 
     with spark_session(settings, "recsim train") as spark:
@@ -102,14 +146,14 @@ def on_ranks(settings: Settings, work: Callable[[Ranks, Any], Any], job: Any) ->
             raise ConfigurationError(
                 f"{settings.ranks} ranks (RECSIM_RANKS) do not fit on the {slots} slots of {settings.spark_master} (RECSIM_SPARK_MASTER). Lower the one or raise the other."
             )
-        outcomes = _launch(settings, work, job)
+        outcomes = _launch(settings.ranks, work, job)
     for outcome in outcomes:
         if isinstance(outcome, RecsimError):
             raise outcome
     return outcomes[0]
 
 
-def _launch(settings: Settings, work: Callable[[Ranks, Any], Any], job: Any) -> list[Any]:
+def _launch(ranks: int, work: Callable[[Ranks, Any], Any], job: Job) -> list[Any]:
     import horovod.runner.launch
     import horovod.spark
 
@@ -119,22 +163,26 @@ def _launch(settings: Settings, work: Callable[[Ranks, Any], Any], job: Any) -> 
     horovod.runner.launch.gloo_built = lambda **_: True
     try:
         outcomes: list[Any] = horovod.spark.run(
-            _rank, args=(work, job, settings.gpus), num_proc=settings.ranks, use_gloo=True, use_mpi=False,
-            start_timeout=START_SECONDS, verbose=0,
-        )  # fmt: skip
+            _rank, args=(work, job), num_proc=ranks, use_gloo=True, use_mpi=False, start_timeout=START_SECONDS, verbose=0
+        )
     except Exception as error:  # Horovod raises plain Exception and RuntimeError
         raise RecsimError(
-            f"Training ended early, a rank failed: {' '.join(str(error).split())} Its own message stands further up in this log; run `recsim train` again."
+            f"Training ended early, a rank failed: {' '.join(str(error).split())} Its own message stands further up in this log; "
+            "one without a message was killed, mostly for memory: lower RECSIM_RANKS or RECSIM_IMAGE_SIZE. Run `recsim train` again: it goes on from the last checkpoint."
         ) from error
     return outcomes
 
 
-def _rank(work: Callable[[Ranks, Any], Any], job: Any, gpus: int) -> Any:
+def _rank(work: Callable[[Ranks, Any], Any], job: Job) -> Any:
     """Run in each rank's own process."""
-    from recsim_tasks.foundation.processes import die_with
+    from recsim_tasks.foundation.processes import die_with, end_when_frozen
 
-    die_with(os.getppid())
+    ending = Ending()
+    die_with(os.getppid(), ending.farewell)
+    end_when_frozen(SILENCE_SECONDS)
     try:
-        return work(HorovodRanks(gpus), job)
+        with device(job.machine.home, job.machine.gpus, job.machine.at_once):
+            return work(HorovodRanks(job.machine.gpus, ending), job)
     except RecsimError as error:
+        say(f"A rank of the training ends: {error}")
         return error

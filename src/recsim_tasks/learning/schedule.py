@@ -8,6 +8,8 @@ WARM_UP_SHARE = 0.05
 FINAL_SHARE = 0.01
 PAIRS_FULL_SHARE = 0.3
 REFERENCE_BATCH = 128
+# The full rate would undo in the first steps what a champion's weights are taken over for.
+WARM_SHARE = 0.3
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -33,3 +35,8 @@ def scaled(peak: float, global_batch: int) -> float:
     S. Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", NeurIPS 2022 (https://arxiv.org/abs/2205.10287).
     """
     return peak * math.sqrt(global_batch / REFERENCE_BATCH)
+
+
+def round_ends(steps: int, rounds: int) -> list[int]:
+    """After which of `steps` steps each of `rounds` rounds ends; the last ends after the last."""
+    return [-(-steps * number // rounds) for number in range(1, rounds + 1)]

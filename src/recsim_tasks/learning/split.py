@@ -1,8 +1,13 @@
-"""Which products a model learns from, is tuned on, is judged on: decided by the image alone."""
+"""Which images a model learns from, is tuned on, is judged on: decided by the image alone."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from recsim_tasks.learning.shards import places
 
 Split = Literal["train", "validation", "test"]
 TEST_SHARE = 0.05
@@ -14,7 +19,10 @@ def split_of(image_hash: str) -> Split:
 
     It stays the same for good, whatever is added or taken away, and a relisted image cannot leak from test into train.
     """
-    place = int(image_hash[:16], 16) / 2**64
-    if place < TEST_SHARE:
-        return "test"
-    return "validation" if place < TEST_SHARE + VALIDATION_SHARE else "train"
+    split: Split = splits_of(places([image_hash])[0])[0]
+    return split
+
+
+def splits_of(where: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+    """Tell the splits of many images by what `shards.places` says of them [n]."""
+    return np.select([where < TEST_SHARE, where < TEST_SHARE + VALIDATION_SHARE], ["test", "validation"], "train")

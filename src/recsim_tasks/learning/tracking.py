@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import UnavailableError
+from recsim_tasks.foundation.progress import say
+from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.job import Round
+from recsim_tasks.learning.job import Job, Round
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "recsim"
 SQLITE = "sqlite:///"
+MEASURES = ("loss", "precision_at_1", "map_at_r", "spread")
+
+
+@dataclass(frozen=True)
+class RoundLog:
+    """Adds rounds to a run as they end, from wherever a rank runs; a tracking server that it cannot reach only costs the view."""
+
+    uri: str
+    run_id: str
+
+    def heard(self, rounds: Sequence[Round]) -> bool:
+        """Log the last of `rounds`; always to go on."""
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        _be_quick()
+        try:
+            _log_rounds(MlflowClient(self.uri), self.run_id, rounds[-1:])
+        except (MlflowException, OSError) as error:
+            say(f"MLflow does not take this round, it is logged at the end: {str(error).splitlines()[0][:200]}")
+        return True
 
 
 class Tracker:
@@ -26,9 +51,7 @@ class Tracker:
 
     def __init__(self, settings: Settings) -> None:
         """Connect; `UnavailableError` within seconds when the server does not answer."""
-        # MLflow's own defaults keep trying for minutes.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        _be_quick()
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
@@ -44,9 +67,15 @@ class Tracker:
             ) from error
 
     @contextmanager
-    def run(self, name: str, cursor: Cursor, params: Mapping[str, Any], parent: str | None = None) -> Iterator[str]:
-        """Keep a run open while its work goes on; yields its id. It ends as failed when the work raises."""
-        run_id = self.start(name, cursor, params, parent)
+    def run(self, name: str, cursor: Cursor, params: Mapping[str, Any], note: Path | None = None, work: str = "") -> Iterator[str]:
+        """Keep a run open while its work goes on; yields its id. It ends as failed when the work raises.
+
+        A `note` remembers the run, so that the same `work`, killed and tried again, goes on in it.
+        """
+        run_id = (self._noted(note, work) if note else None) or self.start(name, cursor, params)
+        if note:
+            write_json(note, {"work": work, "mlflow_run_id": run_id})
+            self.client.update_run(run_id, "RUNNING")
         try:
             yield run_id
         except BaseException:
@@ -76,12 +105,26 @@ class Tracker:
         self.client.set_terminated(run.info.run_id)
 
     def log_rounds(self, run_id: str, rounds: Sequence[Round]) -> None:
-        """Each round's measures, at the time they were taken, against the images seen."""
-        from mlflow.entities import Metric
+        """Each round's measures, at the time they were taken, against the images seen; once a round."""
+        logged = {point.step for point in self.client.get_metric_history(run_id, MEASURES[0])}
+        _log_rounds(self.client, run_id, [r for r in rounds if r.images not in logged])
 
-        names = ("loss", "precision_at_1", "map_at_r", "spread")
-        metrics = [Metric(name, getattr(r, name), int(r.at * 1000), r.images) for r in rounds for name in names]
-        self.client.log_batch(run_id, metrics=metrics)
+    def log_catalogue(self, run_id: str, job: Job) -> None:
+        """Name the version of the catalogue as the run's dataset."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = {"uri": job.products, **job.cursor.as_json()}
+        dataset = Dataset("products", f"{job.cursor.table_id}@{job.cursor.version}"[-36:], "delta", json.dumps(source))
+        self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+    def _noted(self, note: Path, work: str) -> str | None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            noted = json.loads(note.read_text())
+            return str(self.client.get_run(noted["mlflow_run_id"]).info.run_id) if noted["work"] == work else None
+        except (OSError, ValueError, KeyError, MlflowException):
+            return None
 
     def _experiment(self, settings: Settings) -> str:
         found = self.client.get_experiment_by_name(EXPERIMENT)
@@ -92,3 +135,15 @@ class Tracker:
         return str(
             self.client.create_experiment(EXPERIMENT, (settings.home.absolute() / "mlflow" / "artifacts").as_uri() if local else None)
         )
+
+
+def _log_rounds(client: MlflowClient, run_id: str, rounds: Sequence[Round]) -> None:
+    from mlflow.entities import Metric
+
+    client.log_batch(run_id, metrics=[Metric(name, getattr(r, name), int(r.at * 1000), r.images) for r in rounds for name in MEASURES])
+
+
+def _be_quick() -> None:
+    """MLflow's own defaults keep trying for minutes."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")

@@ -2,88 +2,115 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.examples import survey
+from recsim_tasks.learning.checkpoints import Checkpoints
+from recsim_tasks.learning.embedder import DESCRIPTION_FILE
 from recsim_tasks.learning.export import Files, export, publish
-from recsim_tasks.learning.fitting import fit, load_shard
+from recsim_tasks.learning.fitting import fit, load_shards
 from recsim_tasks.learning.job import Job, Round
 from recsim_tasks.learning.parameters import Parameters
-from recsim_tasks.learning.preprocessing import Preprocessing
+from recsim_tasks.learning.planning import BATCH_PER_RANK, plan_job
 from recsim_tasks.learning.ranks import Ranks, on_ranks
-from recsim_tasks.learning.tracking import Tracker
+from recsim_tasks.learning.report import report
+from recsim_tasks.learning.tracking import MEASURES, RoundLog, Tracker
 
-BATCH_PER_RANK = 32
 ROUNDS = 8
-VALIDATION_IMAGES = 2_000
 CHECK_IMAGES = 32
 LEASE_SECONDS = 30
 
 
-def train(settings: Settings, cursor: Cursor, params: Mapping[str, Any], out: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Work:
+    """What travels to the ranks: rank 0 logs its rounds to MLflow as they end."""
+
+    log: RoundLog
+
+    def __call__(self, ranks: Ranks, job: Job) -> tuple[Files, list[Round]]:
+        """Do what every rank does; rank 0 returns the model's files, the others none."""
+        checkpoints = Checkpoints(job.machine.checkpoints or Path(), job.digest(ranks.size))
+        shards = load_shards(job, ranks)
+        trainer, rounds = fit(job, ranks, shards, "Training", checkpoints, self.log.heard if ranks.rank == 0 else None)
+        if ranks.rank > 0:
+            return {}, rounds
+        count = min(CHECK_IMAGES, len(shards.train))
+        seen = shards.train.read(np.arange(count))
+        return export(trainer.network, job.preprocessing, job.embedding_size, job.backbone, seen), rounds
+
+
+def train(settings: Settings, cursor: Cursor, params: Mapping[str, Any], out: Path, champion: Path | None = None) -> dict[str, Any]:
     """Train on the catalogue at `cursor` with the hyperparameters `params`; `out` becomes the model folder.
 
-    Returns model_fingerprint, ranks, metrics (of the validation images) and mlflow_run_id. The process that calls this needs no
-    TensorFlow: rank 0 hands back the files.
+    Starts from the weights of the model folder `champion` when one is given. A training that was killed goes on from its last checkpoint,
+    beside `out`; one that is done is not done again. Returns model_fingerprint, ranks, metrics (of the validation images), quality (of the
+    test images) and mlflow_run_id. The process that calls this needs no TensorFlow for the training: rank 0 hands back the files.
     """
-    job = plan_job(settings, cursor, Parameters.of(params), settings.train_images, BATCH_PER_RANK, ROUNDS)
-    tracker = Tracker(settings)
-    described = {
-        **job.parameters.as_json(),
-        "ranks": settings.ranks,
-        "images": job.images,
-        "batch": job.batch * settings.ranks,
-        "seed": job.seed,
-    }
-    with lease(settings.home, f"model folder {out.absolute()}", LEASE_SECONDS), tracker.run("train", cursor, described) as run_id:
+    job = plan_job(settings, cursor, Parameters.of(params), settings.train_images, BATCH_PER_RANK, settings.ranks, ROUNDS)
+    kept = out.with_name("checkpoints").absolute()
+    job = replace(job, champion=str(champion) if champion else None, machine=replace(job.machine, checkpoints=kept))
+    with lease(settings.home, f"model folder {out.absolute()}", LEASE_SECONDS):
+        if done := _done(out, job.digest(settings.ranks)):
+            say(f"{out} holds what this training makes: it is not trained again")
+            return done
+        result = _train(settings, job, kept, out)
+    shutil.rmtree(kept, ignore_errors=True)
+    return result
+
+
+def _train(settings: Settings, job: Job, kept: Path, out: Path) -> dict[str, Any]:
+    tracker, digest = Tracker(settings), job.digest(settings.ranks)
+    with tracker.run("train", job.cursor, _described(job, settings.ranks), kept / "run.json", digest) as run_id:
+        tracker.log_catalogue(run_id, job)
         say(
-            f"Training on {settings.ranks} ranks: {job.images:,} images of {len(job.categories)} categories, version {cursor.version} of the catalogue"
+            f"Training on {settings.ranks} ranks: {job.images:,} images of {len(job.categories)} categories, version {job.cursor.version} of the catalogue"
         )
-        files, rounds = on_ranks(settings, train_rank, job)
+        files, rounds = on_ranks(settings, _Work(RoundLog(settings.tracking_uri, run_id)), job)
         tracker.log_rounds(run_id, rounds)
-        metrics = {name: getattr(rounds[-1], name) for name in ("loss", "precision_at_1", "map_at_r", "spread")}
         facts = {
-            "catalogue": cursor.as_json(),
+            "training": digest,
+            "catalogue": job.cursor.as_json(),
+            "backbone": job.backbone,
+            "categories": list(job.categories),
             "params": job.parameters.as_json(),
-            "metrics": metrics,
+            "metrics": {name: getattr(rounds[-1], name) for name in MEASURES},
             "ranks": settings.ranks,
             "mlflow_run_id": run_id,
         }
+        facts["quality"] = report(settings, job, files, rounds, tracker, run_id)
         fingerprint = publish(files, facts, out)
         tracker.client.set_tag(run_id, "model_fingerprint", fingerprint)
-    return {"model_fingerprint": fingerprint, "ranks": settings.ranks, "metrics": metrics, "mlflow_run_id": run_id}
+    return _told({**facts, "fingerprint": fingerprint})
 
 
-def plan_job(settings: Settings, cursor: Cursor, parameters: Parameters, images: int, batch: int, rounds: int) -> Job:
-    """Describe a training as the settings have it; validation takes at most 2,000 images. `InputError` when there is too little to learn from."""
-    found = survey(settings.products_uri, cursor)
-    return Job(
-        products=settings.products_uri,
-        cursor=cursor,
-        preprocessing=Preprocessing(settings.image_size, settings.image_channels),
-        embedding_size=settings.embedding_size,
-        categories=found.categories,
-        parameters=parameters,
-        images=images,
-        batch=batch,
-        seed=settings.seed,
-        rounds=rounds,
-        train_share=min(1.0, images / found.train),
-        validation_share=min(1.0, VALIDATION_IMAGES / found.validation),
-        gpus=settings.gpus,
-    )
+def _done(out: Path, digest: str) -> dict[str, Any] | None:
+    """The result of this very training, if `out` is what it made."""
+    try:
+        description = json.loads((out / DESCRIPTION_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    return _told(description) if description.get("training") == digest else None
 
 
-def train_rank(ranks: Ranks, job: Job) -> tuple[Files, list[Round]]:
-    """Do what every rank does; rank 0 returns the model's files, the others none."""
-    network, rounds = fit(job, ranks, "Training")
-    if ranks.rank > 0:
-        return {}, rounds
-    images = load_shard(job, "validation", 0, ranks.size).images[:CHECK_IMAGES]
-    return export(network, job.preprocessing, job.embedding_size, images), rounds
+def _told(description: Mapping[str, Any]) -> dict[str, Any]:
+    told = {name: description[name] for name in ("ranks", "metrics", "quality", "mlflow_run_id")}
+    return {"model_fingerprint": description["fingerprint"], **told}
+
+
+def _described(job: Job, ranks: int) -> dict[str, Any]:
+    """What MLflow lists as the run's parameters."""
+    names = ("backbone", "weights", "champion", "embedding_size", "images", "seed")
+    return {
+        **job.parameters.as_json(), **{name: getattr(job, name) for name in names}, **asdict(job.preprocessing),
+        "ranks": ranks, "batch": job.batch * ranks, "categories": len(job.categories),
+    }  # fmt: skip

@@ -1,124 +1,165 @@
-"""The search for hyperparameters: Hyperopt's TPE, the trials spread by Spark."""
+"""The search for hyperparameters: what is tried, what is kept, what is best."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.foundation.errors import RecsimError
-from recsim_tasks.foundation.progress import progress, say
+from recsim_tasks.foundation.errors import InputError, RecsimError
+from recsim_tasks.foundation.progress import Advance, progress, say
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.fitting import fit
+from recsim_tasks.learning.fitting import load_shards
 from recsim_tasks.learning.job import Job, Round
-from recsim_tasks.learning.parameters import RANGES, Parameters
+from recsim_tasks.learning.parameters import Parameters
+from recsim_tasks.learning.planning import BATCH_PER_RANK, plan_job
+from recsim_tasks.learning.pruning import stale
 from recsim_tasks.learning.ranks import Alone
+from recsim_tasks.learning.search import search
 from recsim_tasks.learning.tracking import Tracker
-from recsim_tasks.learning.training import BATCH_PER_RANK, plan_job
+from recsim_tasks.learning.trial import METRIC, Trial, try_out
 
-METRIC = "map_at_r"
-ROUNDS = 2  # the first for a collapse to be seen early
-Trial = dict[str, Any]
+ROUNDS = 4
 
 
-def tune(settings: Settings, cursor: Cursor, out: Path, trials: int) -> dict[str, Any]:
-    """Try `trials` points of the search space, `settings.tune_parallel` at a time; `out` becomes a JSON file with all of them.
+def tune(settings: Settings, cursor: Cursor, out: Path, trials: int, champion: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Try `trials` points of the search space, `settings.tune_parallel` at a time, for at most `settings.tune_minutes`.
 
-    Returns best_params, trials, metric and best_score, which is MAP@R among validation images: no test image is looked at. Every trial
-    is an MLflow run below the search's. A trial that collapses counts as failed; when all do, that is a `RecsimError`.
+    `out` becomes a JSON file with all trials, and has each as soon as it is over: a search that was killed goes on with the rest. The
+    values of the `champion`, when given, are the first to be tried, then the known good ones. Returns best_params, trials, metric,
+    best_score, which is MAP@R among validation images (no test image is looked at), champion_score and reasons. Every trial is an MLflow
+    run below the search's. A trial that fails is counted; when all do, that is a `RecsimError`.
     """
-    from recsim_tasks.catalogue.spark import spark_session
-
-    job = plan_job(settings, cursor, Parameters(), settings.tune_images, BATCH_PER_RANK * settings.ranks, ROUNDS)
-    tracker = Tracker(settings)
-    with tracker.run(
-        "tune", cursor, {"trials": trials, "parallel": settings.tune_parallel, "images": job.images, "metric": METRIC}
-    ) as run_id:
-        say(f"Searching: {trials} trials, {settings.tune_parallel} at a time, {job.images:,} images each")
-        log = _Log(tracker, run_id, cursor)
-        with spark_session(settings, "recsim tune") as spark, progress("Tuning", trials, "trials") as advance:
-            found = _search(spark, settings, job, trials, lambda done: advance(log.add(done)))
-        results = [trial["result"] for trial in found]
-        result = _best(results, trials)
+    job = plan_job(settings, cursor, Parameters(), settings.tune_images, BATCH_PER_RANK * settings.ranks, 1, ROUNDS)
+    at_once = min(settings.tune_parallel, trials)
+    job = replace(job, machine=replace(job.machine, at_once=at_once))
+    tracker, digest = Tracker(settings), job.digest(1)
+    described = {"trials": trials, "parallel": at_once, "minutes": settings.tune_minutes, "images": job.images, "metric": METRIC}
+    with tracker.run("tune", cursor, described, out.with_name("tune-run.json"), digest) as run_id:
+        tracker.log_catalogue(run_id, job)
+        record = _Record.opened(out, digest, tracker, run_id, cursor)
+        if record.tried:
+            say(f"{len(record.tried)} trials of this search are recorded, they are not run again")
+        own = _point(champion)
+        if len(record.tried) < trials:
+            _search(settings, job, record, trials, at_once, [own, Parameters()] if own else [Parameters()])
+        result = _best(record.tried, own)
+        for reason in result["reasons"]:
+            say(reason)
         tracker.client.log_metric(run_id, METRIC, result["best_score"])
-        write_json(out, {**result, "tried": results})
+        write_json(out, {**result, "search": digest, "tried": record.tried})
     return result
 
 
-def try_out(job: Job) -> Trial:
-    """One trial, in a Spark worker: Hyperopt's result, with what it tried and how it went."""
-    from hyperopt import STATUS_FAIL, STATUS_OK
+def _search(settings: Settings, job: Job, record: _Record, trials: int, at_once: int, first: Sequence[Parameters]) -> None:
+    from recsim_tasks.catalogue.spark import spark_session
 
-    tried = {"params": job.parameters.as_json()}
-    try:
-        _, rounds = fit(job, Alone(), f"Trial with learning rate {job.parameters.learning_rate:.2g}")
-    except RecsimError as error:
-        return {"status": STATUS_FAIL, "reason": str(error), **tried}
-    return {"status": STATUS_OK, "loss": -getattr(rounds[-1], METRIC), "rounds": [asdict(r) for r in rounds], **tried}
-
-
-def _search(spark: Any, settings: Settings, job: Job, trials: int, finished: Callable[[Any], object]) -> list[Trial]:
-    import numpy as np
-    from hyperopt import SparkTrials, fmin, hp, tpe
-    from hyperopt.exceptions import AllTrialsFailed
-
-    space = {
-        name: (hp.loguniform(name, np.log(low), np.log(high)) if name == "learning_rate" else hp.uniform(name, low, high))
-        for name, (low, high) in RANGES.items()
-    }
-    found = SparkTrials(parallelism=min(settings.tune_parallel, trials), spark_session=spark)
-
-    def objective(point: dict[str, float]) -> Trial:
-        return try_out(replace(job, parameters=Parameters.of(point)))
-
-    def heard(so_far: Any, *_: Any) -> tuple[bool, list[Any]]:
-        """Hyperopt asks after each good trial whether to stop: never, but the news is welcome."""
-        finished(so_far)
-        return False, []
-
-    with suppress(AllTrialsFailed):  # _best says so, with the reason
-        fmin(
-            objective, space, algo=tpe.suggest, max_evals=trials, trials=found, rstate=np.random.default_rng(settings.seed),
-            early_stop_fn=heard, show_progressbar=False, verbose=False,
+    open_points = [point for point in dict.fromkeys(first) if point.as_json() not in [result["params"] for result in record.tried]]
+    # A GPU's memory goes back when the process that used it ends.
+    own_process = {"spark.python.worker.reuse": "false"} if settings.gpus else {}
+    say(f"Searching: {trials} trials, {at_once} at a time, {job.images:,} images each, {settings.tune_minutes:g} minutes at most")
+    shards = load_shards(job, Alone())
+    with spark_session(settings, "recsim tune", own_process) as spark, progress("Tuning", trials, "trials") as advance:
+        record.advance = advance
+        advance(len(record.tried))
+        data = spark.sparkContext.broadcast(replace(shards, train=shards.train.in_memory(), validation=shards.validation.in_memory()))
+        curves = record.curves
+        search(
+            spark, lambda point: try_out(job, data.value, point, curves), at_once, trials, settings.tune_minutes * 60, settings.seed,
+            list(record.tried), open_points[: trials - len(record.tried)], record.add, record.stale,
         )  # fmt: skip
-    finished(found)
-    return list(found.trials)
 
 
-def _best(results: list[Trial], trials: int) -> dict[str, Any]:
-    good = [result for result in results if result.get("status") == "ok"]
+def _point(values: Mapping[str, Any] | None) -> Parameters | None:
+    """The champion's values, if this build knows them all."""
+    try:
+        return Parameters.of(values) if values is not None else None
+    except InputError as error:
+        say(f"The champion's values are not tried: {error}")
+        return None
+
+
+def _best(results: Sequence[Trial], champion: Parameters | None) -> dict[str, Any]:
+    good = [result for result in results if result["status"] == "ok"]
     if not good:
-        reasons = [str(result["reason"]) for result in results if "reason" in result] or [
-            "a Spark worker failed; its message stands further up in this log"
-        ]
-        raise RecsimError(f"None of the {trials} trials gave a model. The first: {reasons[0]}")
-    best = min(good, key=lambda result: float(result["loss"]))
-    return {"best_params": best["params"], "trials": len(results), "metric": METRIC, "best_score": -best["loss"]}
+        reason = results[0]["reason"] if results else "no trial ended within the time, raise RECSIM_TUNE_MINUTES"
+        raise RecsimError(f"None of the {len(results)} trials gave a model. The first: {reason}")
+    own = [result for result in good if champion and result["params"] == champion.as_json()]
+    # Among equals the champion's own values stay.
+    best = min(good, key=lambda result: (float(result["loss"]), result not in own))
+    told = {
+        "best_params": best["params"],
+        "trials": len(results),
+        "metric": METRIC,
+        "best_score": -best["loss"],
+        "champion_score": -own[0]["loss"] if own else None,
+    }
+    counts = {"failed": len(results) - len(good), "pruned": sum(bool(result.get("pruned")) for result in good)}
+    return {**told, **counts, "reasons": [_sentence(told, best in own)]}
 
 
-class _Log:
-    """Writes each trial to MLflow once, as soon as it is over."""
+def _sentence(told: Mapping[str, Any], kept: bool) -> str:
+    score, own = told["best_score"], told["champion_score"]
+    if kept:
+        return f"Nothing better than the champion's own values was found in {told['trials']} trials: they are kept, {METRIC} {score:.4f}."
+    against = "" if own is None else f", the champion's own values {own:.4f}"
+    return f"The best of {told['trials']} trials has {METRIC} {score:.4f}{against}."
 
-    def __init__(self, tracker: Tracker, parent: str, cursor: Cursor) -> None:
-        self._tracker, self._parent, self._cursor = tracker, parent, cursor
-        self._seen: set[int] = set()
 
-    def add(self, trials: Any) -> int:
-        """Log those of `trials` that are over and were not; how many."""
-        new = [trial for trial in trials.trials if trial["tid"] not in self._seen and trial["result"].get("status") in ("ok", "fail")]
-        for trial in new:
-            self._seen.add(trial["tid"])
-            self._write(trial["tid"], trial["result"])
-        return len(new)
+@dataclass
+class _Record:
+    """The trials that are over: in a file, in MLflow, and as the curves that later trials are held against."""
 
-    def _write(self, number: int, result: Trial) -> None:
+    path: Path
+    digest: str
+    tracker: Tracker
+    run_id: str
+    cursor: Cursor
+    tried: list[Trial]
+    curves: list[list[float]]
+    advance: Advance = lambda _: None
+
+    @classmethod
+    def opened(cls, path: Path, digest: str, tracker: Tracker, run_id: str, cursor: Cursor) -> _Record:
+        """With what the file says of this very search."""
+        try:
+            stored = json.loads(path.read_text())
+        except (OSError, ValueError):
+            stored = {}
+        tried = stored["tried"] if stored.get("search") == digest else []
+        return cls(path, digest, tracker, run_id, cursor, tried, [_curve(result) for result in tried if result["status"] == "ok"])
+
+    def add(self, result: Trial) -> None:
+        """Keep a result, then tell of it."""
+        self.tried.append(result)
+        write_json(self.path, {"search": self.digest, "tried": self.tried})
         good = result["status"] == "ok"
-        run_id = self._tracker.start(f"trial {number}", self._cursor, result["params"], self._parent)
-        self._tracker.log_rounds(run_id, [Round(**r) for r in result.get("rounds", [])])
-        self._tracker.client.set_terminated(run_id, "FINISHED" if good else "FAILED")
-        told = f"{METRIC} {-result['loss']:.3f}" if good else result["reason"]
-        say(f"Trial {number}: {told} with " + ", ".join(f"{name} {value:.4g}" for name, value in result["params"].items()))
+        if good:
+            self.curves.append(_curve(result))
+        self._log(len(self.tried), result, good)
+        self.advance(1)
+
+    def stale(self) -> bool:
+        """Whether the search has found nothing better for long."""
+        return stale([curve[-1] for curve in self.curves])
+
+    def _log(self, number: int, result: Trial, good: bool) -> None:
+        run_id = self.tracker.start(f"trial {number}", self.cursor, result["params"], self.run_id)
+        self.tracker.log_rounds(run_id, [Round(**r) for r in result.get("rounds", [])])
+        self.tracker.client.set_tag(run_id, "pruned", str(bool(result.get("pruned"))).lower())
+        if not good:
+            self.tracker.client.set_tag(run_id, "reason", result["reason"])
+        self.tracker.client.set_terminated(run_id, "FINISHED" if good else "FAILED")
+        told = f"{METRIC} {-result['loss']:.4f}" if good else result["reason"]
+        values = ", ".join(
+            f"{name} {value if isinstance(value, str) else format(value, '.4g')}" for name, value in result["params"].items()
+        )
+        say(f"Trial {number}: {told} with {values}")
+
+
+def _curve(result: Trial) -> list[float]:
+    return [float(r[METRIC]) for r in result["rounds"]]

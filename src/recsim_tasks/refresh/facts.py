@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from recsim_tasks.catalogue.change_range import RangeLostError
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.refresh.plan import Champion, Facts
+from recsim_tasks.refresh.plan import Champion, Facts, model_kind
 from recsim_tasks.refresh.workspace import Workspace, read_result
 
 if TYPE_CHECKING:
@@ -90,4 +90,5 @@ def _champion(manifest: Manifest) -> Champion:
         unseen=manifest.training.unseen,
         categories=frozenset(manifest.training.categories),
         drift=manifest.metrics.get("drift"),
+        kind=model_kind(manifest.training.backbone, manifest.preprocessing.size, manifest.preprocessing.channels, manifest.embedding_size),
     )

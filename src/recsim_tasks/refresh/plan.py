@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.errors import ConfigurationError, InputError
 from recsim_tasks.foundation.settings import Settings
 
 Decision = Literal["skip", "append", "rebuild", "retrain"]
@@ -38,6 +38,8 @@ class Champion:
     """How much more unequal the lists of its index are than when it was built: 1 is as then."""
     drift: float | None = None
     """How far the images that it took in lie from the others, 0 to 2; None when it was not measured."""
+    kind: str = ""
+    """Backbone, input and output of its model, as `model_kind` tells them."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,30 @@ class Plan:
 
     decision: Decision
     reasons: list[str]
+    warm_start: bool = False
+    """Whether a training starts from the champion's weights."""
 
 
 def decide(facts: Facts, settings: Settings, mode: Mode = "auto") -> Plan:
     """The strongest of the refreshes for which there is a reason, with every reason; `mode` overrules where it can.
 
-    Raises `InputError` when the mode that was asked for cannot be done.
+    Raises `InputError` when the mode that was asked for cannot be done, and `ConfigurationError` when a training asks for more devices
+    than there are.
     """
+    made = _decided(facts, settings, mode)
+    if made.decision != "retrain":
+        return made
+    _check_devices(settings)
+    warm, why = _start(facts.champion, settings)
+    return Plan(made.decision, [*made.reasons, *why], warm)
+
+
+def model_kind(backbone: str, size: int, channels: int, embedding_size: int) -> str:
+    """What two models must have in common for one to go on from the other's weights."""
+    return f"{backbone} from {size} x {size} x {channels} to {embedding_size}"
+
+
+def _decided(facts: Facts, settings: Settings, mode: Mode) -> Plan:
     found: dict[Decision, list[str]] = {
         "retrain": list(_retrain(facts, settings)),
         "rebuild": list(_rebuild(facts, settings)),
@@ -100,6 +119,25 @@ def lines(planned: Mapping[str, Any]) -> list[str]:
 def told(changes: Mapping[str, int]) -> str:
     """Counts by kind in words."""
     return ", ".join(f"{count:,} {kind}" for kind, count in changes.items() if count) or "none"
+
+
+def _check_devices(settings: Settings) -> None:
+    """A task that asks for more slots than its pool has would wait for ever."""
+    for name, asked in (("RECSIM_RANKS", settings.ranks), ("RECSIM_TUNE_PARALLEL", settings.tune_parallel)):
+        if asked > settings.device_slots:
+            raise ConfigurationError(
+                f"{name} asks for {asked} slots of gpu_pool, which has {settings.device_slots}: one a GPU (RECSIM_GPUS), without GPUs one a slot of "
+                f"{settings.spark_master} (RECSIM_SPARK_MASTER). Lower the one or raise the other."
+            )
+
+
+def _start(champion: Champion | None, settings: Settings) -> tuple[bool, list[str]]:
+    if champion is None or not settings.warm_start:
+        return False, []
+    kind = model_kind(settings.backbone, settings.image_size, settings.image_channels, settings.embedding_size)
+    if champion.kind != kind:
+        return False, [f"Training starts anew: the champion's model is a {champion.kind}, asked for is a {kind}."]
+    return True, ["Training starts from the champion's weights (RECSIM_WARM_START)."]
 
 
 def _check_possible(facts: Facts, mode: Mode) -> None:

@@ -43,6 +43,7 @@ def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]
         "refresh_id": workspace.refresh_id,
         "decision": made.decision,
         "reasons": made.reasons,
+        "warm_start": made.warm_start,
         "cursor": champion.cursor.as_json() if champion else None,
         "head": now.as_json(),
         "changes": dict(found.facts.changes),
@@ -55,18 +56,22 @@ def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]
 
 
 def tune(settings: Settings, workspace: Workspace, trials: int) -> dict[str, Any]:
-    """Search the training's parameters."""
+    """Search the training's parameters, from the champion's own on."""
     from recsim_tasks.learning.tuning import tune as search
+    from recsim_tasks.release.registry import Registry
 
-    return search(settings, workspace.head, workspace.folder / "trials.json", trials)
+    champion = workspace.result("plan")["champion"]
+    own = None if champion is None else Registry(settings).manifest(champion).training.params
+    return search(settings, workspace.head, workspace.folder / "trials.json", trials, own)
 
 
 def train(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Train with the best parameters found."""
     from recsim_tasks.learning.training import train as fit
 
-    with lease(settings.home, str(workspace.own_model), timeout=60):
-        trained = fit(settings, workspace.head, workspace.result("tune")["best_params"], workspace.own_model)
+    champion = _fetch_champion(settings, workspace) if workspace.result("plan")["warm_start"] else None
+    params = workspace.result("tune")["best_params"]
+    trained = fit(settings, workspace.head, params, workspace.own_model, champion / "model" if champion else None)
     return {**trained, "trained_at": time.time()}
 
 
@@ -165,7 +170,7 @@ def register(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     evaluation = workspace.result("evaluate")
     if evaluation["verdict"] != "pass":
         raise HeldError("The gate holds this release back: " + " ".join(evaluation["reasons"]))
-    canaries, training = _canary_images(settings, workspace), _training(settings, workspace)
+    canaries, training = _canary_images(settings, workspace), _training(workspace)
     manifest = assemble(workspace.model, workspace.index, canaries, evaluation["metrics"], training, workspace.release)
     registry = Registry(settings)
     version = registry.register(workspace.release, workspace.refresh_id, manifest, evaluation["reasons"])
@@ -199,15 +204,21 @@ def verify(settings: Settings, version: int) -> dict[str, Any]:
     }
 
 
-def _training(settings: Settings, workspace: Workspace) -> Training:
+def _training(workspace: Workspace) -> Training:
     """The training of this refresh; else the champion's, with what this refresh takes in added to what its model has not seen."""
-    from recsim_tasks.learning.examples import survey
+    from recsim_tasks.learning.embedder import Embedder
     from recsim_tasks.release.manifest import Manifest, Training
 
     planned = workspace.result("plan")
     if planned["decision"] == "retrain":
-        categories = survey(settings.products_uri, workspace.head).categories
-        return Training(at=workspace.result("train")["trained_at"], categories=list(categories), unseen=0)
+        model = Embedder(workspace.own_model).description
+        return Training(
+            at=workspace.result("train")["trained_at"],
+            categories=model["categories"],
+            unseen=0,
+            backbone=model["backbone"],
+            params=model["params"],
+        )
     carried = Manifest.read(workspace.champion).training
     return carried.model_copy(update={"unseen": carried.unseen + sum(planned["changes"][kind] for kind in NEW_IMAGES)})
 

@@ -42,6 +42,9 @@ class Training(BaseModel):
     """What it could learn to tell apart."""
     unseen: int
     """Images that the releases since have taken in."""
+    backbone: str
+    params: dict[str, float | str]
+    """Its hyperparameters, the first that the next search tries."""
 
 
 class Manifest(BaseModel):
@@ -49,7 +52,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    release_format: Literal[2] = 2
+    release_format: Literal[3] = 3
     cursor: Cursor
     model_fingerprint: Digest
     index_fingerprint: Digest
