@@ -17,7 +17,7 @@ BIN := .venv/bin
 # The lock that .venv was made from; lives in it, so that it goes with it.
 STAMP := .venv/.made-from
 
-.PHONY: help setup demo test check up bench-catalogue bench-vectors clean prerequisites environment
+.PHONY: help setup demo test check up bench-catalogue bench-learning bench-vectors clean prerequisites environment
 
 help: ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -43,6 +43,9 @@ up: setup ## start everything and keep it running until Ctrl-C
 
 bench-catalogue: setup ## measure what a feed costs, about 20 minutes; ARGS="--rows 1000 --large 14000 --rounds 1", ARGS=--plot
 	@exec $(BIN)/python -m benchmarks.catalogue $(ARGS)
+
+bench-learning: setup ## measure what learning costs and is worth, about 80 minutes; ARGS="--minutes 4 --rows 100000", ARGS=--plot
+	@exec $(BIN)/python -m benchmarks.learning $(ARGS)
 
 bench-vectors: setup ## measure what embedding and indexing cost, about 40 minutes; ARGS="--rows 100000 --small 20000", ARGS=--plot
 	@exec $(BIN)/python -m benchmarks.vectors $(ARGS)

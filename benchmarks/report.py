@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+AT_LEAST = ("peer/ours", "of", "ours")
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -21,9 +23,10 @@ class Measure:
     ours: float
     peer: float
     against: str
-    ratio: Literal["ours/peer", "peer/ours", "ours-peer", "peer-ours"] = "ours/peer"
+    ratio: Literal["ours/peer", "peer/ours", "ours-peer", "peer-ours", "of", "ours"] = "ours/peer"
+    """`of` is ours by the peer where more is better, `ours` no ratio at all."""
     goal: float | None = None
-    """Least of `peer/ours`, most of any other; None when the line is there to be known."""
+    """Least of `peer/ours`, `of` and `ours`, most of any other; None when the line is there to be known."""
     cpu: tuple[float, float] | None = None
     """CPU seconds of ours and of the peer: they hardly depend on what else the machine does."""
     unit: str = "s"
@@ -44,7 +47,7 @@ class Measure:
         """Whether the goal is reached; None without one."""
         if self.goal is None:
             return None
-        return self.value >= self.goal if self.ratio == "peer/ours" else self.value <= self.goal
+        return self.value >= self.goal if self.ratio in AT_LEAST else self.value <= self.goal
 
     def as_json(self) -> dict[str, Any]:
         """The form of the last line."""
@@ -54,8 +57,9 @@ class Measure:
         return told | cpu | dict(zip(names, (_significant(self.ours), _significant(self.peer)), strict=True))
 
     def _of(self, ours: float, peer: float) -> float:
-        by = {"ours/peer": (ours, peer), "peer/ours": (peer, ours), "ours-peer": (ours, peer), "peer-ours": (peer, ours)}
-        one, other = by[self.ratio]
+        if self.ratio == "ours":
+            return ours
+        one, other = (peer, ours) if self.ratio.startswith("peer") else (ours, peer)
         return one - other if "-" in self.ratio else one / other
 
 
@@ -72,7 +76,7 @@ def table(measures: Iterable[Measure]) -> str:
     """The measures as a Markdown table."""
     lines = ["| | measured | ours | peer | the peer | ratio | of CPU time | goal | met |", "|---|---|---|---|---|---|---|---|---|"]
     for m in measures:
-        sign = "≥" if m.ratio == "peer/ours" else "≤"
+        sign = "≥" if m.ratio in AT_LEAST else "≤"
         goal = "" if m.goal is None else f"{sign} {m.goal:g}"
         met = {True: "yes", False: "NO", None: ""}[m.met]
         cpu = "" if m.cpu_value is None else f"{m.cpu_value:.3g}"

@@ -32,6 +32,11 @@ def device(home: Path, gpus: int, shares: int) -> Iterator[int]:
         yield number
 
 
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def _take(held: ExitStack, home: Path, kind: str, numbers: range) -> int:
     deadline = time.monotonic() + WAIT_SECONDS
     while True:

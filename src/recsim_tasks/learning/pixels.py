@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -48,6 +49,7 @@ class OnDisk:
                 "Make room, name another folder by TMPDIR, or train on more ranks."
             )
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # open for as long as this object
+        weakref.finalize(self, self._file.close)
         for part in images:
             self._file.write(part.tobytes())
         self._file.flush()

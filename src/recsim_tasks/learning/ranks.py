@@ -13,7 +13,7 @@ from recsim_tasks.foundation.errors import ConfigurationError, RecsimError
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.backend import tensorflow
-from recsim_tasks.learning.devices import device
+from recsim_tasks.learning.devices import device, processors
 from recsim_tasks.learning.ending import Ending
 from recsim_tasks.learning.job import Job
 
@@ -85,7 +85,7 @@ class HorovodRanks:
         import horovod.tensorflow as hvd
 
         hvd.init()
-        tf.config.threading.set_intra_op_parallelism_threads(max(1, (os.cpu_count() or 1) // hvd.local_size()))
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, processors() // hvd.local_size()))
         self._hvd, self.ending = hvd, ending
         self.rank, self.size = hvd.rank(), hvd.size()
 
@@ -136,7 +136,7 @@ def on_ranks(settings: Settings, work: Callable[[Ranks, Any], Any], job: Job) ->
     """
     if settings.ranks == 1:
         with device(job.machine.home, job.machine.gpus, 1):
-            tensorflow(os.cpu_count() or 1, job.machine.gpus)
+            tensorflow(processors(), job.machine.gpus)
             return work(Alone(), job)
     from recsim_tasks.catalogue.spark import spark_session
 

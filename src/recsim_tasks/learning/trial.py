@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -11,7 +10,7 @@ from typing import Any
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.learning.backend import tensorflow
-from recsim_tasks.learning.devices import device
+from recsim_tasks.learning.devices import device, processors
 from recsim_tasks.learning.fitting import Shards, fit
 from recsim_tasks.learning.job import Job, Round
 from recsim_tasks.learning.parameters import Parameters
@@ -32,7 +31,7 @@ def try_out(job: Job, shards: Shards, parameters: Parameters, finished: Sequence
     tried: Trial = {"params": parameters.as_json()}
     try:
         with device(job.machine.home, job.machine.gpus, job.machine.at_once):
-            tensorflow(max(1, (os.cpu_count() or 1) // job.machine.at_once), job.machine.gpus)
+            tensorflow(max(1, processors() // job.machine.at_once), job.machine.gpus)
             rounds = _rounds(replace(job, parameters=parameters), shards, finished)
     except RecsimError as error:
         return {"status": STATUS_FAIL, "reason": str(error), **tried}

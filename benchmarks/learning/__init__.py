@@ -1,0 +1,1 @@
+"""What learning costs and what it is worth: `make bench-learning`."""

@@ -1,0 +1,54 @@
+"""From what was measured to the table: each line beside its goal."""
+
+from __future__ import annotations
+
+from benchmarks.report import Measure
+from benchmarks.vectors.bench import Bench
+
+RAW = "raw pixels"
+
+
+def speed_measures(bench: Bench) -> list[Measure]:
+    """P12, the input pipeline, memory."""
+    times = {name: 1 / bench.median(name) for name in ("1 rank, 1 thread", "2 ranks, 1 thread", "1 rank, 2 threads", "input")}
+    return [
+        Measure("P12", "images/s of 2 ranks, each on 1 thread", times["2 ranks, 1 thread"] / 2, times["1 rank, 1 thread"], "1 rank on 1 thread; ours a rank", "of", 0.85, unit="images/s"),
+        Measure("P12_threads", "images/s of 2 ranks, each on 1 thread", times["2 ranks, 1 thread"], times["1 rank, 2 threads"], "1 rank on 2 threads", "of", 1.0, unit="images/s"),
+        Measure("input", "images/s that the input pipeline hands out", times["input"], times["1 rank, 2 threads"], "what the model learns from, 2 threads", "of", 3.0, unit="images/s"),
+        Measure("memory", "largest rank, of a catalogue of many images", bench.figures["memory GiB"], 4.0, "4 GiB", "ours/peer", 1.0, unit="GiB"),
+    ]  # fmt: skip
+
+
+def worth_measures(bench: Bench, short: float, long: float | None) -> list[Measure]:
+    """Q1 to Q5, as far as they were measured."""
+    lines = [*_quality(bench, f"ours, {short:g} min", {"precision_at_1": 0.915, "map_at_r": 0.83}, "Q1")]
+    if long is not None:
+        lines += _quality(bench, f"ours, {long:g} min", {"precision_at_1": 0.935 if long <= 30 else 0.945}, "Q2")
+        lines += _quality(bench, f"ours, {long:g} min", {"map_at_r": 0.92}, "Q3")
+    unseen = "four classes never trained on"
+    ours, raw = bench.figures[f"{unseen}, ours: precision_at_1"], bench.figures[f"{unseen}, {RAW}: precision_at_1"]
+    lines.append(Measure("Q4", f"precision@1 of {unseen}", ours, raw, RAW, "of", 1.0, unit=""))
+    added, before = (bench.figures[f"{name}: precision_at_1"] for name in ("added", "there before"))
+    lines.append(
+        Measure(
+            "Q5",
+            "precision@1 of products added since training",
+            added,
+            before,
+            "those there before, not trained on",
+            "peer-ours",
+            0.01,
+            unit="",
+        )
+    )
+    return lines
+
+
+def _quality(bench: Bench, name: str, goals: dict[str, float], goal: str) -> list[Measure]:
+    return [
+        Measure(
+            goal if len(goals) == 1 else f"{goal}_{metric}", f"{metric}, {name}", bench.figures[f"{name}: {metric}"],
+            bench.figures[f"{RAW}: {metric}"], RAW, "ours", value, unit="",
+        )
+        for metric, value in goals.items()
+    ]  # fmt: skip
