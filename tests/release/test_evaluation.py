@@ -78,6 +78,17 @@ def test_only_images_that_no_training_has_seen_are_asked_for() -> None:
     assert sum(part["queries"] for part in evaluate(index, SETTINGS)["slices"].values()) == unseen == 205
 
 
+def test_products_that_came_after_the_training_are_told_apart() -> None:
+    vectors, categories = corners(2_000)
+    index = index_of(vectors, categories)
+    hashes = index.items.column("image_hash").to_pylist()
+    test = [image_hash for image_hash in hashes if split_of(image_hash) == "test"]
+    told = evaluate(index, SETTINGS, trained=set(hashes) - set(test[:30]))["since_training"]
+    assert told["added"] == {"queries": 30, "precision_at_1": 1.0, "precision_at_10": 1.0}
+    assert told["there_before"]["queries"] == len(test) - 30
+    assert evaluate(index, SETTINGS)["since_training"] == {}
+
+
 def test_at_most_the_number_of_the_settings_is_asked_for() -> None:
     few = Settings.model_construct(evaluation_queries=20)
     assert sum(part["queries"] for part in evaluate(index_of(*corners(90)), few)["slices"].values()) == 20

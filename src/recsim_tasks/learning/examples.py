@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.catalogue.files import iter_pictures
 from recsim_tasks.catalogue.table import read_products
-from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.errors import InputError, UnavailableError
 from recsim_tasks.learning.batches import LEAST_PER_CATEGORY
 from recsim_tasks.learning.near_duplicates import Thumbnails, thumbnail
 from recsim_tasks.learning.pixels import Images, InMemory, OnDisk, Rows
@@ -118,5 +118,9 @@ def load(uri: str, cursor: Cursor, preprocessing: Preprocessing, hashes: pa.Arra
             yield images
 
     images = OnDisk(decoded(), len(hashes), preprocessing.shape)
+    if len(found) < len(hashes):
+        raise UnavailableError(
+            f"{len(hashes) - len(found):,} pictures of the catalogue {uri} lie in none of its data files. Plan the refresh anew."
+        )
     rows = pc.index_in(hashes, value_set=pa.array(found, pa.string())).to_numpy(zero_copy_only=False)
-    return Examples(images, labels, thumbnails[: len(found)][rows], rows.astype(np.int64))
+    return Examples(images, labels, thumbnails[rows], rows.astype(np.int64))

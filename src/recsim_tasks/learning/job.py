@@ -20,8 +20,6 @@ class Machine:
     gpus: int = 0
     at_once: int = 1
     """Trainings, or ranks of one, that share the processors of a machine."""
-    checkpoints: Path | None = None
-    """Folder of the checkpoints; None for a training that is not gone on with."""
 
 
 @dataclass(frozen=True)

@@ -33,13 +33,14 @@ LEASE_SECONDS = 30
 
 @dataclass(frozen=True)
 class _Work:
-    """What travels to the ranks: rank 0 logs its rounds to MLflow as they end."""
+    """What travels to the ranks: rank 0 keeps its rounds in `checkpoints`, and logs them to MLflow, as they end."""
 
+    checkpoints: Path
     log: RoundLog
 
     def __call__(self, ranks: Ranks, job: Job) -> tuple[Files, list[Round]]:
         """Do what every rank does; rank 0 returns the model's files, the others none."""
-        checkpoints = Checkpoints(job.machine.checkpoints or Path(), job.digest(ranks.size))
+        checkpoints = Checkpoints(self.checkpoints, job.digest(ranks.size))
         shards = load_shards(job, ranks)
         trainer, rounds = fit(job, ranks, shards, "Training", checkpoints, self.log.heard if ranks.rank == 0 else None)
         if ranks.rank > 0:
@@ -58,7 +59,7 @@ def train(settings: Settings, cursor: Cursor, params: Mapping[str, Any], out: Pa
     """
     job = plan_job(settings, cursor, Parameters.of(params), settings.train_images, BATCH_PER_RANK, settings.ranks, ROUNDS)
     kept = out.with_name("checkpoints").absolute()
-    job = replace(job, champion=str(champion) if champion else None, machine=replace(job.machine, checkpoints=kept))
+    job = replace(job, champion=str(champion) if champion else None)
     with lease(settings.home, f"model folder {out.absolute()}", LEASE_SECONDS):
         if done := _done(out, job.digest(settings.ranks)):
             say(f"{out} holds what this training makes: it is not trained again")
@@ -75,7 +76,7 @@ def _train(settings: Settings, job: Job, kept: Path, out: Path) -> dict[str, Any
         say(
             f"Training on {settings.ranks} ranks: {job.images:,} images of {len(job.categories)} categories, version {job.cursor.version} of the catalogue"
         )
-        files, rounds = on_ranks(settings, _Work(RoundLog(settings.tracking_uri, run_id)), job)
+        files, rounds = on_ranks(settings, _Work(kept, RoundLog(settings.tracking_uri, run_id)), job)
         tracker.log_rounds(run_id, rounds)
         facts = {
             "training": digest,

@@ -140,7 +140,7 @@ def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     from recsim_tasks.vectors.verification import spread, verification
 
     index = Index.open(workspace.index)
-    measured = measure(index, settings)
+    measured = measure(index, settings, trained=_trained(settings, workspace))
     found = measured["metrics"]["ann_recall_at_10"], measured["metrics"]["built_recall"]
     verified = verification(settings, index, workspace.head, spread(len(index), settings.evaluation_queries), *found)
     champion = _fetch_champion(settings, workspace)
@@ -202,6 +202,20 @@ def verify(settings: Settings, version: int) -> dict[str, Any]:
         "seconds": seconds,
         "reasons": [f"{settings.serving_url} answers from release {version} after {seconds:.1f} s."],
     }
+
+
+def _trained(settings: Settings, workspace: Workspace) -> set[str] | None:
+    """Hashes of the pictures that the catalogue had when this release's model was trained; None when that version is gone."""
+    from recsim_tasks.catalogue.cursor import Cursor
+    from recsim_tasks.catalogue.table import read_products
+    from recsim_tasks.learning.embedder import Embedder
+
+    then = Embedder(workspace.model).description.get("catalogue")
+    try:
+        return set(read_products(settings.products_uri, Cursor.from_json(then), ["image_hash"])["image_hash"].to_pylist()) if then else None
+    except UnavailableError as error:
+        say(f"Which products came after the training is not told: {error}")
+        return None
 
 
 def _training(workspace: Workspace) -> Training:

@@ -43,13 +43,16 @@ def compare(challenger: Index, champion: Index, settings: Settings) -> tuple[dic
     return evaluate(challenger, settings, common)["metrics"], evaluate(champion, settings, common)["metrics"]
 
 
-def evaluate(index: Index, settings: Settings, among: set[str] | None = None) -> dict[str, Any]:
+def evaluate(index: Index, settings: Settings, among: set[str] | None = None, trained: set[str] | None = None) -> dict[str, Any]:
     """Measure retrieval by category, the index against exact search, and the time of a query; by products of `among` when it is given.
+
+    `trained` are the hashes of the pictures that the catalogue had when the model was trained, when that is known.
 
     `metrics`: `precision_at_1`, `precision_at_10` of the index's answers; `map_at_r`, `r_precision` among the products asked for alone,
     which makes R, and the cost, independent of the catalogue's size; `ann_recall_at_10`, the share of the exact ten nearest that the
     index finds, and `built_recall`, that of the index when it was built; `imbalance_growth`, how much more unequal its lists are since;
-    `query_p95_ms`. `slices`: `queries`, `precision_at_1`, `precision_at_10` by category.
+    `query_p95_ms`. `slices`: `queries`, `precision_at_1`, `precision_at_10` by category. `since_training`: the same of products with a
+    picture that is `added` since, and of those `there_before`, neither seen by the training.
     """
     rows = _sample_rows(index, settings, among)
     _, vectors = index.all_vectors()
@@ -66,7 +69,15 @@ def evaluate(index: Index, settings: Settings, among: set[str] | None = None) ->
         "query_p95_ms": _p95_ms(index, sample.vectors),
     }
     slices = {name: _slice(sample.labels == name, sample.labels, neighbours) for name in sorted(set(sample.labels.tolist()))}
-    return {"metrics": metrics, "slices": slices}
+    return {"metrics": metrics, "slices": slices, "since_training": _since_training(index, sample, neighbours, trained)}
+
+
+def _since_training(index: Index, sample: Sample, neighbours: Labels, trained: set[str] | None) -> dict[str, dict[str, float]]:
+    if trained is None:
+        return {}
+    hashes = index.items.column("image_hash").to_pylist()
+    added = np.array([hashes[row] not in trained for row in sample.rows.tolist()], bool)
+    return {name: _slice(mine, sample.labels, neighbours) for name, mine in (("added", added), ("there_before", ~added)) if mine.any()}
 
 
 def _sample_rows(index: Index, settings: Settings, among: set[str] | None = None) -> Rows:
