@@ -82,8 +82,13 @@ def _tune(result: Result) -> str:
 
 
 def _train(result: Result) -> str:
-    metrics = ", ".join(f"{name} {value:.3f}" for name, value in result["metrics"].items() if isinstance(value, int | float))
-    return f"model {result['model_fingerprint'][:12]} by {result['ranks']} ranks" + (f": {metrics}" if metrics else "")
+    made = f"model {result['model_fingerprint'][:12]} by {result['ranks']} ranks"
+    told = {"test images": result.get("quality"), "validation images": result["metrics"]}
+    return made + "".join(f"; {which}: {_measures(measures)}" for which, measures in told.items() if measures)
+
+
+def _measures(measures: Result) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in measures.items() if isinstance(value, int | float))
 
 
 def _embed(result: Result) -> str:

@@ -43,7 +43,17 @@ METRICS = {"precision_at_1": 0.9123, "precision_at_10": 0.88, "map_at_r": 0.6, "
         (
             "train",
             {"model_fingerprint": "ab" * 32, "ranks": 2, "metrics": {"precision_at_1": 0.9123}, "mlflow_run_id": "r"},
-            "model abababababab by 2 ranks: precision_at_1 0.912",
+            "model abababababab by 2 ranks; validation images: precision_at_1 0.912",
+        ),
+        (
+            "train",
+            {"model_fingerprint": "ab" * 32, "ranks": 2, "metrics": {"loss": 1.5}, "quality": {"map_at_r": 0.8}, "mlflow_run_id": "r"},
+            "model abababababab by 2 ranks; test images: map_at_r 0.800; validation images: loss 1.500",
+        ),
+        (
+            "tune",
+            {"best_params": {}, "trials": 4, "metric": "map_at_r", "best_score": 0.7, "reasons": ["Nothing better was found."]},
+            "Nothing better was found.",
         ),
         ("embed", {"embedded": 1200, "reused": 58_800, "of": 60_000}, "embedded 1,200 of 60,000, reused 58,800"),
         (
