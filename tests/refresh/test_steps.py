@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 from deltalake import DeltaTable
@@ -12,8 +13,9 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh import steps
 from recsim_tasks.refresh.workspace import Workspace
 from recsim_tasks.vectors.index import Index
-from refresh.conftest import PRODUCTS
+from refresh.conftest import PRODUCTS, at_head
 from refresh.test_facts import planned
+from release.bundles import TRAINING
 
 
 def test_who_writes_a_refreshs_index_waits_for_whoever_does_already(behind: Settings) -> None:
@@ -40,3 +42,26 @@ def test_an_index_is_verified_by_hand_and_one_that_lags_behind_is_held(behind: S
     with pytest.raises(HeldError, match="0 are missing, 0 are too many, 7 are outdated") as held:
         steps.verify_index(behind, workspace)
     assert held.value.result["equal"] is False
+
+
+def test_a_search_begins_with_the_champions_own_values(behind: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Any] = []
+    monkeypatch.setattr("recsim_tasks.learning.tuning.tune", lambda *given: heard.append(given) or {})
+    planned(behind, mode="retrain")
+    steps.tune(behind, Workspace.of(behind, "r"), 7)
+    (_, cursor, out, trials, own) = heard[0]
+    assert (cursor, out.name, trials, own) == (at_head(behind), "trials.json", 7, TRAINING.params)
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_training_starts_from_the_champion_when_it_is_planned_so(behind: Settings, monkeypatch: pytest.MonkeyPatch, warm: bool) -> None:
+    heard: list[Any] = []
+    monkeypatch.setattr("recsim_tasks.learning.training.train", lambda *given: heard.append(given) or {})
+    settings = behind.model_copy(update={"warm_start": warm, "image_size": 16, "image_channels": 1, "embedding_size": 8})
+    planned(settings, mode="retrain")
+    workspace = Workspace.of(settings, "r")
+    workspace.keep("tune", {"best_params": {"learning_rate": 0.002}})
+    trained = steps.train(settings, workspace)
+    assert trained["trained_at"] > 0
+    assert heard[0][2:] == ({"learning_rate": 0.002}, workspace.own_model, workspace.champion / "model" if warm else None)
+    assert (workspace.champion / "model" / "model.json").exists() == warm
