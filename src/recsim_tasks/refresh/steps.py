@@ -137,12 +137,14 @@ def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     from recsim_tasks.release.evaluation import evaluate as measure
     from recsim_tasks.release.gate import judge
     from recsim_tasks.vectors.index import Index
-    from recsim_tasks.vectors.verification import spread, verification
+    from recsim_tasks.vectors.verification import overlap, spread, verification
 
     index = Index.open(workspace.index)
     measured = measure(index, settings, trained=_trained(settings, workspace))
-    found = measured["metrics"]["ann_recall_at_10"], measured["metrics"]["built_recall"]
-    verified = verification(settings, index, workspace.head, spread(len(index), settings.evaluation_queries), *found)
+    finds = overlap(index, settings.evaluation_queries)
+    # An index that was not changed since it was built is the rebuild: what it found of another sample then is no other index's share.
+    rebuilt = measured["metrics"]["built_recall"] if index.metadata["churn"] else finds
+    verified = verification(settings, index, workspace.head, spread(len(index), settings.evaluation_queries), finds, rebuilt)
     champion = _fetch_champion(settings, workspace)
     held = Index.open(champion / "index") if champion else None
     compared = compare(index, held, settings) if held else None
