@@ -23,7 +23,7 @@ EMBED_BATCH = 512
 def article(images: Any, labels: Any, seconds: float, seed: int, repaired: bool) -> Callable[[Any], Any]:
     """Train for `seconds` on images uint8 [n, 28, 28] and labels [n]; a function from such images to unit vectors [n, 256].
 
-    As published it learns from 7 of the 10 classes; repaired it scales once, at a lower rate, and learns from all.
+    As published it learns from 7 of the 10 classes; repaired it scales once, at a lower rate, and learns from all that there are.
     """
     tf = tensorflow(threads=2)
     from tensorflow_similarity.losses import MultiSimilarityLoss
