@@ -72,6 +72,19 @@ def test_a_training_that_goes_on_from_a_checkpoint_ends_as_if_it_had_not_been_in
     assert all(np.array_equal(one, other) for one, other in zip(whole, resumed, strict=True))
 
 
+def test_a_round_is_told_once_it_is_kept(job: Job, shards: Shards, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints, kept = Checkpoints(tmp_path, job.digest(1)), []
+
+    def say(line: str) -> None:
+        latest = checkpoints.latest()
+        if latest and "validation precision@1" in line:
+            kept.append((len(latest.rounds), f"after {latest.rounds[-1].images:,} images" in line))
+
+    monkeypatch.setattr("recsim_tasks.learning.fitting.say", say)
+    trained(job, shards, checkpoints)
+    assert kept == [(number, True) for number in range(1, job.rounds + 1)]
+
+
 def test_a_training_that_is_told_to_end_keeps_a_checkpoint_of_that_very_step(job: Job, shards: Shards, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, job.digest(1))
     threading.Timer(4.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
@@ -83,6 +96,7 @@ def test_a_training_that_is_told_to_end_keeps_a_checkpoint_of_that_very_step(job
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+@pytest.mark.drill
 def test_kept_checkpoints_load_and_grow_however_often_a_training_is_killed(
     catalogue: Catalogue, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

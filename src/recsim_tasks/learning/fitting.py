@@ -69,9 +69,7 @@ def fit(
     loss is no number.
     """
     trainer, each = Trainer(job, ranks), job.batch * ranks.size
-    done, rounds = _go_on(trainer, checkpoints)
-    if job.champion and not done:
-        start_from(trainer, Path(job.champion), shards.train)
+    done, rounds = _start(trainer, job, shards, checkpoints)
     peak = trainer.peak_rate * (WARM_SHARE if job.champion else 1)
     ends = round_ends(max(job.rounds, round(job.images / each)), job.rounds)
     losses: list[float] = []
@@ -86,12 +84,21 @@ def fit(
             advance(each)
             _end_if_asked(trainer, checkpoints, step, rounds)
             if step == ends[len(rounds)]:
-                rounds.append(_examine(trainer, shards.validation, (step, step * each), losses, label))
+                rounds.append(_examine(trainer, shards.validation, (step, step * each), losses))
                 losses = []
                 _keep(trainer, checkpoints, step, rounds)
+                _tell(ranks, label, rounds[-1])
                 if heard and not heard(rounds):
                     break
     return trainer, rounds
+
+
+def _start(trainer: Trainer, job: Job, shards: Shards, checkpoints: Checkpoints | None) -> tuple[int, list[Round]]:
+    """Steps done and rounds so far: the trainer is put where a checkpoint is, else where the champion is that the job may name."""
+    done, rounds = _go_on(trainer, checkpoints)
+    if job.champion and not done:
+        start_from(trainer, Path(job.champion), shards.train)
+    return done, rounds
 
 
 def _go_on(trainer: Trainer, checkpoints: Checkpoints | None) -> tuple[int, list[Round]]:
@@ -118,7 +125,15 @@ def _end_if_asked(trainer: Trainer, checkpoints: Checkpoints | None, step: int, 
         raise RecsimError(f"Training was told to end after {step:,} steps. Run it again: it goes on from there.")
 
 
-def _examine(trainer: Trainer, validation: Examples, done: tuple[int, int], losses: list[float], label: str) -> Round:
+def _tell(ranks: Ranks, label: str, last: Round) -> None:
+    """After it was kept: whoever reads of a round may end the training without losing it."""
+    if ranks.rank == 0:
+        say(
+            f"{label}: after {last.images:,} images loss {last.loss:.3f}, validation precision@1 {last.precision_at_1:.3f}, MAP@R {last.map_at_r:.3f}, spread {last.spread:.2f}"
+        )
+
+
+def _examine(trainer: Trainer, validation: Examples, done: tuple[int, int], losses: list[float]) -> Round:
     """Rank the validation images of all ranks among each other by cosine, each one's own category against the others. `done`: steps, images."""
     trainer.agree()
     ranks = trainer.ranks
@@ -129,14 +144,8 @@ def _examine(trainer: Trainer, validation: Examples, done: tuple[int, int], loss
     np.fill_diagonal(similarities, -np.inf)
     neighbours = labels[np.argsort(-similarities, axis=1, kind="stable")[:, :-1]]
     relevant = relevant_counts(labels, labels, leave_one_out=True)
-    result = Round(
-        done[1], time.time(), loss, precision_at_k(labels, neighbours, 1), map_at_r(labels, neighbours, relevant), spread(embeddings)
-    )
-    if ranks.rank == 0:
-        say(
-            f"{label}: after {done[1]:,} images loss {loss:.3f}, validation precision@1 {result.precision_at_1:.3f}, MAP@R {result.map_at_r:.3f}, spread {result.spread:.2f}"
-        )
-    return result
+    precision = precision_at_k(labels, neighbours, 1)
+    return Round(done[1], time.time(), loss, precision, map_at_r(labels, neighbours, relevant), spread(embeddings))
 
 
 def _count(mine: int, ranks: Ranks) -> int:
