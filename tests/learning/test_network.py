@@ -32,6 +32,14 @@ def test_every_backbone_gives_unit_vectors_that_differ(backbone: str, size: int,
     assert np.abs(vectors[0] - vectors[1]).max() > 1e-4
 
 
+def test_the_small_cnn_is_pooled_at_two_depths() -> None:
+    from recsim_tasks.learning.network import build_network
+
+    network = build_network(Preprocessing(28, 1), 24)
+    assert network.layers[1].output_shape == [(None, 7, 7, 64), (None, 4, 4, 128)]
+    assert network.get_layer("embedding").input_shape == (None, 64 + 128)
+
+
 def test_an_unknown_backbone_is_refused_with_those_that_there_are() -> None:
     from recsim_tasks.learning.network import build_network
 

@@ -1,4 +1,4 @@
-"""What a network sees with: from pixels to a map of features. One small residual CNN of our own, two of TF Similarity's architectures."""
+"""What a network sees with: from pixels to maps of features. One small residual CNN of our own, two of TF Similarity's architectures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGEST_BLOCK_SIDE = 16
 
 
 def build_backbone(name: str, preprocessing: Preprocessing, weights: str | None) -> Any:
-    """Build a Keras model from pixels 0..255, float32 [n, size, size, channels], to features [n, h, w, f].
+    """Build a Keras model from pixels 0..255, float32 [n, size, size, channels], to features [n, h, w, f], or a list of them.
 
     `weights` names a Keras file (`.h5`) of this backbone to start from. Raises `ConfigurationError` for a backbone that is not known
     and for weights that are not its own.
@@ -46,14 +46,20 @@ def _load(model: Any, name: str, weights: str) -> None:
 
 
 def _cnn(preprocessing: Preprocessing) -> Any:
-    """Blocks after K. He et al., "Identity Mappings in Deep Residual Networks" (2016, https://arxiv.org/abs/1603.05027)."""
+    """Blocks after K. He et al., "Identity Mappings in Deep Residual Networks" (2016, https://arxiv.org/abs/1603.05027).
+
+    The last two blocks are seen: what the last one makes of the pixels serves the categories that it was trained on, what comes before
+    serves others as well.
+    """
     layers = tensorflow().keras.layers
     pixels = layers.Input(preprocessing.shape)
     x = _stem(layers, layers.Rescaling(1 / 255)(pixels), preprocessing.size)
+    seen = []
     for before, width in zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False):
         x = _block(layers, x, width, stride=1 if width == before else 2)
-    x = layers.Activation("relu")(layers.BatchNormalization()(x))
-    return tensorflow().keras.Model(pixels, x, name="cnn")
+        seen.append(x)
+    maps = [layers.Activation("relu")(layers.BatchNormalization()(x)) for x in seen[-2:]]
+    return tensorflow().keras.Model(pixels, maps, name="cnn")
 
 
 def _stem(layers: Any, x: Any, side: int) -> Any:
