@@ -17,7 +17,7 @@ BIN := .venv/bin
 # The lock that .venv was made from; lives in it, so that it goes with it.
 STAMP := .venv/.made-from
 
-.PHONY: help setup demo test check up bench-catalogue bench-learning bench-vectors clean prerequisites environment
+.PHONY: help setup demo test drill check up bench-catalogue bench-learning bench-vectors clean prerequisites environment
 
 help: ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -29,8 +29,11 @@ setup: environment ## install everything from the lock and fetch the demo's data
 demo: setup ## take 60,000 products, then 1,500 changes, through a real Airflow
 	@exec $(BIN)/python -m recsim_demo.demo
 
-test: setup ## run all tests, quick ones first; ARGS="-m 'not e2e'" and the like
+test: setup ## run all tests but the drills, quick ones first; ARGS=tests/vectors and the like
 	@exec $(BIN)/pytest $(ARGS)
+
+drill: setup ## kill, freeze and fill what runs, and test that nothing is lost; ARGS="--kills 30" for more
+	@exec $(BIN)/pytest -m drill $(ARGS)
 
 check: environment ## check format, lint, types and import rules
 	$(BIN)/ruff format --check .

@@ -25,7 +25,7 @@ from recsim_demo.feeds import delete, deliver, upsert
 from recsim_tasks.catalogue.ingest import ingest_feed
 from recsim_tasks.foundation.settings import Settings
 
-pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
+pytestmark = [pytest.mark.drill, pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
 WHEN = ("at", "released_at")
 LONGEST = 600.0
 

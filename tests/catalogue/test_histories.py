@@ -22,9 +22,9 @@ from recsim_tasks.catalogue.quarantine import quarantined
 from recsim_tasks.catalogue.table import head
 from recsim_tasks.foundation.settings import Settings, load_settings
 
-pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
+pytestmark = [pytest.mark.drill, pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
 STAGES = ("create_tables", "keep_aside", "note_withdrawals", "merge_products", "note_applied")
-FEEDS = 4
+FEEDS = 3
 
 
 class KilledError(BaseException):

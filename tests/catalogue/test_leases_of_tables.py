@@ -15,6 +15,7 @@ pytestmark = pytest.mark.spark
 COMMITS = 200
 
 
+@pytest.mark.drill
 def test_two_writers_lose_commits_without_the_lease_and_none_with_it(tmp_path: Path) -> None:
     names = [f"writer{number}" for number in range(WRITERS)]
     writers = [subprocess.Popen([sys.executable, program, str(tmp_path), name, str(COMMITS)]) for name in names]

@@ -99,7 +99,7 @@ class Shop:
             time.sleep(0.3)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """One Airflow for all tests of the DAG: starting it takes as long as three refreshes."""
     import pyarrow as pa

@@ -16,7 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Shop
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.drill, pytest.mark.airflow]
 
 DAG, COMMITS = "recsim_refresh", "recsim_catalogue_commits"
 

@@ -59,6 +59,7 @@ def alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.drill
 def test_a_feed_starts_a_run_and_a_shot_demo_leaves_no_process(tmp_path: Path) -> None:
     inbox = tmp_path / "inbox"
     inbox.mkdir()

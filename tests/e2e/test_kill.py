@@ -14,7 +14,7 @@ import pytest
 
 from recsim_tasks.foundation.settings import Settings
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.drill, pytest.mark.e2e]
 START_SECONDS, END_SECONDS = 120, 20
 
 

@@ -162,6 +162,7 @@ def test_an_unreachable_mlflow_is_said_before_any_training(catalogue: Catalogue,
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.drill
 def test_ranks_start_alike_notice_drift_and_die_with_their_driver(catalogue: Catalogue, tmp_path: Path) -> None:
     """The script trains for ever once it has shown that the weights agree and that a changed weight is noticed."""
     with training(RANKS_SCRIPT, catalogue, tmp_path) as driver:
@@ -177,39 +178,43 @@ def test_ranks_start_alike_notice_drift_and_die_with_their_driver(catalogue: Cat
         wait_for(lambda: not alive(family), 20)
 
 
-@pytest.mark.parametrize("victim", ["a rank", "the driver"])
-def test_a_killed_training_leaves_no_orphan_and_goes_on_from_its_checkpoint_alone(
-    catalogue: Catalogue, tmp_path: Path, victim: str
-) -> None:
-    with training(TRAINING_SCRIPT, catalogue, tmp_path) as driver:
-        wait_for(lambda: "Training: after" in said(tmp_path) or driver.poll() is not None, 300)
-        family = descendants(driver.pid)
-        ranks = ranks_of(family)
-        assert len(ranks) == 2, said(tmp_path)[-3_000:]
-        (ranks[-1] if victim == "a rank" else driver).send_signal(signal.SIGKILL)
-        began = time.monotonic()
-        with training(TRAINING_SCRIPT, catalogue, tmp_path, "second") as second:
-            if victim == "the driver":
-                driver.wait()
-                wait_for(lambda: not alive(ranks), 10)
-            assert driver.wait(timeout=60) != 0
-            assert time.monotonic() - began < 60
-            wait_for(lambda: "Training: after" in said(tmp_path, "second") or second.poll() is not None, 300)
-            assert "Going on from the checkpoint after" in said(tmp_path, "second"), said(tmp_path, "second")[-3_000:]
-            assert not alive(family)
-    if victim == "a rank":
-        assert "a rank failed" in said(tmp_path)
-
-
-def test_a_frozen_rank_ends_the_training_within_the_limit(catalogue: Catalogue, tmp_path: Path) -> None:
-    with training(TRAINING_SCRIPT, catalogue, tmp_path) as driver:
-        wait_for(lambda: "Training: after" in said(tmp_path) or driver.poll() is not None, 300)
-        frozen = ranks_of(descendants(driver.pid))[-1]
+@pytest.mark.drill
+def test_a_training_goes_on_after_a_killed_rank_a_frozen_rank_and_a_killed_driver(catalogue: Catalogue, tmp_path: Path) -> None:
+    """One training in four tries, each from the last one's checkpoint; the last waits until nothing of the third is left."""
+    with training(TRAINING_SCRIPT, catalogue, tmp_path, "first") as driver:
+        family = under_way(driver, tmp_path, "first")
+        ranks_of(family)[-1].kill()
+        ends_by_itself(driver, family, tmp_path, "first")
+    with training(TRAINING_SCRIPT, catalogue, tmp_path, "second") as driver:
+        family = under_way(driver, tmp_path, "second")
+        frozen = ranks_of(family)[-1]
         frozen.suspend()
         wait_for(lambda: not alive([frozen]), SILENCE_SECONDS + 10)
-        assert driver.wait(timeout=60) != 0
-    assert f"Process {frozen.pid} has stood still for {SILENCE_SECONDS} s and is killed" in said(tmp_path)
-    assert "a rank failed" in said(tmp_path)
+        ends_by_itself(driver, family, tmp_path, "second")
+        assert f"Process {frozen.pid} has stood still for {SILENCE_SECONDS} s and is killed" in said(tmp_path, "second")
+    with training(TRAINING_SCRIPT, catalogue, tmp_path, "third") as driver:
+        family = under_way(driver, tmp_path, "third")
+        driver.kill()
+        with training(TRAINING_SCRIPT, catalogue, tmp_path, "fourth") as last:
+            driver.wait()
+            wait_for(lambda: not alive(ranks_of(family)), 10)
+            under_way(last, tmp_path, "fourth")
+            assert not alive(family)
+
+
+def under_way(driver: subprocess.Popen[bytes], home: Path, log: str) -> list[psutil.Process]:
+    """Every process of a training that has finished a round, begun at a checkpoint if it is not the first."""
+    wait_for(lambda: "Training: after" in said(home, log) or driver.poll() is not None, 300)
+    family = descendants(driver.pid)
+    assert len(ranks_of(family)) == 2, said(home, log)[-3_000:]
+    assert ("Going on from the checkpoint after" in said(home, log)) == (log != "first")
+    return family
+
+
+def ends_by_itself(driver: subprocess.Popen[bytes], family: list[psutil.Process], home: Path, log: str) -> None:
+    assert driver.wait(timeout=60) != 0
+    assert "a rank failed" in said(home, log)
+    wait_for(lambda: not alive(family), 20)
 
 
 def ranks_of(family: list[psutil.Process]) -> list[psutil.Process]:

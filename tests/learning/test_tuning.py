@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from recsim_tasks.learning.tuning import tune
 
 if TYPE_CHECKING:
     from learning.conftest import Catalogue
+    from recsim_tasks.foundation.settings import Settings
 
 pytestmark = [pytest.mark.ml, pytest.mark.usefixtures("shared_spark")]
 
@@ -36,12 +38,24 @@ def runs(settings: Any) -> tuple[Any, list[Any]]:
     return search, [run for run in found if run.data.tags.get("mlflow.parentRunId") == search.info.run_id]
 
 
-def test_a_search_stays_inside_its_space_begins_with_the_champions_values_and_logs_every_trial(
-    catalogue: Catalogue, tmp_path: Path
-) -> None:
-    settings = catalogue.settings(tmp_path)
-    result = tune(settings, catalogue.cursor, tmp_path / "trials.json", 3, OWN)
-    tried = json.loads((tmp_path / "trials.json").read_text())["tried"]
+@dataclass(frozen=True)
+class Searched:
+    """A search of three trials, the champion's values among them."""
+
+    settings: Settings
+    out: Path
+    result: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def searched(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    home = tmp_path_factory.mktemp("searched")
+    settings, out = catalogue.settings(home), home / "trials.json"
+    return Searched(settings, out, tune(settings, catalogue.cursor, out, 3, OWN))
+
+
+def test_a_search_stays_inside_its_space_begins_with_the_champions_values_and_logs_every_trial(searched: Searched) -> None:
+    result, tried = searched.result, json.loads(searched.out.read_text())["tried"]
     assert (result["trials"], len(tried), result["metric"], result["failed"]) == (3, 3, "map_at_r", 0)
     assert [OWN, Parameters().as_json()] == sorted((trial["params"] for trial in tried[:2]), key=lambda params: params["proxy_scale"])
     for trial in tried:
@@ -49,18 +63,16 @@ def test_a_search_stays_inside_its_space_begins_with_the_champions_values_and_lo
         assert all(trial["params"][name] in choices for name, choices in CHOICES.items())
     assert result["best_score"] == max(trial["rounds"][-1]["map_at_r"] for trial in tried)
     assert result["champion_score"] == next(t["rounds"][-1]["map_at_r"] for t in tried if t["params"] == OWN)
-    search, trials = runs(settings)
+    search, trials = runs(searched.settings)
     assert (search.info.status, len(trials)) == ("FINISHED", 3)
     assert search.inputs.dataset_inputs[0].dataset.name == "products"
     assert all(run.data.metrics["map_at_r"] > 0 for run in trials)
 
 
-def test_what_was_tried_is_not_tried_again(catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = catalogue.settings(tmp_path)
-    first = tune(settings, catalogue.cursor, tmp_path / "trials.json", 1)
+def test_what_was_tried_is_not_tried_again(searched: Searched, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "_search", lambda *_: pytest.fail("it was searched again"))
-    assert tune(settings, catalogue.cursor, tmp_path / "trials.json", 1) == first
-    assert len(runs(settings)[1]) == 1, "and it is one run in MLflow"
+    assert tune(searched.settings, catalogue.cursor, searched.out, 3, OWN) == searched.result
+    assert len(runs(searched.settings)[1]) == 3, "and it is one run in MLflow"
 
 
 def test_a_trial_that_fails_is_counted_and_a_search_of_failures_says_why(
@@ -123,6 +135,7 @@ def test_when_nothing_is_better_than_the_champions_values_they_are_kept_and_that
     assert better["reasons"] == ["The best of 2 trials has map_at_r 0.6000, the champion's own values 0.5000."]
 
 
+@pytest.mark.drill
 def test_no_trial_is_lost_or_run_twice_however_often_a_search_is_killed(
     catalogue: Catalogue, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -77,6 +77,7 @@ def stored_indexes(store: Path) -> set[Path]:
     return set((store / "artifacts").rglob("vectors.faiss"))
 
 
+@pytest.mark.drill
 def test_no_question_fails_while_releases_are_promoted_refused_and_rolled_back_and_mlflow_goes_and_comes(
     settings: Settings, tmp_path: Path
 ) -> None:

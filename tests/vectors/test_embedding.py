@@ -111,6 +111,7 @@ def test_products_whose_picture_has_no_vector_go_to_quarantine_and_not_into_the_
     assert [row["product_id"] for row in quarantined(settings, None, None, False, 10)["newest"]] == ["p20"]
 
 
+@pytest.mark.drill
 def test_an_embedding_killed_after_some_commits_goes_on_where_it_was(
     settings: Settings, tmp_path: Path, model: Path, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
