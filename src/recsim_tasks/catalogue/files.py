@@ -56,8 +56,10 @@ def iter_pictures(uri: str, cursor: Cursor, image_hashes: pa.Array) -> Iterator[
             for batch in file.iter_batches(ROWS_AT_A_TIME, columns=["image_hash", "image"]):
                 here = chosen[(chosen >= start) & (chosen < start + len(batch))] - start
                 if len(here):
-                    yield plain(pa.Table.from_batches([batch]).take(pa.array(here)))
+                    yield plain(pa.Table.from_batches([batch])).take(pa.array(here))
                 start += len(batch)
+                if start > chosen[-1]:
+                    break
 
 
 def _first_rows(hashes: pa.Array, wanted: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
-import warnings
 import zlib
 from pathlib import PurePath
 
@@ -16,6 +15,11 @@ from recsim_tasks.foundation.errors import InputError
 # Told to Pillow, which then tries no other of its decoders on what others deliver.
 FORMATS = ("JPEG", "PNG", "WEBP")
 FORMAT_BY_SUFFIX = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+JPEG_QUALITY = 85
+# For pictures of the catalogue, which have passed RECSIM_IMAGE_MAX_PIXELS: that setting cannot be larger.
+MAX_PIXELS = 89_478_485
+# Pillow's own limit warns by filters that threads share; `open_image` has its own, checked on the header.
+Image.MAX_IMAGE_PIXELS = None
 COLOUR_MODES = {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV"}
 
 
@@ -28,24 +32,22 @@ def open_image(data: bytes, max_pixels: int, name: str | None = None) -> Image.I
     if not data:
         raise InputError("the image has no bytes")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return _decode(data, max_pixels, name or "")
+        return _decode(data, max_pixels, name or "")
     except InputError:
         raise
     except UnidentifiedImageError as error:  # whose own text names an object in memory, another one each time
         raise InputError(f"the image does not decode as {', '.join(FORMATS)}: its bytes begin like none of them") from error
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        struct.error,
-        zlib.error,
-        EOFError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
+    except (OSError, ValueError, SyntaxError, struct.error, zlib.error, EOFError) as error:
         raise InputError(f"the image does not decode as {', '.join(FORMATS)}: {error}") from error
+
+
+def small_jpeg(data: bytes, side: int) -> bytes:
+    """A picture of the catalogue, as it was delivered, as a JPEG of at most `side` x `side` pixels."""
+    image = open_image(data, MAX_PIXELS).convert("RGB")
+    image.thumbnail((side, side))
+    small = io.BytesIO()
+    image.save(small, "JPEG", quality=JPEG_QUALITY)
+    return small.getvalue()
 
 
 def image_hash(image: Image.Image) -> str:
@@ -70,10 +72,10 @@ def _decode(data: bytes, max_pixels: int, name: str) -> Image.Image:
         if pixels > max_pixels:
             raise InputError(f"the image has {pixels:,} pixels, more than the {max_pixels:,} allowed (RECSIM_IMAGE_MAX_PIXELS)")
         image.load()
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode.startswith("I"):
-            upright = _eight_bits(upright)
-        return upright.convert("RGB" if upright.mode in COLOUR_MODES else "L")
+        ImageOps.exif_transpose(image, in_place=True)
+        upright = _eight_bits(image) if image.mode.startswith("I") else image
+        mode = "RGB" if upright.mode in COLOUR_MODES else "L"
+        return upright if upright.mode == mode else upright.convert(mode)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -136,7 +136,8 @@ def _ask_guards(settings: Settings, feed: Feed, told: Tally, order: Order) -> di
         return {}
     if order.accepted_by is not None:
         say(f"Accepted by {order.accepted_by} although: {' '.join(reasons)}")
-        return {"accepted": {"by": order.accepted_by, "at": time.time(), "reasons": reasons}}
+        guards = [figure.guard for figure in figures]
+        return {"accepted": {"by": order.accepted_by, "at": time.time(), "guards": guards, "reasons": reasons}}
     raise HeldError(
         f"Feed {feed.feed_id} waits for somebody to look at it. {' '.join(reasons)} Nothing was written. Accept it as it is with "
         f"`recsim ingest --accept {feed.feed_id}`, or refuse it with `recsim ingest --refuse {feed.feed_id}`; behind `ingest` goes its folder, if that is not in the inbox.",

@@ -1,6 +1,6 @@
 """How good a ranking of neighbours is, from their labels. Pure NumPy.
 
-Precision at k, R-precision and MAP@R as in K. Musgrave, S. Belongie, S. Lim, "A Metric Learning Reality Check", ECCV 2020
+Precision at k, R-precision and MAP@R, of each query and as means over queries, as in K. Musgrave, S. Belongie, S. Lim, "A Metric Learning Reality Check", ECCV 2020
 (https://arxiv.org/abs/2003.08505), section 3.2. All take the labels of queries, [q], and those of their neighbours, [q, n], nearest
 first, the query itself left out.
 """
@@ -14,25 +14,40 @@ import numpy.typing as npt
 
 Labels = npt.NDArray[Any]
 Counts = npt.NDArray[np.int64]
+Shares = npt.NDArray[np.float64]
 
 
 def precision_at_k(labels: Labels, neighbours: Labels, k: int) -> float:
     """Mean share of the `k` nearest neighbours that have the query's label; n must be at least `k`."""
-    _need(neighbours, k)
-    return float(np.mean(_hits(labels, neighbours)[:, :k])) if len(labels) else 0.0
+    return _mean(precisions_at_k(labels, neighbours, k))
 
 
 def r_precision(labels: Labels, neighbours: Labels, relevant: Counts) -> float:
     """Mean of precision at R, R being each query's own number of relevant items, `relevant` [q]; a query without any is left out."""
-    hits, ranks = _within_r(labels, neighbours, relevant)
-    return _mean(hits.sum(axis=1) / np.maximum(relevant, 1), relevant) if len(ranks) else 0.0
+    return _mean(r_precisions(labels, neighbours, relevant))
 
 
 def map_at_r(labels: Labels, neighbours: Labels, relevant: Counts) -> float:
     """Mean over queries of (1/R) sum of precision at i over the relevant places i <= R; a query without relevant items is left out."""
+    return _mean(average_precisions(labels, neighbours, relevant))
+
+
+def precisions_at_k(labels: Labels, neighbours: Labels, k: int) -> Shares:
+    """Of each query, [q], the share of its `k` nearest neighbours that have its label."""
+    _need(neighbours, k)
+    return np.asarray(_hits(labels, neighbours)[:, :k].mean(axis=1))
+
+
+def r_precisions(labels: Labels, neighbours: Labels, relevant: Counts) -> Shares:
+    """Of each query, [q], its precision at R; NaN where R is 0."""
+    hits, _ = _within_r(labels, neighbours, relevant)
+    return _by_r(hits.sum(axis=1), relevant)
+
+
+def average_precisions(labels: Labels, neighbours: Labels, relevant: Counts) -> Shares:
+    """Of each query, [q], what MAP@R is the mean of; NaN where R is 0."""
     hits, ranks = _within_r(labels, neighbours, relevant)
-    precisions = np.cumsum(hits, axis=1) / ranks if len(ranks) else hits
-    return _mean((precisions * hits).sum(axis=1) / np.maximum(relevant, 1), relevant) if len(ranks) else 0.0
+    return _by_r((np.cumsum(hits, axis=1) / ranks * hits).sum(axis=1), relevant)
 
 
 def relevant_counts(labels: Labels, gallery: Labels, leave_one_out: bool) -> Counts:
@@ -55,8 +70,13 @@ def _within_r(labels: Labels, neighbours: Labels, relevant: Counts) -> tuple[npt
     return _hits(labels, neighbours)[:, :deepest] & (ranks[None, :] <= relevant[:, None]), ranks
 
 
-def _mean(values: npt.NDArray[np.float64], relevant: Counts) -> float:
-    return float(values[relevant > 0].mean()) if (relevant > 0).any() else 0.0
+def _by_r(sums: npt.NDArray[Any], relevant: Counts) -> Shares:
+    return np.where(relevant > 0, sums / np.maximum(relevant, 1), np.nan)
+
+
+def _mean(shares: Shares) -> float:
+    known = shares[~np.isnan(shares)]
+    return float(known.mean()) if len(known) else 0.0
 
 
 def _need(neighbours: Labels, depth: int) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from recsim_tasks.catalogue.images import open_image
+from recsim_tasks.catalogue.images import MAX_PIXELS, open_image
 
-# For pictures of the catalogue, which have passed RECSIM_IMAGE_MAX_PIXELS: that setting cannot be larger. It is where Pillow itself warns.
-MAX_PIXELS = 89_478_485
+# A picture one pixel wide and 65,000 high has few pixels, but padded to a square it has billions.
+LARGEST_SIDE = 4_096
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -53,6 +53,8 @@ def fit(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
     The padding repeats the colour of the image's first pixel, which on a product photograph is background.
     """
     image = image.convert("L" if preprocessing.channels == 1 else "RGB")
+    if max(image.size) > LARGEST_SIDE:
+        image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
     side = max(image.size)
     if image.size != (side, side):
         square = Image.new(image.mode, (side, side), image.getpixel((0, 0)))

@@ -104,6 +104,12 @@ class Tracker:
         )
         self.client.set_terminated(run.info.run_id)
 
+    def points(self, curve: str, name: str) -> list[tuple[float, int]]:
+        """The points of metric `name` in the run `curve`, by their steps: when, in unix seconds, and the whole number that it was."""
+        found = self.client.search_runs([self.experiment_id], f"tags.curve = '{curve}'", max_results=1)
+        points = self.client.get_metric_history(found[0].info.run_id, name) if found else []
+        return [(point.timestamp / 1000, int(point.value)) for point in sorted(points, key=lambda point: point.step)]
+
     def log_rounds(self, run_id: str, rounds: Sequence[Round]) -> None:
         """Each round's measures, at the time they were taken, against the images seen; once a round."""
         logged = {point.step for point in self.client.get_metric_history(run_id, MEASURES[0])}

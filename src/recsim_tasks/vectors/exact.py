@@ -8,7 +8,8 @@ import numpy as np
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
-QUERIES_AT_A_TIME = 256
+# Products of a query and a vector that are looked at together: a quarter of a gigabyte, and three times that to sort them.
+AT_A_TIME = 2**26
 
 
 def exact_neighbours(vectors: Floats, queries: Floats, k: int) -> tuple[Rows, Floats]:
@@ -17,7 +18,8 @@ def exact_neighbours(vectors: Floats, queries: Floats, k: int) -> tuple[Rows, Fl
     Both results are [q, min(k, n)], best first; ties go to the lower row.
     """
     k = min(k, len(vectors))
-    parts = [_nearest(vectors, queries[i : i + QUERIES_AT_A_TIME], k) for i in range(0, len(queries), QUERIES_AT_A_TIME)]
+    block = max(1, AT_A_TIME // max(len(vectors), 1))
+    parts = [_nearest(vectors, queries[i : i + block], k) for i in range(0, len(queries), block)]
     rows = np.concatenate([part[0] for part in parts]) if parts else np.empty((0, k), np.int64)
     scores = np.concatenate([part[1] for part in parts]) if parts else np.empty((0, k), np.float32)
     return rows, scores

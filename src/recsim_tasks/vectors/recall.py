@@ -25,14 +25,19 @@ def without_own(index: Index, rows: Rows, vectors: Floats) -> Found:
 
 
 def recall(found: Found, rows: Rows, vectors: Floats) -> float:
-    """Share of the places of `found` whose product is as near as the last of the exact search among `vectors` [n, d], all of the index.
+    """Mean of `recalls`."""
+    return float(np.mean(recalls(found, rows, vectors)))
+
+
+def recalls(found: Found, rows: Rows, vectors: Floats) -> npt.NDArray[np.float64]:
+    """Of each query, [q], the share of the places of `found` whose product is as near as the last of the exact search among `vectors` [n, d], all of the index.
 
     An equally near product (the same picture twice) is as good a find.
     """
     depth = found.scores.shape[1]
     exact, scores = exact_neighbours(vectors, vectors[rows], depth + 1)
     farthest = drop_own(exact, rows, scores)[:, -1:]
-    return float(np.mean(found.scores >= farthest - ROUNDING))
+    return np.asarray((found.scores >= farthest - ROUNDING).mean(axis=1))
 
 
 def drop_own(rows: Rows, own: Rows, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
