@@ -17,7 +17,7 @@ BIN := .venv/bin
 # The lock that .venv was made from; lives in it, so that it goes with it.
 STAMP := .venv/.made-from
 
-.PHONY: help setup demo test drill check up bench-catalogue bench-learning bench-vectors clean prerequisites environment
+.PHONY: help setup demo test drill check up bench-catalogue bench-learning bench-serving bench-vectors clean prerequisites environment for-tests
 
 help: ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -29,7 +29,7 @@ setup: environment ## install everything from the lock and fetch the demo's data
 demo: setup ## take 60,000 products, then 1,500 changes, through a real Airflow
 	@exec $(BIN)/python -m recsim_demo.demo
 
-test: setup ## run all tests but the drills, quick ones first; ARGS=tests/vectors and the like
+test: setup for-tests ## run all tests but the drills, quick ones first; ARGS=tests/vectors and the like
 	@exec $(BIN)/pytest $(ARGS)
 
 drill: setup ## kill, freeze and fill what runs, and test that nothing is lost; ARGS="--kills 30" for more
@@ -50,6 +50,9 @@ bench-catalogue: setup ## measure what a feed costs, about 20 minutes; ARGS="--r
 bench-learning: setup ## measure what learning costs and is worth, about 80 minutes; ARGS="--minutes 4 --rows 100000", ARGS=--plot
 	@exec $(BIN)/python -m benchmarks.learning $(ARGS)
 
+bench-serving: setup ## measure what an answer and a swap cost, about 10 minutes; ARGS="--rounds 1 --seconds 1", ARGS=--plot
+	@exec $(BIN)/python -m benchmarks.serving $(ARGS)
+
 bench-vectors: setup ## measure what embedding and indexing cost, about 40 minutes; ARGS="--rows 100000 --small 20000", ARGS=--plot
 	@exec $(BIN)/python -m benchmarks.vectors $(ARGS)
 
@@ -60,6 +63,9 @@ clean: ## remove the environment, the data and all caches of this folder
 prerequisites:
 	@test -n "$(PYTHON3)" || { echo "Python 3.11 is missing. Run: sudo apt-get install python3.11" >&2; exit 2; }
 	$(PYTHON3) -I $(PREREQUISITES)
+
+for-tests:
+	@$(PYTHON3) -I $(PREREQUISITES) --tests
 
 environment: prerequisites
 	@if ! sha256sum --check --status $(STAMP) 2>/dev/null; then

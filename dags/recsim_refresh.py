@@ -9,7 +9,9 @@ not what exists. One run takes in everything that is there, however many events 
 | `up_to_date` green, the branches skipped | nothing has changed | nothing |
 | a branch skipped | this refresh did not need it | nothing |
 | `approve_feed` waits | a guard holds a feed: nothing of it has been written | open the task's *Required Actions*, read the figures, approve or reject |
-| a task red, its reason begins with *Held:* | a gate or guard said no; what serves goes on serving | read the reason, then clear the task, or trigger a run with another mode |
+| `approve` waits | the run was told to ask before it promotes | open its *Required Actions*, read the gate's rules, approve or reject |
+| a task red, its reason begins with *Held:* | a gate, a guard or a person said no; what serves goes on serving | read the reason, then clear the task, or trigger a run with another mode |
+| `promote` red: *promotions are held* | somebody rolled back | trigger `recsim_rollback` with *resume* when the cause is mended |
 | a task red otherwise | the last line of its log says what, where and what to do | mend that, then clear the task |
 
 Every reason stands in one line at the end of the task's log, in its XCom `reason`, and in the column *Map Index* of the
@@ -22,7 +24,7 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, Context, CronTriggerTimetable, Param, TaskGroup, TriggerRule
 
-from recsim_airflow.approval import HeldFeedApprovalOperator
+from recsim_airflow.approval import HeldFeedApprovalOperator, ReleaseApprovalOperator, approvers
 from recsim_airflow.assets import CATALOGUE, RELEASE, catalogue_commits, feed_inbox
 from recsim_airflow.committed import UpToDateOperator, note_committed, note_heard
 from recsim_airflow.operators import DecisionBranchOperator, RecsimJobOperator, refuse_unknown_conf
@@ -30,6 +32,7 @@ from recsim_airflow.sensors import DeltaChangeDataFeedSensor
 from recsim_airflow.storage import storage_conn_id
 from recsim_tasks.foundation.settings import load_settings
 
+APPROVALS = {"none": "none: promote what the gate lets through", "ask": "ask: somebody looks at the verdict first"}
 MODES = {
     "auto": "auto: let the plan decide",
     "append": "append: only what changed",
@@ -82,7 +85,8 @@ with DAG(
     schedule=AssetOrTimeSchedule(timetable=NIGHTLY, assets=inbox | commits),
     catchup=False,
     max_active_runs=1,
-    dagrun_timeout=timedelta(hours=12),
+    # Two answers may be waited for, eight hours each, and work be done; by the next night it is over.
+    dagrun_timeout=timedelta(hours=23),
     tags={"recsim", "refresh"},
     default_args={"owner": "recsim", "retries": 2, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True},
     params={
@@ -93,6 +97,14 @@ with DAG(
             values_display=MODES,
             title="Mode",
             description="Leave it at auto, unless you want more done than the changes ask for.",
+        ),
+        "approval": Param(
+            settings.approval,
+            type="string",
+            enum=list(APPROVALS),
+            values_display=APPROVALS,
+            title="Approval",
+            description="Whether somebody is asked before a new release goes into Production.",
         ),
         "trials": Param(
             4,
@@ -210,10 +222,21 @@ with DAG(
         execution_timeout=timedelta(hours=1),
         doc_md="Registers model, index and manifest in MLflow as one release. Safe to clear: one refresh registers one release.",
     )
+    approve = ReleaseApprovalOperator(
+        task_id="approve",
+        asked="{{ params.approval }}",
+        evaluate_task="evaluate",
+        register_task="register",
+        assigned_users=approvers(),
+        response_timeout=timedelta(hours=8),
+        execution_timeout=timedelta(minutes=5),
+        doc_md="Asks whether the release goes into Production, when the run is to ask. Answer under *Required Actions*: the gate's rules are there, and a link to what it answers. "
+        "Red: rejected, or nobody answered; the release stays in Staging and what serves goes on serving.",
+    )
     promote = RecsimJobOperator(
         task_id="promote",
         job="promote",
-        arguments=["--version", VERSION],
+        arguments=["--version", VERSION, "--by", "{{ ti.xcom_pull(task_ids='approve')['by'] or 'refresh' }}"],
         inlets=[commits],
         outlets=[RELEASE],
         post_execute=lambda context, _: note_committed(context, commits),
@@ -230,4 +253,4 @@ with DAG(
 
     ingest >> approve_feed >> answer_feed
     [ingest, answer_feed] >> await_catalogue >> plan >> decide >> [up_to_date, append, rebuild, retrain]
-    [append, rebuild, retrain] >> evaluate >> register >> promote >> verify
+    [append, rebuild, retrain] >> evaluate >> register >> approve >> promote >> verify

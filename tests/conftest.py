@@ -25,6 +25,7 @@ SLOWER_AND_SLOWER = ("spark", "ml", "server", "airflow", "e2e")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """More of what takes long: `make drill ARGS="tests/catalogue --kills 30 --histories 20"`."""
     parser.addoption("--kills", type=int, default=0, help="kill an ingest at so many more moments")
+    parser.addoption("--fuzz", type=int, default=150, help="send so many fuzzed requests in each test of them")
     parser.addoption("--histories", type=int, default=1, help="try so many random histories of feeds")
 
 

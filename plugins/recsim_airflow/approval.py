@@ -1,15 +1,18 @@
-"""`HeldFeedApprovalOperator` asks a person about a feed that a guard holds, with the figures in front of them."""
+"""Questions to people, with the figures in front of them: about a feed that a guard holds, about a release before its promotion."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk import Context
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from recsim_airflow.links import mlflow_page
 from recsim_airflow.reasons import REASON_COLUMN, give_reason
+from recsim_tasks.foundation.settings import load_settings
 
 # What a feed says of itself is shown as it is: nothing of it may become a link, a picture or a heading.
 MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&])")
@@ -66,6 +69,61 @@ class HeldFeedApprovalOperator(ApprovalOperator):
         return held if isinstance(held, dict) else None
 
 
+class ReleaseApprovalOperator(ApprovalOperator):
+    """Ask somebody about a release that the gate let through, when this run is to ask; its result says `by` whom and when (`at`).
+
+    A release that is rejected, or not answered for in time, stays in Staging: the task fails, and nothing is promoted.
+
+    :param asked: `ask`, else nobody is asked (templated)
+    :param evaluate_task: id of the task whose result has the gate's `rules`
+    :param register_task: id of the task whose result has the `version`
+    """
+
+    template_fields = (*ApprovalOperator.template_fields, "asked")
+    ui_color = "#fdf3d8"
+
+    def __init__(self, *, asked: str, evaluate_task: str, register_task: str, **kwargs: Any) -> None:
+        super().__init__(subject="A release wants to go into Production", map_index_template=REASON_COLUMN, **kwargs)
+        self.asked = asked
+        self.evaluate_task = evaluate_task
+        self.register_task = register_task
+
+    def execute(self, context: Context) -> Any:
+        """Put the question, and leave the worker until it is answered."""
+        if self.asked != "ask":
+            give_reason(context, "this run does not ask")
+            return {"by": None, "at": None}
+        version, verdict = self._version(context), context["ti"].xcom_pull(task_ids=self.evaluate_task)
+        self.subject = f"Release {version}: put it into Production?"
+        self.body = release_question(
+            verdict, mlflow_page(load_settings().tracking_uri, context["ti"].xcom_pull(task_ids=self.register_task))
+        )
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Hand on who approved; fail for whoever did not."""
+        version = self._version(context)
+        if "error" in event:
+            hours = self.response_timeout.total_seconds() / 3600 if self.response_timeout else 0
+            self._hold(
+                context,
+                f"nobody answered for release {version} within {hours:g} h. It stays in Staging; clear this task to be asked again.",
+            )
+        answer = HITLOperator.execute_complete(self, context, event)
+        by = who(answer["responded_by_user"])
+        if answer["chosen_options"] != [self.APPROVE]:
+            self._hold(context, f"release {version} was rejected by {by}. It stays in Staging.")
+        give_reason(context, f"approved by {by}: release {version}")
+        return {"by": by, "at": answer["responded_at"].isoformat()}
+
+    def _version(self, context: Context) -> int:
+        return int(context["ti"].xcom_pull(task_ids=self.register_task)["version"])
+
+    def _hold(self, context: Context, sentence: str) -> NoReturn:
+        give_reason(context, f"Held: {sentence}")
+        raise AirflowFailException(f"Held: {sentence}")
+
+
 def who(user: Any) -> str:
     """The name of who answered, else the id."""
     known = user if isinstance(user, dict) else {"id": getattr(user, "id", None), "name": getattr(user, "name", None)}
@@ -89,6 +147,36 @@ def question(held: dict[str, Any]) -> str:
 
 Feed {plain(held["feed_id"])}, digest `{held["digest"][:16]}`, in {plain(held["folder"])}
 """
+
+
+def release_question(verdict: dict[str, Any], page: str) -> str:
+    """The page's text: the gate's rules with their figures, and where the answers can be looked at."""
+    rows = "\n".join(
+        f"| {plain(rule['rule'])} | {_figure(rule['challenger'])} | {_figure(rule['champion'])} | {_difference(rule['difference'])} | {plain(rule['limit'])} |"
+        for rule in verdict["rules"]
+    )
+    look = f"[What it answers, beside the champion]({page})\n" if page else ""
+    return f"""The gate lets it through. {look}
+| rule | challenger | champion | difference, 95 % interval | limit |
+|---|---:|---:|---:|---|
+{rows}
+
+**Approve** puts it into Production, model and index together. **Reject** leaves it in Staging; what serves goes on serving.
+"""
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:,.4g}"
+
+
+def _difference(found: dict[str, Any] | None) -> str:
+    return "" if found is None or found["mean"] is None else f"{found['mean']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f})"
+
+
+def approvers() -> list[dict[str, str]] | None:
+    """Who alone may answer, from `[recsim] approvers` of the Airflow configuration, `id:name, id:name`; None is everybody who may."""
+    named = [pair.strip().partition(":") for pair in str(conf.get("recsim", "approvers", fallback="")).split(",") if pair.strip()]
+    return [{"id": user.strip(), "name": name.strip() or user.strip()} for user, _, name in named] or None
 
 
 def label(guard: str) -> str:

@@ -17,7 +17,7 @@ REGISTERED_MODEL = "recsim"
 
 
 class MlflowLink(BaseOperatorLink):
-    """Opens what the job left in MLflow: its run, or its model version."""
+    """Opens what the job left in MLflow: the gate's verdict, its run, or its model version."""
 
     name = "MLflow"
 
@@ -32,6 +32,8 @@ def mlflow_page(tracking_uri: str, result: dict[str, Any]) -> str:
     if not tracking_uri.startswith(("http://", "https://")):
         return ""
     base = f"{tracking_uri.rstrip('/')}/#"
+    if page := result.get("mlflow_page"):
+        return f"{base}/{page}"
     if run_id := result.get("mlflow_run_id"):
         return f"{base}/runs/{run_id}"
     if version := result.get("version"):

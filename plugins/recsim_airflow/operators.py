@@ -30,7 +30,7 @@ class RecsimJobOperator(BaseOperator):
     """Run `recsim JOB ARGUMENTS... --refresh RUN_ID`; its result is this task's XCom, its reason stands in one line.
 
     :param job: the job's name, such as `tune`
-    :param arguments: what follows the name on the command line (templated)
+    :param arguments: what follows the name on the command line (templated); what renders to nothing is left out
     :param environment: variables for the job on top of the task's own (templated)
     :param hands_on_held: what a guard holds (exit code 3, with `held` in the result) is not failed for, but handed on to a task that asks
     :param command: the `recsim` of another interpreter (templated); default is `[recsim] command` of the Airflow
@@ -80,7 +80,7 @@ class RecsimJobOperator(BaseOperator):
             self._process.stop()
 
     def _start(self, context: Context) -> JobProcess:
-        command = [self.command or default_command(), self.job, *self.arguments, "--refresh", self.refresh_id]
+        command = [self.command or default_command(), self.job, *filter(None, self.arguments), "--refresh", self.refresh_id]
         self.log.info("Running %s", " ".join(command))
         try:
             process = self._process = JobProcess(command, job_environment(self.environment or {}))

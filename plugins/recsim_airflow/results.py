@@ -102,8 +102,7 @@ def _index(result: Result) -> str:
 def _evaluate(result: Result) -> str:
     metrics = result["metrics"]
     figures = f"precision@1 {metrics['precision_at_1']:.3f}, @10 {metrics['precision_at_10']:.3f}"
-    why = _reasons(result)
-    return f"{result['verdict']}: {figures}" + (f". {why}" if why else "")
+    return " ".join([f"{result['verdict']}: {figures}; {len(result['rules'])} rules kept.", *result.get("doubts", [])])
 
 
 def _register(result: Result) -> str:
@@ -113,6 +112,10 @@ def _register(result: Result) -> str:
 def _promote(result: Result) -> str:
     previous = result.get("previous")
     return f"release {result['version']} is in {result['stage']}" + (f", instead of {previous}" if previous else "")
+
+
+def _rollback(result: Result) -> str:
+    return _reasons(result)
 
 
 def _verify(result: Result) -> str:
@@ -129,5 +132,6 @@ SUMMARIES: dict[str, Callable[[Result], str]] = {
     "evaluate": _evaluate,
     "register": _register,
     "promote": _promote,
+    "rollback": _rollback,
     "verify": _verify,
 }

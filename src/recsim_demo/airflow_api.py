@@ -98,6 +98,10 @@ class AirflowApi:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
         self._call("PATCH", path, {"chosen_options": [option], "params_input": {}})
 
+    def question(self, dag_id: str, run_id: str, task_id: str) -> Json:
+        """What a task that waits for somebody asks: `subject`, `body`, ..."""
+        return dict(self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"))
+
     def state_of_asset(self, name: str) -> Json:
         """What is kept in an asset's state store, by key."""
         (asset,) = (asset for asset in self._call("GET", f"/assets?name_pattern={name}")["assets"] if asset["name"] == name)

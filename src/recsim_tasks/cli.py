@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,9 +10,9 @@ import typer
 
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.job import run
-from recsim_tasks.refresh import answers, steps, upkeep
+from recsim_tasks.refresh import answers, judging, steps, upkeep
 from recsim_tasks.refresh.workspace import Workspace
-from recsim_tasks.show import show_neighbours, show_quarantine, show_status
+from recsim_tasks.show import show_neighbours, show_quarantine, show_releases, show_status
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Keep a visual product recommender fresh."
@@ -22,6 +23,7 @@ app.add_typer(index_app, name="index")
 RefreshId = Annotated[str, typer.Option("--refresh", help="Id of the refresh; the DAG passes its run id.")]
 OptionalRefreshId = Annotated[str | None, typer.Option("--refresh", help="Id of the refresh whose workspace keeps the result.")]
 JsonOnly = Annotated[bool, typer.Option("--json", help="Print the JSON line alone, no table for people above it.")]
+By = Annotated[str | None, typer.Option(help="Who does it; default the user of this process.")]
 Version = Annotated[int, typer.Option("--version", help="Version of the release.")]
 
 
@@ -137,19 +139,19 @@ def index_verify(refresh: RefreshId) -> None:
 @app.command()
 def evaluate(refresh: RefreshId) -> None:
     """Measure the release in the making and let the gate decide."""
-    _step("evaluate", refresh, lambda settings: steps.evaluate(settings, Workspace.of(settings, refresh)))
+    _step("evaluate", refresh, lambda settings: judging.evaluate(settings, Workspace.of(settings, refresh)))
 
 
 @app.command()
 def register(refresh: RefreshId) -> None:
     """Register model and index together as one release."""
-    _step("register", refresh, lambda settings: steps.register(settings, Workspace.of(settings, refresh)))
+    _step("register", refresh, lambda settings: judging.register(settings, Workspace.of(settings, refresh)))
 
 
 @app.command()
-def promote(version: Version, refresh: OptionalRefreshId = None) -> None:
-    """Put a release into Production."""
-    _step("promote", refresh, lambda settings: steps.promote(settings, version))
+def promote(version: Version, refresh: OptionalRefreshId = None, by: By = None) -> None:
+    """Put a release that the gate let through into Production."""
+    _step("promote", refresh, lambda settings: steps.promote(settings, version, by or getpass.getuser()))
 
 
 @app.command()
@@ -160,17 +162,28 @@ def verify(version: Version, refresh: OptionalRefreshId = None) -> None:
 
 @app.command()
 def rollback(
+    refresh: OptionalRefreshId = None,
     to: Annotated[int | None, typer.Option(help="Version to go back to; default the one before.")] = None,
     reason: Annotated[str, typer.Option(help="Why, for those who look later.")] = "",
+    by: By = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Roll nothing back, but let refreshes promote again.")] = False,
 ) -> None:
-    """Put an earlier release, model and index together, back into Production."""
+    """Put an earlier release, model and index together, back into Production; refreshes promote nothing until --resume."""
+    _step("rollback", refresh, lambda settings: steps.rollback(settings, to, reason, by or getpass.getuser(), resume))
+
+
+@app.command()
+def releases(
+    feed: Annotated[str | None, typer.Option(help="Which release was the first in Production that had this feed.")] = None,
+    json: JsonOnly = False,
+) -> None:
+    """List who was in Production when, by whom and why; or follow a feed to the release that first served it."""
 
     def work(settings: Settings) -> dict[str, Any]:
-        from recsim_tasks.release.registry import Registry
+        told = answers.releases(settings, feed)
+        return told if json else show_releases(told)
 
-        return dict(Registry(settings).rollback(to, reason))
-
-    run("rollback", work)
+    run("releases", work)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +18,27 @@ def show_status(told: dict[str, Any]) -> dict[str, Any]:
     table.add_row("products", f"{champion['size']:,}" if champion else "-")
     table.add_row("catalogue", f"version {head['version']}" if head else "none yet")
     table.add_row("behind", f"{behind['versions']} versions, {behind['seconds']} s" if behind else "-")
+    if held := told["held"]:
+        table.add_row("promotions", escape(f"held by {held['by']} since {_minute(held['at'])}: {held['reason']}"))
+    Console().print(table)
+    return told
+
+
+def show_releases(told: dict[str, Any]) -> dict[str, Any]:
+    """Print the answer of `recsim releases` as a table; returns it unchanged."""
+    if "feed_id" in told:
+        first = told["first_served"]
+        table = Table(show_header=False)
+        table.add_row("feed", escape(told["feed_id"]))
+        known = told["taken_in"] is not None
+        taken = f"{_minute(told['taken_in'])}, version {told['catalogue_version']} of the catalogue" if known else "the log tells no more"
+        table.add_row("taken in", taken)
+        table.add_row("first served", f"{_minute(first['from'])}, release {first['version']}" if first else "not yet")
+    else:
+        table = Table("release", "from", "to", "by", "why")
+        for entry in told["releases"]:
+            until = _minute(entry["to"]) if entry["to"] else "still"
+            table.add_row(str(entry["version"]), _minute(entry["from"]), until, escape(entry["by"] or "-"), escape(entry["why"] or "-"))
     Console().print(table)
     return told
 
@@ -44,3 +66,7 @@ def show_quarantine(told: dict[str, Any]) -> dict[str, Any]:
     if told["newest"]:
         console.print(newest)
     return told
+
+
+def _minute(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))

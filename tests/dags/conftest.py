@@ -80,6 +80,25 @@ class Shop:
     def states(self, run_id: str) -> dict[str, str]:
         return {task["task_id"]: task["state"] for task in self.airflow.task_instances(DAG, run_id)}
 
+    def asked(self, run_id: str, task: str) -> None:
+        """Wait until somebody is asked."""
+        self.until(lambda: self.states(run_id).get(task) == "awaiting_input")
+
+    def answer(self, run_id: str, task: str, option: str) -> None:
+        """Answer as a person does who reads first, and again when asked again.
+
+        The worker goes on for some seconds after it has asked. Airflow 3.3.2 takes its end for that of the answered task, and asks again.
+        """
+        time.sleep(6)
+
+        def taken() -> bool:
+            state = self.states(run_id)[task]
+            if state == "awaiting_input":
+                self.airflow.answer(DAG, run_id, task, option)
+            return state in ("success", "failed")
+
+        self.until(taken)
+
     def runs(self) -> int:
         return len(self.airflow.runs(DAG))
 
@@ -99,9 +118,9 @@ class Shop:
             time.sleep(0.3)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """One Airflow for all tests of the DAG: starting it takes as long as three refreshes."""
+    """One Airflow for all tests of a file: starting it takes as long as three refreshes. It ends with them, and leaves the cores to others."""
     import pyarrow as pa
     from deltalake import CommitProperties, write_deltalake
 

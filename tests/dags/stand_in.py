@@ -22,12 +22,19 @@ from recsim_tasks.catalogue.feed import MANIFEST, closed_feeds
 
 HOME = Path(os.environ["RECSIM_HOME"])
 TABLE = str(HOME / "tables" / "products")
+RULE = {
+    "rule": "No worse than the champion",
+    "challenger": 0.8,
+    "champion": 0.79,
+    "difference": {"mean": 0.01, "low": 0.002, "high": 0.018},
+    "limit": "at most 0.02 lower",
+}
 STATIC: dict[str, dict[str, Any]] = {
     "tune": {"best_params": {}, "trials": 4, "metric": "map_at_r", "best_score": 0.7},
     "train": {"model_fingerprint": "a" * 64, "ranks": 2, "metrics": {}, "mlflow_run_id": "run"},
     "embed": {"embedded": 3, "reused": 0, "of": 3},
     "index": {"size": 3, "added": 3, "replaced": 0, "removed": 0, "index_fingerprint": "b" * 64},
-    "evaluate": {"verdict": "pass", "reasons": [], "metrics": {"precision_at_1": 0.9, "precision_at_10": 0.8}},
+    "evaluate": {"verdict": "pass", "reasons": [], "metrics": {"precision_at_1": 0.9, "precision_at_10": 0.8}, "rules": [RULE]},
     "verify": {"version": 7, "live": True, "reasons": []},
 }
 
@@ -121,6 +128,15 @@ def promote(workspace: Path) -> dict[str, Any]:
     return told
 
 
+def rollback(_: Path) -> dict[str, Any]:
+    """Go back one release, or let refreshes promote again."""
+    now = champion()
+    if "--resume" not in sys.argv:
+        now["version"] -= 1
+        (HOME / "champion.json").write_text(json.dumps(now))
+    return {"version": now["version"], "reasons": [f"Release {now['version']} is in Production."]}
+
+
 def champion() -> dict[str, Any]:
     """The release that serves; empty before the first."""
     path = HOME / "champion.json"
@@ -132,7 +148,7 @@ def option(name: str) -> str | None:
     return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else None
 
 
-JOBS = {"ingest": ingest, "plan": plan, "register": register, "promote": promote}
+JOBS = {"ingest": ingest, "plan": plan, "register": register, "promote": promote, "rollback": rollback}
 
 if __name__ == "__main__":
     sys.exit(main())

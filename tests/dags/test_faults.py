@@ -133,36 +133,15 @@ def test_an_inbox_that_cannot_be_read_is_heard_of_later_and_a_feed_that_was_take
     assert shop.head() == head
 
 
-def ask(shop: Shop, run_id: str) -> None:
-    """Wait until somebody is asked."""
-    shop.until(lambda: shop.states(run_id).get("approve_feed") == "awaiting_input")
-
-
-def answer(shop: Shop, run_id: str, option: str) -> None:
-    """Answer as a person does who reads first, and again when asked again.
-
-    The worker goes on for some seconds after it has asked. Airflow 3.3.2 takes its end for that of the answered task, and asks again.
-    """
-    time.sleep(6)
-
-    def taken() -> bool:
-        state = shop.states(run_id)["approve_feed"]
-        if state == "awaiting_input":
-            shop.airflow.answer(DAG, run_id, "approve_feed", option)
-        return state == "success"
-
-    shop.until(taken)
-
-
 def test_a_held_feed_that_is_approved_is_taken_in_and_those_behind_it_follow(shop: Shop) -> None:
     runs, head = shop.runs(), shop.head()
     shop.land("held-1", hold=True)
     shop.land("behind-it")
     run_id = shop.airflow.wait_for_run(DAG, runs)
-    ask(shop, run_id)
+    shop.asked(run_id, "approve_feed")
     assert shop.head() == head, "nothing is written before somebody has answered"
     assert shop.airflow.xcom(DAG, run_id, "ingest", "reason").startswith("Held: Feed held-1 waits.")
-    answer(shop, run_id, "Approve")
+    shop.answer(run_id, "approve_feed", "Approve")
     assert shop.end(run_id)[0] == "success"
     assert taken(shop, run_id, "answer_feed") == "held-1, behind-it"
     assert shop.champion["cursor"] == shop.head()
@@ -175,7 +154,7 @@ def test_a_held_feed_that_nobody_answers_for_is_red_and_asked_for_again_and_refu
     runs, head = shop.runs(), shop.head()
     feed = shop.land("held-2", hold=True)
     run_id = shop.airflow.wait_for_run(DAG, runs)
-    ask(shop, run_id)
+    shop.asked(run_id, "approve_feed")
     let_time_pass(shop, run_id)
     state, states, _ = shop.end(run_id)
     assert (state, states["approve_feed"]) == ("failed", "failed")
@@ -183,8 +162,8 @@ def test_a_held_feed_that_nobody_answers_for_is_red_and_asked_for_again_and_refu
     assert shop.airflow.xcom(DAG, run_id, "approve_feed", "reason").startswith("Held: nobody answered about feed held-2")
     assert feed.exists()
     again = shop.airflow.trigger(DAG)
-    ask(shop, again)
-    answer(shop, again, "Reject")
+    shop.asked(again, "approve_feed")
+    shop.answer(again, "approve_feed", "Reject")
     state, states, _ = shop.end(again)
     assert (state, states["answer_feed"], states["up_to_date"]) == ("success", "success", "success")
     assert shop.head() == head

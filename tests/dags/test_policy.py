@@ -38,7 +38,8 @@ EDGES = {
     "retrain.embed": {"retrain.index"},
     "retrain.index": {"evaluate"},
     "evaluate": {"register"},
-    "register": {"promote"},
+    "register": {"approve"},
+    "approve": {"promote"},
     "promote": {"verify"},
     "verify": set(),
 }
@@ -57,7 +58,8 @@ COMMANDS = {
     "retrain.index": "index build",
     "evaluate": "evaluate",
     "register": "register",
-    "promote": "promote --version {{ ti.xcom_pull(task_ids='register')['version'] }}",
+    "promote": "promote --version {{ ti.xcom_pull(task_ids='register')['version'] }} "
+    "--by {{ ti.xcom_pull(task_ids='approve')['by'] or 'refresh' }}",
     "verify": "verify --version {{ ti.xcom_pull(task_ids='register')['version'] }}",
 }
 
@@ -161,20 +163,50 @@ def test_watchers_carry_the_id_of_the_connection_and_nothing_else_of_it(settings
     assert kwargs[0]["inbox"] == "s3://lake/inbox"
 
 
-def test_an_answer_is_waited_for_no_longer_than_the_run_may_last(refresh: DAG) -> None:
-    approval = refresh.get_task("approve_feed")
+@pytest.mark.parametrize("task", ["approve_feed", "approve"])
+def test_an_answer_is_waited_for_no_longer_than_the_run_may_last(refresh: DAG, task: str) -> None:
+    approval = refresh.get_task(task)
     assert refresh.dagrun_timeout is not None
     assert approval.response_timeout < refresh.dagrun_timeout
     assert approval.defaults is None
+
+
+def test_both_answers_may_be_waited_for_and_the_next_night_still_finds_no_run(refresh: DAG) -> None:
+    assert refresh.dagrun_timeout is not None
+    answers = sum((refresh.get_task(task).response_timeout for task in ("approve_feed", "approve")), timedelta())
+    assert answers + timedelta(hours=6) < refresh.dagrun_timeout < timedelta(hours=24)
 
 
 def test_a_catalogue_that_does_not_show_the_commit_is_no_skip(refresh: DAG) -> None:
     assert refresh.get_task("await_catalogue").soft_fail is False
 
 
-def test_the_trigger_form_offers_mode_and_trials_within_bounds(refresh: DAG) -> None:
+def test_the_trigger_form_offers_mode_approval_and_trials_within_bounds(refresh: DAG) -> None:
     forms = {name: refresh.params.get_param(name) for name in refresh.params}
-    assert set(forms) == {"mode", "trials"}
+    assert set(forms) == {"mode", "approval", "trials"}
+    assert (forms["approval"].value, forms["approval"].schema["enum"]) == ("none", ["none", "ask"])
     assert (forms["mode"].value, forms["mode"].schema["enum"]) == ("auto", ["auto", "append", "rebuild", "retrain"])
     assert (forms["trials"].value, forms["trials"].schema["minimum"], forms["trials"].schema["maximum"]) == (4, 1, 200)
     assert all(form.schema["title"] and form.description for form in forms.values())
+
+
+def test_whether_a_refresh_asks_before_it_promotes_is_a_setting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSIM_APPROVAL", "ask")
+    assert read("recsim_refresh").params.get_param("approval").value == "ask"
+
+
+def test_who_may_approve_a_release_is_in_airflows_configuration(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not read("recsim_refresh").get_task("approve").assigned_users
+    monkeypatch.setenv("AIRFLOW__RECSIM__APPROVERS", "1:ada, grace")
+    assert read("recsim_refresh").get_task("approve").assigned_users == [{"id": "1", "name": "ada"}, {"id": "grace", "name": "grace"}]
+
+
+def test_the_rollback_is_a_command_and_a_check_that_it_is_live() -> None:
+    rollback = read("recsim_rollback")
+    jobs = {task.task_id: [task.job, *task.arguments] for task in rollback.tasks if isinstance(task, RecsimJobOperator)}
+    assert jobs["rollback"] == [
+        *("rollback", "{{ '--resume' if params.action == 'resume' }}", "{{ '--to=' ~ params.to if params.to }}"),
+        *("{{ '--reason=' ~ params.reason if params.reason }}", "--by={{ dag_run.triggering_user_name or 'airflow' }}"),
+    ]
+    assert jobs["verify"] == ["verify", "--version", "{{ ti.xcom_pull(task_ids='rollback')['version'] }}"]
+    assert rollback.timetable.can_be_scheduled is False

@@ -35,7 +35,7 @@ def test_a_landed_feed_starts_a_refresh_by_itself(shop: Shop) -> None:
     release = len(shop.releases())
     assert [line.split(" as ")[0] for line in shop.commands()[before_said:]] == [
         *("ingest", "plan --mode auto", "embed", "index append", "evaluate", "register"),
-        *(f"promote --version {release}", f"verify --version {release}"),
+        *(f"promote --version {release} --by refresh", f"verify --version {release}"),
     ]
     reasons = {task["task_id"]: task["rendered_map_index"] for task in shop.airflow.task_instances(DAG, run_id)}
     assert reasons["plan"] == reasons["decide"] == "append: 3 products changed. (3 images to embed)"
@@ -53,7 +53,7 @@ def test_nothing_changed_is_a_success_that_does_nothing(shop: Shop) -> None:
     assert state == "success"
     assert {task for task, its in states.items() if its == "success"} == {"ingest", "await_catalogue", "plan", "decide", "up_to_date"}
     assert skipped(states) == {
-        *("approve_feed", "answer_feed", "append", "rebuild", "retrain", "evaluate", "register", "promote", "verify")
+        *("approve_feed", "answer_feed", "append", "rebuild", "retrain", "evaluate", "register", "approve", "promote", "verify")
     }
     assert shop.airflow.xcom(DAG, run_id, "await_catalogue")["n_commits"] == 0
     assert shop.airflow.xcom(DAG, run_id, "up_to_date", "reason").endswith(f"at version {shop.head()['version']}")
@@ -78,7 +78,7 @@ def test_a_held_release_is_red_says_why_and_goes_no_further(shop: Shop) -> None:
     state, states, run_id = shop.run()
     assert state == "failed"
     assert states["evaluate"] == "failed"
-    assert {states[task] for task in ("register", "promote", "verify")} == {"upstream_failed"}
+    assert {states[task] for task in ("register", "approve", "promote", "verify")} == {"upstream_failed"}
     assert shop.airflow.xcom(DAG, run_id, "evaluate", "reason") == "Held: Precision fell."
     assert shop.airflow.xcom(DAG, run_id, "evaluate")["verdict"] == "hold"
     (evaluate,) = (task for task in shop.airflow.task_instances(DAG, run_id) if task["task_id"] == "evaluate")
@@ -105,3 +105,47 @@ def test_marking_a_task_as_failed_ends_its_job(shop: Shop) -> None:
     job.wait(timeout=30)
     shop.order()
     assert shop.end(run_id)[0] == "failed"
+
+
+def waiting(shop: Shop) -> str:
+    """A refresh that asks before it promotes, and waits for the answer."""
+    shop.order(plan={"result": {"decision": "append", "reasons": ["3 products changed."]}})
+    run_id = shop.airflow.trigger(DAG, {"approval": "ask"})
+    shop.asked(run_id, "approve")
+    return run_id
+
+
+def test_a_release_is_promoted_when_somebody_who_saw_the_verdict_approves(shop: Shop) -> None:
+    run_id = waiting(shop)
+    asked = shop.airflow.question(DAG, run_id, "approve")
+    release = len(shop.releases())
+    assert asked["subject"] == f"Release {release}: put it into Production?"
+    assert "| No worse than the champion | 0.8 | 0.79 | +0.0100 (+0.0020 to +0.0180) |" in asked["body"].replace("\\", "")
+    shop.answer(run_id, "approve", "Approve")
+    state, _, _ = shop.end(run_id)
+    assert state == "success"
+    assert f"promote --version {release} --by {shop.airflow.username}" in "\n".join(shop.commands())
+    assert shop.airflow.xcom(DAG, run_id, "approve", "reason") == f"approved by {shop.airflow.username}: release {release}"
+
+
+def test_a_release_that_is_rejected_is_not_promoted(shop: Shop) -> None:
+    before = shop.champion
+    run_id = waiting(shop)
+    shop.answer(run_id, "approve", "Reject")
+    state, states, _ = shop.end(run_id)
+    assert (state, states["approve"], states["promote"]) == ("failed", "failed", "upstream_failed")
+    assert shop.airflow.xcom(DAG, run_id, "approve", "reason").startswith("Held: release")
+    assert shop.champion == before
+    shop.order()
+
+
+def test_a_rollback_is_a_form_and_one_run(shop: Shop) -> None:
+    before = shop.champion["version"]
+    run_id = shop.airflow.trigger("recsim_rollback", {"reason": "stripes look like rings"})
+    assert shop.airflow.wait("recsim_rollback", run_id, timeout=180)["state"] == "success"
+    assert f"rollback --reason=stripes look like rings --by={shop.airflow.username}" in shop.commands()[-2]
+    assert shop.commands()[-1].startswith(f"verify --version {before - 1}")
+    assert shop.champion["version"] == before - 1
+    run_id = shop.airflow.trigger("recsim_rollback", {"action": "resume"})
+    assert shop.airflow.wait("recsim_rollback", run_id, timeout=180)["state"] == "success"
+    assert f"rollback --resume --by={shop.airflow.username}" in shop.commands()[-2]

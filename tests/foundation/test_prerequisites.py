@@ -105,3 +105,14 @@ def test_other_pythons_can_run_it(tmp_path: Path, version: str) -> None:
     done = run(os.environ["PATH"], tmp_path, python=python)
     assert "Error" not in done.stderr
     assert done.returncode in (0, 2)
+
+
+def test_what_the_tests_need_on_top_is_asked_for_by_them_alone(tmp_path: Path) -> None:
+    assert "hromium" not in run("", tmp_path).stderr
+    done = run("", tmp_path, "--tests")
+    assert done.returncode == 2
+    assert "sudo apt-get install chromium" in done.stderr
+    assert "sudo apt-get install wrk" in done.stderr
+    for name in ("google-chrome", "wrk"):
+        program(tmp_path / "bin", name, "")
+    assert run(tmp_path / "bin", tmp_path, "--tests").returncode == 0

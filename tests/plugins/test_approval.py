@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from recsim_airflow.approval import HeldFeedApprovalOperator, plain, question, who
+from recsim_airflow.approval import HeldFeedApprovalOperator, ReleaseApprovalOperator, plain, question, release_question, who
 
 pytestmark = pytest.mark.airflow
 
@@ -21,18 +21,17 @@ ADMIN = {"id": "1", "name": "admin"}
 
 
 class FakeTaskInstance:
-    def __init__(self, ingest: Any) -> None:
-        self.ingest = ingest
+    def __init__(self, **results: Any) -> None:
+        self.results = results
 
     def xcom_push(self, key: str, value: Any) -> None: ...
 
     def xcom_pull(self, task_ids: str) -> Any:
-        assert task_ids == "ingest"
-        return self.ingest
+        return self.results[task_ids]
 
 
 def context(ingest: Any) -> Any:
-    return {"ti": FakeTaskInstance(ingest)}
+    return {"ti": FakeTaskInstance(ingest=ingest)}
 
 
 def approval() -> HeldFeedApprovalOperator:
@@ -91,3 +90,58 @@ def test_what_a_feed_says_of_itself_is_shown_letter_by_letter() -> None:
 def test_who_answered_is_named() -> None:
     assert who(ADMIN) == "admin"
     assert who({"id": "7", "name": None}) == "7"
+
+
+RULE = {
+    "rule": "No worse than the champion",
+    "challenger": 0.81234,
+    "champion": 0.79,
+    "difference": {"mean": 0.01, "low": -0.002, "high": 0.018},
+    "limit": "at most 0.02 lower",
+}
+SIZE = {"rule": "Every product is found", "challenger": 1.0, "champion": None, "difference": None, "limit": "at least 0.999"}
+
+
+def release_approval(asked: str) -> ReleaseApprovalOperator:
+    return ReleaseApprovalOperator(
+        task_id="approve", asked=asked, evaluate_task="evaluate", register_task="register", response_timeout=timedelta(hours=8)
+    )
+
+
+def registered() -> Any:
+    return {"ti": FakeTaskInstance(register={"version": 7}, evaluate={"verdict": "pass", "rules": [RULE]})}
+
+
+def test_a_run_that_does_not_ask_goes_on_in_nobodys_name() -> None:
+    around = registered()
+    assert release_approval("none").execute(around) == {"by": None, "at": None}
+    assert around["reason"] == "this run does not ask"
+
+
+def test_who_approves_a_release_is_handed_on() -> None:
+    around = registered()
+    assert release_approval("ask").execute_complete(around, answered("Approve")) == {"by": "admin", "at": "2026-01-02T03:04:00+00:00"}
+    assert around["reason"] == "approved by admin: release 7"
+
+
+@pytest.mark.parametrize(
+    ("event", "sentence"),
+    [
+        (answered("Reject"), "Held: release 7 was rejected by admin."),
+        ({"error": "timeout has passed", "error_type": "timeout"}, "Held: nobody answered for release 7 within 8 h."),
+    ],
+)
+def test_a_release_that_nobody_approves_stays_in_staging(event: dict[str, Any], sentence: str) -> None:
+    around = registered()
+    with pytest.raises(AirflowFailException) as held:
+        release_approval("ask").execute_complete(around, event)
+    assert str(held.value).startswith(sentence)
+    assert "stays in Staging" in around["reason"]
+
+
+def test_the_question_about_a_release_has_every_rule_and_leads_to_what_it_answers() -> None:
+    text = release_question({"rules": [RULE, SIZE]}, "http://mlflow:5000/#/verdict")
+    assert "| No worse than the champion | 0.8123 | 0.79 | +0.0100 (-0.0020 to +0.0180) |" in text
+    assert "| Every product is found | 1 |  |  |" in text
+    assert "](http://mlflow:5000/#/verdict)" in text
+    assert "](" not in release_question({"rules": [RULE]}, "")

@@ -14,6 +14,11 @@ pytestmark = pytest.mark.airflow
     [
         ("http://mlflow:5000", {"mlflow_run_id": "abc"}, "http://mlflow:5000/#/runs/abc"),
         ("http://mlflow:5000/", {"version": 3, "stage": "Production"}, "http://mlflow:5000/#/models/recsim/versions/3"),
+        (
+            "http://mlflow:5000",
+            {"version": 3, "mlflow_page": "experiments/1/runs/abc/artifacts/v.html"},
+            "http://mlflow:5000/#/experiments/1/runs/abc/artifacts/v.html",
+        ),
         ("http://mlflow:5000", {"decision": "append"}, ""),
         ("sqlite:////home/mlflow.db", {"mlflow_run_id": "abc"}, ""),
     ],

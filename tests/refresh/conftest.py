@@ -12,9 +12,11 @@ from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.catalogue.table import head
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release
+from recsim_tasks.release.promotion import Promotions
 from recsim_tasks.release.registry import Registry
 from release.bundles import make_bundle, products
 from release.conftest import _variables_as_they_were, empty_mlflow, with_registry
+from release.registered import register
 
 __all__ = ["_variables_as_they_were", "empty_mlflow", "with_registry"]
 PRODUCTS = 40
@@ -28,7 +30,7 @@ def behind(with_registry: Settings, tmp_path: Path) -> Settings:
     manifest = make_bundle(tmp_path / "made", count=PRODUCTS, cursor=at_head(settings))
     embed_all(settings, Release.open(tmp_path / "made" / "release"))
     registry = Registry(settings)
-    registry.promote(registry.register(tmp_path / "made" / "release", "first", manifest))
+    Promotions(registry).promote(register(registry, tmp_path / "made" / "release", manifest, "first"))
     return settings
 
 

@@ -33,6 +33,7 @@ CATEGORIES = ("stripes", "rings")
 TRAINING = Training(
     at=time.time(), categories=list(CATEGORIES), unseen=5, backbone="cnn", params={"learning_rate": 0.003, "pair_loss": "supcon"}
 )
+AT = 1_790_000_000.0
 METRICS = {"precision_at_1": 0.9, "precision_at_10": 0.8, "map_at_r": 0.7, "ann_recall_at_10": 1.0, "query_p95_ms": 0.2}
 
 
@@ -118,7 +119,7 @@ def make_bundle(folder: Path, seed: int = 0, count: int = 40, suffix: str = "", 
     table = products(count, suffix)
     model = make_model(folder / "model", seed)
     index = make_index(folder / "index", model, table, cursor)
-    return assemble(model, index, [picture(number) for number in range(4)], METRICS, TRAINING, folder / "release")
+    return assemble(model, index, [picture(number) for number in range(4)], METRICS, TRAINING, AT, folder / "release")
 
 
 def reseal(bundle: Path, **changes: object) -> None:

@@ -10,7 +10,7 @@ from recsim_tasks.release import bundle as bundle_module
 from recsim_tasks.release.bundle import Release, assemble
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.vectors.filters import Filters
-from release.bundles import TRAINING, make_bundle, make_index, make_model, picture, products, reseal
+from release.bundles import AT, TRAINING, make_bundle, make_index, make_model, picture, products, reseal
 
 ALL = Filters()
 
@@ -119,7 +119,7 @@ def test_a_model_and_an_index_that_do_not_belong_together_make_no_bundle(tmp_pat
     first, second = make_model(tmp_path / "first", 0), make_model(tmp_path / "second", 1)
     index = make_index(tmp_path / "index", first, products(10))
     with pytest.raises(InputError, match="mode rebuild"):
-        assemble(second, index, [], {}, TRAINING, tmp_path / "release")
+        assemble(second, index, [], {}, TRAINING, AT, tmp_path / "release")
     assert not (tmp_path / "release").exists()
 
 

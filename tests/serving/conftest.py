@@ -14,13 +14,15 @@ from fastapi.testclient import TestClient
 
 from recsim_tasks.catalogue.table import head
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry import Registry
 from recsim_tasks.serving.app import create_app
+from recsim_tasks.serving.following import Follower
 from release.bundles import make_bundle, products
 from release.conftest import empty_mlflow
+from release.registered import enthrone, register
 
 __all__ = ["empty_mlflow"]
+LOCAL = "http://127.0.0.1:8000"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -45,7 +47,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> 
     for version, suffix in ((1, ""), (2, "-b")):
         folder = home / "made" / str(version)
         make_bundle(folder, seed=version, suffix=suffix, cursor=cursor)
-        assert registry.register(folder / "release", f"refresh {version}", Manifest.read(folder / "release")) == version
+        assert register(registry, folder / "release", refresh=f"refresh {version}", against=version - 1 or None) == version
     return home
 
 
@@ -62,7 +64,8 @@ def serving_one(registered: Path, tmp_path_factory: pytest.TempPathFactory) -> F
     folder = tmp_path_factory.mktemp("serving") / "home"
     shutil.copytree(registered, folder)
     settings = Settings.model_construct(home=folder)
-    Registry(settings).promote(1)
+    enthrone(Registry(settings), 1)
+    Follower(settings).poll()
     app = create_app(settings)
     app.state.swap.poll()
     assert app.state.swap.problem is None
@@ -71,4 +74,4 @@ def serving_one(registered: Path, tmp_path_factory: pytest.TempPathFactory) -> F
 
 @pytest.fixture(scope="session")
 def client(serving_one: FastAPI) -> TestClient:
-    return TestClient(serving_one, raise_server_exceptions=False)  # without its lifespan: no thread
+    return TestClient(serving_one, LOCAL, raise_server_exceptions=False)  # without its lifespan: no thread

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import base64
 import io
+import resource
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -13,6 +15,7 @@ from pydantic import SecretStr
 
 from recsim_tasks.serving.app import MOST_BYTES, create_app
 from release.bundles import picture, products
+from serving.conftest import LOCAL
 
 
 def encoded(data: bytes) -> str:
@@ -67,6 +70,21 @@ def test_a_k_that_makes_no_sense_is_refused(client: TestClient, k: object) -> No
     assert_problem(client.post("/v1/similar", json={"image": encoded(picture(1)), "k": k}), 422, "k: ")
 
 
+def thin() -> bytes:
+    """One pixel wide: few pixels, but a square around it would have 4 billion."""
+    buffer = io.BytesIO()
+    Image.new("L", (1, 65_000), 200).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_picture_that_is_a_line_takes_no_more_memory_than_another(client: TestClient) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 2**30, resource.RLIM_INFINITY))
+    try:
+        assert client.post("/v1/similar", json={"image": encoded(thin())}).status_code == 200
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
 def bomb() -> bytes:
     """A PNG that says it is 40,000 x 40,000."""
     data = bytearray(picture(0))
@@ -104,6 +122,9 @@ def test_a_picture_of_any_mode_is_answered(client: TestClient, mode: str) -> Non
     assert client.post("/v1/similar", json={"image": encoded(buffer.getvalue())}).status_code == 200
 
 
+FORM = b'--x\r\nContent-Disposition: form-data; name="k"\r\n\r\n5\r\n--x--\r\n'
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -117,6 +138,9 @@ def test_a_picture_of_any_mode_is_answered(client: TestClient, mode: str) -> Non
         ({"content": b"\xff\xfe", "headers": {"Content-Type": "application/json"}}, 400),
         ({"content": b"x", "headers": {"Content-Type": "text/plain"}}, 415),
         ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, 400),
+        ({"content": FORM, "headers": {"Content-Type": "multipart/form-data; boundary=x; charset=undefined"}}, 400),
+        ({"json": {f"field {n}": 0 for n in range(100_000)}}, 422),
+        ({"json": {"image": "", "exclude": [0] * 1_000_000}}, 422),
         ({"content": b"x"}, 415),
         ({"data": {"k": "3"}, "files": {"picture": b"x"}}, 422),
         ({"files": [("image", picture(1)), ("image", picture(2))]}, 400),
@@ -172,7 +196,7 @@ def test_a_catalogue_that_is_away_keeps_pictures_back_and_nothing_else(client: T
     open_app = client.app
     app = create_app(open_app.state.settings.model_copy(update={"products": str(tmp_path / "gone")}))  # type: ignore[attr-defined]
     app.state.swap.poll()
-    asking = TestClient(app)
+    asking = TestClient(app, LOCAL)
     answer = asking.get("/v1/products/p001/image")
     assert_problem(answer, 503, "There is no catalogue at")
     assert (answer.headers["X-Recsim-Release"], int(answer.headers["Retry-After"]) > 0) == ("1", True)
@@ -186,7 +210,22 @@ def test_a_body_over_the_limit_is_refused(client: TestClient) -> None:
 def test_the_picture_of_a_product_is_the_one_that_was_delivered(client: TestClient) -> None:
     answer = client.get("/v1/products/p003/image")
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, picture(3), "image/png")
-    assert answer.headers["ETag"] == f'"{products(4).column("image_hash")[3].as_py()}"'
+    assert answer.headers["ETag"] == f'"{products(4).column("image_hash")[3].as_py()}-whole"'
+
+
+def test_the_picture_of_a_product_comes_as_small_as_it_is_asked_for(client: TestClient) -> None:
+    whole, small = (client.get("/v1/products/p003/image", params=side) for side in ({"side": 2048}, {"side": 16}))
+    assert small.headers["content-type"] == "image/jpeg"
+    assert max(Image.open(io.BytesIO(small.content)).size) == 16
+    assert small.headers["ETag"] != whole.headers["ETag"]
+    for side in (0, 15, 2049, "large"):
+        assert_problem(client.get("/v1/products/p003/image", params={"side": side}), 422, "side")
+
+
+def test_a_product_is_told_by_its_fields(client: TestClient) -> None:
+    told = client.get("/v1/products/p007").json()
+    assert told["results"] == [{"product_id": "p007", "title": "Product 7", "category": "rings", "price": 17.0, "in_stock": True}]
+    assert_problem(client.get("/v1/products/nothing"), 404)
 
 
 def test_a_shelf_is_the_same_for_one_seed_and_another_for_another(client: TestClient) -> None:
@@ -194,6 +233,19 @@ def test_a_shelf_is_the_same_for_one_seed_and_another_for_another(client: TestCl
     assert first == again
     assert {row["product_id"] for row in first["results"]} != {row["product_id"] for row in other["results"]}
     assert first["categories"] == {"rings": 20, "stripes": 20}
+
+
+def test_the_pages_of_a_shelf_hold_every_product_once(client: TestClient) -> None:
+    pages = [client.get("/v1/products", params={"k": 12, "seed": 3, "page": page}).json()["results"] for page in range(5)]
+    assert [len(page) for page in pages] == [12, 12, 12, 4, 0]
+    assert len({row["product_id"] for page in pages for row in page}) == 40
+
+
+def test_of_nearly_the_same_products_the_nearest_alone_is_shown_when_that_is_asked_for(client: TestClient) -> None:
+    sent = {"image": encoded(picture(7)), "k": 10}
+    every, distinct = (client.post("/v1/similar", json={**sent, "distinct": wish}).json()["results"] for wish in (False, True))
+    assert every[0] == distinct[0]
+    assert len(distinct) <= len(every)
 
 
 def test_a_shelf_of_one_category_holds_no_other(client: TestClient) -> None:
@@ -235,9 +287,14 @@ def test_mlflows_protocol_is_answered_row_by_row(client: TestClient, table: dict
         {"inputs": {"image": [3]}},
         {"dataframe_records": [{"image": IMAGES[0]}], "inputs": {"image": IMAGES}},
         {"dataframe_records": [{"image": ""}] * 101},
+        {"dataframe_records": [0] * 2_000_000},
+        {"dataframe_split": {"columns": ["image"], "data": [0] * 2_000_000}},
+        {"dataframe_split": {"columns": list(range(2_000_000)), "data": []}},
+        {"inputs": {"image": [0] * 2_000_000}},
+        {f"field {n}": 0 for n in range(100_000)},
         {"dataframe_records": [{"image": IMAGES[0]}], "params": {"k": 0}},
     ],
-    ids=str,
+    ids=lambda body: str(body)[:40],
 )
 def test_an_invocation_that_makes_no_sense_is_refused(client: TestClient, body: dict[str, Any]) -> None:
     assert_problem(client.post("/invocations", json=body), 422)
@@ -246,6 +303,7 @@ def test_an_invocation_that_makes_no_sense_is_refused(client: TestClient, body: 
 def test_the_servers_state_names_release_and_catalogue(client: TestClient) -> None:
     told = client.get("/health/ready").json()
     assert (told["status"], told["release"], told["products"], told["cursor"]["version"], told["problem"]) == ("ready", 1, 40, 0, None)
+    assert told["oldest_release"] == 1
     assert client.get("/health/live").json() == {"status": "live"}
 
 
@@ -269,7 +327,7 @@ def test_with_a_token_only_those_who_know_it_are_answered(client: TestClient) ->
     open_app = client.app
     app = create_app(open_app.state.settings.model_copy(update={"api_token": SecretStr("secret")}))  # type: ignore[attr-defined]
     app.state.swap.poll()
-    guarded = TestClient(app)
+    guarded = TestClient(app, LOCAL)
     for path in ("/v1/products", "/v1/products/p001/similar", "/v1/products/p001/image", "/metrics"):
         assert_problem(guarded.get(path), 401, "bearer token")
         assert_problem(guarded.get(path, headers={"Authorization": "Bearer wrong"}), 401)

@@ -9,13 +9,17 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry import Registry
 from recsim_tasks.serving.app import create_app
+from recsim_tasks.serving.following import Follower
 from recsim_tasks.serving.hot_swap import HotSwap
 from recsim_tasks.vectors.filters import Filters
 from release.bundles import picture, reseal
+from release.registered import enthrone
+from serving.conftest import LOCAL
 
 
 @pytest.fixture
@@ -31,6 +35,22 @@ def swap(app: FastAPI) -> HotSwap:
 @pytest.fixture
 def registry(home: Settings) -> Registry:
     return Registry(home)
+
+
+@pytest.fixture
+def follower(home: Settings) -> Follower:
+    return Follower(home)
+
+
+def serve(registry: Registry, follower: Follower, swap: HotSwap, version: int) -> None:
+    """Have `version` in Production, and look once."""
+    enthrone(registry, version)
+    look(follower, swap)
+
+
+def look(follower: Follower, swap: HotSwap) -> None:
+    follower.poll()
+    swap.poll()
 
 
 ASKED = [
@@ -49,10 +69,10 @@ def answering(swap: HotSwap) -> tuple[int, str]:
     return swap.current.version, swap.current.release.similar(picture(7), 1, Filters())[0]["product_id"]
 
 
-def test_before_any_release_a_question_gets_a_clear_error(app: FastAPI, swap: HotSwap) -> None:
-    client = TestClient(app)
+def test_before_any_release_a_question_gets_a_clear_error(app: FastAPI, follower: Follower, swap: HotSwap) -> None:
+    client = TestClient(app, LOCAL)
     assert "has just started" in client.get("/v1/products").json()["detail"]
-    swap.poll()
+    look(follower, swap)
     for method, path in ASKED:
         answer = client.request(method, path)
         assert answer.status_code == 503
@@ -61,46 +81,83 @@ def test_before_any_release_a_question_gets_a_clear_error(app: FastAPI, swap: Ho
     assert client.get("/health/live").status_code == 200
 
 
-def test_a_promotion_and_a_rollback_are_followed(swap: HotSwap, registry: Registry) -> None:
-    registry.promote(1)
-    swap.poll()
+def test_a_promotion_and_a_rollback_are_followed(follower: Follower, swap: HotSwap, registry: Registry) -> None:
+    serve(registry, follower, swap, 1)
     assert answering(swap) == (1, "p007")
-    registry.promote(2)
-    swap.poll()
+    serve(registry, follower, swap, 2)
     assert answering(swap) == (2, "p007-b")
-    registry.rollback(None, "a test")
-    swap.poll()
+    serve(registry, follower, swap, 1)
     assert answering(swap) == (1, "p007")
     assert swap.problem is None
 
 
-def test_a_question_ends_on_the_release_it_began_with(swap: HotSwap, registry: Registry) -> None:
-    registry.promote(1)
-    swap.poll()
+def test_a_question_ends_on_the_release_it_began_with(follower: Follower, swap: HotSwap, registry: Registry) -> None:
+    serve(registry, follower, swap, 1)
     taken = swap.current
-    registry.promote(2)
-    swap.poll()
+    serve(registry, follower, swap, 2)
     assert taken is not None
     assert taken.release.similar(picture(7), 1, Filters())[0]["product_id"] == "p007"
 
 
 @pytest.mark.parametrize("fault", ["changed", "added", "missing", "no manifest"])
 def test_a_bundle_that_was_changed_is_refused_and_the_old_release_answers(
-    app: FastAPI, swap: HotSwap, registry: Registry, home: Settings, fault: str
+    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, home: Settings, fault: str
 ) -> None:
-    registry.promote(1)
-    swap.poll()
+    serve(registry, follower, swap, 1)
     folder = registry.download(2, home.home / "releases" / "2")
     spoil(folder, fault)
-    registry.promote(2)
-    swap.poll()
+    serve(registry, follower, swap, 2)
     assert answering(swap) == (1, "p007")
-    told = TestClient(app).get("/health/ready").json()
+    told = TestClient(app, LOCAL).get("/health/ready").json()
     assert told["release"] == 1
     assert told["problem"].startswith("Release 2 is refused: ")
-    page = TestClient(app).get("/metrics").text
-    assert 'recsim_swaps_total{outcome="refused"} 1.0' in page
-    assert "\nrecsim_swap_problem 1.0\n" in page
+    assert "\nrecsim_swap_problem 1.0\n" in TestClient(app, LOCAL).get("/metrics").text
+
+
+def test_a_worker_checks_for_itself_what_the_follower_has_checked(
+    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(registry, follower, swap, 1)
+    enthrone(registry, 2)
+    follower.poll()
+    spoil(home.home / "releases" / "2", "changed")
+    swap.poll()
+    assert answering(swap) == (1, "p007")
+    assert swap.problem is not None
+    assert swap.problem.startswith("Release 2 is refused: ")
+    assert 'recsim_swaps_total{outcome="refused"} 1.0' in TestClient(app, LOCAL).get("/metrics").text
+    monkeypatch.setattr("recsim_tasks.serving.hot_swap.RETRY_REFUSED_SECONDS", 0.0)
+    look(follower, swap)
+    assert answering(swap) == (1, "p007")
+    follower._refused = None  # the minute is over
+    look(follower, swap)
+    assert answering(swap) == (2, "p007-b")
+    assert swap.problem is None
+
+
+def test_a_worker_that_is_wrong_about_a_release_does_not_take_it_from_the_others(
+    follower: Follower, swap: HotSwap, registry: Registry, home: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one that has no more file descriptors."""
+    serve(registry, follower, swap, 1)
+    enthrone(registry, 2)
+    follower.poll()
+    with monkeypatch.context() as short:
+        short.setattr(Manifest, "read", unreadable)
+        swap.poll()
+    assert swap.problem is not None
+    assert "cannot be read" in swap.problem
+    folder = home.home / "releases" / "2"
+    before = folder.stat().st_ino
+    follower.poll()
+    assert folder.stat().st_ino == before
+    again: HotSwap = create_app(home).state.swap
+    again.poll()
+    assert answering(again) == (2, "p007-b")
+
+
+def unreadable(folder: Path) -> Manifest:
+    raise InputError(f"{folder} holds no release: manifest.json cannot be read.")
 
 
 @pytest.mark.parametrize(
@@ -112,10 +169,9 @@ def test_a_bundle_that_was_changed_is_refused_and_the_old_release_answers(
     ],
 )
 def test_a_release_that_fits_its_digests_but_not_itself_or_the_registry_is_refused(
-    app: FastAPI, swap: HotSwap, registry: Registry, home: Settings, wrong: str, reason: str
+    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, home: Settings, wrong: str, reason: str
 ) -> None:
-    registry.promote(1)
-    swap.poll()
+    serve(registry, follower, swap, 1)
     folder = home.home / "releases" / "2"
     if wrong == "model":
         shutil.copytree(home.home / "releases" / "1", folder)
@@ -124,26 +180,26 @@ def test_a_release_that_fits_its_digests_but_not_itself_or_the_registry_is_refus
         values["canaries"][0]["vector"][0] += 0.01 if wrong == "canary" else 0
         values["cursor"]["version"] += 1 if wrong == "cursor" else 0
         reseal(folder, canaries=values["canaries"], cursor=values["cursor"])
-    registry.promote(2)
-    swap.poll()
+    serve(registry, follower, swap, 2)
     assert answering(swap) == (1, "p007")
-    told = TestClient(app).get("/health/ready").json()
+    told = TestClient(app, LOCAL).get("/health/ready").json()
     assert told["release"] == 1
     assert told["problem"].startswith("Release 2 is refused: ")
     assert reason in told["problem"]
 
 
-def test_the_reason_of_a_refusal_is_told_again_once_the_registry_is_back(swap: HotSwap, registry: Registry, home: Settings) -> None:
+def test_the_reason_of_a_refusal_is_told_again_once_the_registry_is_back(
+    follower: Follower, swap: HotSwap, registry: Registry, home: Settings
+) -> None:
     spoil(registry.download(1, home.home / "releases" / "1"), "changed")
-    registry.promote(1)
-    swap.poll()
+    serve(registry, follower, swap, 1)
     refused = swap.problem
-    swap._settings, swap._registry = home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}), None
-    swap.poll()
+    follower._settings, follower._registry = home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}), None
+    look(follower, swap)
     assert swap.problem is not None
     assert "http://127.0.0.1:9" in swap.problem
-    swap._settings = home
-    swap.poll()
+    follower._settings = home
+    look(follower, swap)
     assert swap.problem == refused
 
 
@@ -163,67 +219,78 @@ def spoil(folder: Path, fault: str) -> None:
 
 
 def test_a_refused_release_is_fetched_anew_and_served_when_it_is_whole(
-    swap: HotSwap, registry: Registry, home: Settings, monkeypatch: pytest.MonkeyPatch
+    follower: Follower, swap: HotSwap, registry: Registry, home: Settings
 ) -> None:
     spoil(registry.download(1, home.home / "releases" / "1"), "changed")
-    registry.promote(1)
-    swap.poll()
+    serve(registry, follower, swap, 1)
     assert swap.current is None
-    swap.poll()
+    look(follower, swap)
     assert swap.problem is not None
     assert swap.problem.startswith("Release 1 is refused"), "not tried again at every poll"
-    monkeypatch.setattr("recsim_tasks.serving.hot_swap.RETRY_REFUSED_SECONDS", 0.0)
-    swap.poll()
+    follower._refused = None  # the minute is over
+    look(follower, swap)
     assert answering(swap) == (1, "p007")
     assert swap.problem is None
 
 
-def test_what_is_loaded_answers_while_the_registry_is_away(app: FastAPI, swap: HotSwap, registry: Registry, home: Settings) -> None:
-    registry.promote(1)
-    swap.poll()
+def test_what_is_loaded_answers_while_the_registry_is_away(
+    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, home: Settings
+) -> None:
+    serve(registry, follower, swap, 1)
     away = home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
-    swap._settings, swap._registry = away, None
-    swap.poll()
+    follower._settings, follower._registry = away, None
+    look(follower, swap)
     assert answering(swap) == (1, "p007")
-    told = TestClient(app).get("/health/ready").json()
+    told = TestClient(app, LOCAL).get("/health/ready").json()
     assert told["release"] == 1
     assert "http://127.0.0.1:9" in told["problem"]
-    assert "\nrecsim_registry_up 0.0\n" in TestClient(app).get("/metrics").text
-    swap._settings = home
-    swap.poll()
+    assert "\nrecsim_registry_up 0.0\n" in TestClient(app, LOCAL).get("/metrics").text
+    follower._settings = home
+    look(follower, swap)
     assert swap.problem is None
 
 
-def test_a_full_disk_keeps_the_old_release(swap: HotSwap, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    registry.promote(1)
-    swap.poll()
+def test_a_full_disk_keeps_the_old_release(follower: Follower, swap: HotSwap, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(registry, follower, swap, 1)
 
     def full(*_: object) -> Path:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Registry, "download", full)
-    registry.promote(2)
-    swap.poll()
+    serve(registry, follower, swap, 2)
     assert answering(swap) == (1, "p007")
     assert swap.problem is not None
     assert "No space left on device" in swap.problem
 
 
-def test_only_the_two_last_releases_stay_on_disk(swap: HotSwap, registry: Registry, home: Settings) -> None:
+def test_only_the_two_last_releases_stay_on_disk(follower: Follower, swap: HotSwap, registry: Registry, home: Settings) -> None:
     shutil.copytree(registry.download(1, home.home / "fetched"), home.home / "releases" / "77")
     for version in (1, 2):
-        registry.promote(version)
-        swap.poll()
-    assert {folder.name for folder in (home.home / "releases").iterdir()} == {"1", "2"}
+        serve(registry, follower, swap, version)
+    assert {path.name for path in (home.home / "releases").iterdir()} == {"1", "2", "serving.json"}
+
+
+def test_a_restarted_server_answers_at_once_from_what_it_had_while_the_registry_is_away(
+    follower: Follower, swap: HotSwap, registry: Registry, home: Settings
+) -> None:
+    serve(registry, follower, swap, 1)
+    away = Follower(home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}))
+    again: HotSwap = create_app(home).state.swap
+    again.poll()
+    assert answering(again) == (1, "p007")
+    look(away, again)
+    assert answering(again) == (1, "p007")
 
 
 @pytest.fixture
-def followed(app: FastAPI, registry: Registry) -> Iterator[TestClient]:
-    registry.promote(1)
-    app.state.swap._settings = app.state.settings.model_copy(update={"serving_poll_seconds": 0.05})
-    with TestClient(app) as client:
+def followed(app: FastAPI, home: Settings, registry: Registry) -> Iterator[TestClient]:
+    enthrone(registry, 1)
+    follower = Follower(home.model_copy(update={"serving_poll_seconds": 0.05}))
+    follower.start()
+    with TestClient(app, LOCAL) as client:
         wait_for(client, 1)
         yield client
+    follower.stop()
 
 
 def wait_for(client: TestClient, version: int) -> None:
@@ -248,7 +315,7 @@ def test_swaps_under_load_fail_no_question_and_mix_no_answer(followed: TestClien
     for client in clients:
         client.start()
     for version in (2, 1, 2, 1, 2, 1):
-        registry.promote(version)
+        enthrone(registry, version)
         wait_for(followed, version)
     done.set()
     for client in clients:

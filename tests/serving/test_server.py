@@ -14,7 +14,9 @@ import pytest
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry import Registry
 from recsim_tasks.serving.app import MOST_BYTES
+from recsim_tasks.serving.following import Follower
 from release.bundles import picture
+from release.registered import enthrone
 from release.servers import free_port, running, script
 
 pytestmark = pytest.mark.server
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.server
 
 @pytest.fixture
 def address(home: Settings, tmp_path: Path) -> Iterator[str]:
-    Registry(home).promote(1)
+    enthrone(Registry(home), 1)
     port = free_port()
     env = {"RECSIM_HOME": str(home.home), "RECSIM_PORT": str(port), "MLFLOW_TRACKING_URI": home.tracking_uri}
     with running([script("recsim"), "serve"], f"http://127.0.0.1:{port}/health/ready", tmp_path / "serve.log", env):
@@ -52,8 +54,9 @@ def test_serving_needs_no_tensorflow_no_spark_and_no_airflow(home: Settings) -> 
         "print(*{name.partition('.')[0] for name in sys.modules}, app.state.swap.problem)"
     )
     env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    Registry(home).promote(1)
+    enthrone(Registry(home), 1)
+    Follower(home).poll()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     modules = set(done.stdout.split())
     assert "None" in modules
-    assert modules & {"tensorflow", "keras", "tf_keras", "horovod", "airflow"} == set()
+    assert modules & {"tensorflow", "keras", "tf_keras", "horovod", "airflow", "mlflow"} == set()

@@ -2,69 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import pytest
 
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.release.promotion import Promotions
 from recsim_tasks.release.registry import Registry
-from release.bundles import make_bundle, picture
+from release.bundles import make_bundle
+from release.registered import register
 from release.servers import free_port, mlflow_server, running, script
+from serving.asking import Asking, wait_for
 
 pytestmark = pytest.mark.server
 SUFFIXES = {1: "-a", 2: "-b", 3: "-c"}
 """At the end of every product id of a version."""
-
-
-@dataclass
-class Asking:
-    """Two threads that ask without pause, and what they were told: status, release in header and body, ends of the products' ids."""
-
-    address: str
-    told: list[tuple[int, str | None, int, frozenset[str]]] = field(default_factory=list)
-    failed: list[BaseException] = field(default_factory=list)
-
-    @contextmanager
-    def going_on(self) -> Iterator[None]:
-        done = threading.Event()
-        threads = [threading.Thread(target=self._ask, args=(done,)) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            for thread in threads:
-                thread.join()
-
-    def _ask(self, done: threading.Event) -> None:
-        with httpx.Client(base_url=self.address, timeout=30) as client:
-            while not done.is_set():
-                try:
-                    answer = client.post("/v1/similar", files={"image": picture(7)}, data={"k": "10"})
-                    body = answer.json()
-                    ends = frozenset(row["product_id"][-2:] for row in body["results"])
-                    self.told.append((answer.status_code, answer.headers.get("X-Recsim-Release"), body["release"], ends))
-                except (httpx.HTTPError, ValueError, KeyError) as error:
-                    self.failed.append(error)
-                time.sleep(0.005)
-
-
-def wait_for(address: str, release: int, problem: str) -> None:
-    """Until `release` answers and the server tells `problem`, or none when that is empty."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        told = httpx.get(f"{address}/health/ready", timeout=30).json()
-        if told.get("release") == release and (problem in (told["problem"] or "") if problem else told["problem"] is None):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"no release {release} with {problem!r}: {told}")
 
 
 def flip_a_byte(stored: Path) -> None:
@@ -94,25 +48,29 @@ def test_no_question_fails_while_releases_are_promoted_refused_and_rolled_back_a
     with ExitStack() as servers:
         with mlflow_server(store, mlflow_port):
             registry = Registry(settings)
+            promotions = Promotions(registry)
             for version, suffix in SUFFIXES.items():
                 before = stored_indexes(store)
-                manifest = make_bundle(tmp_path / str(version), seed=version, suffix=suffix)
-                assert registry.register(tmp_path / str(version) / "release", f"refresh {version}", manifest) == version
+                make_bundle(tmp_path / str(version), seed=version, suffix=suffix)
+                assert (
+                    register(registry, tmp_path / str(version) / "release", refresh=f"refresh {version}", against=version - 1 or None)
+                    == version
+                )
                 (index,) = stored_indexes(store) - before
             flip_a_byte(index)
-            registry.promote(1)
+            promotions.promote(1)
             servers.enter_context(running([script("recsim"), "serve"], f"{address}/health/ready", tmp_path / "serve.log", env))
             servers.enter_context(asking.going_on())
-            registry.promote(2)
+            promotions.promote(2)
             wait_for(address, 2, "")
-            registry.promote(3)
+            promotions.promote(3)
             wait_for(address, 2, "Release 3 is refused: ")
         wait_for(address, 2, uri)
         with mlflow_server(store, mlflow_port):
             wait_for(address, 2, "Release 3 is refused: ")
-            registry.rollback(None, "it was refused")
+            promotions.rollback(None, "it was refused", "ada")
             wait_for(address, 2, "")
-            registry.rollback(1, "to the first")
+            promotions.rollback(1, "to the first", "ada")
             wait_for(address, 1, "")
             time.sleep(0.2)
     assert asking.failed == []

@@ -1,7 +1,8 @@
 """What a machine must have before anything can be installed: `python3 prerequisites.py` names what is missing.
 
 Runs before there is an environment, under whatever Python a machine calls `python3`: standard library only, and no
-syntax later than Python 3.6. Exit code 0: all there, 2: something is missing. `--python` prints a Python 3.11 instead.
+syntax later than Python 3.6. Exit code 0: all there, 2: something is missing. `--python` prints a Python 3.11 instead; `--tests`
+looks for what the tests need on top.
 """
 
 import glob
@@ -19,6 +20,7 @@ DISK_BEFORE_INSTALL_GIB = 8
 DISK_AFTER_INSTALL_GIB = 2
 MEMORY_GIB = 7  # what a machine sold as 8 GB reports
 JAVA = 17
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CPP17 = """#include <optional>
 #include <utility>
 template <class T> int holds(std::optional<T> v) { if constexpr (sizeof(T) > 0) return v.has_value(); else return 0; }
@@ -56,18 +58,23 @@ def find_python() -> Optional[str]:
     return None
 
 
+def find_browser() -> Optional[str]:
+    """Path of a browser that Playwright can drive."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def missing(findings: List[Finding]) -> str:
     """One line for each finding that is not well, with what to do."""
     return "\n".join("  {0.name}: {0.detail}. {0.remedy}".format(finding) for finding in findings if not finding.ok)
 
 
 def main(arguments: List[str]) -> int:
-    """Print what is missing, or with `--python` the interpreter to build the environment with."""
+    """Print what is missing, or with `--python` the interpreter to build the environment with; with `--tests` look for what they need alone."""
     if arguments == ["--python"]:
         python = find_python()
         print(python or "")
         return 0 if python else 2
-    findings = examine()
+    findings = [_browser(), _wrk()] if arguments == ["--tests"] else examine()
     if all(finding.ok for finding in findings):
         return 0
     print("This machine lacks something that recsim needs:\n" + missing(findings), file=sys.stderr)
@@ -134,6 +141,23 @@ def _program(name: str) -> Finding:
     ok = _output([name, "--version"]) is not None
     return Finding(
         name, ok, name if ok else "no {0} on the PATH, or it does not run".format(name), "" if ok else "Run: sudo apt-get install " + name
+    )
+
+
+def _browser() -> Finding:
+    found = find_browser()
+    return Finding(
+        "Chromium",
+        bool(found),
+        found or "none on the PATH, and tests look at the shop window with it",
+        "Run: sudo apt-get install chromium",
+    )
+
+
+def _wrk() -> Finding:
+    found = shutil.which("wrk")
+    return Finding(
+        "wrk", bool(found), found or "none on the PATH, and the benchmark of the server asks with it", "Run: sudo apt-get install wrk"
     )
 
 

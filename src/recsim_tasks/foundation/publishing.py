@@ -22,10 +22,15 @@ RENAME_EXCHANGE = 2
 
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as JSON, all or nothing, durable on return."""
+    write_text(path, json.dumps(value, indent=1, default=str))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text`, all or nothing, durable on return."""
     staged = path.with_name(f".{path.name}.{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with staged.open("w") as file:
-        json.dump(value, file, indent=1, default=str)
+    with staged.open("w", encoding="utf-8") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     staged.replace(path)
@@ -82,6 +87,14 @@ def check_digests(folder: Path, expected: dict[str, str], leave_out: str) -> Non
         raise InputError(
             f"{folder} does not hold what its manifest lists: {', '.join(wrong)} missing, added or changed. Fetch it again, or register the release anew."
         )
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Link instead of copy where the file system can: nobody writes again to what was published."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def fsync_directory(folder: Path) -> None:

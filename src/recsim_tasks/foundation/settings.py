@@ -21,6 +21,8 @@ from pydantic_settings import (
 from recsim_tasks.foundation.errors import ConfigurationError
 
 PREFIX = "RECSIM_"
+# Of the Prometheus library, which decides at its import whether it counts for one process or for several.
+COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"
 # Read by others than Settings: the file's own name, the operator's pid, where the demo finds its images.
 OTHER_VARIABLES = {"RECSIM_CONFIG", "RECSIM_PARENT_PID", "RECSIM_DEMO_DATA"}
 
@@ -84,7 +86,22 @@ class Settings(BaseSettings):
         0.99, description="Share of the exact ten nearest that a newly built index must find: sets how much it looks at."
     )
     evaluation_queries: Count = Field(1_000, description="Products that evaluation asks for, at most.")
-    gate_max_drop: Share = Field(0.02, description="A challenger may lose this much of precision@1 or @10 against the champion.")
+    gate_max_drop: Share = Field(
+        0.02, description="A challenger may lose this much of precision@1, @10 or MAP@R against the champion, unless chance does it."
+    )
+    gate_max_category_drop: Share = Field(
+        0.1, description="The same in any one category, in those that it was not trained on, and of products added now against the others."
+    )
+    gate_max_slowdown: Annotated[float, Field(ge=1)] = Field(
+        2.0, description="A query of a challenger may take this many times as long as one of the champion."
+    )
+    gate_max_churn: Share = Field(
+        0.5, description="Of the places in the champion's top tens the same model may give this share to other products."
+    )
+    gate_max_withdrawn: Share = Field(
+        0.5,
+        description="A challenger may lack this share of the champion's products, unless somebody accepted the feed that withdrew them.",
+    )
     gate_min_recall: Share = Field(0.95, description="The index must find this share of the exact ten nearest.")
     max_withdrawn_share: Share = Field(0.5, description="A feed that would withdraw a larger share of the catalogue is held.")
     max_withdrawn_category_share: Share = Field(
@@ -96,6 +113,9 @@ class Settings(BaseSettings):
     )
     max_category_shift: Share = Field(
         0.3, description="A feed that would move a larger share of the catalogue from one category to others is held."
+    )
+    approval: Literal["none", "ask"] = Field(
+        "none", description="Whether a refresh that was not started with its form asks somebody before it promotes: none or ask."
     )
     rebuild_churn: Annotated[float, Field(gt=0)] = Field(
         0.5, description="When products added, replaced and removed since the index was built reach this share of it, it is rebuilt."
@@ -123,6 +143,8 @@ class Settings(BaseSettings):
     port: Port = Field(8000, description="Port of the HTTP API.")
     shop_port: Port = Field(8501, description="Port of the shop window.")
     serving_url: str | None = Field(None, description="Where the HTTP API answers, for `verify` and the shop; unset: nothing serves.")
+    serving_workers: Count = Field(2, description="Processes that answer.")
+    serving_concurrency: Count = Field(64, description="Requests that one of them answers at a time; more are turned away with 503.")
     serving_poll_seconds: Annotated[float, Field(gt=0)] = Field(2.0, description="How often serving looks for a new champion.")
     api_token: SecretStr | None = Field(None, description="Bearer token that the HTTP API asks for, when set.")
 
@@ -219,3 +241,13 @@ def _refuse_unknown_variables() -> None:
 def _explain(error: ValidationError) -> str:
     faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']} (given: {e['input']!r})" for e in error.errors())
     return f"Wrong setting: {'; '.join(faults)}. Set as RECSIM_<NAME> or in the file that RECSIM_CONFIG names."
+
+
+def count_in(folder: Path) -> None:
+    """Have this process and those that it starts keep Prometheus's counts in `folder`, where `counts` finds them."""
+    os.environ[COUNTED_IN] = str(folder)
+
+
+def counts() -> Path:
+    """The folder that `count_in` named."""
+    return Path(os.environ[COUNTED_IN])

@@ -12,14 +12,17 @@ from recsim_tasks.foundation.settings import Settings
 
 if TYPE_CHECKING:
     from recsim_tasks.catalogue.cursor import Cursor
+    from recsim_tasks.release.registry import Registry
 
 
 def status(settings: Settings) -> dict[str, Any]:
-    """The release in Production (`champion`), the catalogue's `head`, and how far it is `behind`, in versions and seconds."""
+    """The release in Production (`champion`), the catalogue's `head`, how far it is `behind`, in versions and seconds, and who has `held` promotions."""
     from recsim_tasks.catalogue.table import head
+    from recsim_tasks.release.promotion import Promotions
     from recsim_tasks.release.registry import Registry
 
-    now, champion = head(settings.products_uri), Registry(settings).champion()
+    registry = Registry(settings)
+    now, champion = head(settings.products_uri), registry.champion()
     told = None
     if champion:
         told = {
@@ -29,7 +32,36 @@ def status(settings: Settings) -> dict[str, Any]:
             "model_fingerprint": champion.model_fingerprint,
         }
     behind = _behind(settings, champion.cursor, now) if champion and now else None
-    return {"champion": told, "head": now.as_json() if now else None, "behind": behind}
+    return {"champion": told, "head": now.as_json() if now else None, "behind": behind, "held": Promotions(registry).held()}
+
+
+def releases(settings: Settings, feed: str | None) -> dict[str, Any]:
+    """Who was in Production when, oldest first; of a `feed` the version of the catalogue that took it in, and the release that first served it."""
+    from recsim_tasks.release.promotion import Promotions
+    from recsim_tasks.release.registry import Registry
+
+    registry = Registry(settings)
+    history = Promotions(registry).history()
+    return {"releases": history} if feed is None else _first_with(settings, registry, history, feed)
+
+
+def _first_with(settings: Settings, registry: Registry, history: list[dict[str, Any]], feed: str) -> dict[str, Any]:
+    from recsim_tasks.catalogue.commits import feed_commits
+    from recsim_tasks.catalogue.table import head
+
+    now = head(settings.products_uri)
+    taken = next((commit for commit in feed_commits(settings.products_uri) if commit.feed_id == feed), None) if now else None
+    kept = registry.references()
+    having = {ref.version for ref in kept if feed in ref.feeds}
+    if taken and now:
+        having |= {ref.version for ref in kept if ref.cursor.table_id == now.table_id and ref.cursor.version >= taken.version}
+    if not taken and not having:
+        raise InputError(
+            f"Neither a commit of {settings.products_uri} nor a release names the feed {feed!r}. It was not taken in, or both are gone."
+        )
+    first = next((entry for entry in history if entry["version"] in having), None)
+    told = {"catalogue_version": taken.version, "taken_in": taken.at} if taken else {"catalogue_version": None, "taken_in": None}
+    return {"feed_id": feed, **told, "first_served": first}
 
 
 def query(settings: Settings, image: Path | None, product: str | None, k: int) -> dict[str, Any]:

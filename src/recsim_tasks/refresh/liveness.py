@@ -15,11 +15,11 @@ POLL_SECONDS = 0.25
 
 
 def wait_until_live(settings: Settings, version: int) -> float:
-    """Seconds until `settings.serving_url` answered from `version`; `RecsimError` with its last words when it does not in time."""
+    """Seconds until every worker behind `settings.serving_url` answered from `version`; `RecsimError` with its last words when it does not in time."""
     started = time.monotonic()
     while time.monotonic() - started < PATIENCE_SECONDS:
         told = _ready(f"{settings.serving_url}/health/ready")
-        if told.get("release") == version:
+        if told.get("release") == told.get("oldest_release") == version:
             return round(time.monotonic() - started, 2)
         time.sleep(POLL_SECONDS)
     raise RecsimError(
@@ -33,6 +33,6 @@ def _ready(url: str) -> dict[str, object]:
         with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - the operator's own setting
             return dict(json.load(response))
     except urllib.error.HTTPError as error:
-        return {"status": error.code}
+        return {"status": error.code, "says": error.read(2000).decode(errors="replace")}
     except (OSError, ValueError) as error:
         return {"error": str(error)}

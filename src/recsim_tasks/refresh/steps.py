@@ -5,19 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from recsim_tasks.foundation.errors import HeldError, UnavailableError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.refresh.plan import NEW_IMAGES, Mode, decide, lines
+from recsim_tasks.refresh.plan import Mode, decide, lines
 from recsim_tasks.refresh.workspace import Workspace
-
-if TYPE_CHECKING:
-    from recsim_tasks.release.manifest import Training
-
-CANARIES = 8
 
 
 def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]:
@@ -69,7 +64,7 @@ def train(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Train with the best parameters found."""
     from recsim_tasks.learning.training import train as fit
 
-    champion = _fetch_champion(settings, workspace) if workspace.result("plan")["warm_start"] else None
+    champion = fetch_champion(settings, workspace) if workspace.result("plan")["warm_start"] else None
     params = workspace.result("tune")["best_params"]
     trained = fit(settings, workspace.head, params, workspace.own_model, champion / "model" if champion else None)
     return {**trained, "trained_at": time.time()}
@@ -80,7 +75,7 @@ def embed(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     from recsim_tasks.vectors.embedding import embed_missing
 
     if workspace.result("plan")["decision"] != "retrain":
-        _fetch_champion(settings, workspace)
+        fetch_champion(settings, workspace)
     return dict(embed_missing(settings, workspace.head, workspace.model))
 
 
@@ -99,7 +94,7 @@ def append_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     from recsim_tasks.vectors.build import append
     from recsim_tasks.vectors.index import Index
 
-    _fetch_champion(settings, workspace)
+    fetch_champion(settings, workspace)
     with lease(settings.home, str(workspace.index)):
         index = Index.open(workspace.champion / "index", writable=True)
         counts = append(settings, index, workspace.head)
@@ -130,61 +125,21 @@ def verify_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     return result
 
 
-def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
-    """Measure retrieval on this refresh's index; `HeldError` when the gate holds the release back."""
-    from recsim_tasks.release.drift import drift
-    from recsim_tasks.release.evaluation import compare
-    from recsim_tasks.release.evaluation import evaluate as measure
-    from recsim_tasks.release.gate import judge
-    from recsim_tasks.vectors.index import Index
-    from recsim_tasks.vectors.verification import overlap, spread, verification
-
-    index = Index.open(workspace.index)
-    measured = measure(index, settings, trained=_trained(settings, workspace))
-    finds = overlap(index, settings.evaluation_queries)
-    # An index that was not changed since it was built is the rebuild: what it found of another sample then is no other index's share.
-    rebuilt = measured["metrics"]["built_recall"] if index.metadata["churn"] else finds
-    verified = verification(settings, index, workspace.head, spread(len(index), settings.evaluation_queries), finds, rebuilt)
-    champion = _fetch_champion(settings, workspace)
-    held = Index.open(champion / "index") if champion else None
-    compared = compare(index, held, settings) if held else None
-    if held and (moved := drift(index, held)) is not None:
-        measured["metrics"]["drift"] = moved
-    verdict = judge(settings, measured, compared, verified)
-    result = {
-        "verdict": verdict.verdict,
-        "reasons": verdict.reasons,
-        "mended_by_rebuild": verdict.mended_by_rebuild,
-        **measured,
-        "rebuild": asdict(verified),
-    }
-    if verdict.verdict == "hold":
-        workspace.keep("evaluate", result)
-        raise HeldError(" ".join(verdict.reasons), result)
-    return result
-
-
-def register(settings: Settings, workspace: Workspace) -> dict[str, Any]:
-    """Bundle model and index and register them as one release, once a refresh."""
-    from recsim_tasks.release.bundle import assemble
-    from recsim_tasks.release.registry import Registry
-
-    evaluation = workspace.result("evaluate")
-    if evaluation["verdict"] != "pass":
-        raise HeldError("The gate holds this release back: " + " ".join(evaluation["reasons"]))
-    canaries, training = _canary_images(settings, workspace), _training(workspace)
-    manifest = assemble(workspace.model, workspace.index, canaries, evaluation["metrics"], training, workspace.release)
-    registry = Registry(settings)
-    version = registry.register(workspace.release, workspace.refresh_id, manifest, evaluation["reasons"])
-    champion = registry.champion()
-    return {"version": version, "previous": champion.version if champion else None, "stage": "Staging"}
-
-
-def promote(settings: Settings, version: int) -> dict[str, Any]:
+def promote(settings: Settings, version: int, by: str) -> dict[str, Any]:
     """Put a release into Production."""
+    from recsim_tasks.release.promotion import Promotions
     from recsim_tasks.release.registry import Registry
 
-    return dict(Registry(settings).promote(version))
+    return Promotions(Registry(settings)).promote(version, by)
+
+
+def rollback(settings: Settings, to: int | None, reason: str, by: str, resume: bool) -> dict[str, Any]:
+    """Put an earlier release back into Production and hold promotions, or `resume` them."""
+    from recsim_tasks.release.promotion import Promotions
+    from recsim_tasks.release.registry import Registry
+
+    promotions = Promotions(Registry(settings))
+    return promotions.resume(by) if resume else promotions.rollback(to, reason, by)
 
 
 def verify(settings: Settings, version: int) -> dict[str, Any]:
@@ -206,40 +161,7 @@ def verify(settings: Settings, version: int) -> dict[str, Any]:
     }
 
 
-def _trained(settings: Settings, workspace: Workspace) -> set[str] | None:
-    """Hashes of the pictures that the catalogue had when this release's model was trained; None when that version is gone."""
-    from recsim_tasks.catalogue.cursor import Cursor
-    from recsim_tasks.catalogue.table import read_products
-    from recsim_tasks.learning.embedder import Embedder
-
-    then = Embedder(workspace.model).description.get("catalogue")
-    try:
-        return set(read_products(settings.products_uri, Cursor.from_json(then), ["image_hash"])["image_hash"].to_pylist()) if then else None
-    except UnavailableError as error:
-        say(f"Which products came after the training is not told: {error}")
-        return None
-
-
-def _training(workspace: Workspace) -> Training:
-    """The training of this refresh; else the champion's, with what this refresh takes in added to what its model has not seen."""
-    from recsim_tasks.learning.embedder import Embedder
-    from recsim_tasks.release.manifest import Manifest, Training
-
-    planned = workspace.result("plan")
-    if planned["decision"] == "retrain":
-        model = Embedder(workspace.own_model).description
-        return Training(
-            at=workspace.result("train")["trained_at"],
-            categories=model["categories"],
-            unseen=0,
-            backbone=model["backbone"],
-            params=model["params"],
-        )
-    carried = Manifest.read(workspace.champion).training
-    return carried.model_copy(update={"unseen": carried.unseen + sum(planned["changes"][kind] for kind in NEW_IMAGES)})
-
-
-def _fetch_champion(settings: Settings, workspace: Workspace) -> Path | None:
+def fetch_champion(settings: Settings, workspace: Workspace) -> Path | None:
     """Have the bundle of the champion that was planned with in the workspace; None when there was none."""
     from recsim_tasks.release.registry import Registry
 
@@ -249,15 +171,3 @@ def _fetch_champion(settings: Settings, workspace: Workspace) -> Path | None:
     if not workspace.champion.exists():
         Registry(settings).download(version, workspace.champion)
     return workspace.champion
-
-
-def _canary_images(settings: Settings, workspace: Workspace) -> list[bytes]:
-    """Pictures of the catalogue that serving embeds before it trusts a model: always the same ones for one catalogue."""
-    from recsim_tasks.catalogue.table import iter_products
-
-    images: list[bytes] = []
-    for batch in iter_products(settings.products_uri, workspace.head, ["image"]):
-        images += batch.column("image").slice(0, CANARIES - len(images)).to_pylist()
-        if len(images) >= CANARIES:
-            break
-    return images

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.foundation.publishing import check_digests, digests, publishing
+from recsim_tasks.foundation.publishing import check_digests, digests, link_or_copy, publishing
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.preprocessing import decode, decode_all
 from recsim_tasks.release.manifest import MANIFEST_FILE, Canary, Manifest, Training
@@ -24,23 +23,35 @@ from recsim_tasks.vectors.index import Index
 MODEL, INDEX = "model", "index"
 # How far a vector of a canary may be from the manifest's, in any of its numbers: another processor rounds otherwise.
 TOLERANCE = 1e-4
+# Cosine from which on two products look the same to a person.
+ALIKE = 0.999
 # For pictures that a caller sends, where nobody says otherwise.
 MAX_PIXELS = 40_000_000
 ANSWERED = ("title", "category", "price", "in_stock")
 
 
 def assemble(
-    model_dir: Path, index_dir: Path, canary_images: list[bytes], metrics: dict[str, float], training: Training, out: Path
+    model_dir: Path,
+    index_dir: Path,
+    canary_images: list[bytes],
+    metrics: dict[str, float],
+    training: Training,
+    catalogue_at: float,
+    out: Path,
 ) -> Manifest:
-    """Publish a model and an index that belong together as the bundle `out`, in one step; `InputError` when they do not."""
+    """Publish a model and an index that belong together as the bundle `out`, in one step; `InputError` when they do not.
+
+    `catalogue_at` is when the version of the catalogue that they reflect was committed, in seconds since the epoch.
+    """
     embedder, index = Embedder(model_dir), Index.open(index_dir)
     _check_same_model(embedder, index)
     vectors = embedder.embed(decode_all(canary_images, embedder.preprocessing))
     with publishing(out) as staged:
         for source, name in ((model_dir, MODEL), (index_dir, INDEX)):
-            shutil.copytree(source, staged / name, copy_function=_link)
+            shutil.copytree(source, staged / name, copy_function=link_or_copy)
         manifest = Manifest(
             cursor=Cursor.from_json(index.metadata["cursor"]),
+            catalogue_at=catalogue_at,
             model_fingerprint=embedder.fingerprint,
             index_fingerprint=index.metadata["index_fingerprint"],
             mlflow_run_id=embedder.description.get("mlflow_run_id"),
@@ -73,24 +84,24 @@ class Release:
         check_digests(folder, manifest.digests, leave_out=MANIFEST_FILE)
         embedder = Embedder(folder / MODEL)
         _check_canaries(folder, manifest, embedder)
-        index = Index.open(folder / INDEX)
+        index = Index.open(folder / INDEX, checked=True)
         _check_same_model(embedder, index)
         return cls(manifest, embedder, index, max_pixels)
 
-    def similar(self, image: bytes, k: int, filters: Filters) -> list[dict[str, Any]]:
+    def similar(self, image: bytes, k: int, filters: Filters, distinct: bool = False) -> list[dict[str, Any]]:
         """Find the `k` products that look most like the picture, best first; `InputError` when it does not decode.
 
-        Each is a dict of `product_id`, `score` (cosine), `title`, `category`, `price`, `in_stock`.
+        Of products that look nearly the same `distinct` leaves the first. Each is a dict of `product_id`, `score` (cosine), `title`, `category`, `price`, `in_stock`.
         """
         pixels = decode(image, self.embedder.preprocessing, self._max_pixels)
-        return self._answer(self.embedder.embed(pixels[None]), k, filters)
+        return self._answer(self.embedder.embed(pixels[None]), k, filters, distinct)
 
-    def more_like(self, product_id: str, k: int, filters: Filters) -> list[dict[str, Any]]:
+    def more_like(self, product_id: str, k: int, filters: Filters, distinct: bool = False) -> list[dict[str, Any]]:
         """Find the `k` products that look most like a product, without itself; `InputError` when it is not in the release."""
-        return self._answer(self.index.vector(product_id)[None], k, replace(filters, exclude=(*filters.exclude, product_id)))
+        return self._answer(self.index.vector(product_id)[None], k, replace(filters, exclude=(*filters.exclude, product_id)), distinct)
 
-    def _answer(self, query: Floats, k: int, filters: Filters) -> list[dict[str, Any]]:
-        found = self.index.neighbours(query, k, filters)
+    def _answer(self, query: Floats, k: int, filters: Filters, distinct: bool) -> list[dict[str, Any]]:
+        found = self.index.neighbours(query, k, filters, ALIKE if distinct else None)
         there = found.positions[0] >= 0
         products = self.index.products_at(found.positions[0][there], ("product_id", *ANSWERED))
         return [
@@ -129,11 +140,3 @@ def _check_same_model(embedder: Embedder, index: Index) -> None:
             f"The index holds vectors of model {made_by[:12]}, the bundle has model {embedder.fingerprint[:12]}. "
             "Run the refresh again with mode rebuild."
         )
-
-
-def _link(source: str, target: str) -> None:
-    """Link instead of copy where the file system can: nobody writes again to what was published."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)

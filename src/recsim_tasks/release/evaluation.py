@@ -1,124 +1,188 @@
-"""How good a release in the making is, measured on its own index: every product asked for is left out of its own answer."""
+"""How good a release in the making is, measured on its own index, and beside the champion on the same queries at the same time."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.catalogue.table import plain
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.metrics import Labels, map_at_r, precision_at_k, r_precision, relevant_counts
-from recsim_tasks.learning.split import split_of
-from recsim_tasks.vectors.exact import Floats, Rows, exact_neighbours
+from recsim_tasks.learning.embedder import Embedder
+from recsim_tasks.learning.preprocessing import decode_all
+from recsim_tasks.release.asking import FEWEST_QUERIES, Answered, Ids, ask, sample_rows
+from recsim_tasks.vectors.exact import Rows
 from recsim_tasks.vectors.index import Index
-from recsim_tasks.vectors.recall import K, drop_own, recall, without_own
+from recsim_tasks.vectors.recall import K
 
-FEWEST_QUERIES = 10
-COMPARED_FIELDS = ["product_id", "image_hash", "category"]
 TIMED_QUERIES = 200
+SLICED = ("precision_at_1", "precision_at_10")
+# As far as the cosine of a picture's vector and of its stored one may be from 1: another processor rounds otherwise.
+SAME = 1e-4
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Sample:
-    """The products that are asked for: rows of the index [q], embeddings float32 [q, d], categories [q]."""
+class Evaluation:
+    """What a release answers to products of its own."""
 
-    rows: Rows
-    vectors: Floats
-    labels: Labels
+    answered: Answered
+    metrics: dict[str, float]
+    """Those of `asking.ask`; `built_recall`, the recall of the index when it was built; `imbalance_growth`, how much more unequal its
+    lists are since; `query_p95_ms`. Whoever has the pictures adds `coverage`, see `findable`."""
+    added_since_training: Mask | None
+    """Which of the products asked for, [q], have a picture that came after the training; None when that is not known."""
+    added_now: Mask | None
+    """Which have one that the champion had not."""
+
+    def as_result(self) -> dict[str, Any]:
+        """Give the form in which it is stored: `metrics`; by category (`slices`) `queries`, `precision_at_1` and `precision_at_10`.
+
+        The same of products `added` since the training, or since the champion, and of those `there_before`.
+        """
+        labels = self.answered.labels
+        return {
+            "metrics": self.metrics,
+            "slices": {name: _slice(self.answered, labels == name) for name in sorted(set(labels.tolist()))},
+            "since_training": self._split(self.added_since_training),
+            "since_champion": self._split(self.added_now),
+        }
+
+    def _split(self, added: Mask | None) -> dict[str, dict[str, float]]:
+        parts = () if added is None else (("added", added), ("there_before", ~added))
+        return {name: _slice(self.answered, mine) for name, mine in parts if mine.any()}
 
 
-def compare(challenger: Index, champion: Index, settings: Settings) -> tuple[dict[str, float], dict[str, float]] | None:
-    """Measure both releases on the same queries: products that both hold with the same image and category. None when they share too few.
+@dataclass(frozen=True)
+class Comparison:
+    """Challenger and champion, asked for the same products in the same order, and what else tells them apart."""
+
+    challenger: Answered
+    champion: Answered
+    p95_ms: tuple[float, float]
+    """95th percentile of the time of a query, in milliseconds, taken in turns: the challenger's, the champion's."""
+    churn: float
+    """Of the products that both have, the share of places in the top tens that another one took: who came or went does not count."""
+    lists_changed: float
+    """Share of the top tens in which any was taken."""
+    same_model: bool
+
+
+def evaluate(index: Index, settings: Settings, trained: set[str] | None = None, before: set[str] | None = None) -> Evaluation:
+    """Measure retrieval by category, the index against exact search, and the time of a query.
+
+    `trained` are the hashes of the pictures that the catalogue had when the model was trained, `before` those of the champion, when they
+    are known.
+    """
+    answered = ask(index, rows := sample_rows(index, settings.evaluation_queries))
+    hashes = _items(index)["image_hash"].take(pa.array(rows)).to_pylist()
+    metrics = {
+        **answered.means(),
+        "built_recall": index.metadata["built_recall"],
+        "imbalance_growth": index.imbalance / index.metadata["built_imbalance"],
+        "query_p95_ms": p95_ms([index], [answered.product_ids.tolist()])[0],
+    }
+    return Evaluation(answered, metrics, _unknown(hashes, trained), _unknown(hashes, before))
+
+
+def compare(challenger: Index, champion: Index, settings: Settings) -> Comparison | None:
+    """Ask both for the products that both hold with the same category, and picture where these are enough. None when they share too few.
 
     Each answers from its own vectors, so that releases of different models can be compared, and a change of the sample is no change of quality.
     """
-    mine, theirs = ({row["product_id"]: row for row in index.items.select(COMPARED_FIELDS).to_pylist()} for index in (challenger, champion))
-    common = {name for name, row in mine.items() if row["category"] and theirs.get(name) == row}
-    if len(common) < FEWEST_QUERIES:
+    mine, theirs = _common(challenger, champion)
+    if len(mine) < FEWEST_QUERIES:
         return None
-    return evaluate(challenger, settings, common)["metrics"], evaluate(champion, settings, common)["metrics"]
+    rows = sample_rows(challenger, settings.evaluation_queries, mine)
+    asked = [ask(challenger, rows), ask(champion, theirs[np.searchsorted(mine, rows)])]
+    changed = _changed(asked[0].nearest, asked[1].nearest, challenger, champion)
+    ids = asked[0].product_ids.tolist()
+    return Comparison(
+        challenger=asked[0],
+        champion=asked[1],
+        p95_ms=tuple(p95_ms([challenger, champion], [ids, ids])),  # type: ignore[arg-type]
+        churn=float(changed.mean()),
+        lists_changed=float((changed > 0).mean()),
+        same_model=challenger.metadata["model_fingerprint"] == champion.metadata["model_fingerprint"],
+    )
 
 
-def evaluate(index: Index, settings: Settings, among: set[str] | None = None, trained: set[str] | None = None) -> dict[str, Any]:
-    """Measure retrieval by category, the index against exact search, and the time of a query; by products of `among` when it is given.
-
-    `trained` are the hashes of the pictures that the catalogue had when the model was trained, when that is known.
-
-    `metrics`: `precision_at_1`, `precision_at_10` of the index's answers; `map_at_r`, `r_precision` among the products asked for alone,
-    which makes R, and the cost, independent of the catalogue's size; `ann_recall_at_10`, the share of the exact ten nearest that the
-    index finds, and `built_recall`, that of the index when it was built; `imbalance_growth`, how much more unequal its lists are since;
-    `query_p95_ms`. `slices`: `queries`, `precision_at_1`, `precision_at_10` by category. `since_training`: the same of products with a
-    picture that is `added` since, and of those `there_before`, neither seen by the training.
-    """
-    rows = _sample_rows(index, settings, among)
-    _, vectors = index.all_vectors()
-    categories = _categories(index)
-    sample = Sample(rows, vectors[rows], categories[rows])
-    answers = without_own(index, sample.rows, sample.vectors)
-    neighbours = categories[answers.positions]
-    metrics = {
-        **_precisions(sample.labels, neighbours),
-        **_within(sample),
-        "ann_recall_at_10": recall(answers, sample.rows, vectors),
-        "built_recall": index.metadata["built_recall"],
-        "imbalance_growth": index.imbalance / index.metadata["built_imbalance"],
-        "query_p95_ms": _p95_ms(index, sample.vectors),
-    }
-    slices = {name: _slice(sample.labels == name, sample.labels, neighbours) for name in sorted(set(sample.labels.tolist()))}
-    return {"metrics": metrics, "slices": slices, "since_training": _since_training(index, sample, neighbours, trained)}
+def withdrawn(challenger: Index, champion: Index) -> float:
+    """Share of the champion's products that the challenger has no more."""
+    there = pc.is_in(_items(champion)["product_id"], value_set=_items(challenger)["product_id"])
+    return 1 - (pc.mean(pc.cast(there, pa.float64())).as_py() or 0.0)
 
 
-def _since_training(index: Index, sample: Sample, neighbours: Labels, trained: set[str] | None) -> dict[str, dict[str, float]]:
-    if trained is None:
-        return {}
-    hashes = index.items.column("image_hash").to_pylist()
-    added = np.array([hashes[row] not in trained for row in sample.rows.tolist()], bool)
-    return {name: _slice(mine, sample.labels, neighbours) for name, mine in (("added", added), ("there_before", ~added)) if mine.any()}
+def findable(index: Index, embedder: Embedder, pictures: Iterable[pa.Table]) -> float:
+    """Share of `pictures` (tables with a column `image` of bytes) that the index, asked for them, answers with a product that looks exactly so; NaN of none."""
+    best: list[float] = []
+    for part in pictures:
+        vectors = embedder.embed(decode_all(part["image"].to_pylist(), embedder.preprocessing))
+        best += index.neighbours(vectors, 1).scores[:, 0].tolist()
+    return float(np.mean(np.array(best) >= 1 - SAME)) if best else float("nan")
 
 
-def _sample_rows(index: Index, settings: Settings, among: set[str] | None = None) -> Rows:
-    """The rows of the products that are asked for, int64 [q]: with a category, and not seen by any training; any when these are too few.
-
-    At most `evaluation_queries`, chosen by their images' hashes, so that two releases of nearly the same catalogue are asked nearly the
-    same. Raises `InputError` when nothing tells a good answer.
-    """
-    ids, hashes = (index.items.column(name).to_pylist() for name in ("product_id", "image_hash"))
-    labelled = [row for row, name in enumerate(_categories(index)) if name and (among is None or ids[row] in among)]
-    if len(labelled) < 2:
-        raise InputError("The index holds fewer than two products with a category: nothing tells a good answer. Deliver categories.")
-    unseen = [row for row in labelled if split_of(hashes[row]) == "test"]
-    candidates = unseen if len(unseen) >= FEWEST_QUERIES else labelled
-    return np.array(sorted(candidates, key=lambda row: (hashes[row], ids[row]))[: settings.evaluation_queries], np.int64)
+def p95_ms(indexes: Sequence[Index], queries: Sequence[Sequence[str]]) -> list[float]:
+    """95th percentile of the milliseconds of one query of each index, for these of its products; in turns, so that a busy machine is as busy for all."""
+    times: list[list[float]] = [[] for _ in indexes]
+    for number in range(min(TIMED_QUERIES, len(queries[0]))):
+        for index, ids, taken in zip(indexes, queries, times, strict=True):
+            query = index.vector(ids[number])[None]
+            began = time.perf_counter()
+            index.search(query, K)
+            taken.append(time.perf_counter() - began)
+    return [round(float(np.percentile(taken, 95)) * 1000, 3) for taken in times]
 
 
-def _categories(index: Index) -> Labels:
-    return np.array([name or "" for name in index.items.column("category").to_pylist()], object)
+def _common(one: Index, other: Index) -> tuple[Rows, Rows]:
+    """The rows in each, ascending in the first, of the products that both hold with the same category; and picture, where these are enough."""
+    mine, theirs = _items(one), _items(other)
+    at = pc.index_in(mine["product_id"], value_set=theirs["product_id"])
+    rows = np.flatnonzero(pc.is_valid(at).to_numpy(zero_copy_only=False))
+    there = pc.drop_null(at).to_numpy().astype(np.int64)
+
+    def same(column: str) -> Mask:
+        left, right = mine[column].take(pa.array(rows)), theirs[column].take(pa.array(there))
+        return np.asarray(pc.fill_null(pc.equal(left, right), False).to_numpy(zero_copy_only=False), bool)
+
+    alike = same("category")
+    exactly = alike & same("image_hash")
+    kept = exactly if exactly.sum() >= FEWEST_QUERIES else alike
+    return rows[kept], there[kept]
 
 
-def _precisions(labels: Labels, neighbours: Labels) -> dict[str, float]:
-    depth = neighbours.shape[1]
-    return {f"precision_at_{k}": precision_at_k(labels, neighbours, min(k, depth)) for k in (1, K)}
+def _changed(mine: Ids, theirs: Ids, challenger: Index, champion: Index) -> npt.NDArray[np.float64]:
+    """Of each top ten the share of places, among products that both releases have, whose product is not in the other's as many."""
+    known = {*_there(mine, champion), *_there(theirs, challenger)}
+    changed = []
+    for one, other in zip(mine.tolist(), theirs.tolist(), strict=True):
+        left, right = ([name for name in names if name in known] for names in (one, other))
+        depth = min(len(left), len(right))
+        changed.append(1 - len(set(left[:depth]) & set(right[:depth])) / depth if depth else 0.0)
+    return np.array(changed)
 
 
-def _within(sample: Sample) -> dict[str, float]:
-    relevant = relevant_counts(sample.labels, sample.labels, leave_one_out=True)
-    found, _ = exact_neighbours(sample.vectors, sample.vectors, int(relevant.max()) + 1)
-    labels = sample.labels[drop_own(found, np.arange(len(found)), found)]
-    return {"map_at_r": map_at_r(sample.labels, labels, relevant), "r_precision": r_precision(sample.labels, labels, relevant)}
+def _there(names: Ids, index: Index) -> list[str]:
+    distinct = pa.array(sorted(set(names.ravel().tolist())), pa.string())
+    return distinct.filter(pc.is_in(distinct, value_set=_items(index)["product_id"])).to_pylist()  # type: ignore[no-any-return]
 
 
-def _slice(mine: npt.NDArray[np.bool_], labels: Labels, neighbours: Labels) -> dict[str, float]:
-    return {"queries": int(mine.sum()), **_precisions(labels[mine], neighbours[mine])}
+def _items(index: Index) -> dict[str, pa.Array]:
+    """What products are told apart by, as plain columns: an index that was opened from its files has views of them."""
+    table = plain(index.items.select(["product_id", "category", "image_hash"])).combine_chunks()
+    return {name: table[name].combine_chunks() for name in table.column_names}
 
 
-def _p95_ms(index: Index, queries: Floats) -> float:
-    times = []
-    for query in queries[:TIMED_QUERIES]:
-        began = time.perf_counter()
-        index.search(query[None], K)
-        times.append(time.perf_counter() - began)
-    return round(float(np.percentile(times, 95)) * 1000, 3)
+def _unknown(hashes: Sequence[str], known: set[str] | None) -> Mask | None:
+    return None if known is None else np.array([image_hash not in known for image_hash in hashes], bool)
+
+
+def _slice(answered: Answered, mine: Mask) -> dict[str, float]:
+    means = answered.means(mine)
+    return {"queries": int(mine.sum()), **{name: means[name] for name in SLICED}}

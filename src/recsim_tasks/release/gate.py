@@ -2,81 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.vectors.verification import Verification
+from recsim_tasks.release import rules
+from recsim_tasks.release.rules import OF_THE_INDEX, Rule
 
-RECALL, SAME_CONTENTS, SAME_NEIGHBOURS = "Recall of the index", "Same contents as a rebuild", "Same neighbours as a rebuild"
-# What the index alone can be to blame for, so that building it anew mends it.
-OF_THE_INDEX = frozenset({RECALL, SAME_CONTENTS, SAME_NEIGHBOURS})
-COMPARED = ("precision_at_1", "precision_at_10")
-NOT_MEASURED = float("nan")
+if TYPE_CHECKING:
+    from recsim_tasks.release.evaluation import Comparison, Evaluation
+    from recsim_tasks.release.significance import Interval
+    from recsim_tasks.vectors.verification import Verification
 
-
-class Finding(NamedTuple):
-    """What one rule says."""
-
-    rule: str
-    passed: bool
-    sentence: str
+COMPARED = ("precision_at_1", "precision_at_10", "map_at_r")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision, and a sentence of every rule that made it: the broken ones of a hold, all of a pass."""
+    """The decision, and every rule that made it."""
 
-    verdict: Literal["pass", "hold"]
-    reasons: list[str]
-    mended_by_rebuild: bool = False
-    """Whether the index is to blame for a hold, and not the model."""
+    rules: list[Rule]
+
+    @property
+    def verdict(self) -> Literal["pass", "hold"]:
+        """Hold when any rule is broken."""
+        return "pass" if all(rule.passed for rule in self.rules) else "hold"
+
+    @property
+    def reasons(self) -> list[str]:
+        """A sentence of each rule: the broken ones of a hold, all of a pass."""
+        told = [rule for rule in self.rules if not rule.passed] or self.rules
+        return [f"{rule.rule}: {rule.sentence}" for rule in told]
+
+    @property
+    def doubts(self) -> list[str]:
+        """A sentence of each rule that is kept only because chance may have broken it."""
+        return [f"{rule.rule}: {rule.sentence}" for rule in self.rules if rule.doubtful]
+
+    @property
+    def mended_by_rebuild(self) -> bool:
+        """Whether the index is to blame for a hold, and not the model."""
+        return any(rule.rule in OF_THE_INDEX and not rule.passed for rule in self.rules)
+
+    def as_result(self) -> dict[str, Any]:
+        """The form in which it is stored; JSON knows no NaN, what is none is null there."""
+        rules = [
+            {
+                **rule._asdict(),
+                "challenger": _known(rule.challenger),
+                "champion": _known(rule.champion),
+                "difference": _interval(rule.difference),
+            }
+            for rule in self.rules
+        ]
+        told = {"verdict": self.verdict, "reasons": self.reasons, "doubts": self.doubts}
+        return {**told, "mended_by_rebuild": self.mended_by_rebuild, "rules": rules}
 
 
 def judge(
     settings: Settings,
-    measured: Mapping[str, Any],
-    compared: tuple[Mapping[str, float], Mapping[str, float]] | None,
+    evaluation: Evaluation,
+    compared: Comparison | None,
     verified: Verification,
+    trained_on: frozenset[str],
+    withdrawn: float | None = None,
+    accepted_by: str | None = None,
 ) -> Verdict:
-    """Judge what `evaluate` measured, what `compare` measured of challenger and champion, and how the index differs from a rebuild.
+    """Judge a challenger by itself, and against the champion when there is one.
 
-    A figure that is missing or not a number breaks its rule.
+    `trained_on` are the categories that its model was trained on. `withdrawn` is the share of the champion's products that it lacks, None
+    without a champion; `accepted_by` names who accepted a feed that a guard held because it would withdraw much. `compared` is None when
+    there is no champion, or when the two have too few products in common. A figure that is not a number breaks its rule. A difference
+    holds only when it is larger than allowed and its interval excludes that there is none: what chance does alone does not hold.
     """
-    metrics: Mapping[str, float] = measured["metrics"]
-    findings = [_finds_what_exact_search_finds(metrics, settings.gate_min_recall), *_like_a_rebuild(verified)]
+    drop, by_part = settings.gate_max_drop, settings.gate_max_category_drop
+    found = [rules.recall(evaluation, compared, settings.gate_min_recall), *rules.like_a_rebuild(verified), rules.coverage(evaluation)]
     if compared is None:
-        findings.append(_better_than_guessing(metrics, measured["slices"]))
+        found.append(rules.better_than_guessing(evaluation))
     else:
-        findings.extend(_no_worse(*compared, settings.gate_max_drop))
-    broken = [finding for finding in findings if not finding.passed]
-    sentences = [f"{finding.rule}: {finding.sentence}" for finding in broken or findings]
-    return Verdict("hold" if broken else "pass", sentences, any(finding.rule in OF_THE_INDEX for finding in broken))
+        found += [rules.no_worse(compared, name, drop) for name in COMPARED]
+        found += [rules.by_category(compared, by_part), rules.not_trained_on(compared, trained_on, by_part)]
+        found += [rules.quick_enough(compared, settings.gate_max_slowdown), rules.neighbours_stay(compared, settings.gate_max_churn)]
+    if withdrawn is not None:
+        found += [] if compared else [rules.comparable(accepted_by)]
+        found.append(rules.products_stay(withdrawn, settings.gate_max_withdrawn, accepted_by))
+    if evaluation.added_now is not None:
+        found.append(rules.added(evaluation, evaluation.added_now, by_part))
+    return Verdict(found)
 
 
-def _no_worse(metrics: Mapping[str, float], champion: Mapping[str, float], max_drop: float) -> Iterator[Finding]:
-    for name in COMPARED:
-        own, other = metrics.get(name, NOT_MEASURED), champion.get(name, NOT_MEASURED)
-        sentence = f"{name} is {own:.4f}, the champion's {other:.4f} on the same queries; it may lose {max_drop} (RECSIM_GATE_MAX_DROP)."
-        yield Finding("No worse than the champion", own >= other - max_drop, sentence)
+def _interval(found: Interval | None) -> dict[str, float | None] | None:
+    return None if found is None else {name: _known(value) for name, value in found._asdict().items()}
 
 
-def _better_than_guessing(metrics: Mapping[str, float], slices: Mapping[str, Mapping[str, float]]) -> Finding:
-    asked = [part["queries"] for part in slices.values()]
-    guess = max(asked, default=0) / max(sum(asked), 1)
-    own = metrics.get("precision_at_1", NOT_MEASURED)
-    sentence = f"precision_at_1 of this release, which has none to be compared with, is {own:.4f}; always naming the most frequent category gives {guess:.4f}."
-    return Finding("Better than guessing", bool(asked) and own > guess, sentence)
-
-
-def _finds_what_exact_search_finds(metrics: Mapping[str, float], least: float) -> Finding:
-    own = metrics.get("ann_recall_at_10", NOT_MEASURED)
-    sentence = f"the index finds {own:.4f} of the exact ten nearest; {least} is asked for (RECSIM_GATE_MIN_RECALL)."
-    return Finding(RECALL, own >= least, sentence)
-
-
-def _like_a_rebuild(verified: Verification) -> Iterator[Finding]:
-    contents, neighbours = verified.sentences()
-    yield Finding(SAME_CONTENTS, verified.whole, contents)
-    yield Finding(SAME_NEIGHBOURS, verified.finds_as_much, neighbours)
+def _known(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else float(value)

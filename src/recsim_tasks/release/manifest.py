@@ -52,8 +52,10 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    release_format: Literal[3] = 3
+    release_format: Literal[4] = 4
     cursor: Cursor
+    catalogue_at: float
+    """When that version of the catalogue was committed, in seconds since the epoch."""
     model_fingerprint: Digest
     index_fingerprint: Digest
     mlflow_run_id: str | None

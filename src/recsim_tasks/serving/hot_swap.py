@@ -1,28 +1,24 @@
-"""Follow the champion: fetch, verify and warm a new release beside the one that serves, then put it in its place by one reference."""
+"""Serve what the follower names: open, verify and warm a release beside the one that answers, then put it in its place by one reference."""
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from recsim_tasks.foundation.errors import InputError, RecsimError, UnavailableError
+from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release
+from recsim_tasks.serving.following import RETRY_REFUSED_SECONDS, STARTING, doubted, named, releases_of
 from recsim_tasks.serving.metrics import Metrics
+from recsim_tasks.serving.shelf import Shelf
 from recsim_tasks.vectors.filters import Filters
 
-if TYPE_CHECKING:
-    from recsim_tasks.release.registry import Registry, ReleaseRef
-
 WARM_UPS = 3
-RETRY_REFUSED_SECONDS = 60.0
-STARTING = "The server has just started and is looking for the release in Production. Ask again in a few seconds."
+# Between two looks at a small file on this machine.
+POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -31,10 +27,11 @@ class Live:
 
     version: int
     release: Release
+    shelf: Shelf
 
 
 class HotSwap:
-    """Holds the release that answers. One thread changes it; any number may read `current`."""
+    """Holds the release that answers in this worker. One thread changes it; any number may read `current`."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.current: Live | None = None
@@ -42,37 +39,31 @@ class HotSwap:
         """Why nothing serves yet, or why what serves is not the champion; None when it is."""
         self._previous: Live | None = None
         self._settings, self._metrics = settings, metrics
-        self._registry: Registry | None = None
         self._refused: tuple[int, float, str] | None = None
         """Version, when, and why."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="hot-swap", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow the champion."""
+        """Begin to follow what is named."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the poll that is under way."""
+        """End after the look that is under way."""
         self._stopping.set()
         self._thread.join(timeout=10)
 
     def poll(self) -> None:
-        """Look once, and swap when the champion is another than what serves. Never raises: what serves goes on, `problem` says why."""
+        """Look once, and swap when another release is named than what serves. Never raises: what serves goes on, `problem` says why."""
+        found = named(self._settings)
+        self._metrics.tell("recsim_registry_up", found.registry_up)
         try:
-            champion = self._champion()
-            self._metrics.registry_up.set(1)
-            self.problem = self._take(champion)
-        except UnavailableError as error:
-            self._metrics.registry_up.set(0)
-            self._registry = None
-            self.problem = str(error)
-        except (RecsimError, OSError) as error:
-            self.problem = f"The new release could not be fetched: {error}"
+            own = self._take(found.version)
         except Exception as error:
             traceback.print_exc()
-            self.problem = f"The new release could not be loaded ({type(error).__name__}): see the server's log."
-        self._metrics.swap_problem.set(0 if self.problem is None else 1)
+            own = f"Release {found.version} could not be loaded ({type(error).__name__}: {error}): see the server's log."
+        self.problem = own or found.problem
+        self._metrics.tell("recsim_swap_problem", 0 if self.problem is None else 1)
 
     def _follow(self) -> None:
         while not self._stopping.is_set():
@@ -80,65 +71,38 @@ class HotSwap:
             self.poll()
             if self.problem and self.problem != before:
                 say(f"Serving: {self.problem}")
-            self._stopping.wait(self._settings.serving_poll_seconds)
+            self._stopping.wait(POLL_SECONDS)
 
-    def _champion(self) -> ReleaseRef | None:
-        from recsim_tasks.release.registry import Registry
-
-        if self._registry is None:
-            self._registry = Registry(self._settings)
-        return self._registry.champion()
-
-    def _take(self, champion: ReleaseRef | None) -> str | None:
-        """Serve `champion`; returns why not."""
-        from recsim_tasks.release.registry import NO_RELEASE
-
-        if champion is None:
-            return None if self.current else NO_RELEASE
-        if self.current and self.current.version == champion.version:
+    def _take(self, version: int | None) -> str | None:
+        """Serve `version`; returns why not."""
+        if version is None or (self.current and self.current.version == version):
             return None
-        if self._refused and self._refused[0] == champion.version and time.monotonic() - self._refused[1] < RETRY_REFUSED_SECONDS:
+        if self._refused and self._refused[0] == version and time.monotonic() - self._refused[1] < RETRY_REFUSED_SECONDS:
             return self._refused[2]
         began = time.monotonic()
         try:
-            live = self._previous if self._previous and self._previous.version == champion.version else self._open(champion)
+            live = self._previous if self._previous and self._previous.version == version else self._open(version)
         except InputError as error:
-            reason = f"Release {champion.version} is refused: {error}"
-            self._refused = (champion.version, time.monotonic(), reason)
+            reason = f"Release {version} is refused: {error}"
+            self._refused = (version, time.monotonic(), reason)
             self._metrics.swaps.labels("refused").inc()
             return reason
         self._swap(live, time.monotonic() - began)
         return None
 
-    def _open(self, champion: ReleaseRef) -> Live:
-        assert self._registry is not None
-        folder = self._folder / str(champion.version)
-        if not folder.exists():
-            self._registry.download(champion.version, folder)
+    def _open(self, version: int) -> Live:
+        """Whatever the follower has checked: files on a disk change."""
         try:
-            release = Release.open(folder, self._settings.image_max_pixels)
-            found = release.manifest
-            if (found.model_fingerprint, found.cursor) != (champion.model_fingerprint, champion.cursor):
-                raise InputError("its model or catalogue version is not the one that the registry names. Register the release anew.")
+            release = Release.open(releases_of(self._settings) / str(version), self._settings.image_max_pixels)
         except InputError:
-            shutil.rmtree(folder, ignore_errors=True)  # so that the next try fetches it again
+            doubted(self._settings, version).touch()  # for the follower to look, and to fetch it again: others may serve from it
             raise
         for canary in release.manifest.canaries[:WARM_UPS]:
             release.similar(canary.data, 10, Filters())
-        return Live(champion.version, release)
+        return Live(version, release, Shelf(release.index.items))
 
     def _swap(self, live: Live, seconds: float) -> None:
         self._previous, self.current = self.current, live
         self._metrics.serves(live.version, live.release)
         self._metrics.swaps.labels("done").inc()
         say(f"Serving: release {live.version}, {len(live.release.index):,} products, ready after {seconds:.1f} s")
-        self._forget({str(kept.version) for kept in (self.current, self._previous) if kept})
-
-    def _forget(self, kept: set[str]) -> None:
-        for folder in self._folder.iterdir():
-            if folder.name.isdigit() and folder.name not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
-
-    @property
-    def _folder(self) -> Path:
-        return self._settings.home.absolute() / "releases"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.serving.questions import Wishes
 
-MOST_ROWS = 100
+MOST_ROWS, MOST_COLUMNS = 100, 100
 FORMS = "Send one of `dataframe_split`, `dataframe_records` or `inputs`, with a column `image` of base64 text."
+
+
+T = TypeVar("T")
+# Refused by their number, and at their first fault, before millions of faults are collected.
+Rows = Annotated[list[T], Field(max_length=MOST_ROWS, fail_fast=True)]
 
 
 class Split(BaseModel):
@@ -18,8 +23,8 @@ class Split(BaseModel):
 
     model_config = ConfigDict(extra="ignore")  # MLflow's clients add `index`
 
-    columns: list[str]
-    data: list[list[Any]]
+    columns: list[str] = Field(max_length=MOST_COLUMNS, fail_fast=True)
+    data: Rows[list[Any]]
 
 
 class Invocation(BaseModel):
@@ -28,8 +33,8 @@ class Invocation(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     dataframe_split: Split | None = None
-    dataframe_records: list[dict[str, Any]] | None = None
-    inputs: dict[str, list[Any]] | list[dict[str, Any]] | None = None
+    dataframe_records: Rows[dict[str, Any]] | None = None
+    inputs: dict[str, Rows[Any]] | Rows[dict[str, Any]] | None = None
     params: Wishes = Field(default_factory=Wishes)
 
     def images(self) -> list[str]:
@@ -38,8 +43,6 @@ class Invocation(BaseModel):
         if len(given) != 1:
             raise InputError(FORMS)
         column = _column(given[0])
-        if len(column) > MOST_ROWS:
-            raise InputError(f"The table has {len(column)} rows; one request may hold {MOST_ROWS}.")
         if not all(isinstance(value, str) for value in column):
             raise InputError(FORMS)
         return column

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from threading import Lock
 
+from recsim_tasks.catalogue.images import small_jpeg
 from recsim_tasks.catalogue.table import read_image
 
-KEPT = 2000
+KEPT_BYTES, LARGEST_KEPT = 64 * 2**20, 2**20
+Key = tuple[str, str, int | None]
 KINDS = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
 
 
@@ -16,23 +18,30 @@ class Pictures:
 
     def __init__(self, products_uri: str) -> None:
         self._uri = products_uri
-        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._kept: OrderedDict[Key, bytes] = OrderedDict()
+        self._bytes = 0
         self._lock = Lock()
 
-    def get(self, product_id: str, image_hash: str) -> bytes | None:
-        """The picture as it was delivered; None when the catalogue has the product no more."""
-        key = (product_id, image_hash)
+    def get(self, product_id: str, image_hash: str, side: int | None) -> bytes | None:
+        """The picture as it was delivered, or as a JPEG of at most `side` pixels; None when the catalogue has the product no more."""
+        key = (product_id, image_hash, side)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
         data = read_image(self._uri, product_id)
-        if data is not None:
-            with self._lock:
-                self._kept[key] = data
-                while len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
+        if data is not None and side is not None:
+            data = small_jpeg(data, side)
+        if data is not None and len(data) <= LARGEST_KEPT:
+            self._keep(key, data)
         return data
+
+    def _keep(self, key: Key, data: bytes) -> None:
+        with self._lock:
+            self._bytes += len(data) - len(self._kept.get(key, b""))
+            self._kept[key] = data
+            while self._bytes > KEPT_BYTES:
+                self._bytes -= len(self._kept.popitem(last=False)[1])
 
 
 def media_type(data: bytes) -> str:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.requests import ClientDisconnect
 
 from recsim_tasks.foundation.errors import InputError, RecsimError, UnavailableError
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
 RELEASE_HEADER = "X-Recsim-Release"
 RETRY_SECONDS = "5"
+MOST_TOLD = 10
 SENTENCES = {
     404: "There is no such page. The list of all is at /docs.",
     405: "This page does not take that method. The list of all is at /docs.",
@@ -44,22 +42,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _fault)
-
-
-class BodyLimit:
-    """Middleware: refuse a body larger than `most` bytes, announced or counted as it comes; FastAPI's own parameter does nothing."""
-
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self.app, self.most = RequestBodyLimitMiddleware(app, most), most
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
-        announced = dict(scope["headers"]).get(b"content-length", b"0") if scope["type"] == "http" else b"0"
-        if announced.isdigit() and int(announced) > self.most:
-            await problem(413, f"The body has {int(announced):,} bytes; this server takes {self.most:,}.")(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+    app.add_exception_handler(ClientDisconnect, _gone)
 
 
 def _recsim_error(request: Request, error: Exception) -> JSONResponse:
@@ -71,7 +54,9 @@ def _recsim_error(request: Request, error: Exception) -> JSONResponse:
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError | ValidationError)
-    return problem(422, "; ".join(_sentences(error.errors())) + ".", _release(request))
+    faults = list(error.errors())
+    more = f"; and {len(faults) - MOST_TOLD} more" if len(faults) > MOST_TOLD else ""
+    return problem(422, "; ".join(_sentences(faults[:MOST_TOLD])) + more + ".", _release(request))
 
 
 def _sentences(faults: Sequence[Any]) -> list[str]:
@@ -86,9 +71,15 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _fault(request: Request, error: Exception) -> JSONResponse:
+def _gone(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 - the handlers' signature
+    """Nobody hears it, but the counts do: who hangs up is no fault of the server."""
+    return problem(400, "The connection was closed before the body had come.", _release(request))
+
+
+def fault(error: Exception) -> JSONResponse:
+    """What nobody foresaw: the traceback goes to the log alone."""
     traceback.print_exception(error)
-    return problem(500, "This is a fault of the server; its log says more.", _release(request))
+    return problem(500, "This is a fault of the server; its log says more, under the id of this request.")
 
 
 def _release(request: Request) -> dict[str, str]:

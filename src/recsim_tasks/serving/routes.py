@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import threading
+import time
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
 from recsim_tasks.foundation.errors import InputError, UnavailableError
-from recsim_tasks.serving.hot_swap import STARTING, Live
+from recsim_tasks.serving.following import STARTING
+from recsim_tasks.serving.hot_swap import Live
 from recsim_tasks.serving.invocations import Invocation
 from recsim_tasks.serving.pictures import media_type
-from recsim_tasks.serving.problems import RELEASE_HEADER, NotFoundError
+from recsim_tasks.serving.problems import RELEASE_HEADER, RETRY_SECONDS, NotFoundError
 from recsim_tasks.serving.questions import Asked, PictureQuestion, Wishes, from_base64, picture_question, read_json
+from recsim_tasks.serving.shelf import SHOWN
 
-SHELF = ("product_id", "title", "category", "price", "in_stock")
 MOST_ON_A_SHELF = 200
+ANSWER_SECONDS = 20.0
+# Decoding and embedding take a core each, and a large picture a hundred megabytes: more at a time are no faster.
+working = threading.BoundedSemaphore(os.cpu_count() or 1)
 bearer = HTTPBearer(auto_error=False, description="The token of RECSIM_API_TOKEN, when the server has one.")
 
 
-def authorised(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+async def authorised(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
     """Refuse whoever does not know the token, when there is one; compared in constant time."""
     token = request.app.state.settings.api_token
     if token is None:
@@ -34,13 +41,12 @@ def authorised(request: Request, given: Annotated[HTTPAuthorizationCredentials |
         )
 
 
-def live(request: Request, response: Response) -> Live:
+async def live(request: Request) -> Live:
     """The release that answers this request."""
     current: Live | None = request.app.state.swap.current
     if current is None:
         raise UnavailableError(request.app.state.swap.problem or STARTING)
     request.state.release = current.version
-    response.headers[RELEASE_HEADER] = str(current.version)
     return current
 
 
@@ -59,26 +65,28 @@ EITHER_WAY = {
 
 
 @router.post("/v1/similar", openapi_extra=EITHER_WAY)
-def similar(current: Current, asked: Annotated[Asked, Depends(picture_question)]) -> dict[str, Any]:
+def similar(current: Current, asked: Annotated[Asked, Depends(picture_question)]) -> JSONResponse:
     """Find the products that look most like a picture."""
-    return _answer(current, current.release.similar(asked.image, asked.wishes.k, asked.wishes.filters))
+    with working:
+        return _answer(current, current.release.similar(asked.image, asked.wishes.k, asked.wishes.filters, asked.wishes.distinct))
 
 
 @router.get("/v1/products/{product_id:path}/similar")
-def more_like(product_id: str, wishes: Annotated[Wishes, Query()], current: Current) -> dict[str, Any]:
+def more_like(product_id: str, wishes: Annotated[Wishes, Query()], current: Current) -> JSONResponse:
     """Find the products that look most like a product, without itself."""
     _product(current, product_id)
-    return _answer(current, current.release.more_like(product_id, wishes.k, wishes.filters))
+    return _answer(current, current.release.more_like(product_id, wishes.k, wishes.filters, wishes.distinct))
 
 
 @router.get("/v1/products/{product_id:path}/image", response_class=Response)
-def image(request: Request, product_id: str, current: Current) -> Response:
-    """Give the picture of a product, as it was delivered."""
+def image(request: Request, product_id: str, current: Current, side: Annotated[int | None, Query(ge=16, le=2048)] = None) -> Response:
+    """Give the picture of a product, as it was delivered, or as a JPEG of at most `side` pixels."""
     content = str(_product(current, product_id)["image_hash"])
-    data = request.app.state.pictures.get(product_id, content)
+    with working:
+        data = request.app.state.pictures.get(product_id, content, side)
     if data is None:
         raise NotFoundError(f"The catalogue has no product {product_id!r} any more; the next release will not show it.")
-    headers = {RELEASE_HEADER: str(current.version), "ETag": f'"{content}"', "Cache-Control": "private, max-age=300"}
+    headers = {RELEASE_HEADER: str(current.version), "ETag": f'"{content}-{side or "whole"}"', "Cache-Control": "private, max-age=300"}
     return Response(data, media_type=media_type(data), headers={**headers, "X-Content-Type-Options": "nosniff"})
 
 
@@ -88,28 +96,41 @@ def shelf(
     k: Annotated[int, Query(ge=1, le=MOST_ON_A_SHELF)] = 24,
     category: str | None = None,
     seed: Annotated[int, Query(ge=0, le=2**31)] = 0,
-) -> dict[str, Any]:
-    """Give some products to start from, the same for one `seed`, and all categories with their numbers of products."""
-    items = current.release.index.items
-    names = items.column("category").to_pylist()
-    rows = np.array([row for row, name in enumerate(names) if category is None or name == category], np.int64)
-    chosen = np.random.default_rng(seed).choice(rows, min(k, len(rows)), replace=False)
-    counts = items.column("category").value_counts().to_pylist()
-    categories = {pair["values"]: pair["counts"] for pair in counts if pair["values"]}
-    return {**_answer(current, items.take(chosen).select(SHELF).to_pylist()), "categories": dict(sorted(categories.items()))}
+    page: Annotated[int, Query(ge=0, le=2**31)] = 0,
+) -> JSONResponse:
+    """Give a page of products to start from, in an order that `seed` decides, and all categories with their numbers of products."""
+    return _answer(current, current.shelf.page(k, category, seed, page), categories=current.shelf.categories)
+
+
+@router.get("/v1/products/{product_id:path}")
+def product(product_id: str, current: Current) -> JSONResponse:
+    """Give what is known of one product."""
+    known = _product(current, product_id)
+    return _answer(current, [{name: known[name] for name in SHOWN}])
 
 
 @router.post("/invocations", openapi_extra={"requestBody": {"content": {"application/json": {"schema": Invocation.model_json_schema()}}}})
-def invocations(current: Current, body: Annotated[Any, Depends(read_json)]) -> dict[str, Any]:
+def invocations(current: Current, body: Annotated[Any, Depends(read_json)]) -> JSONResponse:
     """Answer MLflow's scoring protocol: a list of neighbours for each row."""
     asked = Invocation.model_validate(body)
-    rows = [from_base64(text) for text in asked.images()]
-    found = [current.release.similar(row, asked.params.k, asked.params.filters) for row in rows]
-    return {"predictions": found, "release": current.version}
+    found, until = [], time.monotonic() + ANSWER_SECONDS
+    for row in [from_base64(text) for text in asked.images()]:
+        with working:
+            found.append(current.release.similar(row, asked.params.k, asked.params.filters, asked.params.distinct))
+        if time.monotonic() > until:
+            raise HTTPException(503, f"{len(found)} rows took {ANSWER_SECONDS:g} s. Send fewer at a time.", {"Retry-After": RETRY_SECONDS})
+    return _json(current, {"predictions": found, "release": current.version})
 
 
-def _answer(current: Live, results: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"release": current.version, "catalogue_version": current.release.manifest.cursor.version, "results": results}
+def _answer(current: Live, results: list[dict[str, Any]], **more: Any) -> JSONResponse:
+    manifest = current.release.manifest
+    told = {"release": current.version, "catalogue_version": manifest.cursor.version, "catalogue_at": manifest.catalogue_at}
+    return _json(current, {**told, "results": results, **more})
+
+
+def _json(current: Live, value: dict[str, Any]) -> JSONResponse:
+    """Written out here, in a thread, and not on the event loop."""
+    return JSONResponse(value, headers={RELEASE_HEADER: str(current.version)})
 
 
 def _product(current: Live, product_id: str) -> dict[str, Any]:

@@ -1,24 +1,51 @@
-"""Run the HTTP API until it is told to stop."""
+"""Run the HTTP API until it is told to stop: workers that answer, and beside them one thread that follows the registry."""
 
 from __future__ import annotations
 
-import uvicorn
+import tempfile
+from pathlib import Path
 
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.progress import say
-from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.serving.app import create_app
+from recsim_tasks.foundation.settings import Settings, count_in
+from recsim_tasks.serving.following import Follower
 
 DRAIN_SECONDS = 10
+# Longer than clients keep a connection, so that they do not use one just as it is closed.
+KEEP_ALIVE_SECONDS = 65
+# A worker that does not answer its parent for so long is replaced.
+HUNG_SECONDS = 30
+APP = "recsim_tasks.serving.app:for_worker"
 
 
 def serve(settings: Settings) -> None:
-    """Serve on the settings' host and port; on SIGTERM or Ctrl-C requests in flight are answered first."""
-    say(f"HTTP API: http://{settings.host}:{settings.port}/docs")
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
+    """Serve on the settings' host and port; a worker that dies is replaced. On SIGTERM or Ctrl-C requests in flight are answered first."""
+    with tempfile.TemporaryDirectory(prefix="recsim-metrics-") as metrics:
+        count_in(Path(metrics))
+        config = uvicorn.Config(
+            APP, factory=True, host=settings.host, port=settings.port, workers=settings.serving_workers, log_level="warning",
+            access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS, timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_worker_healthcheck=HUNG_SECONDS,
+        )  # fmt: skip
+        try:
+            socket = config.bind_socket()
+        except SystemExit as error:
+            raise RecsimError(f"{settings.host}:{settings.port} cannot be listened on. Is it taken (RECSIM_PORT)?") from error
+        say(f"HTTP API: http://{settings.host}:{settings.port}/docs")
+        follower = Follower(settings)
+        follower.start()
+        Workers(config, [socket]).run()
+        follower.stop()
+
+
+class Workers(Multiprocess):
+    """Worker processes behind one socket, which this process closes when it is to end: the kernel takes no connection that nobody answers."""
+
+    def terminate_all(self) -> None:
+        """Have the workers answer what they have, and then end."""
+        for listening in self.sockets:
+            listening.close()
+        super().terminate_all()

@@ -1,0 +1,69 @@
+"""
+### Puts an earlier release back into Production
+
+Model and index go back together, and serving follows within seconds. From then on refreshes promote nothing, so that the next night does
+not undo it: their releases stay in Staging and their task `promote` is red with the reason. When the cause is mended, run this once more
+with *Resume*.
+
+The same by hand: `recsim rollback [--to V] --reason TEXT`, `recsim rollback --resume`; `recsim releases` lists who was in Production when.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Param
+
+from recsim_airflow.assets import RELEASE
+from recsim_airflow.operators import RecsimJobOperator, refuse_unknown_conf
+
+ACTIONS = {"back": "Roll back, and hold promotions", "resume": "Resume: let refreshes promote again"}
+BY = "{{ dag_run.triggering_user_name or 'airflow' }}"
+
+with DAG(
+    dag_id="recsim_rollback",
+    dag_display_name="recsim: rollback",
+    description="Puts an earlier release, model and index together, back into Production.",
+    doc_md=__doc__,
+    schedule=None,
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=timedelta(minutes=30),
+    tags={"recsim", "release"},
+    default_args={"owner": "recsim", "retries": 2, "retry_delay": timedelta(seconds=10)},
+    params={
+        "action": Param("back", type="string", enum=list(ACTIONS), values_display=ACTIONS, title="What to do"),
+        "to": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            title="Release",
+            description="The version to go back to. Empty: the one that was in Production before.",
+        ),
+        "reason": Param(
+            "", type="string", maxLength=500, title="Reason", description="Why, for those who look later; it is kept with the release."
+        ),
+    },
+) as dag:
+    rollback = RecsimJobOperator(
+        task_id="rollback",
+        job="rollback",
+        arguments=[
+            "{{ '--resume' if params.action == 'resume' }}",
+            "{{ '--to=' ~ params.to if params.to }}",
+            "{{ '--reason=' ~ params.reason if params.reason }}",
+            "--by=" + BY,
+        ],
+        pre_execute=refuse_unknown_conf,
+        outlets=[RELEASE],
+        execution_timeout=timedelta(minutes=10),
+        doc_md="Moves stage and alias back in one step. Safe to clear.",
+    )
+    verify = RecsimJobOperator(
+        task_id="verify",
+        job="verify",
+        arguments=["--version", "{{ ti.xcom_pull(task_ids='rollback')['version'] }}"],
+        execution_timeout=timedelta(minutes=10),
+        doc_md="Asks until the release is the one that answers.",
+    )
+    rollback >> verify

@@ -1,0 +1,174 @@
+"""Follow the registry's champion for all workers of this machine: fetch it, check it, name it in one file that they watch.
+
+Apart from them because MLflow's client takes seconds and a hundred megabytes, and so that a release is fetched once.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recsim_tasks.foundation.errors import InputError, RecsimError, UnavailableError
+from recsim_tasks.foundation.progress import say
+from recsim_tasks.foundation.publishing import write_json
+from recsim_tasks.foundation.settings import Settings
+
+if TYPE_CHECKING:
+    from recsim_tasks.release.registry import Registry, ReleaseRef
+
+RETRY_REFUSED_SECONDS = 60.0
+RETRY_FETCH_SECONDS = 10.0
+# MLflow's client takes seconds of a core to import: workers that have a release to begin with come first.
+START_SECONDS = 2.0
+STARTING = "The server has just started and is looking for the release in Production. Ask again in a few seconds."
+NAMED = "serving.json"
+
+
+@dataclass(frozen=True)
+class Named:
+    """What the workers are to serve, and why it is not the champion if it is not."""
+
+    version: int | None = None
+    problem: str | None = STARTING
+    registry_up: bool = True
+
+
+def releases_of(settings: Settings) -> Path:
+    """The folder of the releases that were fetched, `VERSION/` each."""
+    return settings.home.absolute() / "releases"
+
+
+def doubted(settings: Settings, version: int) -> Path:
+    """The file by which a worker says that it finds a fetched release not to be whole."""
+    return releases_of(settings) / f"{version}.doubted"
+
+
+def named(settings: Settings) -> Named:
+    """What the follower last named; nothing before it has."""
+    try:
+        return Named(**json.loads((releases_of(settings) / NAMED).read_text()))
+    except (OSError, ValueError, TypeError):
+        return Named()
+
+
+class Follower:
+    """The one that asks the registry."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = releases_of(settings)
+        self._registry: Registry | None = None
+        self._before: int | None = None
+        self._refused: tuple[int, float, str] | None = None
+        """Version, until when it is not tried again, and why."""
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
+
+    def start(self) -> None:
+        """Begin to follow the champion, from what a killed server left."""
+        for left in self._folder.glob(".*"):
+            shutil.rmtree(left, ignore_errors=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the poll that is under way."""
+        self._stopping.set()
+        self._thread.join(timeout=10)
+
+    def poll(self) -> None:
+        """Look once. Never raises: what is named stays so, with the problem."""
+        now, up = named(self._settings), True
+        version, problem = now.version, None
+        try:
+            version, problem = self._take(self._champion(), now.version)
+        except UnavailableError as error:
+            self._registry, up, problem = None, False, str(error)
+        except (RecsimError, OSError) as error:
+            problem = f"The release in Production could not be looked up: {error}"
+        except Exception as error:
+            traceback.print_exc()
+            problem = f"The new release could not be loaded ({type(error).__name__}): see the server's log."
+        self._name(now, Named(version, problem, up))
+
+    def _follow(self) -> None:
+        if named(self._settings).version is not None:
+            self._stopping.wait(START_SECONDS)
+        while not self._stopping.is_set():
+            self.poll()
+            self._stopping.wait(self._settings.serving_poll_seconds)
+
+    def _name(self, before: Named, now: Named) -> None:
+        if now == before:
+            return
+        try:
+            write_json(self._folder / NAMED, asdict(now))
+        except OSError as error:
+            say(f"Serving: {self._folder / NAMED} cannot be written: {error}")
+            return
+        if now.problem and now.problem != before.problem:
+            say(f"Serving: {now.problem}")
+        if now.version != before.version:
+            self._before = before.version
+            self._forget({str(kept) for kept in (now.version, self._before) if kept})
+
+    def _champion(self) -> ReleaseRef | None:
+        from recsim_tasks.release.promotion import Promotions
+        from recsim_tasks.release.registry import Registry
+
+        if self._registry is None:
+            self._registry = Registry(self._settings)
+            Promotions(self._registry).reconcile()
+        return self._registry.champion()
+
+    def _take(self, champion: ReleaseRef | None, now: int | None) -> tuple[int | None, str | None]:
+        """What to name after a look at `champion`, and why it is not that."""
+        from recsim_tasks.release.registry import NO_RELEASE
+
+        if champion is None:
+            return now, None if now else NO_RELEASE
+        doubt = doubted(self._settings, champion.version)
+        if now == champion.version and (self._folder / str(now)).exists() and not doubt.exists():
+            return now, None
+        if self._refused and self._refused[0] == champion.version and time.monotonic() < self._refused[1]:
+            return now, self._refused[2]
+        doubt.unlink(missing_ok=True)
+        try:
+            self._fetch(champion)
+        except InputError as error:
+            return now, self._refuse(champion, RETRY_REFUSED_SECONDS, f"Release {champion.version} is refused: {error}")
+        except UnavailableError:
+            raise
+        except (RecsimError, OSError) as error:
+            return now, self._refuse(champion, RETRY_FETCH_SECONDS, f"Release {champion.version} could not be fetched: {error}")
+        return champion.version, None
+
+    def _refuse(self, champion: ReleaseRef, seconds: float, reason: str) -> str:
+        self._refused = (champion.version, time.monotonic() + seconds, reason)
+        return reason
+
+    def _fetch(self, champion: ReleaseRef) -> None:
+        """Have a whole release in its folder; `InputError` when it is not what it says, or not what the registry says of it."""
+        from recsim_tasks.release.bundle import Release
+
+        folder = self._folder / str(champion.version)
+        if not folder.exists():
+            assert self._registry is not None
+            self._registry.download(champion.version, folder)
+        try:
+            found = Release.open(folder).manifest
+            if (found.model_fingerprint, found.cursor) != (champion.model_fingerprint, champion.cursor):
+                raise InputError("its model or catalogue version is not the one that the registry names. Register the release anew.")
+        except InputError:
+            shutil.rmtree(folder, ignore_errors=True)  # so that the next try fetches it again
+            raise
+
+    def _forget(self, kept: set[str]) -> None:
+        for folder in self._folder.iterdir():
+            if folder.name.isdigit() and folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)

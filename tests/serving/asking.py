@@ -1,0 +1,60 @@
+"""Clients that ask a server without pause, and what they were told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+
+from release.bundles import picture
+
+
+@dataclass
+class Asking:
+    """Threads, and what they were told: status, release in header and body, ends of the products' ids."""
+
+    address: str
+    clients: int = 2
+    told: list[tuple[int, str | None, int, frozenset[str]]] = field(default_factory=list)
+    failed: list[BaseException] = field(default_factory=list)
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        done = threading.Event()
+        threads = [threading.Thread(target=self._ask, args=(done,)) for _ in range(self.clients)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+
+    def _ask(self, done: threading.Event) -> None:
+        image = picture(7)
+        with httpx.Client(base_url=self.address, timeout=30) as client:
+            while not done.is_set():
+                try:
+                    answer = client.post("/v1/similar", files={"image": image}, data={"k": "10"})
+                    body = answer.json()
+                    ends = frozenset(row["product_id"][-2:] for row in body["results"])
+                    self.told.append((answer.status_code, answer.headers.get("X-Recsim-Release"), body["release"], ends))
+                except (httpx.HTTPError, ValueError, KeyError) as error:
+                    self.failed.append(error)
+                time.sleep(0.005)
+
+
+def wait_for(address: str, release: int, problem: str) -> None:
+    """Until `release` answers and the server tells `problem`, or none when that is empty."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        told = httpx.get(f"{address}/health/ready", timeout=30).json()
+        if told.get("release") == release and (problem in (told["problem"] or "") if problem else told["problem"] is None):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no release {release} with {problem!r}: {told}")

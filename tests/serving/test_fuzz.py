@@ -1,0 +1,164 @@
+"""Whatever is sent: an answer, or a refusal with a sentence; never a fault of the server. `--fuzz 10000` for more."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+from PIL import Image
+
+from release.bundles import picture
+
+REFUSALS = {400, 404, 405, 408, 413, 415, 422}
+
+
+def packed(format_: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(picture(3))).convert("RGB").save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+WHOLE = [
+    picture(1),
+    packed("JPEG"),
+    packed("JPEG", progressive=True),
+    packed("WEBP"),
+    packed("WEBP", lossless=True),
+    packed("PNG", optimize=True),
+]
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A picture in which bytes were changed, cut out, put in, repeated, or whose end is another's."""
+    data = bytearray(draw(st.sampled_from(WHOLE)))
+    for _ in range(draw(st.integers(1, 6))):
+        at = draw(st.integers(0, max(len(data) - 1, 0)))
+        match draw(st.sampled_from(["change", "cut", "put", "repeat", "end"])):
+            case "change" if data:
+                data[at] = draw(st.integers(0, 255))
+            case "cut":
+                del data[at : at + draw(st.integers(1, 64))]
+            case "put":
+                data[at:at] = draw(st.binary(max_size=32))
+            case "repeat":
+                data[at:at] = data[at : at + 64]
+            case _:
+                data[at:] = draw(st.sampled_from(WHOLE))[at:]
+    return bytes(data)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+WISHES = st.fixed_dictionaries(
+    {},
+    optional={
+        "k": st.integers() | JSON, "categories": st.lists(st.text(max_size=8), max_size=3) | JSON, "min_price": st.floats() | JSON,
+        "max_price": st.floats() | JSON, "in_stock": JSON, "exclude": st.lists(st.text(max_size=8), max_size=3) | JSON, "distinct": JSON,
+    },
+)  # fmt: skip
+
+
+def check(answer: Any) -> None:
+    assert answer.status_code == 200 or answer.status_code in REFUSALS, (answer.status_code, answer.text[:500])
+    assert "Traceback" not in answer.text
+    if answer.status_code != 200:
+        assert answer.headers["content-type"] == "application/problem+json"
+        told = answer.json()
+        assert told["status"] == answer.status_code
+        assert len(told["detail"]) > 10
+
+
+def fuzzed(config: pytest.Config, share: float = 1.0) -> Any:
+    count = max(10, round(config.getoption("--fuzz") * share))
+    return limits(max_examples=count, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def test_damaged_pictures(client: TestClient, pytestconfig: pytest.Config) -> None:
+    @fuzzed(pytestconfig)
+    @given(data=damaged() | st.binary(max_size=200), upload=st.booleans())
+    def ask(data: bytes, upload: bool) -> None:
+        sent: dict[str, Any] = {"files": {"image": data}} if upload else {"json": {"image": base64.b64encode(data).decode()}}
+        check(client.post("/v1/similar", **sent))
+
+    ask()
+
+
+def test_questions_of_any_form(client: TestClient, pytestconfig: pytest.Config) -> None:
+    image = base64.b64encode(picture(1)).decode()
+
+    @fuzzed(pytestconfig)
+    @given(wishes=WISHES, body=JSON)
+    def ask(wishes: dict[str, Any], body: Any) -> None:
+        for sent in ({"image": image, **wishes}, body):
+            try:
+                content = json.dumps(sent).encode()
+            except UnicodeEncodeError:
+                continue
+            for path in ("/v1/similar", "/invocations"):
+                check(client.post(path, content=content, headers={"Content-Type": "application/json"}))
+        check(
+            client.post(
+                "/invocations",
+                content=json.dumps({"inputs": {"image": [image]}, "params": wishes}).encode(),
+                headers={"Content-Type": "application/json"},
+            )
+        )
+
+    ask()
+
+
+def test_bodies_that_are_bytes(client: TestClient, pytestconfig: pytest.Config) -> None:
+    kinds = st.sampled_from(
+        [
+            "application/json",
+            "multipart/form-data; boundary=x",
+            "multipart/form-data",
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "",
+        ]
+    )
+    parts = st.lists(
+        st.sampled_from([b"--x\r\n", b"--x--\r\n", b'Content-Disposition: form-data; name="image"; filename="a"\r\n\r\n', b"\r\n", picture(1), b'name="k"', b"{", b'"image"']) | st.binary(max_size=20),
+        max_size=8,
+    )  # fmt: skip
+
+    @fuzzed(pytestconfig)
+    @given(kind=kinds, content=parts.map(b"".join))
+    def ask(kind: str, content: bytes) -> None:
+        check(client.post("/v1/similar", content=content, headers={"Content-Type": kind}))
+
+    ask()
+
+
+def test_addresses_and_filters(client: TestClient, pytestconfig: pytest.Config) -> None:
+    text = st.text(max_size=30) | st.sampled_from(["..", "../..", "p001", "%2e%2e", "p001'--", "\x00", "p001/image"])
+
+    @fuzzed(pytestconfig)
+    @given(
+        name=text,
+        what=st.sampled_from(["", "/similar", "/image"]),
+        asked=st.dictionaries(st.sampled_from(["k", "seed", "page", "side", "category", "max_price", "colour"]), text, max_size=3),
+    )
+    def ask(name: str, what: str, asked: dict[str, str]) -> None:
+        try:
+            check(client.get(f"/v1/products/{name}{what}", params=asked))
+            check(client.get("/v1/products", params=asked))
+        except (UnicodeEncodeError, ValueError):  # the client does not send it
+            return
+        except Exception as error:
+            if type(error).__name__ != "InvalidURL":
+                raise
+
+    ask()
