@@ -7,9 +7,11 @@ from urllib.parse import quote
 
 import httpx
 
-from recsim_tasks.foundation.errors import RecsimError, UnavailableError
+from recsim_tasks.foundation.errors import InputError, RecsimError, UnavailableError
 
 TIMEOUT_SECONDS = 10.0
+# What was sent is to blame, such as a picture that is none.
+REFUSED = {400, 408, 413, 415, 422}
 
 
 class Api:
@@ -20,9 +22,9 @@ class Api:
         self._client = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, headers=headers)
         self._url = url
 
-    def shelf(self, count: int, category: str | None, seed: int) -> dict[str, Any]:
-        """Some products to start from, and all categories with their numbers of products."""
-        wishes: dict[str, Any] = {"k": count, "seed": seed} | ({"category": category} if category else {})
+    def shelf(self, count: int, category: str | None, seed: int, page: int = 0) -> dict[str, Any]:
+        """A page of products to start from, and all categories with their numbers of products."""
+        wishes: dict[str, Any] = {"k": count, "seed": seed, "page": page} | ({"category": category} if category else {})
         return self._json("GET", "/v1/products", params=wishes)
 
     def more_like(self, product_id: str, wishes: dict[str, Any]) -> dict[str, Any]:
@@ -33,9 +35,14 @@ class Api:
         """The products most like a picture."""
         return self._json("POST", "/v1/similar", files={"image": image}, data=wishes)
 
-    def image(self, product_id: str) -> bytes | None:
-        """The picture of a product; None when it has gone meanwhile."""
-        answer = self._ask("GET", f"/v1/products/{quote(product_id, safe='')}/image")
+    def product(self, product_id: str) -> dict[str, Any] | None:
+        """What is known of one product; None when the release that answers has it not."""
+        answer = self._ask("GET", f"/v1/products/{quote(product_id, safe='')}")
+        return None if answer.status_code == httpx.codes.NOT_FOUND else dict(self._good(answer).json()["results"][0])
+
+    def image(self, product_id: str, side: int) -> bytes | None:
+        """The picture of a product, at most `side` pixels wide and high, as a JPEG; None when it has gone meanwhile."""
+        answer = self._ask("GET", f"/v1/products/{quote(product_id, safe='')}/image", params={"side": side})
         return None if answer.status_code == httpx.codes.NOT_FOUND else self._good(answer).content
 
     def _json(self, method: str, path: str, **parts: Any) -> dict[str, Any]:
@@ -50,6 +57,8 @@ class Api:
             ) from error
 
     def _good(self, answer: httpx.Response) -> httpx.Response:
+        if answer.status_code in REFUSED:
+            raise InputError(_reason(answer))
         if answer.is_error:
             raise RecsimError(_reason(answer))
         return answer

@@ -1,25 +1,24 @@
-"""The page itself, run by Streamlit from top to bottom at every click."""
+"""The page itself, run by Streamlit from top to bottom at every click. What is looked at stands in the address, so that it can be sent on."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import streamlit as st
 
-from recsim_tasks.foundation.errors import RecsimError
+from recsim_tasks.foundation.errors import InputError, RecsimError
 from recsim_tasks.foundation.settings import Settings, load_settings
+from recsim_tasks.shop import cards
 from recsim_tasks.shop.client import Api
 
-COLUMNS, SHELF, NEIGHBOURS = 6, 24, 18
-STYLE = """<style>
-.block-container {padding-top: 2.2rem; max-width: 1180px}
-[data-testid="stImage"] img {border-radius: 8px; background: #f8fafc; image-rendering: auto; border: 1px solid #e2e8f0}
-.card {font-size: .82rem; line-height: 1.3; margin: -.35rem 0 .3rem}
-.card b, .card span {display: block; min-height: 1.3em; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}
-.card span {color: #64748b}
-.badge {display: inline-block; padding: .15rem .6rem; border-radius: 999px; background: #ccfbf1; color: #115e59; font-size: .8rem}
-@media (max-width: 640px) {[data-testid="stHorizontalBlock"] {flex-wrap: wrap} [data-testid="stColumn"] {min-width: 30% !important; flex: 1 1 30% !important}}
-</style>"""
+SHELF, LOOK_ALIKES = 24, (12, 24, 48)
+SMALL, LARGE = 240, 640
+AT_ONCE = 8
+KINDS = ["png", "jpg", "jpeg", "webp"]
+Found = dict[str, Any]
 
 
 @st.cache_resource
@@ -34,123 +33,156 @@ def _address(settings: Settings) -> str:
     return settings.serving_url or f"http://{settings.host}:{settings.port}"
 
 
-@st.cache_data(max_entries=2_000, ttl=300, show_spinner=False)
-def picture(product_id: str, release: int) -> bytes | None:  # noqa: ARG001 - another release may show another picture
+@st.cache_data(max_entries=5_000, ttl=300, show_spinner=False)
+def picture(product_id: str, side: int, release: int) -> bytes | None:  # noqa: ARG001 - another release may show another picture
     """The picture of a product, kept for the visitors that follow."""
-    return connect().image(product_id)
+    return connect().image(product_id, side)
 
 
-def sidebar(categories: dict[str, int]) -> dict[str, Any]:
-    """What the neighbours must be like, as the visitor wants it."""
-    with st.sidebar:
-        st.subheader("Neighbours")
-        wanted = st.multiselect("Categories", list(categories), placeholder="all")
-        dearest = st.number_input("Up to price", min_value=0.0, value=None, placeholder="any", step=5.0)
-        in_stock = st.toggle("In stock only")
-    wishes: dict[str, Any] = {"k": NEIGHBOURS}
-    if wanted:
-        wishes["categories"] = wanted
-    if dearest is not None:
-        wishes["max_price"] = dearest
-    if in_stock:
-        wishes["in_stock"] = "true"
-    return wishes
+def pictures(products: Sequence[Found], release: int) -> dict[str, bytes]:
+    """The small pictures of products, as far as there are any."""
+    ids = [product["product_id"] for product in products]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = pool.map(lambda product_id: picture_or_none(product_id, SMALL, release), ids)
+        return {product_id: data for product_id, data in zip(ids, found, strict=True) if data}
 
 
-def grid(products: list[dict[str, Any]], release: int, place: str) -> None:
-    """Cards in rows of `COLUMNS`; a click on one looks for more like it."""
-    for start in range(0, len(products), COLUMNS):
-        for column, product in zip(st.columns(COLUMNS), products[start : start + COLUMNS], strict=False):
-            with column:
-                card(product, release, place)
-
-
-def card(product: dict[str, Any], release: int, place: str) -> None:
-    """One product: picture, title, price, how alike it is."""
-    data = picture(product["product_id"], release)
-    if data:
-        st.image(data, width="stretch")
-    describe(product)
-    st.button("More like this", key=f"{place}-{product['product_id']}", on_click=choose, args=(product,), width="stretch")
-
-
-def describe(product: dict[str, Any]) -> None:
-    """A product's words in three lines of their own, so that the buttons of a row stand level whatever they say."""
-    price = f"{product['price']:.2f}" if product["price"] is not None else "no price"
-    alike = [f"{product['score']:.2f} alike"] if "score" in product else []
-    stock = [] if product["in_stock"] in (True, None) else ["sold out"]
-    lines = (_plain(product["title"]), " · ".join([*stock, _plain(product["category"])]), " · ".join([price, *alike]))
-    st.html('<div class="card"><b>{}</b><span>{}</span><span>{}</span></div>'.format(*lines))
-
-
-def choose(product: dict[str, Any] | None) -> None:
-    """Remember which product the visitor wants more of; None goes back to the shelf."""
-    st.session_state["chosen"] = product
-
-
-def _plain(text: str | None) -> str:
-    """Text of a feed, safe inside markup."""
-    return (text or "").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def header(told: dict[str, Any]) -> None:
-    """Which release answers, and of which day's catalogue."""
-    st.title("What looks like this?")
-    total = sum(told["categories"].values())
-    st.html(f'<span class="badge">release {told["release"]} · catalogue version {told["catalogue_version"]} · {total:,} products</span>')
+def picture_or_none(product_id: str, side: int, release: int) -> bytes | None:
+    """A picture that cannot be had leaves its place empty; the products can be looked at all the same."""
+    try:
+        return picture(product_id, side, release)
+    except RecsimError:
+        return None
 
 
 def main() -> None:
     """Draw the page."""
-    st.set_page_config(page_title="recsim shop window", layout="wide", initial_sidebar_state="auto")
-    st.html(STYLE)
+    st.set_page_config(page_title="recsim shop window", page_icon="🛍️", layout="wide", initial_sidebar_state="collapsed")
+    st.html(cards.STYLE)
     try:
         draw(connect())
     except RecsimError as error:
-        st.title("What looks like this?")
-        st.info(f"Nothing to show yet. {error}")
-        st.button("Try again")
+        st.html(cards.closed(str(error)))
+        _, middle, _ = st.columns([2, 1, 2])
+        middle.button("Try again", width="stretch")
 
 
 def draw(api: Api) -> None:
-    """The shelf, or the neighbours of what the visitor chose or uploaded."""
-    told = api.shelf(SHELF, None, st.session_state.setdefault("seed", 0))
-    header(told)
-    wishes = sidebar(told["categories"])
-    upload = st.file_uploader("A picture of your own", type=["png", "jpg", "jpeg", "webp"], key=f"upload-{st.session_state['seed']}")
-    chosen = st.session_state.get("chosen")
-    if upload is not None and chosen is None:
-        st.image(upload.getvalue(), width=140)
-        neighbours(api.similar(upload.getvalue(), wishes), "your picture")
-    elif chosen is not None:
-        st.button("← Back to the shelf", on_click=choose, args=(None,))
-        card_of(chosen, told["release"])
-        neighbours(api.more_like(chosen["product_id"], wishes), chosen["title"])
+    """The look-alikes of a photo or of a product, or a shelf to start from."""
+    category, number = st.query_params.get("category"), _page_number()
+    told = api.shelf(SHELF, category, _seed(), number)
+    st.html(cards.bar(told, sum(told["categories"].values()), time.time()))
+    photo = search_by_photo()
+    product_id = st.query_params.get("product")
+    if photo is not None:
+        look_alikes_of_photo(api, photo, told)
+    elif product_id is not None:
+        look_alikes_of(api, product_id, told)
     else:
-        st.subheader("From the shelf")
-        grid(told["results"], told["release"], "shelf")
-        st.button("Other products", on_click=shuffle)
+        browse(told, category, number)
 
 
-def card_of(product: dict[str, Any], release: int) -> None:
-    """The product that the visitor chose."""
-    data = picture(product["product_id"], release)
-    if data:
-        st.image(data, width=140)
-    describe({name: value for name, value in product.items() if name != "score"})  # its score was to another
+def search_by_photo() -> bytes | None:
+    """A photo that the visitor uploads or takes."""
+    with st.popover("Search by photo", icon=":material/photo_camera:"):
+        upload, camera = st.tabs(["Upload", "Take one"])
+        given = upload.file_uploader("A picture of what you are looking for", type=KINDS, key="upload")
+        # The camera is asked for only when somebody wants it.
+        taken = camera.camera_input("A photo", key="camera") if camera.toggle("Use the camera") else None
+    chosen = given or taken
+    return chosen.getvalue() if chosen is not None else None
 
 
-def shuffle() -> None:
-    """Put other products on the shelf."""
-    st.session_state["seed"] += 1
+def browse(told: Found, category: str | None, number: int) -> None:
+    """The shelf: categories, products, pages."""
+    names = list(told["categories"])
+    picked = st.pills(
+        "Category",
+        names,
+        default=category if category in names else None,
+        format_func=lambda name: f"{cards.plain(name)}  {told['categories'][name]:,}",
+        label_visibility="collapsed",
+    )
+    if picked != category:
+        st.query_params.from_dict({"category": picked} if picked else {})
+        st.rerun()
+    st.html(cards.shelf(told["results"], pictures(told["results"], told["release"])))
+    if not told["results"]:
+        st.info("There is nothing more on this shelf.")
+    before, _, after = st.columns([1, 3, 1])
+    if number > 0 and before.button("← Before", width="stretch"):
+        _turn(number - 1)
+    if len(told["results"]) == SHELF and after.button("More →", width="stretch"):
+        _turn(number + 1)
 
 
-def neighbours(told: dict[str, Any], of: str) -> None:
-    """The grid of neighbours, or an honest word that there are none."""
-    st.subheader(f"Most like {of}")
+def look_alikes_of(api: Api, product_id: str, told: Found) -> None:
+    """A product's own page."""
+    product = api.product(product_id)
+    if product is None:
+        st.info("This product is not in the shop any more. Here is what is.")
+        browse(told, st.query_params.get("category"), _page_number())
+        return
+    left, right = st.columns([1, 2], gap="large")
+    left.html(cards.big(picture_or_none(product_id, LARGE, told["release"])))
+    with right:
+        st.html(cards.about(product))
+        if st.button("Back to the shelf", icon=":material/arrow_back:"):
+            st.query_params.clear()
+            st.rerun()
+        wishes = filters(told["categories"])
+    st.subheader("Looks like this")
+    answer(api.more_like(product_id, wishes))
+
+
+def look_alikes_of_photo(api: Api, photo: bytes, told: Found) -> None:
+    """What looks like the visitor's photo."""
+    left, right = st.columns([1, 2], gap="large")
+    with right:
+        wishes = filters(told["categories"])
+    st.subheader("Looks like your photo")
+    try:
+        found = api.similar(photo, wishes)
+    except InputError as error:
+        st.error(f"This picture cannot be used: {error}")
+        return
+    left.html(cards.big(cards.preview(photo, LARGE)))
+    answer(found)
+
+
+def filters(categories: dict[str, int]) -> Found:
+    """What look-alikes must be like, as the visitor wants it."""
+    with st.expander("Filter", icon=":material/tune:"):
+        wanted = st.multiselect("Categories", list(categories), placeholder="all")
+        dearest = st.number_input("Up to price", min_value=0.0, value=None, placeholder="any", step=5.0)
+        in_stock = st.toggle("In stock only")
+        distinct = st.toggle("Nearly the same once", value=True)
+        count = st.segmented_control("How many", LOOK_ALIKES, default=LOOK_ALIKES[0])
+    wishes: Found = {"k": count or LOOK_ALIKES[0], "categories": wanted, "max_price": dearest, "in_stock": True if in_stock else None}
+    return {name: value for name, value in {**wishes, "distinct": distinct}.items() if value not in (None, [])}
+
+
+def answer(told: Found) -> None:
+    """The grid of look-alikes, or an honest word that there are none."""
     if not told["results"]:
         st.info("No product meets these conditions. Widen the categories or the price.")
-    grid(told["results"], told["release"], "neighbour")
+    st.html(cards.shelf(told["results"], pictures(told["results"], told["release"])))
+
+
+def _page_number() -> int:
+    """Of the address, which anybody may write."""
+    given = st.query_params.get("page", "0")
+    return int(given) if given.isdecimal() and len(given) < 7 else 0
+
+
+def _turn(number: int) -> None:
+    st.query_params["page"] = str(number)
+    st.rerun()
+
+
+def _seed() -> int:
+    """Another shelf every day, the same for all visitors."""
+    return int(time.time() // 86_400)
 
 
 main()
