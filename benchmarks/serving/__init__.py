@@ -1,0 +1,1 @@
+"""What serving costs, beside MLflow's own server of the same release."""

@@ -1,0 +1,64 @@
+"""One release, of real pictures by an untrained network, which takes as long to ask as a trained one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.vectors.data import pictured
+from recsim_demo.dataset import FashionMnist
+from recsim_demo.feeds import png
+from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.catalogue.table import PRODUCT_FIELDS
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.learning.embedder import Embedder
+from recsim_tasks.learning.export import export, publish
+from recsim_tasks.learning.network import build_network
+from recsim_tasks.learning.preprocessing import Preprocessing
+from recsim_tasks.release.bundle import assemble
+from recsim_tasks.release.manifest import Manifest, Training
+from recsim_tasks.release.registry import Origin, Registry
+from recsim_tasks.release.sharing import local_folder
+from recsim_tasks.release.stages import CHAMPION, NAME
+from recsim_tasks.vectors.index import Index
+
+PREPROCESSING = Preprocessing(28, 1)
+CURSOR = Cursor("00000000-0000-0000-0000-000000000000", 0)
+TRAINING = Training(at=0.0, categories=["all"], unseen=0, backbone="cnn", params={})
+PASSED = {"verdict": "pass", "reasons": ["A benchmark."], "rules": []}
+
+
+def make(settings: Settings, data: FashionMnist, products: int, folder: Path) -> Path:
+    """Make the bundle of so many `products`; its folder."""
+    files = export(
+        build_network(PREPROCESSING, settings.embedding_size),
+        PREPROCESSING,
+        settings.embedding_size,
+        "cnn",
+        data.test_images[:32, ..., None],
+    )
+    publish(files, {}, folder / "model")
+    embedder = Embedder(folder / "model", threads=2)
+    table = pictured(data, np.arange(products)).select(PRODUCT_FIELDS)
+    vectors = embedder.embed(data.train_images[:products, ..., None])
+    facts = {"model_fingerprint": embedder.fingerprint, "cursor": CURSOR.as_json()}
+    Index.build(table, vectors, facts, settings.index_exact_below).save(folder / "index")
+    assemble(folder / "model", folder / "index", [png(image) for image in data.test_images[:8]], {}, TRAINING, 0.0, folder / "release")
+    return folder / "release"
+
+
+def register(settings: Settings, bundle: Path, refresh: str) -> int:
+    """Register the bundle as one more version."""
+    registry = Registry(settings)
+    champion = registry.stages.aliases().get(CHAMPION)
+    return registry.register(bundle, Manifest.read(bundle), Origin(refresh, champion), PASSED, "")
+
+
+def stored_mib(settings: Settings, version: int) -> float:
+    """What the embedded registry has stored for a version, but for files that an earlier one has stored."""
+    registry = Registry(settings)
+    folder = local_folder(registry.client.get_model_version_download_uri(NAME, str(version)))
+    assert folder is not None
+    files = [file.stat() for file in folder.rglob("*") if file.is_file()]
+    return sum(file.st_size for file in files if version == 1 or file.st_nlink == 1) / 2**20

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.ml
+def test_both_servers_answer_the_same_questions_and_every_goal_has_a_figure(tmp_path: Path) -> None:
+    options = ["--products", "400", "--seconds", "0.5", "--rounds", "1", "--workers", "1", "--plot", str(tmp_path / "bench.png")]
+    done = subprocess.run([sys.executable, "-m", "benchmarks.serving", *options], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert {"P8_1", "P8_8", "P8_32", "P8_ready", "P8_memory", "P9", "swap", "stored"} <= set(found)
+    assert all(line["value"] > 0 for line in found.values())
+    assert found["stored"]["value"] < 1
+    assert min(Image.open(tmp_path / "bench.png").size) > 300
