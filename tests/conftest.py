@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,12 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as limits
 
+from recsim_tasks.foundation.prerequisites import find_browser
 from recsim_tasks.foundation.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from recsim_demo.dataset import FashionMnist
 
 # Two busy cores make any draw slow now and then; how long a thing takes is for benchmarks to say.
@@ -46,6 +50,15 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
             monkeypatch.delenv(name)
     monkeypatch.setenv("RECSIM_HOME", str(tmp_path / "home"))
     return load_settings()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; while it is open, the main thread has an event loop that no other may run beside."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"]) as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -149,7 +149,7 @@ def _first_answer(server: Server, version: int) -> float:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-serving", description=__doc__)
     parser.add_argument("--products", type=int, default=60_000, help="products of the release, 60,000 at most (default %(default)s)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of load each time (default %(default)s)")
+    parser.add_argument("--seconds", type=int, default=10, help="of load each time (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="tries of each (default %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="of both servers (default %(default)s)")
     parser.add_argument("--plot", type=Path, nargs="?", const=PICTURE, help=f"draw a picture (default {PICTURE})")

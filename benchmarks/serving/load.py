@@ -52,9 +52,9 @@ def write_bodies(pictures: Sequence[bytes], path: Path) -> Path:
     return path
 
 
-def ask(address: str, clients: int, seconds: float, bodies: Path) -> Answered:
+def ask(address: str, clients: int, seconds: int, bodies: Path) -> Answered:
     """Have `clients` ask `address` for `seconds`, each as soon as it is answered; `RecsimError` when not every question got a good answer."""
-    command = ["wrk", "-t", "1", "-c", str(clients), "-d", f"{seconds:g}s", "--timeout", "30s", "-s", str(SCRIPT), f"{address}/invocations"]
+    command = ["wrk", "-t", "1", "-c", str(clients), "-d", f"{seconds}s", "--timeout", "30s", "-s", str(SCRIPT), f"{address}/invocations"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "RECSIM_BENCH_BODIES": str(bodies)})
     found = Answered(**json.loads(done.stdout.splitlines()[-1]))
     if found.refused or found.broken or not found.requests:

@@ -6,24 +6,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recsim_tasks.foundation.prerequisites import find_browser
-
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from conftest import ThreeFeeds
 
 pytestmark = pytest.mark.e2e
 
 
-def test_the_shop_window_shows_the_release_that_the_refresh_has_promoted(three_feeds: ThreeFeeds) -> None:
-    from playwright.sync_api import expect, sync_playwright
+def test_the_shop_window_shows_the_release_that_the_refresh_has_promoted(three_feeds: ThreeFeeds, browser: Browser) -> None:
+    from playwright.sync_api import expect
 
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"]) as browser:
-        page = browser.new_page()
-        page.goto(three_feeds.stack.shop)
-        expect(page.locator("a.card")).to_have_count(24, timeout=60_000)
-        assert "release 2" in page.locator(".bar").inner_text()
-        page.get_by_role("radio", name="Bag").click()
-        expect(page.locator("a.card i").first).to_have_text("Bag", timeout=60_000)
-        page.locator("a.card").first.click()
-        expect(page.get_by_text("Looks like this")).to_be_visible(timeout=60_000)
-        expect(page.locator("a.card")).to_have_count(12, timeout=60_000)
+    page = browser.new_page()
+    page.goto(three_feeds.stack.shop)
+    expect(page.locator("a.card")).to_have_count(24, timeout=60_000)
+    assert "release 2" in page.locator(".bar").inner_text()
+    page.get_by_role("radio", name="Bag").click()
+    expect(page.locator("a.card i").first).to_have_text("Bag", timeout=60_000)
+    page.locator("a.card").first.click()
+    expect(page.get_by_text("Looks like this")).to_be_visible(timeout=60_000)
+    expect(page.locator("a.card")).to_have_count(12, timeout=60_000)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.server
 def address(home: Settings, tmp_path: Path) -> Iterator[str]:
     enthrone(Registry(home), 1)
     port = free_port()
-    env = {"RECSIM_HOME": str(home.home), "RECSIM_PORT": str(port), "MLFLOW_TRACKING_URI": home.tracking_uri}
+    env = {"RECSIM_HOME": str(home.home), "RECSIM_PORT": str(port), "RECSIM_SERVING_WORKERS": "4", "MLFLOW_TRACKING_URI": home.tracking_uri}
     with running([script("recsim"), "serve"], f"http://127.0.0.1:{port}/health/ready", tmp_path / "serve.log", env):
         yield f"127.0.0.1:{port}"
 
@@ -42,6 +42,11 @@ def test_recsim_serve_answers_and_counts_bodies_that_do_not_tell_their_size(addr
     assert refused.status == 413
     assert b"Send a smaller picture" in refused.read()
     assert httpx.get(f"http://{address}/health/live").status_code == 200
+
+
+def test_a_server_that_says_it_is_ready_has_a_release_in_every_worker(address: str) -> None:
+    asked = [httpx.get(f"http://{address}/v1/products/p007") for _ in range(60)]
+    assert {answer.status_code for answer in asked} == {200}
 
 
 def test_serving_needs_no_tensorflow_no_spark_and_no_airflow(home: Settings) -> None:

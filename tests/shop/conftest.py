@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recsim_tasks.foundation.prerequisites import find_browser
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry import Registry
 from release.registered import enthrone
@@ -80,14 +79,6 @@ def open_window(window: Window) -> Iterator[Window]:
     """A shop window that shows release 1."""
     with window.api():
         yield window
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"]) as browser:
-        yield browser
 
 
 @pytest.fixture(params=list(WINDOWS))

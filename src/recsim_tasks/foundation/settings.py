@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     seed: int = Field(20, description="Seed of the search, the batches and the samples.")
 
     embed_commit_images: Count = Field(50_000, description="Images that embedding commits at a time: what a killed run can lose.")
-    index_exact_below: Count = Field(100_000, description="Below this many products the index searches exactly.")
+    index_exact_below: Count = Field(20_000, description="Below this many products the index searches exactly.")
     index_recall: Share = Field(
         0.99, description="Share of the exact ten nearest that a newly built index must find: sets how much it looks at."
     )

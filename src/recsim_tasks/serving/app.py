@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse
 from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.settings import Settings, counts, load_settings
 from recsim_tasks.serving import problems
+from recsim_tasks.serving.following import STARTING
 from recsim_tasks.serving.hot_swap import HotSwap
 from recsim_tasks.serving.limits import Admission, BodyLimit, KnownHost, Observed
 from recsim_tasks.serving.metrics import Metrics, forget_dead
@@ -77,15 +78,16 @@ async def _live() -> dict[str, str]:
 
 
 async def _ready(request: Request) -> JSONResponse:
-    """Say which release answers, and which is the oldest of any worker; 503 until there is one. `problem` tells why it is not the champion."""
+    """Say which release answers, and which is the oldest of any worker; 503 until all have one. `problem` tells why it is not the champion."""
     current, trouble = request.app.state.swap.current, request.app.state.swap.problem
-    if current is None:
-        return problems.problem(503, str(trouble), {"Retry-After": problems.RETRY_SECONDS})
+    oldest = request.app.state.metrics.oldest_release()
+    if current is None or not oldest:
+        return problems.problem(503, str(trouble or STARTING), {"Retry-After": problems.RETRY_SECONDS})
     manifest = current.release.manifest
     told: dict[str, Any] = {
         "status": "ready",
         "release": current.version,
-        "oldest_release": request.app.state.metrics.oldest_release(),
+        "oldest_release": oldest,
         "cursor": manifest.cursor.as_json(),
         "products": manifest.counts["products"],
         "model_fingerprint": manifest.model_fingerprint,

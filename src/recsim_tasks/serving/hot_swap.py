@@ -62,6 +62,8 @@ class HotSwap:
         except Exception as error:
             traceback.print_exc()
             own = f"Release {found.version} could not be loaded ({type(error).__name__}: {error}): see the server's log."
+        if self.current is None:
+            self._metrics.tell("recsim_release", 0)  # others of its server may have one
         self.problem = own or found.problem
         self._metrics.tell("recsim_swap_problem", 0 if self.problem is None else 1)
 
