@@ -1,4 +1,4 @@
-"""End in good order: on Ctrl-C, and on TERM as well."""
+"""End in good order: on Ctrl-C, on TERM, and with the terminal."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from recsim_tasks.foundation.progress import say
 
 
 def leave_in_order_on_term() -> None:
-    """Make TERM unwind the program as an error would, so that what it started is stopped."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    """Make TERM and HUP unwind the program as an error would, so that what it started is stopped."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def until_interrupted(sentence: str) -> None:

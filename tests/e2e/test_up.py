@@ -1,0 +1,47 @@
+"""`make up`: everything runs on one's own state, says where it is, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+
+def test_it_prints_four_addresses_that_answer_and_ends_all_that_it_started(tmp_path: Path) -> None:
+    env = {**os.environ, "RECSIM_HOME": str(tmp_path / "home")}
+    with (tmp_path / "up.log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "recsim_demo.up"], env=env, stdout=log, stderr=log)
+    try:
+        said = until_it_runs(process, tmp_path / "up.log")
+        pages = dict(re.findall(r"^  (\S[\w ]*\w) +(http\S+)", said, re.MULTILINE))
+        assert list(pages) == ["Airflow", "MLflow", "shop window", "HTTP API"]
+        assert {name: httpx.get(page, follow_redirects=True, timeout=30).status_code for name, page in pages.items()} == dict.fromkeys(
+            pages, 200
+        )
+        assert (tmp_path / "home" / "inbox").is_dir()
+        family = psutil.Process(process.pid).children(recursive=True)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+    assert len(family) > 4
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert alive == []
+
+
+def until_it_runs(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + 180
+    while "Everything runs until" not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+    return log.read_text()
