@@ -23,7 +23,7 @@ from recsim_tasks.catalogue.feed import MANIFEST, closed_feeds
 HOME = Path(os.environ["RECSIM_HOME"])
 TABLE = str(HOME / "tables" / "products")
 RULE = {
-    "rule": "No worse than the champion",
+    "rule": "Precision@1 no worse than the champion",
     "challenger": 0.8,
     "champion": 0.79,
     "difference": {"mean": 0.01, "low": 0.002, "high": 0.018},

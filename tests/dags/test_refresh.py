@@ -120,7 +120,7 @@ def test_a_release_is_promoted_when_somebody_who_saw_the_verdict_approves(shop: 
     asked = shop.airflow.question(DAG, run_id, "approve")
     release = len(shop.releases())
     assert asked["subject"] == f"Release {release}: put it into Production?"
-    assert "| No worse than the champion | 0.8 | 0.79 | +0.0100 (+0.0020 to +0.0180) |" in asked["body"].replace("\\", "")
+    assert "| Precision@1 no worse than the champion | 0.8 | 0.79 | +0.0100 (+0.0020 to +0.0180) |" in asked["body"].replace("\\", "")
     shop.answer(run_id, "approve", "Approve")
     state, _, _ = shop.end(run_id)
     assert state == "success"

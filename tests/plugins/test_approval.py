@@ -93,7 +93,7 @@ def test_who_answered_is_named() -> None:
 
 
 RULE = {
-    "rule": "No worse than the champion",
+    "rule": "Precision@1 no worse than the champion",
     "challenger": 0.81234,
     "champion": 0.79,
     "difference": {"mean": 0.01, "low": -0.002, "high": 0.018},
@@ -141,7 +141,7 @@ def test_a_release_that_nobody_approves_stays_in_staging(event: dict[str, Any], 
 
 def test_the_question_about_a_release_has_every_rule_and_leads_to_what_it_answers() -> None:
     text = release_question({"rules": [RULE, SIZE]}, "http://mlflow:5000/#/verdict")
-    assert "| No worse than the champion | 0.8123 | 0.79 | +0.0100 (-0.0020 to +0.0180) |" in text
+    assert "| Precision@1 no worse than the champion | 0.8123 | 0.79 | +0.0100 (-0.0020 to +0.0180) |" in text
     assert "| Every product is found | 1 |  |  |" in text
     assert "](http://mlflow:5000/#/verdict)" in text
     assert "](" not in release_question({"rules": [RULE]}, "")

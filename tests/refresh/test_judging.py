@@ -45,7 +45,10 @@ def test_a_release_is_judged_beside_the_champion_and_registered_with_its_verdict
     result = workspace.keep("evaluate", judging.evaluate(behind, workspace))
     assert result["verdict"] == "pass"
     rules = {rule["rule"]: rule for rule in result["rules"]}
-    assert rules["No worse than the champion"]["difference"]["low"] <= rules["No worse than the champion"]["difference"]["high"]
+    assert (
+        rules["Precision@1 no worse than the champion"]["difference"]["low"]
+        <= rules["Precision@1 no worse than the champion"]["difference"]["high"]
+    )
     assert rules["Every product is found"]["challenger"] == result["metrics"]["coverage"] == 1
     assert rules["Products stay"]["challenger"] == pytest.approx(CHANGES["delete"] / PRODUCTS)
     registered = judging.register(behind, workspace)

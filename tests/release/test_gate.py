@@ -10,6 +10,7 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.asking import FIGURES, Answered
 from recsim_tasks.release.evaluation import Comparison, Evaluation
 from recsim_tasks.release.gate import Verdict, judge
+from recsim_tasks.release.rules import OVERALL
 from recsim_tasks.vectors.verification import Verification
 
 SETTINGS = Settings.model_construct()
@@ -61,7 +62,7 @@ def test_a_pass_gives_the_sentence_of_every_rule() -> None:
 @pytest.mark.parametrize("name", ["precision_at_1", "precision_at_10", "map_at_r"])
 def test_a_release_may_lose_the_margin_and_no_more(name: str) -> None:
     assert broken(against(answered(**{name: 0.88}), answered())) == []
-    assert broken(against(answered(**{name: 0.87}), answered())) == ["No worse than the champion"]
+    assert broken(against(answered(**{name: 0.87}), answered())) == [f"{OVERALL[name]} no worse than the champion"]
 
 
 def test_a_loss_that_chance_may_have_made_does_not_hold_and_that_is_said() -> None:
@@ -71,7 +72,7 @@ def test_a_loss_that_chance_may_have_made_does_not_hold_and_that_is_said() -> No
     few = champion.figures["precision_at_1"].copy()
     few[swapped] = 1 - few[swapped]
     surely = against(replace(champion, figures={**champion.figures, "precision_at_1": few}), champion)
-    assert broken(surely) == ["No worse than the champion"]
+    assert broken(surely) == ["Precision@1 no worse than the champion"]
 
     small = slice(0, 40)
     twice = {name: values[small] for name, values in champion.figures.items()}
@@ -80,7 +81,7 @@ def test_a_loss_that_chance_may_have_made_does_not_hold_and_that_is_said() -> No
     cut = [replace(champion, product_ids=champion.product_ids[small], labels=LABELS[small], figures=f) for f in (worse, twice)]
     verdict = against(*cut)
     assert broken(verdict) == []
-    rule = next(rule for rule in verdict.rules if rule.rule == "No worse than the champion")
+    rule = next(rule for rule in verdict.rules if rule.rule == "Precision@1 no worse than the champion")
     assert rule.difference is not None
     assert rule.difference.mean == pytest.approx(-0.025)
     assert "so few queries do not show that it lost anything" in rule.sentence
@@ -224,8 +225,8 @@ def test_a_release_that_lacks_most_of_the_products_is_held() -> None:
 def test_a_figure_that_is_not_a_number_holds(name: str) -> None:
     lost = answered()
     lost.figures[name] = np.full(QUERIES, np.nan)
-    assert "No worse than the champion" in broken(against(lost, answered()))
-    assert "No worse than the champion" in broken(against(answered(), lost))
+    assert f"{OVERALL[name]} no worse than the champion" in broken(against(lost, answered()))
+    assert f"{OVERALL[name]} no worse than the champion" in broken(against(answered(), lost))
 
 
 @pytest.mark.parametrize("name", ["ann_recall_at_10", "coverage"])
@@ -235,13 +236,13 @@ def test_a_figure_that_is_missing_holds(name: str) -> None:
 
 def test_a_hold_names_every_broken_rule_and_no_other() -> None:
     verdict = verdict_of(measured(ann_recall_at_10=0.1), replace(COMPARISON, challenger=answered(precision_at_1=0.1)), missing=1)
-    assert broken(verdict) == ["Recall of the index", "Same contents as a rebuild", "No worse than the champion"]
+    assert broken(verdict) == ["Recall of the index", "Same contents as a rebuild", "Precision@1 no worse than the champion"]
     assert [reason.partition(":")[0] for reason in verdict.reasons] == broken(verdict)
 
 
 def test_the_stored_form_has_every_figure() -> None:
     stored = verdict_of().as_result()
     assert stored["verdict"] == "pass"
-    rule = next(rule for rule in stored["rules"] if rule["rule"] == "No worse than the champion")
+    rule = next(rule for rule in stored["rules"] if rule["rule"] == "Precision@1 no worse than the champion")
     assert rule["difference"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
     assert rule["challenger"] == rule["champion"] == pytest.approx(0.9)

@@ -14,7 +14,7 @@ from release.bundles import picture
 
 MARKUP = "<script>alert(1)</script>"
 KEPT = Rule("Every product is found", True, 1.0, None, None, "at least 0.999", "All of them.")
-BROKEN = Rule("No worse than the champion", False, 0.71, 0.8, Interval(-0.09, -0.12, -0.06), "at most 0.02 lower", "It fell.")
+BROKEN = Rule("Precision@1 no worse than the champion", False, 0.71, 0.8, Interval(-0.09, -0.12, -0.06), "at most 0.02 lower", "It fell.")
 
 
 def side(right: list[float], category: str = "rings") -> Side:
@@ -38,9 +38,9 @@ def queries(html: str) -> list[str]:
 
 def test_a_held_release_says_so_first_and_every_rule_has_both_figures_and_the_interval() -> None:
     html = page("release of refresh 7", Verdict([KEPT, BROKEN]), side([0.5]), side([0.6]), pictures)
-    assert '<span class="hold">Held</span>' in html
-    assert '<p class="hold">No worse than the champion: It fell.</p>' in html
-    for part in ("0.71", "0.8", "-0.0900 (-0.1200 to -0.0600)", "at most 0.02 lower", "All of them."):
+    assert '<h1 class="hold">Held</h1>' in html
+    assert '<p class="hold">Precision@1 no worse than the champion: It fell.</p>' in html
+    for part in ("0.71", "0.8", "-0.0900", "-0.1200 to -0.0600", "at most 0.02 lower", "All of them."):
         assert part in html
 
 

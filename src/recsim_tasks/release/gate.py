@@ -9,14 +9,12 @@ import numpy as np
 
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release import rules
-from recsim_tasks.release.rules import OF_THE_INDEX, Rule
+from recsim_tasks.release.rules import OF_THE_INDEX, OVERALL, Rule
 
 if TYPE_CHECKING:
     from recsim_tasks.release.evaluation import Comparison, Evaluation
     from recsim_tasks.release.significance import Interval
     from recsim_tasks.vectors.verification import Verification
-
-COMPARED = ("precision_at_1", "precision_at_10", "map_at_r")
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def judge(
     if compared is None:
         found.append(rules.better_than_guessing(evaluation))
     else:
-        found += [rules.no_worse(compared, name, drop) for name in COMPARED]
+        found += [rules.no_worse(compared, name, drop) for name in OVERALL]
         found += [rules.by_category(compared, by_part), rules.not_trained_on(compared, trained_on, by_part)]
         found += [rules.quick_enough(compared, settings.gate_max_slowdown), rules.neighbours_stay(compared, settings.gate_max_churn)]
     if withdrawn is not None:

@@ -24,6 +24,7 @@ LEAST_COVERAGE = 0.999
 # A query below this is not waited for by anybody, however many times slower it has become, milliseconds.
 QUICK_MS = 5.0
 NOT_MEASURED = float("nan")
+OVERALL = {"precision_at_1": "Precision@1", "precision_at_10": "Precision@10", "map_at_r": "MAP@R"}
 
 
 class Rule(NamedTuple):
@@ -45,7 +46,9 @@ def no_worse(compared: Comparison, name: str, most: float) -> Rule:
     """The figure of all queries, query by query."""
     own, other = (side.figures[name] for side in (compared.challenger, compared.champion))
     ours, theirs = (side.means()[name] for side in (compared.challenger, compared.champion))
-    return _drop("No worse than the champion", name, ours, theirs, interval(own - other), most, "RECSIM_GATE_MAX_DROP", len(own))
+    return _drop(
+        f"{OVERALL[name]} no worse than the champion", name, ours, theirs, interval(own - other), most, "RECSIM_GATE_MAX_DROP", len(own)
+    )
 
 
 def by_category(compared: Comparison, most: float) -> Rule:

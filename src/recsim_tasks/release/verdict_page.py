@@ -22,13 +22,16 @@ STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: #fff; margin: 2rem auto; max-width: 72rem; padding: 0 1rem }
 h1 { font-size: 1.6rem; margin: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem } p { margin: .3rem 0; color: var(--faint) }
 .pass { color: var(--good) } .hold { color: var(--bad) }
-table { border-collapse: collapse; width: 100% } td, th { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
-th { font-weight: 600; color: var(--faint); font-size: .85rem } td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+p { overflow-wrap: anywhere } table { border-collapse: collapse; width: 100% } td, th { padding: .5rem 0 .5rem .8rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
+th { font-weight: 600 } th, small { color: var(--faint); font-size: .85rem } td:first-child, th:first-child { padding-left: 0 } small { display: block }
+.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .sheet { display: grid; grid-template-columns: auto 1fr 1fr; gap: .4rem 1.6rem; align-items: center; overflow-x: auto }
 .row { display: flex; gap: .3rem } figure { margin: 0; width: 64px } figcaption { font-size: .68rem; color: var(--faint); overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
 img { width: 64px; height: 64px; object-fit: contain; border-radius: 6px; border: 2px solid var(--line); box-sizing: border-box; background: #f8fafc; display: block }
 img.own { border-color: var(--good) } img.other { border-color: var(--bad) }
+@media (max-width: 64rem) { .sheet { column-gap: .6rem } .row { gap: .15rem } figure, img { width: 38px; height: 38px } figcaption { display: none } }
 """
+FIGURES = "".join(f'<th class="n">{name}' for name in ("challenger", "champion", "difference<small>95 % interval</small>"))
 Product = tuple[str, str]
 
 
@@ -53,14 +56,11 @@ def page(title: str, verdict: Verdict, challenger: Side, champion: Side | None, 
     columns = "auto 1fr 1fr" if champion else "auto 1fr"
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
-        f'<h1><span class="{verdict.verdict}">{word}</span> · {escape(title)}</h1>{_summary(verdict)}'
-        f"<h2>Rules</h2><table><tr>{''.join(f'<th>{name}' for name in HEAD)}</tr>{''.join(map(_rule, verdict.rules))}</table>"
+        f'<h1 class="{verdict.verdict}">{word}</h1><p>{escape(title)}</p>{_summary(verdict)}'
+        f"<h2>Rules</h2><table><tr><th>rule<th>{FIGURES}</tr>{''.join(map(_rule, verdict.rules))}</table>"
         f"<h2>Answers{' that differ most' if champion else ''}</h2><p>A green frame is the category that was asked for.</p>"
         f'<div class="sheet" style="grid-template-columns: {columns}">{heads}{cells}</div></html>'
     )
-
-
-HEAD = ("rule", "", "challenger", "champion", "difference, 95 % interval", "limit", "what was found")
 
 
 def thumbnail(data: bytes) -> str:
@@ -77,13 +77,15 @@ def _summary(verdict: Verdict) -> str:
 
 def _rule(rule: Rule) -> str:
     mark = '<td class="pass">kept' if rule.passed else '<td class="hold">broken'
-    difference = f"{rule.difference.mean:+.4f} ({rule.difference.low:+.4f} to {rule.difference.high:+.4f})" if rule.difference else ""
-    figures = "".join(f'<td class="n">{_figure(value)}' for value in (rule.challenger, rule.champion))
-    return f'<tr><td>{escape(rule.rule)}{mark}{figures}<td class="n">{difference}<td>{escape(rule.limit)}<td>{escape(rule.sentence)}</tr>'
+    apart = (
+        f"{rule.difference.mean:+.4f}<small>{rule.difference.low:+.4f} to {rule.difference.high:+.4f}</small>" if rule.difference else ""
+    )
+    figures = "".join(f'<td class="n">{text}' for text in (_figure(rule.challenger), _figure(rule.champion), apart))
+    return f"<tr><td>{escape(rule.rule)}: {escape(rule.limit)}<small>{escape(rule.sentence)}</small>{mark}{figures}</tr>"
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:,.4g}"
+    return "" if value is None or np.isnan(value) else f"{value:,.4g}"
 
 
 def _most_different(challenger: Answered, champion: Answered | None) -> list[int]:
