@@ -16,9 +16,11 @@ from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.export import export, publish
 from recsim_tasks.learning.network import build_network
 from recsim_tasks.learning.preprocessing import Preprocessing
+from recsim_tasks.release import registration
 from recsim_tasks.release.bundle import assemble
 from recsim_tasks.release.manifest import Manifest, Training
-from recsim_tasks.release.registry import Origin, Registry
+from recsim_tasks.release.references import Origin
+from recsim_tasks.release.registry import Registry
 from recsim_tasks.release.sharing import local_folder
 from recsim_tasks.release.stages import CHAMPION, NAME
 from recsim_tasks.vectors.index import Index
@@ -52,7 +54,7 @@ def register(settings: Settings, bundle: Path, refresh: str) -> int:
     """Register the bundle as one more version."""
     registry = Registry(settings)
     champion = registry.stages.aliases().get(CHAMPION)
-    return registry.register(bundle, Manifest.read(bundle), Origin(refresh, champion), PASSED, "")
+    return registration.register(registry, bundle, Manifest.read(bundle), Origin(refresh, champion), PASSED, "")
 
 
 def stored_mib(settings: Settings, version: int) -> float:

@@ -11,6 +11,7 @@ import pytest
 
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.release.manifest import Manifest
+from recsim_tasks.release.registry import Registry
 from release.bundles import make_bundle
 from release.servers import mlflow_server
 
@@ -70,3 +71,8 @@ def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def with_server(settings: Settings, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
     return load_settings()
+
+
+@pytest.fixture
+def registry(with_registry: Settings) -> Registry:
+    return Registry(with_registry)

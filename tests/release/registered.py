@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from recsim_tasks.release import registration
 from recsim_tasks.release.manifest import Manifest
-from recsim_tasks.release.registry import Origin, Registry
+from recsim_tasks.release.references import Origin
+from recsim_tasks.release.registry import Registry
 from recsim_tasks.release.stages import CHAMPION
 
 PASS = {"verdict": "pass", "reasons": ["All is well."], "rules": []}
@@ -22,8 +24,13 @@ def register(
 ) -> int:
     """Register a bundle as a refresh would, judged `against` this release, else against the champion of now."""
     champion = against if against is not None else registry.stages.aliases().get(CHAMPION)
-    return registry.register(
-        bundle, manifest or Manifest.read(bundle), Origin(refresh, champion, ("monday", "tuesday")), verdict, "<p>All is well.</p>"
+    return registration.register(
+        registry,
+        bundle,
+        manifest or Manifest.read(bundle),
+        Origin(refresh, champion, ("monday", "tuesday")),
+        verdict,
+        "<p>All is well.</p>",
     )
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from recsim_tasks.release.manifest import Manifest
-    from recsim_tasks.release.registry import Registry, ReleaseRef
+    from recsim_tasks.release.references import ReleaseRef
+    from recsim_tasks.release.registry import Registry
 
 SECONDS_A_DAY = 86_400
 

@@ -77,8 +77,10 @@ def register(settings: Settings, workspace: Workspace) -> dict[str, Any]:
 def _register(settings: Settings, workspace: Workspace, evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """The `version`, and the place of its verdict in MLflow's UI."""
     from recsim_tasks.catalogue.table import committed_at
+    from recsim_tasks.release import registration
     from recsim_tasks.release.bundle import assemble
-    from recsim_tasks.release.registry import Origin, Registry
+    from recsim_tasks.release.references import Origin
+    from recsim_tasks.release.registry import Registry
 
     canaries, training = _canary_images(settings, workspace), _training(workspace)
     at = committed_at(settings.products_uri, workspace.head.version)
@@ -86,7 +88,7 @@ def _register(settings: Settings, workspace: Workspace, evaluation: Mapping[str,
     origin = Origin(workspace.refresh_id, evaluation["champion"], tuple(commit.feed_id for commit in _feeds(settings, workspace)))
     page = (workspace.folder / PAGE).read_text()
     registry = Registry(settings)
-    version = registry.register(workspace.release, manifest, origin, evaluation, page)
+    version = registration.register(registry, workspace.release, manifest, origin, evaluation, page)
     return {"version": version, "mlflow_page": registry.page(version)}
 
 

@@ -20,7 +20,8 @@ from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.settings import Settings
 
 if TYPE_CHECKING:
-    from recsim_tasks.release.registry import Registry, ReleaseRef
+    from recsim_tasks.release.references import ReleaseRef
+    from recsim_tasks.release.registry import Registry
 
 RETRY_REFUSED_SECONDS = 60.0
 RETRY_FETCH_SECONDS = 10.0
