@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,23 +10,17 @@ from recsim_tasks.foundation.errors import HeldError, UnavailableError
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.publishing import write_text
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.refresh.pictures import canary_images, coverage, verdict_page
 from recsim_tasks.refresh.plan import NEW_IMAGES
 from recsim_tasks.refresh.steps import fetch_champion
 from recsim_tasks.refresh.workspace import Workspace
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from recsim_tasks.release.evaluation import Comparison, Evaluation
-    from recsim_tasks.release.gate import Verdict
+    from recsim_tasks.release.evaluation import Evaluation
     from recsim_tasks.release.manifest import Training
     from recsim_tasks.vectors.index import Index
     from recsim_tasks.vectors.verification import Verification
 
-CANARIES = 8
-# So many pictures are tried, of so many that may be: of a large catalogue those in the newest files.
-COVERAGE_PICTURES, COVERAGE_CHOICE = 256, 8_192
-PICTURES_SECONDS = 60.0
 # Whoever accepted what these hold has seen that much of the catalogue goes, or becomes something else.
 EXCUSED_BY = {"max_withdrawn_share", "max_withdrawn_category_share", "max_category_shift"}
 PAGE = "verdict.html"
@@ -47,13 +40,13 @@ def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     evaluation = measure(index, settings, _trained(settings, workspace), before)
     if held and (moved := drift(index, held)) is not None:
         evaluation.metrics["drift"] = moved
-    evaluation.metrics["coverage"] = _coverage(settings, workspace, index)
+    evaluation.metrics["coverage"] = coverage(settings, workspace, index)
     compared, gone = (compare(index, held, settings), withdrawn(index, held)) if held else (None, None)
     verified, trained_on = _verified(settings, workspace, index, evaluation), frozenset(_training(workspace).categories)
     verdict = judge(settings, evaluation, compared, verified, trained_on, gone, _accepted(settings, workspace))
     for doubt in verdict.doubts:
         say(doubt)
-    write_text(workspace.folder / PAGE, _page(settings, workspace, index, held, evaluation, compared, verdict))
+    write_text(workspace.folder / PAGE, verdict_page(settings, workspace, index, held, evaluation, compared, verdict))
     result = {
         **verdict.as_result(),
         **evaluation.as_result(),
@@ -82,7 +75,7 @@ def _register(settings: Settings, workspace: Workspace, evaluation: Mapping[str,
     from recsim_tasks.release.references import Origin
     from recsim_tasks.release.registry import Registry
 
-    canaries, training = _canary_images(settings, workspace), _training(workspace)
+    canaries, training = canary_images(settings, workspace), _training(workspace)
     at = committed_at(settings.products_uri, workspace.head.version)
     manifest = assemble(workspace.model, workspace.index, canaries, evaluation["metrics"], training, at, workspace.release)
     origin = Origin(workspace.refresh_id, evaluation["champion"], tuple(commit.feed_id for commit in _feeds(settings, workspace)))
@@ -99,66 +92,6 @@ def _verified(settings: Settings, workspace: Workspace, index: Index, evaluation
     # An index that was not changed since it was built is the rebuild: what it found of another sample then is no other index's share.
     rebuilt = evaluation.metrics["built_recall"] if index.metadata["churn"] else finds
     return verification(settings, index, workspace.head, spread(len(index), settings.evaluation_queries), finds, rebuilt)
-
-
-def _page(
-    settings: Settings,
-    workspace: Workspace,
-    index: Index,
-    held: Index | None,
-    evaluation: Evaluation,
-    compared: Comparison | None,
-    verdict: Verdict,
-) -> str:
-    from recsim_tasks.release.verdict_page import Side, page
-
-    def pictures(hashes: set[str]) -> dict[str, bytes]:
-        """As many as can be read in the time that a sheet of pictures is worth: each may lie in another file."""
-        found: dict[str, bytes] = {}
-        until = time.monotonic() + PICTURES_SECONDS
-        for part in _pictures(settings, workspace, hashes):
-            found.update(zip(part["image_hash"].to_pylist(), part["image"].to_pylist(), strict=True))
-            if time.monotonic() > until:
-                break
-        return found
-
-    def product(of: Index) -> Callable[[str], tuple[str, str]]:
-        def look(name: str) -> tuple[str, str]:
-            known = of.product(name)
-            return known["category"] or "", known["image_hash"]
-
-        return look
-
-    title = f"release of refresh {workspace.refresh_id}"
-    if held is None or compared is None:
-        return page(title, verdict, Side(evaluation.answered, product(index)), None, pictures)
-    return page(title, verdict, Side(compared.challenger, product(index)), Side(compared.champion, product(held)), pictures)
-
-
-def _coverage(settings: Settings, workspace: Workspace, index: Index) -> float:
-    """See `findable`, of pictures of the catalogue; those that came last lie in the files that are read first."""
-    from recsim_tasks.learning.embedder import Embedder
-    from recsim_tasks.release.evaluation import findable
-
-    hashes = sorted(index.items["image_hash"].to_pylist())[:COVERAGE_CHOICE]
-
-    def some() -> Iterator[pa.Table]:
-        tried = 0
-        for part in _pictures(settings, workspace, set(hashes)):
-            yield part
-            tried += len(part)
-            if tried >= COVERAGE_PICTURES:
-                return
-
-    return findable(index, Embedder(workspace.model), some())
-
-
-def _pictures(settings: Settings, workspace: Workspace, hashes: set[str]) -> Iterator[pa.Table]:
-    import pyarrow as pa
-
-    from recsim_tasks.catalogue.files import iter_pictures
-
-    yield from iter_pictures(settings.products_uri, workspace.head, pa.array(sorted(hashes), pa.string()))
 
 
 def _feeds(settings: Settings, workspace: Workspace) -> list[Any]:
@@ -206,15 +139,3 @@ def _training(workspace: Workspace) -> Training:
         )
     carried = Manifest.read(workspace.champion).training
     return carried.model_copy(update={"unseen": carried.unseen + sum(planned["changes"][kind] for kind in NEW_IMAGES)})
-
-
-def _canary_images(settings: Settings, workspace: Workspace) -> list[bytes]:
-    """Pictures of the catalogue that serving embeds before it trusts a model: always the same ones for one catalogue."""
-    from recsim_tasks.catalogue.table import iter_products
-
-    images: list[bytes] = []
-    for batch in iter_products(settings.products_uri, workspace.head, ["image"]):
-        images += batch.column("image").slice(0, CANARIES - len(images)).to_pylist()
-        if len(images) >= CANARIES:
-            break
-    return images
