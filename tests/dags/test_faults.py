@@ -173,7 +173,12 @@ def test_a_held_feed_that_nobody_answers_for_is_red_and_asked_for_again_and_refu
 
 
 def let_time_pass(shop: Shop, run_id: str) -> None:
-    """Have the time for an answer over."""
-    with sqlite3.connect(shop.airflow.home / "airflow.db", timeout=30) as database:
-        sql = "UPDATE task_instance SET trigger_timeout = '2026-01-01 00:00:00.000000' WHERE run_id = ? AND task_id = 'approve_feed'"
-        assert database.execute(sql, (run_id,)).rowcount == 1
+    """Have the time for an answer over, and again when it is asked again: see `Shop.answer`."""
+
+    def over() -> bool:
+        with sqlite3.connect(shop.airflow.home / "airflow.db", timeout=30) as database:
+            sql = "UPDATE task_instance SET trigger_timeout = '2026-01-01 00:00:00.000000' WHERE run_id = ? AND task_id = 'approve_feed'"
+            assert database.execute(sql, (run_id,)).rowcount == 1
+        return shop.states(run_id)["approve_feed"] == "failed"
+
+    shop.until(over)
