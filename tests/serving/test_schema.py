@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 from fastapi import FastAPI
@@ -53,7 +54,7 @@ def test_every_operation_answers_or_refuses_with_a_sentence(
         try:
             sent = Request(**asked).prepare()
             answer = client.request(str(sent.method), str(sent.url), content=sent.body or b"", headers=dict(sent.headers))
-        except (UnicodeEncodeError, ValueError, TypeError):  # no client sends it
+        except (UnicodeEncodeError, ValueError, TypeError, httpx.InvalidURL):  # no client sends it
             return
         check(answer)
 
