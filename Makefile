@@ -32,8 +32,8 @@ demo: setup ## take 60,000 products, then 1,500 changes, through a real Airflow
 test: setup for-tests ## run all tests but the drills, quick ones first; ARGS=tests/vectors and the like
 	@exec $(BIN)/pytest $(ARGS)
 
-drill: setup ## kill, freeze and fill what runs, and test that nothing is lost; ARGS="--kills 30" for more
-	@exec $(BIN)/pytest -m drill $(ARGS)
+drill: setup for-tests ## kill, freeze and fill what runs, and test that nothing is lost; run each benchmark small; ARGS="--kills 30" for more
+	@exec $(BIN)/pytest -m "drill or bench" $(ARGS)
 
 check: environment ## check format, lint, types and import rules
 	$(BIN)/ruff format --check .

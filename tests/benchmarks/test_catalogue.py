@@ -23,6 +23,7 @@ class Here(Session):
         return function(*arguments)
 
 
+@pytest.mark.bench
 @pytest.mark.spark
 def test_an_ingest_leaves_the_products_that_delta_rs_merge_leaves_and_the_range_names_the_feeds(settings: Settings, tmp_path: Path) -> None:
     bench, session = Bench(tmp_path), Here(tmp_path)

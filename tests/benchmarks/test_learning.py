@@ -35,6 +35,7 @@ def test_what_learns_nothing_is_asked_the_same_questions(small: FashionMnist) ->
     assert abs(bench.figures["added: precision_at_1"] - bench.figures["there before: precision_at_1"]) < 0.15
 
 
+@pytest.mark.bench
 @pytest.mark.ml
 def test_the_articles_recipe_learns_when_it_is_repaired(small: FashionMnist) -> None:
     embed = article(small.train_images, small.train_labels.astype(np.int64), 10, 1, repaired=True)
@@ -43,6 +44,7 @@ def test_the_articles_recipe_learns_when_it_is_repaired(small: FashionMnist) -> 
     assert bench.figures["repaired: precision_at_1"] > 0.5
 
 
+@pytest.mark.bench
 @pytest.mark.ml
 def test_speed_and_memory_are_measured_in_processes_of_their_own(settings: Settings, tmp_path: Path, small: FashionMnist) -> None:
     worth.write_products(settings.products_uri, small, np.arange(2_000))
@@ -52,6 +54,7 @@ def test_speed_and_memory_are_measured_in_processes_of_their_own(settings: Setti
     assert 0.2 < found["gib"] < 4
 
 
+@pytest.mark.bench
 @pytest.mark.ml
 def test_a_model_is_trained_for_as_long_as_is_asked_and_then_asked(settings: Settings, tmp_path: Path, small: FashionMnist) -> None:
     alone = settings.model_copy(update={"image_size": 28, "image_channels": 1, "ranks": 1})

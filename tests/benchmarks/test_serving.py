@@ -11,6 +11,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.bench
 @pytest.mark.ml
 def test_both_servers_answer_the_same_questions_and_every_goal_has_a_figure(tmp_path: Path) -> None:
     options = ["--products", "400", "--seconds", "1", "--rounds", "1", "--workers", "1", "--plot", str(tmp_path / "bench.png")]

@@ -34,6 +34,7 @@ def test_every_index_is_measured_on_the_same_vectors_and_finds_nearly_all(tmp_pa
     assert min(bench.figures["tight hnswlib recall"], bench.figures["tight ours recall"]) >= 0.99
 
 
+@pytest.mark.bench
 def test_churn_leaves_every_index_with_what_is_there_now() -> None:
     bench = Bench()
     index_rounds.churn(bench, *clustered(4_000, 50, 16, LOOSE), rounds=3)
@@ -48,6 +49,7 @@ def test_a_million_products_are_measured_in_a_process_of_their_own(tmp_path: Pat
     assert len(bench.times) == 9
 
 
+@pytest.mark.bench
 @pytest.mark.spark
 def test_a_refresh_embeds_what_changed(settings: Settings, tmp_path: Path, fashion_mnist: FashionMnist) -> None:
     cursor = write_catalogue(settings.products_uri, fashion_mnist, 2_000)
