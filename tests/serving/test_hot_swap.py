@@ -81,6 +81,20 @@ def test_before_any_release_a_question_gets_a_clear_error(app: FastAPI, follower
     assert client.get("/health/live").status_code == 200
 
 
+def test_a_server_is_not_ready_while_one_of_its_workers_has_no_release(
+    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry
+) -> None:
+    client, told = TestClient(app, LOCAL), app.state.metrics
+    look(follower, swap)
+    assert "\nrecsim_release 0.0\n" in client.get("/metrics").text
+    serve(registry, follower, swap, 1)
+    assert client.get("/health/ready").json()["oldest_release"] == 1
+    told.tell("recsim_release", 0)  # what the lowest over workers is while another one has none
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    assert "Ask again" in answer.json()["detail"]
+
+
 def test_a_promotion_and_a_rollback_are_followed(follower: Follower, swap: HotSwap, registry: Registry) -> None:
     serve(registry, follower, swap, 1)
     assert answering(swap) == (1, "p007")

@@ -47,7 +47,7 @@ def tags_of(manifest: Manifest, origin: Origin) -> dict[str, str]:
     """The tags of a version and of its run."""
     return {
         "refresh_id": origin.refresh_id,
-        "feeds": "\n".join(origin.feeds)[:LONGEST_TAG],
+        "feeds": _whole("\n".join(origin.feeds)),
         "code": metadata.version("recsim"),
         "catalogue.table_id": manifest.cursor.table_id,
         "catalogue.version": str(manifest.cursor.version),
@@ -69,5 +69,10 @@ def reference_of(version: ModelVersion) -> ReleaseRef:
         size=int(tags["products"]),
         metrics=json.loads(tags["metrics"]),
         source=str(version.source),
-        feeds=tuple(tags["feeds"].split("\n")),
+        feeds=tuple(filter(None, tags["feeds"].split("\n"))),
     )
+
+
+def _whole(lines: str) -> str:
+    """As many lines as there is room for: half an id may be another one's."""
+    return lines if len(lines) <= LONGEST_TAG else lines[:LONGEST_TAG].rpartition("\n")[0]

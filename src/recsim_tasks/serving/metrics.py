@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from recsim_tasks.release.bundle import Release
 
 GAUGES = {
-    "recsim_release": ("Version of the release that answers; of several workers the lowest.", "livemin"),
+    "recsim_release": ("Version of the release that answers; of several workers the lowest, 0 while one has none.", "livemin"),
     "recsim_release_catalogue_version": ("Version of the catalogue that it reflects.", "livemin"),
     "recsim_release_catalogue_timestamp_seconds": ("When that version was committed: its age is `time()` less this.", "livemin"),
     "recsim_release_products": ("Products that it holds.", "livemin"),
@@ -47,14 +47,14 @@ class Metrics:
         self.tell("recsim_release_products", len(release.index))
 
     def tell(self, name: str, value: float) -> None:
-        """Set a gauge of `GAUGES`; there is none before, for a worker that has just started knows nothing, which is not zero."""
+        """Set a gauge of `GAUGES`; there is none before its first look, for a worker that has just started knows nothing, which is not zero."""
         if name not in self._told:
             text, over_workers = GAUGES[name]
             self._told[name] = Gauge(name, text, registry=self._registry, multiprocess_mode=over_workers)  # type: ignore[arg-type]  # one of the library's names
         self._told[name].set(value)
 
     def oldest_release(self) -> int:
-        """The lowest version that any worker answers from; 0 before there is one."""
+        """The lowest version that any worker answers from; 0 while one has none."""
         return int(self._all().get_sample_value("recsim_release") or 0)
 
     def page(self) -> bytes:
