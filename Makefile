@@ -17,7 +17,7 @@ BIN := .venv/bin
 # The lock that .venv was made from; lives in it, so that it goes with it.
 STAMP := .venv/.made-from
 
-.PHONY: help setup demo test drill check up bench-catalogue bench-learning bench-serving bench-vectors clean prerequisites environment for-tests
+.PHONY: help setup demo test drill check up bench-catalogue bench-drift bench-learning bench-serving bench-vectors clean prerequisites environment for-tests
 
 help: ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -46,6 +46,9 @@ up: setup ## start everything and keep it running until Ctrl-C
 
 bench-catalogue: setup ## measure what a feed costs, about 20 minutes; ARGS="--rows 1000 --large 14000 --rounds 1", ARGS=--plot
 	@exec $(BIN)/python -m benchmarks.catalogue $(ARGS)
+
+bench-drift: setup ## measure which deliveries of new images cause a retrain, about 15 minutes
+	@exec $(BIN)/python -m benchmarks.drift $(ARGS)
 
 bench-learning: setup ## measure what learning costs and is worth, about 80 minutes; ARGS="--minutes 4 --rows 100000", ARGS=--plot
 	@exec $(BIN)/python -m benchmarks.learning $(ARGS)

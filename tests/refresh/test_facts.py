@@ -23,11 +23,12 @@ from release.bundles import products
 CHANGES = {"insert": 3, "replace": 2, "update": 0, "delete": 1}
 
 
-def change(settings: Settings) -> None:
-    """Three products come, two get another picture, one goes."""
-    pictured = products(PRODUCTS + 5)
-    new = pictured.slice(PRODUCTS, 3)
-    replaced = pictured.slice(PRODUCTS + 3, 2).set_column(0, "product_id", pa.array(["p000", "p001"]))
+def change(settings: Settings, time: int = 1) -> None:
+    """Three products come, two get another picture, one goes; at another `time` it is other pictures."""
+    first = PRODUCTS + 5 * (time - 1)
+    pictured = products(first + 5)
+    new = pictured.slice(first, 3)
+    replaced = pictured.slice(first + 3, 2).set_column(0, "product_id", pa.array(["p000", "p001"]))
     replaced = replaced.set_column(1, "title", pa.array(["Product 0", "Product 1"]))
     write_deltalake(settings.products_uri, new, mode="append")
     merging = DeltaTable(settings.products_uri).merge(replaced, "s.product_id = t.product_id", source_alias="s", target_alias="t")

@@ -13,6 +13,7 @@ from recsim_tasks.foundation.errors import HeldError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh import judging, steps
 from recsim_tasks.refresh.workspace import Workspace
+from recsim_tasks.release import drift
 from recsim_tasks.release.registry import Registry
 from recsim_tasks.release.stages import NAME
 from refresh.conftest import PRODUCTS
@@ -77,6 +78,22 @@ def test_a_release_that_the_gate_holds_is_in_staging_with_the_reasons_and_what_f
     with pytest.raises(HeldError, match="The gate held release 2"):
         steps.promote(strict, 2, "refresh")
     assert Registry(behind).client.get_model_version(NAME, "1").current_stage == "Production"
+
+
+def test_the_drift_of_a_release_adds_to_that_of_the_champion(behind: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drift, "FEWEST_HELD_OUT", 1)
+    monkeypatch.setattr(drift, "NEIGHBOURS", 1)
+    likelihoods = []
+    for number, images in enumerate((5, 10), start=1):
+        change(behind, number)
+        workspace = appended(behind, f"r{number}")
+        metrics = workspace.keep("evaluate", judging.evaluate(behind, workspace))["metrics"]
+        likelihoods.append(metrics["drift"])
+        assert metrics["drift_images"] == images
+        version = workspace.keep("register", judging.register(behind, workspace))["version"]
+        steps.promote(behind, version, "refresh")
+        assert Registry(behind).manifest(version).metrics["drift"] == metrics["drift"]
+    assert all(0 <= likelihood <= 1 for likelihood in likelihoods)
 
 
 def test_only_an_index_that_was_changed_since_it_was_built_is_held_against_what_it_found_then(

@@ -8,13 +8,14 @@ from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import ConfigurationError, InputError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.plan import Champion, Facts, Mode, decide, lines
+from recsim_tasks.release.drift import Drift
 
 NOTHING = {"insert": 0, "replace": 0, "update": 0, "delete": 0}
 SOMETHING = NOTHING | {"insert": 2, "delete": 1}
 SAME = "No product changed since version 3 of the catalogue."
 CHANGED = "Changes since version 3 up to 5: 2 insert, 1 delete."
 CHAMPION = Champion(
-    cursor=Cursor("t", 3), built=1000, churn=10, recall=1.0, model_days=1.0, unseen=0, categories=frozenset({"shoe", "bag"}), drift=0.01,
+    cursor=Cursor("t", 3), built=1000, churn=10, recall=1.0, model_days=1.0, unseen=0, categories=frozenset({"shoe", "bag"}), drift=Drift(0.51, 1_000, 0.01),
     kind="cnn from 64 x 64 x 3 to 128",
 )  # fmt: skip
 QUIET = Facts(CHAMPION, Cursor("t", 5), NOTHING, None, {"shoe": 600, "bag": 400}, 1000)
@@ -101,11 +102,16 @@ CASES: dict[str, tuple[Facts, str, list[str]]] = {
     ),
     "a new category that is small": (replace(BUSY, categories={"hat": 99}), "append", [CHANGED]),
     "drift": (
-        but(drift=0.31),
+        but(drift=Drift(0.71, 300, 0.0)),
         "retrain",
-        ["The images that the last release took in lie 0.31 from the others, more than 0.3 (RECSIM_RETRAIN_DRIFT).", CHANGED],
+        [
+            "The new images drift: 0.71 is the likelihood that one of them lies farther from the known images of its category than a "
+            "held-out image does (300 images, at least 0.660, 0.5 without drift); 0.55 is the limit (RECSIM_RETRAIN_DRIFT).",
+            CHANGED,
+        ],
     ),
-    "drift at the limit": (but(drift=0.3), "append", [CHANGED]),
+    "drift that may be chance": (but(drift=Drift(0.59, 300, 0.0)), "append", [CHANGED]),
+    "drift of too few images": (but(drift=Drift(1.0, 99, 0.0)), "append", [CHANGED]),
     "drift that was not measured": (but(drift=None), "append", [CHANGED]),
     "every reason, strongest first": (
         replace(but(model_days=91, recall=0.5), lost="The feed is off."),

@@ -54,7 +54,7 @@ def test_categories_that_lie_apart_are_all_found() -> None:
         "r_precision": 1.0,
         "ann_recall_at_10": 1.0,
     }
-    assert metrics["query_p95_ms"] > 0
+    assert metrics["query_cpu_p95_ms"] > 0
     assert measured.as_result()["slices"]["c1"] == {"queries": 30, "precision_at_1": 1.0, "precision_at_10": 1.0}
 
 
@@ -169,7 +169,6 @@ def test_what_is_between_two_releases_is_counted(settings: Settings) -> None:
     assert again is not None
     assert (again.churn, again.lists_changed, again.same_model) == (0.0, 0.0, True)
     assert withdrawn(champion, champion) == 0
-    assert all(0 < taken < 1_000 for taken in again.p95_ms)
 
     other = index_of(np.random.default_rng(9).permutation(vectors), categories)
     other.remove([f"p{n:05d}" for n in range(6)])

@@ -11,6 +11,7 @@ from recsim_tasks.release.asking import FIGURES, Answered
 from recsim_tasks.release.evaluation import Comparison, Evaluation
 from recsim_tasks.release.gate import Verdict, judge
 from recsim_tasks.release.rules import OVERALL
+from recsim_tasks.release.speed import QueryTimes
 from recsim_tasks.vectors.verification import Verification
 
 SETTINGS = Settings.model_construct()
@@ -29,8 +30,8 @@ def answered(share: float = 0.9, queries: int = QUERIES, **wrong: Any) -> Answer
     return Answered(np.arange(queries).astype(object), LABELS[:queries], np.zeros((queries, 10), object), hits)
 
 
-EVALUATION = Evaluation(answered(), METRICS, None, None)
-COMPARISON = Comparison(answered(), answered(), (1.0, 1.0), churn=0.1, lists_changed=0.3, same_model=True)
+EVALUATION = Evaluation(answered(), METRICS, QueryTimes(1.0, 1.0, "champion"), None, None)
+COMPARISON = Comparison(answered(), answered(), churn=0.1, lists_changed=0.3, same_model=True)
 
 
 def measured(**changes: float) -> Evaluation:
@@ -206,10 +207,18 @@ def test_a_release_that_has_nothing_in_common_with_the_champion_is_held_unless_s
     assert "ada has accepted" in " ".join(accepted.reasons)
 
 
-def test_a_slow_release_is_held_but_not_for_milliseconds() -> None:
-    assert broken(verdict_of(compared=replace(COMPARISON, p95_ms=(21.0, 10.0)))) == ["Quick enough"]
-    assert broken(verdict_of(compared=replace(COMPARISON, p95_ms=(19.0, 10.0)))) == []
-    assert broken(verdict_of(compared=replace(COMPARISON, p95_ms=(4.9, 0.1)))) == []
+@pytest.mark.parametrize(("own", "champion", "found"), [(21.0, 10.0, ["Quick enough"]), (19.0, 10.0, []), (4.9, 0.1, [])])
+def test_a_slow_release_is_held_but_not_for_milliseconds(own: float, champion: float, found: list[str]) -> None:
+    assert broken(verdict_of(replace(EVALUATION, times=QueryTimes(own, champion, "champion")))) == found
+
+
+def test_the_first_release_must_be_as_quick_as_an_exact_search() -> None:
+    slow, quick = (replace(EVALUATION, times=QueryTimes(own, 10.0, "exact search")) for own in (21.0, 19.0))
+    assert broken(verdict_of(slow, None, None)) == ["Quick enough"]
+    assert broken(verdict_of(quick, None, None)) == []
+    rule = next(rule for rule in verdict_of(slow, None, None).rules if rule.rule == "Quick enough")
+    assert "by the exact search 10.00 ms" in rule.sentence
+    assert rule.champion is None
 
 
 def test_the_same_model_may_not_answer_with_others_and_another_model_may() -> None:

@@ -134,8 +134,10 @@ class Settings(BaseSettings):
     retrain_category_products: Count = Field(
         100, description="When a category that the model was not trained on has this many products, a model is trained."
     )
-    retrain_drift: Annotated[float, Field(ge=0, le=2)] = Field(
-        0.3, description="When the images that the last release took in lie this far from the others, a model is trained."
+    retrain_drift: Annotated[float, Field(ge=0.5, le=1)] = Field(
+        0.55,
+        description="A model is trained when a new image is surely more likely than this to lie farther from the known images of its category "
+        "than a held-out image does; 0.5 is no drift.",
     )
     retention_days: Count = Field(30, description="How long change feed, log and deleted files are kept; longer than any pause.")
 

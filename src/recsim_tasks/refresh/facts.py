@@ -11,6 +11,7 @@ from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.plan import Champion, Facts, model_kind
 from recsim_tasks.refresh.workspace import Workspace, read_result
+from recsim_tasks.release.drift import Drift
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,6 +91,6 @@ def _champion(manifest: Manifest) -> Champion:
         model_days=(time.time() - manifest.training.at) / SECONDS_A_DAY,
         unseen=manifest.training.unseen,
         categories=frozenset(manifest.training.categories),
-        drift=manifest.metrics.get("drift"),
+        drift=Drift.of_metrics(manifest.metrics),
         kind=model_kind(manifest.training.backbone, manifest.preprocessing.size, manifest.preprocessing.channels, manifest.embedding_size),
     )

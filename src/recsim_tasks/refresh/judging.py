@@ -16,6 +16,8 @@ from recsim_tasks.refresh.steps import fetch_champion
 from recsim_tasks.refresh.workspace import Workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from recsim_tasks.release.evaluation import Evaluation
     from recsim_tasks.release.manifest import Training
     from recsim_tasks.vectors.index import Index
@@ -28,7 +30,6 @@ PAGE = "verdict.html"
 
 def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Measure retrieval on this refresh's index, and let the gate decide; `HeldError` when it holds the release, which is in the registry then."""
-    from recsim_tasks.release.drift import drift
     from recsim_tasks.release.evaluation import compare, withdrawn
     from recsim_tasks.release.evaluation import evaluate as measure
     from recsim_tasks.release.gate import judge
@@ -36,10 +37,8 @@ def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
 
     index, champion = Index.open(workspace.index), fetch_champion(settings, workspace)
     held = Index.open(champion / "index") if champion else None
-    before = set(held.items["image_hash"].to_pylist()) if held else None
-    evaluation = measure(index, settings, _trained(settings, workspace), before)
-    if held and (moved := drift(index, held)) is not None:
-        evaluation.metrics["drift"] = moved
+    evaluation = measure(index, settings, _trained(settings, workspace), held)
+    evaluation.metrics.update(_drift(index, held, champion))
     evaluation.metrics["coverage"] = coverage(settings, workspace, index)
     compared, gone = (compare(index, held, settings), withdrawn(index, held)) if held else (None, None)
     verified, trained_on = _verified(settings, workspace, index, evaluation), frozenset(_training(workspace).categories)
@@ -83,6 +82,19 @@ def _register(settings: Settings, workspace: Workspace, evaluation: Mapping[str,
     registry = Registry(settings)
     version = registration.register(registry, workspace.release, manifest, origin, evaluation, page)
     return {"version": version, "mlflow_page": registry.page(version)}
+
+
+def _drift(index: Index, champion_index: Index | None, champion: Path | None) -> dict[str, float]:
+    """The metrics of the drift since the encoder was trained; none when there is no champion, or the encoder is new."""
+    from recsim_tasks.release.drift import Drift, accumulate, measure
+    from recsim_tasks.release.manifest import Manifest
+
+    if champion is None or champion_index is None:
+        return {}
+    if index.metadata["model_fingerprint"] != champion_index.metadata["model_fingerprint"]:
+        return {}
+    drift = accumulate(Drift.of_metrics(Manifest.read(champion).metrics), measure(index, champion_index))
+    return drift.as_metrics() if drift else {}
 
 
 def _verified(settings: Settings, workspace: Workspace, index: Index, evaluation: Evaluation) -> Verification:

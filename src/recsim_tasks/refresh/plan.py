@@ -9,6 +9,7 @@ from typing import Any, Literal
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import ConfigurationError, InputError
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.release.drift import Drift
 
 Decision = Literal["skip", "append", "rebuild", "retrain"]
 Mode = Literal["auto", "append", "rebuild", "retrain"]
@@ -36,8 +37,8 @@ class Champion:
     """What its model was trained on."""
     imbalance: float = 1.0
     """How much more unequal the lists of its index are than when it was built: 1 is as then."""
-    drift: float | None = None
-    """How far the images that it took in lie from the others, 0 to 2; None when it was not measured."""
+    drift: Drift | None = None
+    """How far from known images those lie that came since the training; None when it was not measured."""
     kind: str = ""
     """Backbone, input and output of its model, as `model_kind` tells them."""
 
@@ -163,10 +164,11 @@ def _retrain(facts: Facts, settings: Settings) -> Iterator[str]:
                 f"The model was not trained on category {name!r}, which has {count:,} products; "
                 f"{settings.retrain_category_products} are enough (RECSIM_RETRAIN_CATEGORY_PRODUCTS)."
             )
-    if champion.drift is not None and champion.drift > settings.retrain_drift:
+    if (drift := champion.drift) and drift.at_least > settings.retrain_drift:
         yield (
-            f"The images that the last release took in lie {champion.drift:.2f} from the others, "
-            f"more than {settings.retrain_drift:g} (RECSIM_RETRAIN_DRIFT)."
+            f"The new images drift: {drift.likelihood:.2f} is the likelihood that one of them lies farther from the known images of its "
+            f"category than a held-out image does ({drift.images:,.0f} images, at least {drift.at_least:.3f}, 0.5 without drift); "
+            f"{settings.retrain_drift:g} is the limit (RECSIM_RETRAIN_DRIFT)."
         )
 
 

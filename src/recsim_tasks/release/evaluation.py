@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +16,10 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.preprocessing import decode_all
 from recsim_tasks.release.asking import FEWEST_QUERIES, Answered, Ids, ask, sample_rows
+from recsim_tasks.release.speed import QueryTimes, query_times
 from recsim_tasks.vectors.exact import Rows
 from recsim_tasks.vectors.index import Index
-from recsim_tasks.vectors.recall import K
 
-TIMED_QUERIES = 200
 SLICED = ("precision_at_1", "precision_at_10")
 # As far as the cosine of a picture's vector and of its stored one may be from 1: another processor rounds otherwise.
 SAME = 1e-4
@@ -35,7 +33,8 @@ class Evaluation:
     answered: Answered
     metrics: dict[str, float]
     """Those of `asking.ask`; `built_recall`, the recall of the index when it was built; `imbalance_growth`, how much more unequal its
-    lists are since; `query_p95_ms`. Whoever has the pictures adds `coverage`, see `findable`."""
+    lists are since; `query_cpu_p95_ms`. Whoever has the pictures adds `coverage`, see `findable`."""
+    times: QueryTimes
     added_since_training: Mask | None
     """Which of the products asked for, [q], have a picture that came after the training; None when that is not known."""
     added_now: Mask | None
@@ -65,8 +64,6 @@ class Comparison:
 
     challenger: Answered
     champion: Answered
-    p95_ms: tuple[float, float]
-    """95th percentile of the time of a query, in milliseconds, taken in turns: the challenger's, the champion's."""
     churn: float
     """Of the products that both have, the share of places in the top tens that another one took: who came or went does not count."""
     lists_changed: float
@@ -74,21 +71,23 @@ class Comparison:
     same_model: bool
 
 
-def evaluate(index: Index, settings: Settings, trained: set[str] | None = None, before: set[str] | None = None) -> Evaluation:
-    """Measure retrieval by category, the index against exact search, and the time of a query.
+def evaluate(index: Index, settings: Settings, trained: set[str] | None = None, champion: Index | None = None) -> Evaluation:
+    """Measure retrieval by category, the index against exact search, and the processor time of a query.
 
-    `trained` are the hashes of the pictures that the catalogue had when the model was trained, `before` those of the champion, when they
-    are known.
+    `trained` are the hashes of the images that the catalogue had when the model was trained, None when they are not known;
+    `champion` is the champion's index, if there is a champion.
     """
     answered = ask(index, rows := sample_rows(index, settings.evaluation_queries))
     hashes = _items(index)["image_hash"].take(pa.array(rows)).to_pylist()
+    times = query_times(index, champion, settings.gate_max_slowdown)
     metrics = {
         **answered.means(),
         "built_recall": index.metadata["built_recall"],
         "imbalance_growth": index.imbalance / index.metadata["built_imbalance"],
-        "query_p95_ms": p95_ms([index], [answered.product_ids.tolist()])[0],
+        "query_cpu_p95_ms": times.own_ms,
     }
-    return Evaluation(answered, metrics, _unknown(hashes, trained), _unknown(hashes, before))
+    before = set(champion.items["image_hash"].to_pylist()) if champion else None
+    return Evaluation(answered, metrics, times, _unknown(hashes, trained), _unknown(hashes, before))
 
 
 def compare(challenger: Index, champion: Index, settings: Settings) -> Comparison | None:
@@ -102,11 +101,9 @@ def compare(challenger: Index, champion: Index, settings: Settings) -> Compariso
     rows = sample_rows(challenger, settings.evaluation_queries, mine)
     asked = [ask(challenger, rows), ask(champion, theirs[np.searchsorted(mine, rows)])]
     changed = _changed(asked[0].nearest, asked[1].nearest, challenger, champion)
-    ids = asked[0].product_ids.tolist()
     return Comparison(
         challenger=asked[0],
         champion=asked[1],
-        p95_ms=tuple(p95_ms([challenger, champion], [ids, ids])),  # type: ignore[arg-type]
         churn=float(changed.mean()),
         lists_changed=float((changed > 0).mean()),
         same_model=challenger.metadata["model_fingerprint"] == champion.metadata["model_fingerprint"],
@@ -126,18 +123,6 @@ def findable(index: Index, embedder: Embedder, pictures: Iterable[pa.Table]) -> 
         vectors = embedder.embed(decode_all(part["image"].to_pylist(), embedder.preprocessing))
         best += index.neighbours(vectors, 1).scores[:, 0].tolist()
     return float(np.mean(np.array(best) >= 1 - SAME)) if best else float("nan")
-
-
-def p95_ms(indexes: Sequence[Index], queries: Sequence[Sequence[str]]) -> list[float]:
-    """95th percentile of the milliseconds of one query of each index, for these of its products; in turns, so that a busy machine is as busy for all."""
-    times: list[list[float]] = [[] for _ in indexes]
-    for number in range(min(TIMED_QUERIES, len(queries[0]))):
-        for index, ids, taken in zip(indexes, queries, times, strict=True):
-            query = index.vector(ids[number])[None]
-            began = time.perf_counter()
-            index.search(query, K)
-            taken.append(time.perf_counter() - began)
-    return [round(float(np.percentile(taken, 95)) * 1000, 3) for taken in times]
 
 
 def _common(one: Index, other: Index) -> tuple[Rows, Rows]:

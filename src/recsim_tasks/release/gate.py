@@ -82,7 +82,8 @@ def judge(
     else:
         found += [rules.no_worse(compared, name, drop) for name in OVERALL]
         found += [rules.by_category(compared, by_part), rules.not_trained_on(compared, trained_on, by_part)]
-        found += [rules.quick_enough(compared, settings.gate_max_slowdown), rules.neighbours_stay(compared, settings.gate_max_churn)]
+        found.append(rules.neighbours_stay(compared, settings.gate_max_churn))
+    found.append(rules.quick_enough(evaluation.times, settings.gate_max_slowdown))
     if withdrawn is not None:
         found += [] if compared else [rules.comparable(accepted_by)]
         found.append(rules.products_stay(withdrawn, settings.gate_max_withdrawn, accepted_by))

@@ -9,10 +9,12 @@ import numpy as np
 
 from recsim_tasks.release.asking import FEWEST_OF_A_PART, FEWEST_QUERIES
 from recsim_tasks.release.significance import LEVEL, Interval, Values, interval, interval_between
+from recsim_tasks.release.speed import QUICK_MS, allowed_ms
 
 if TYPE_CHECKING:
     from recsim_tasks.learning.metrics import Labels
     from recsim_tasks.release.evaluation import Comparison, Evaluation, Mask
+    from recsim_tasks.release.speed import QueryTimes
     from recsim_tasks.vectors.verification import Verification
 
 RECALL, SAME_CONTENTS, SAME_NEIGHBOURS = "Recall of the index", "Same contents as a rebuild", "Same neighbours as a rebuild"
@@ -21,8 +23,6 @@ CATEGORIES, UNTRAINED, NEW = "No category worse", "No worse where it was not tra
 # What the index alone can be to blame for, so that building it anew mends it.
 OF_THE_INDEX = frozenset({RECALL, SAME_CONTENTS, SAME_NEIGHBOURS, COVERAGE})
 LEAST_COVERAGE = 0.999
-# A query below this is not waited for by anybody, however many times slower it has become, milliseconds.
-QUICK_MS = 5.0
 NOT_MEASURED = float("nan")
 OVERALL = {"precision_at_1": "Precision@1", "precision_at_10": "Precision@10", "map_at_r": "MAP@R"}
 
@@ -156,12 +156,15 @@ def better_than_guessing(evaluation: Evaluation) -> Rule:
     return Rule("Better than guessing", own > guess, own, None, None, f"more than {guess:.4f}", sentence)
 
 
-def quick_enough(compared: Comparison, most: float) -> Rule:
-    """A query takes about as long as the champion's."""
-    own, other = compared.p95_ms
-    limit = max(QUICK_MS, most * other)
-    sentence = f"95 of 100 queries take at most {own:.2f} ms, the champion's {other:.2f} ms in the same minute; {limit:.2f} ms are allowed (RECSIM_GATE_MAX_SLOWDOWN, but never less than {QUICK_MS:g} ms)."
-    return Rule("Quick enough", own <= limit, own, other, None, f"at most {limit:.2f} ms", sentence)
+def quick_enough(times: QueryTimes, most: float) -> Rule:
+    """A query takes about as long as the champion's; in a release that is compared with none, as an exact search."""
+    own, other, limit = times.own_ms, times.reference_ms, allowed_ms(times.reference_ms, most)
+    sentence = (
+        f"95 of 100 queries take at most {own:.2f} ms of processor time, by the {times.reference} {other:.2f} ms; {limit:.2f} ms are allowed "
+        f"(RECSIM_GATE_MAX_SLOWDOWN, but never less than {QUICK_MS:g} ms)."
+    )
+    champion = other if times.reference == "champion" else None
+    return Rule("Quick enough", times.within(most), own, champion, None, f"at most {limit:.2f} ms", sentence)
 
 
 def neighbours_stay(compared: Comparison, most: float) -> Rule:

@@ -1,0 +1,81 @@
+"""Deliveries of images that the catalogue does not have, and what the plan makes of them over several releases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from recsim_demo.dataset import CATEGORIES, FashionMnist
+from recsim_demo.feeds import Pixels
+from recsim_tasks.catalogue.images import image_hash
+from recsim_tasks.release.drift import Drift, accumulate, measure
+from recsim_tasks.vectors.exact import Floats, Rows, exact_neighbours
+from recsim_tasks.vectors.index import Index
+
+RELEASES = 5
+USUAL_MIX = "the usual mix"
+Embed = Callable[[Pixels], Floats]
+
+
+@dataclass(frozen=True)
+class Known:
+    """The images of the catalogue, embedded, with their categories as positions in `CATEGORIES`."""
+
+    table: pa.Table
+    vectors: Floats
+    labels: Rows
+    index: Index
+
+    @classmethod
+    def of(cls, data: FashionMnist, embed: Embed) -> Known:
+        """The catalogue of all training images."""
+        table, vectors = products(data.train_images, data.train_labels), embed(data.train_images)
+        return cls(table, vectors, data.train_labels.astype(np.int64), _index(table, vectors))
+
+    def precision_at_1(self, vectors: Floats, labels: Rows) -> float:
+        """Share of `vectors` [n, d] whose nearest image in the catalogue has the category in `labels` [n]."""
+        nearest, _ = exact_neighbours(self.vectors, vectors, 1)
+        return float((self.labels[nearest[:, 0]] == labels).mean())
+
+    def drift_of(self, table: pa.Table, vectors: Floats) -> Drift | None:
+        """The drift of a release that takes in these products beside the catalogue."""
+        together = _index(pa.concat_tables([self.table, table]), np.concatenate([self.vectors, vectors]))
+        return measure(together, self.index)
+
+
+def products(images: Pixels, labels: Any, prefix: str = "known") -> pa.Table:
+    """One product an image."""
+    names = [CATEGORIES[label] for label in labels]
+    ids = [f"{prefix}-{number}" for number in range(len(images))]
+    hashes = [image_hash(Image.fromarray(image)) for image in images]
+    columns = {"product_id": ids, "title": names, "category": names, "image_hash": hashes}
+    return pa.table({**columns, "price": [1.0] * len(ids), "in_stock": [True] * len(ids)})
+
+
+def draws(labels: Rows, category: str, size: int, seed: int) -> Iterator[Rows]:
+    """Rows of five deliveries of `size` images each, of one category or of the usual mix, without an image twice."""
+    rows = np.arange(len(labels)) if category == USUAL_MIX else np.flatnonzero(labels == CATEGORIES.index(category))
+    chosen = np.random.default_rng(seed).permutation(rows)
+    for release in range(RELEASES):
+        delivery = chosen[release * size : (release + 1) * size]
+        if len(delivery):
+            yield delivery
+
+
+def over_releases(known: Known, table: pa.Table, vectors: Floats, deliveries: Iterator[Rows]) -> list[Drift | None]:
+    """The drift that each release states, one after the other; the catalogue that they are measured against stays."""
+    total: Drift | None = None
+    stated = []
+    for rows in deliveries:
+        total = accumulate(total, known.drift_of(table.take(pa.array(rows)), vectors[rows]))
+        stated.append(total)
+    return stated
+
+
+def _index(table: pa.Table, vectors: Floats) -> Index:
+    return Index.build(table, vectors, {"model_fingerprint": "benchmark"}, exact_below=10**9)
