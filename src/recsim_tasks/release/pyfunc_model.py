@@ -5,8 +5,6 @@ MLflow runs this file where the model is served, with a copy of this package bes
 
 from __future__ import annotations
 
-import base64
-import binascii
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import mlflow.pyfunc
 import pandas as pd
 from mlflow.models import set_model
 
+from recsim_tasks.catalogue.image_text import from_base64
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.release.bundle import Release
 from recsim_tasks.vectors.filters import Filters
@@ -35,14 +34,7 @@ class ReleaseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined
         if not 1 <= k <= MOST_NEIGHBOURS:
             raise InputError(f"k is {k}; ask for 1 to {MOST_NEIGHBOURS} neighbours.")
         filters = Filters(tuple(given.get("categories") or ()), given.get("min_price"), given.get("max_price"), given.get("in_stock"))
-        return [self.release.similar(_bytes(image), k, filters) for image in model_input["image"]]
-
-
-def _bytes(image: str) -> bytes:
-    try:
-        return base64.b64decode(image, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InputError("The column `image` does not hold base64. Encode the bytes of a JPEG, PNG or WebP.") from error
+        return [self.release.similar(from_base64(image), k, filters) for image in model_input["image"]]
 
 
 set_model(ReleaseModel())

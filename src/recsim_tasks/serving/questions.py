@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from typing import Annotated, Any
 
@@ -12,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
+from recsim_tasks.catalogue.image_text import from_base64
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.vectors.filters import Filters
 
@@ -77,14 +76,6 @@ async def read_json(request: Request) -> Any:
     if isinstance(value, dict) and len(value) > MOST_FIELDS:  # each unknown one would be a fault of its own
         raise InputError(f"The body has {len(value):,} fields; the API knows no more than {MOST_FIELDS} of any question.")
     return value
-
-
-def from_base64(text: str) -> bytes:
-    """The bytes of a picture; `InputError` when `text` is not base64."""
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise InputError("`image` does not hold base64. Encode the bytes of a JPEG, PNG or WebP.") from error
 
 
 async def _uploaded(form: FormData) -> Asked:

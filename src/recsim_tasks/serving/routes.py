@@ -13,13 +13,14 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
+from recsim_tasks.catalogue.image_text import from_base64
 from recsim_tasks.foundation.errors import InputError, UnavailableError
 from recsim_tasks.serving.following import STARTING
 from recsim_tasks.serving.hot_swap import Live
 from recsim_tasks.serving.invocations import Invocation
 from recsim_tasks.serving.pictures import media_type
 from recsim_tasks.serving.problems import RELEASE_HEADER, RETRY_SECONDS, NotFoundError
-from recsim_tasks.serving.questions import Asked, PictureQuestion, Wishes, from_base64, picture_question, read_json
+from recsim_tasks.serving.questions import Asked, PictureQuestion, Wishes, picture_question, read_json
 from recsim_tasks.serving.shelf import SHOWN
 
 MOST_ON_A_SHELF = 200
