@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.learning.preprocessing import Preprocessing, decode, decode_all
+from recsim_tasks.learning.preprocessing import Preprocessing, decode, decode_all, decode_readable
 
 
 def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
@@ -47,6 +47,13 @@ def test_many_images_stack_in_order() -> None:
     images = [encoded(Image.new("L", (16, 16), shade)) for shade in (0, 100, 255)]
     assert decode_all(images, Preprocessing(16, 1))[:, 0, 0, 0].tolist() == [0, 100, 255]
     assert decode_all([], Preprocessing(16, 1)).shape == (0, 16, 16, 1)
+
+
+def test_what_does_not_decode_is_left_out_and_the_others_stay_in_their_places(capsys: pytest.CaptureFixture[str]) -> None:
+    good = [encoded(Image.new("L", (16, 16), shade)) for shade in (7, 9)]
+    decoded, readable = decode_readable([good[0], b"<html>", None, good[1]], Preprocessing(16, 1))
+    assert (readable.tolist(), decoded[:, 0, 0, 0].tolist()) == ([True, False, False, True], [7, 0, 0, 9])
+    assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 def test_what_is_no_image_is_refused_with_the_reason() -> None:

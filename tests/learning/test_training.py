@@ -62,7 +62,7 @@ def test_the_model_folder_says_where_it_comes_from(trained: tuple[dict[str, Any]
 
 def test_the_fingerprint_is_that_of_the_network_and_its_input(trained: tuple[dict[str, Any], Path]) -> None:
     result, model = trained
-    facts = json.dumps({"embedding_size": 64, "image_channels": 1, "image_size": 28})
+    facts = json.dumps({"background": "white", "embedding_size": 64, "image_channels": 1, "image_size": 28})
     expected = hashlib.sha256(facts.encode() + (model / "model.tflite").read_bytes()).hexdigest()
     assert result["model_fingerprint"] == Embedder(model).fingerprint == expected
 

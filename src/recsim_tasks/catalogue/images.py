@@ -1,48 +1,102 @@
-"""Open a product image safely, and name it by its content. The only module that decodes what others delivered."""
+"""Decode a product image safely, as a browser would, and identify it by its content.
+
+The only module that decodes what others delivered.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import struct
-import zlib
-from pathlib import PurePath
+from collections.abc import Callable
+from typing import NamedTuple
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+import numpy as np
+from PIL import Image
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
+from recsim_tasks.catalogue.image_formats import format_of
+from recsim_tasks.catalogue.image_metadata import Separated, orientation, separate_jpeg, separate_png
+from recsim_tasks.catalogue.reasons import reason_of
+from recsim_tasks.catalogue.transparency import alpha_of, put_on_white
 from recsim_tasks.foundation.errors import InputError
 
-# Told to Pillow, which then tries no other of its decoders on what others deliver.
-FORMATS = ("JPEG", "PNG", "WEBP")
-FORMAT_BY_SUFFIX = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+# Chosen by the first bytes: no other decoder of Pillow sees what others deliver.
+Decoder = Callable[[io.BytesIO], ImageFile]
+DECODERS: dict[str, Decoder] = {"JPEG": JpegImageFile, "PNG": PngImageFile, "WEBP": WebPImageFile}
+SEPARATE = {"JPEG": separate_jpeg, "PNG": separate_png}
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 JPEG_QUALITY = 85
-# For pictures of the catalogue, which have passed RECSIM_IMAGE_MAX_PIXELS: that setting cannot be larger.
+# For images of the catalogue, which have passed RECSIM_IMAGE_MAX_PIXELS: that setting cannot be larger.
 MAX_PIXELS = 89_478_485
-# Pillow's own limit warns by filters that threads share; `open_image` has its own, checked on the header.
+# Pillow's own limit warns by filters that threads share; `read_image` has its own, checked on the header.
 Image.MAX_IMAGE_PIXELS = None
-COLOUR_MODES = {"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV"}
+GREY_MODES = {"1", "L", "LA", "I;16"}
 
 
-def open_image(data: bytes, max_pixels: int, name: str | None = None) -> Image.Image:
-    """Decode JPEG, PNG or WebP bytes to mode `L` or `RGB`, turned upright; `InputError` with the reason if that fails.
+class Decoded(NamedTuple):
+    """An upright image on white, mode `L` or `RGB`, and its opacity, mode `L` (None: all is opaque)."""
 
-    The pixel limit is checked on the header, before a pixel is decoded. Of several frames the first counts. A `name` whose suffix
-    promises another of the formats is a reason to refuse.
+    image: Image.Image
+    alpha: Image.Image | None
+
+    @property
+    def digest(self) -> str:
+        """The image's identity."""
+        return image_hash(*self)
+
+    @property
+    def placeholder(self) -> str | None:
+        """What is wrong with an image that shows nothing, such as shops put where an image is missing."""
+        if self.alpha is not None and self.alpha.getextrema() == (0, 0):
+            return "all of it is transparent"
+        if is_one_colour(self.image):
+            return "all its pixels have one colour" + (" on white" if self.alpha else "")
+        return None
+
+
+def read_image(data: bytes, max_pixels: int) -> Decoded:
+    """Decode JPEG, PNG or WebP bytes; `InputError` with the reason if that fails.
+
+    The pixel limit is checked on the header, before a pixel is decoded. Of several frames the first counts.
     """
     if not data:
         raise InputError("the image has no bytes")
+    kind = format_of(data)
     try:
-        return _decode(data, max_pixels, name or "")
+        return _decode(data, kind, max_pixels)
     except InputError:
         raise
-    except UnidentifiedImageError as error:  # whose own text names an object in memory, another one each time
-        raise InputError(f"the image does not decode as {', '.join(FORMATS)}: its bytes begin like none of them") from error
-    except (OSError, ValueError, SyntaxError, struct.error, zlib.error, EOFError) as error:
-        raise InputError(f"the image does not decode as {', '.join(FORMATS)}: {error}") from error
+    except Exception as error:  # Pillow raises nearly anything
+        raise InputError(f"the image does not decode as {kind}: {reason_of(error)}") from error
+
+
+def open_image(data: bytes, max_pixels: int) -> Image.Image:
+    """Decode to mode `L` or `RGB`, upright and on white; `InputError` as `read_image`."""
+    return read_image(data, max_pixels).image
+
+
+def is_readable(data: bytes | None) -> bool:
+    """Whether there is an image that decodes."""
+    try:
+        read_image(data or b"", MAX_PIXELS)
+    except InputError:
+        return False
+    return True
 
 
 def small_jpeg(data: bytes, side: int) -> bytes:
-    """A picture of the catalogue, as it was delivered, as a JPEG of at most `side` x `side` pixels."""
+    """An image as it was delivered, as a JPEG of at most `side` x `side` pixels."""
     image = open_image(data, MAX_PIXELS).convert("RGB")
     image.thumbnail((side, side))
     small = io.BytesIO()
@@ -50,36 +104,44 @@ def small_jpeg(data: bytes, side: int) -> bytes:
     return small.getvalue()
 
 
-def image_hash(image: Image.Image) -> str:
-    """SHA-256 of mode, size and pixels: the same picture packed or compressed losslessly anew keeps its name."""
+def image_hash(image: Image.Image, alpha: Image.Image | None = None) -> str:
+    """SHA-256 of mode, size, pixels on white and opacity; a lossless repack keeps it."""
     head = f"{image.mode}:{image.width}x{image.height}:".encode()
-    return hashlib.sha256(head + image.tobytes()).hexdigest()
+    digest = hashlib.sha256(head + image.tobytes())
+    if alpha is not None:
+        digest.update(b":alpha:" + alpha.tobytes())
+    return digest.hexdigest()
 
 
 def is_one_colour(image: Image.Image) -> bool:
-    """Whether every pixel is the same: what shops put where a picture is missing."""
+    """Whether every pixel is the same."""
     extrema = image.getextrema()
     bands = (extrema,) if image.mode == "L" else extrema
     return all(low == high for low, high in bands)  # type: ignore[misc]  # pairs, by band, but Pillow's type says less
 
 
-def _decode(data: bytes, max_pixels: int, name: str) -> Image.Image:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        promised = FORMAT_BY_SUFFIX.get(PurePath(name).suffix.lower(), image.format)
-        if promised != image.format:
-            raise InputError(f"{name!r} promises {promised}, but the image is {image.format}")
-        pixels = image.width * image.height
+def _decode(data: bytes, kind: str, max_pixels: int) -> Decoded:
+    plain, exif = SEPARATE[kind](data) if kind in SEPARATE else Separated(data, b"")
+    with DECODERS[kind](io.BytesIO(plain)) as opened:
+        pixels = opened.width * opened.height
         if pixels > max_pixels:
-            raise InputError(f"the image has {pixels:,} pixels, more than the {max_pixels:,} allowed (RECSIM_IMAGE_MAX_PIXELS)")
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        upright = _eight_bits(image) if image.mode.startswith("I") else image
-        mode = "RGB" if upright.mode in COLOUR_MODES else "L"
-        return upright if upright.mode == mode else upright.convert(mode)
+            allowed = f"more than the {max_pixels:,} allowed (RECSIM_IMAGE_MAX_PIXELS)"
+            raise InputError(f"the image has {pixels:,} pixels, {allowed}")
+        opened.load()
+        alpha = alpha_of(opened, plain)
+        opened.info.pop("transparency", None)  # Pillow would warn that a conversion loses it
+        image = _grey_or_colour(opened)
+        turn = TURNS.get(orientation(exif or opened.info.get("exif") or b""))
+    if alpha is not None:
+        put_on_white(image, alpha)
+    if turn is not None:
+        return Decoded(image.transpose(turn), None if alpha is None else alpha.transpose(turn))
+    return Decoded(image, alpha)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """The high byte of 16-bit grey; Pillow's own conversion cuts off all that is brighter than 255."""
-    import numpy as np
-
-    return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+def _grey_or_colour(image: Image.Image) -> Image.Image:
+    """The image in mode `L` or `RGB`, without its transparency."""
+    if image.mode == "I;16":  # the high byte; Pillow's own conversion cuts off all that is brighter than 255
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+    mode = "L" if image.mode in GREY_MODES else "RGB"
+    return image if image.mode == mode else image.convert(mode)

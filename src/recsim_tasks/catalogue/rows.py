@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 import re
 from collections.abc import Mapping
@@ -12,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsim_tasks.catalogue.images import image_hash, is_one_colour, open_image
+from recsim_tasks.catalogue.image_text import from_base64
+from recsim_tasks.catalogue.images import read_image
 from recsim_tasks.foundation.errors import InputError
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def take(row: Mapping[str, str | None], picture: bytes | None, max_pixels: int) 
         in_stock=_truth(row["in_stock"]),
         updated_at=_moment(row["updated_at"]),
         image=picture,
-        image_hash=None if picture is None else _name(picture, max_pixels, row["image_path"]),
+        image_hash=None if picture is None else _digest(picture, max_pixels),
     )
 
 
@@ -80,18 +79,15 @@ def picture_of(row: Mapping[str, str | None], image: bytes | None, folder: Path)
     if image is not None:
         return image
     if text := row["image_base64"]:
-        try:
-            return base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise InputError(f"image is not base64: {error}") from error
+        return from_base64(text)
     return _read(folder, row["image_path"]) if row["image_path"] else None
 
 
-def _name(picture: bytes, max_pixels: int, file: str | None) -> str:
-    image = open_image(picture, max_pixels, file)
-    if is_one_colour(image):
-        raise InputError("the image is a placeholder: all its pixels have one colour")
-    return image_hash(image)
+def _digest(picture: bytes, max_pixels: int) -> str:
+    decoded = read_image(picture, max_pixels)
+    if decoded.placeholder:
+        raise InputError(f"the image is a placeholder: {decoded.placeholder}")
+    return decoded.digest
 
 
 def _check_text(row: Mapping[str, str | None]) -> None:
@@ -116,7 +112,7 @@ def _read(folder: Path, name: str) -> bytes:
         if (size := path.stat().st_size) > LONGEST_IMAGE:
             raise InputError(f"image_path {name!r} has {size:,} bytes, more than {LONGEST_IMAGE:,}")
         return path.read_bytes()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # the last of these: links that lead to each other
         raise InputError(f"image_path {name!r} cannot be read: {error}") from error
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.learning.preprocessing import Pixels, Preprocessing
+from recsim_tasks.learning.preprocessing import BACKGROUND, Pixels, Preprocessing
 
 LITERT_FILE = "model.tflite"
 DESCRIPTION_FILE = "model.json"
@@ -29,6 +29,10 @@ class Embedder:
             self._open(model_dir, threads)
         except (OSError, ValueError) as error:
             raise InputError(f"{model_dir} holds no model that can be opened: {error}. Run `recsim train` first.") from error
+        if self.description.get("background") != BACKGROUND:
+            raise InputError(
+                f"The model in {model_dir} comes from a build that did not put transparent images on {BACKGROUND}. Run the refresh with mode retrain."
+            )
         self.fingerprint = str(self.description["fingerprint"])
         self.preprocessing = Preprocessing(int(self.description["image_size"]), int(self.description["image_channels"]))
         self.embedding_size = int(self.description["embedding_size"])

@@ -15,7 +15,7 @@ from recsim_tasks.foundation.publishing import publishing, write_json
 from recsim_tasks.learning.backend import tensorflow
 from recsim_tasks.learning.embedder import DESCRIPTION_FILE, LITERT_FILE, Embedder
 from recsim_tasks.learning.network import build_network
-from recsim_tasks.learning.preprocessing import Pixels, Preprocessing
+from recsim_tasks.learning.preprocessing import BACKGROUND, Pixels, Preprocessing
 
 SAVED_MODEL = "saved_model"
 TOLERANCE = 1e-4
@@ -47,7 +47,12 @@ def export(trained: Any, preprocessing: Preprocessing, embedding_size: int, back
 
 def describe(litert: bytes, preprocessing: Preprocessing, embedding_size: int) -> dict[str, Any]:
     """Give the fingerprint of a model, SHA-256 over all that its vectors depend on, and those things."""
-    facts = {"image_size": preprocessing.size, "image_channels": preprocessing.channels, "embedding_size": embedding_size}
+    facts = {
+        "image_size": preprocessing.size,
+        "image_channels": preprocessing.channels,
+        "background": BACKGROUND,
+        "embedding_size": embedding_size,
+    }
     return {"fingerprint": hashlib.sha256(json.dumps(facts, sort_keys=True).encode() + litert).hexdigest(), **facts}
 
 

@@ -11,9 +11,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from recsim_tasks.catalogue.images import MAX_PIXELS, open_image
+from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.progress import say
 
-# A picture one pixel wide and 65,000 high has few pixels, but padded to a square it has billions.
+# An image one pixel wide and 65,000 high has few pixels, but padded to a square it has billions.
 LARGEST_SIDE = 4_096
+# What shows where an image is transparent. A model's vectors depend on it.
+BACKGROUND = "white"
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -45,6 +49,20 @@ def decode_all(images: Sequence[bytes], preprocessing: Preprocessing, max_pixels
     for row, data in enumerate(images):
         decoded[row] = decode(data, preprocessing, max_pixels)
     return decoded
+
+
+def decode_readable(
+    images: Sequence[bytes | None], preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS
+) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """As `decode_all`, and which were decoded, bool [n]; the log says why the others were not, and they are zeros."""
+    decoded, readable = np.zeros((len(images), *preprocessing.shape), np.uint8), np.ones(len(images), bool)
+    for row, data in enumerate(images):
+        try:
+            decoded[row] = decode(data or b"", preprocessing, max_pixels)
+        except InputError as error:
+            readable[row] = False
+            say(f"An image of the catalogue is left out: {error}")
+    return decoded, readable
 
 
 def fit(image: Image.Image, preprocessing: Preprocessing) -> Pixels:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,8 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from PIL import Image, ImageOps
+from recsim_tasks.catalogue.images import small_jpeg
+from recsim_tasks.foundation.errors import InputError
 
 MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&$:])")
 STYLE = """<style>
@@ -85,15 +85,11 @@ def closed(reason: str) -> str:
 
 
 def preview(photo: bytes, side: int) -> bytes | None:
-    """A visitor's photo as a small JPEG, turned upright; the API has taken it, but may know more kinds than this page."""
+    """A visitor's photo as a small JPEG; None where this page cannot decode what the API has taken."""
     try:
-        image = ImageOps.exif_transpose(Image.open(io.BytesIO(photo))).convert("RGB")
-    except (OSError, ValueError):
+        return small_jpeg(photo, side)
+    except InputError:
         return None
-    image.thumbnail((side, side))
-    small = io.BytesIO()
-    image.save(small, "JPEG", quality=85)
-    return small.getvalue()
 
 
 def plain(text: str) -> str:
