@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsim_tasks.catalogue.reasons import reason_of
 from recsim_tasks.catalogue.rows import TEXT_COLUMNS, picture_of, take
 from recsim_tasks.foundation.errors import InputError
 
@@ -50,7 +51,19 @@ def _batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
         "string": pa.string(),
     }
     schema = pa.schema([(name, types[kind]) for name, kind in (field.split() for field in SCHEMA.split(", "))])
-    return pa.RecordBatch.from_pylist(rows, schema=schema)
+
+    def fitting(row: dict[str, Any]) -> dict[str, Any]:
+        try:
+            pa.RecordBatch.from_pylist([row], schema=schema)
+        except Exception as error:
+            copy = json.dumps({name: value for name, value in row.items() if name != "image"}, default=repr)
+            return {"number": row["number"], "reason": f"the row cannot be kept: {reason_of(error)}", "row": copy}
+        return row
+
+    try:
+        return pa.RecordBatch.from_pylist(rows, schema=schema)
+    except Exception:  # one of them holds what Arrow has no type for
+        return pa.RecordBatch.from_pylist([fitting(row) for row in rows], schema=schema)
 
 
 def _row(record: dict[str, Any], folder: Path, max_pixels: int) -> dict[str, Any]:
@@ -62,7 +75,9 @@ def _row(record: dict[str, Any], folder: Path, max_pixels: int) -> dict[str, Any
         image = picture_of(text, image, folder)
         return vars(take(text, image, max_pixels)) | {"reason": None, "row": None}
     except InputError as error:
-        # The base64 of an image that could be read is not kept twice.
-        cells = {name: value for name, value in text.items() if value is not None and not (name == "image_base64" and image)}
-        copy = record["copy"] or json.dumps(cells)
-        return {"product_id": text["product_id"], "image": image, "reason": str(error), "row": copy}
+        reason = str(error)
+    except Exception as error:  # whatever one row does to our code or to a library, the others are taken
+        reason = f"the row cannot be examined: {reason_of(error)}"
+    # The base64 of an image that could be read is not kept twice.
+    cells = {name: value for name, value in text.items() if value is not None and not (name == "image_base64" and image)}
+    return {"product_id": text["product_id"], "image": image, "reason": reason, "row": record["copy"] or json.dumps(cells)}
