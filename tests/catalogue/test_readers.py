@@ -6,11 +6,13 @@ import base64
 import json
 import random
 import re
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -69,6 +71,16 @@ def test_a_bad_line_of_a_csv_is_put_aside_and_those_around_it_are_taken(tmp_path
         ('{"product_id": "p", "colour": "red"}', "p", "unknown column colour"),
         ('{"product_id": "p", "title": ["a"]}', "p", "title holds more than one value"),
         ('{"product_id": "p", "title": "\\ud800"}', None, "half a character"),
+        ('{"product_id": "\\udfff", "colour": "red"}', None, "half a character"),
+        ('{"product_id": "\\ud800", "title": ["a"]}', None, "half a character"),
+        ('{"product_id": "p", "\\ud800": 1}', None, "half a character"),
+        ('{"product_id": "p", "title": {"a": "\\ud800"}}', None, "half a character"),
+        ('{"product_id": "p", "price": 1e400}', "p", "not a price"),
+        ('{"product_id": "p", "price": %s}' % ("9" * 5_000), "p", "not a price"),
+        ('{"product_id": "p", "updated_at": "0000-01-01"}', "p", "ISO 8601"),
+        ('{"product_id": "p", "updated_at": "9999-12-31T23:59:59-12:00"}', "p", "ISO 8601"),
+        ('{"product_id": "p", "title": "a\\u0000b"}', "p", "UTF-8"),
+        ('{"product_id": "%s"}' % ("x" * 10_001), "x" * 10_001, "10,001 characters"),
         ('{"product_id": "p", "price": NaN}', "p", "not a price"),
         ("[" * 100_000, None, "not JSON"),
     ],
@@ -79,6 +91,13 @@ def test_a_bad_line_of_jsonl_is_put_aside_whole(tmp_path: Path, line: str, produ
     assert (bad["product_id"], reason in bad["reason"], taken["reason"]) == (product_id, True, None)
     assert (taken["price"], taken["in_stock"], taken["image"]) == (7.0, True, png(1))
     assert bad["row"]
+
+
+@pytest.mark.parametrize("moment", ["0002-01-01T00:00:00Z", "1582-10-10", "1899-12-31T23:59:59Z", "9999-12-31T23:59:59.999999Z"])
+def test_every_moment_of_the_calendar_is_taken(tmp_path: Path, moment: str) -> None:
+    (row,) = read(tmp_path, "jsonl", json.dumps({"product_id": "p", "updated_at": moment, "image": BASE64}).encode())
+    assert row["reason"] is None
+    assert row["updated_at"].isoformat().startswith(moment[:19].removesuffix("Z"))
 
 
 def test_each_of_thousands_of_damaged_lines_is_accounted_for(tmp_path: Path) -> None:
@@ -106,6 +125,65 @@ def test_parquet_may_count_nanoseconds_and_hold_decimal_prices(tmp_path: Path) -
         pq.write_table(table, sink)
         (row,) = read(folder, "parquet", sink.getvalue().to_pybytes())
         assert (row["price"], row["updated_at"].timestamp(), row["title"], row["reason"]) == (9.5, 1_764_000_000.0, None, None)
+
+
+def parquet(columns: dict[str, Any], **options: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink, **options)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("moment", ["2026-11-01T10:01:02.000003", "1899-12-31T23:59:59", "2300-01-01T00:00:00"])
+@pytest.mark.parametrize("zone", [None, "UTC"])
+def test_parquet_may_hold_times_as_spark_2_wrote_them(tmp_path: Path, moment: str, zone: str | None) -> None:
+    moments = pa.array([datetime.fromisoformat(moment), None], pa.timestamp("us", zone))
+    content = parquet({"product_id": ["a", "b"], "updated_at": moments}, use_deprecated_int96_timestamps=True)
+    one, two = read(tmp_path, "parquet", content)
+    assert (one["updated_at"], two["updated_at"]) == (datetime.fromisoformat(moment), None)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        (pa.array(["hat"]).dictionary_encode(), "hat"),
+        (pa.array(["hat"], pa.large_string()).dictionary_encode(), "hat"),
+        (pa.array(["hat"], pa.large_string()), "hat"),
+        (pa.array(["hat"], pa.string_view()), "hat"),
+    ],
+)
+def test_parquet_may_hold_text_as_categories_or_large_text(tmp_path: Path, column: pa.Array, value: str) -> None:
+    (row,) = read(tmp_path, "parquet", parquet({"product_id": ["a"], "category": column}))
+    assert (row["category"], row["reason"]) == (value, None)
+
+
+def test_parquet_may_hold_numbers_of_truth_and_days_as_csv_does(tmp_path: Path) -> None:
+    days = pa.array([date(2026, 11, 1), date(2, 1, 1), None], pa.date32())
+    content = parquet({"product_id": ["a", "b", "c"], "in_stock": pa.array([1, 0, 2], pa.int8()), "updated_at": days})
+    one, two, three = read(tmp_path, "parquet", content)
+    assert (one["in_stock"], one["updated_at"]) == (True, datetime(2026, 11, 1))
+    assert (two["in_stock"], two["updated_at"]) == (False, datetime(2, 1, 1))
+    assert three["reason"] == "in_stock '2' is neither true nor false"
+
+
+def test_a_time_outside_the_calendar_is_put_aside_alone(tmp_path: Path) -> None:
+    moments = pa.array([2**62, 0, None], pa.timestamp("us", "UTC"))
+    one, two, three = read(tmp_path, "parquet", parquet({"product_id": ["a", "b", "c"], "updated_at": moments}))
+    assert (two["updated_at"], three["updated_at"], two["reason"], three["reason"]) == (datetime(1970, 1, 1), None, None, None)
+    assert "not a time in ISO 8601" in one["reason"]
+
+
+@pytest.mark.parametrize("price", [pa.array([Decimal(1)], pa.decimal256(70, 0)), pa.array([np.float16(1)], pa.float16()), pa.array(["1"])])
+def test_a_number_that_spark_does_not_read_is_refused_by_name(tmp_path: Path, price: pa.Array) -> None:
+    with pytest.raises(InputError, match=r"columns of unknown type: price is"):
+        read(tmp_path, "parquet", parquet({"product_id": ["a"], "price": price}))
+
+
+def test_an_index_of_pandas_is_passed_over_and_named_in_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = pd.DataFrame({"product_id": ["a", "b"], "price": [1.0, 2.0]}, index=[5, 9])
+    frame.to_parquet(tmp_path / "other")
+    (row, _) = read(tmp_path / "feed", "parquet", (tmp_path / "other").read_bytes())
+    assert (row["price"], row["reason"]) == (1.0, None)
+    assert "to_parquet(index=False)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.catalogue.feed import Feed
 from recsim_tasks.catalogue.idx import read_idx_rows
+from recsim_tasks.catalogue.reasons import reason_of
 from recsim_tasks.catalogue.rows import NO_TEXT, RAW_SCHEMA, TEXT_COLUMNS, raw_batch
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.progress import say
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 FEED_COLUMNS = ("product_id", "op", "title", "category", "price", "in_stock", "updated_at", "image", "image_path")
 CORRUPT = "_corrupt_record"
 HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
-# pandas writes nanoseconds, for which Spark has no type: it is told to read them as numbers.
+PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+# pandas writes nanoseconds, for which Spark has no type: it is told to read them as numbers. INT96 it reads as timestamps.
 NANOSECONDS_AS_NUMBERS = "spark.sql.legacy.parquet.nanosAsLong"
 
 
@@ -38,10 +41,10 @@ def read_rows(spark: SparkSession, feed: Feed) -> DataFrame:
 def _read_parquet(spark: SparkSession, feed: Feed) -> DataFrame:
     from pyspark.sql import functions as f
 
-    nanoseconds = _check_parquet_types(feed.source)
+    _check_parquet_types(feed.source)
     spark.conf.set(NANOSECONDS_AS_NUMBERS, "true")
     frame = spark.read.parquet(str(feed.source))
-    if nanoseconds:
+    if dict(frame.dtypes).get("updated_at") == "bigint":
         frame = frame.withColumn("updated_at", f.timestamp_micros(f.expr("updated_at div 1000")))
     return _canonical(frame)
 
@@ -73,10 +76,17 @@ def _read_jsonl(spark: SparkSession, feed: Feed) -> DataFrame:
 
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            yield raw_batch([_json_row(line) for line in batch.column("value").to_pylist() if line.strip()])
+            yield raw_batch([_line(text) for text in batch.column("value").to_pylist() if text.strip()])
 
     lines = spark.read.text(str(feed.source)).select(f.make_valid_utf8("value").alias("value"))
     return lines.mapInArrow(read, RAW_SCHEMA)
+
+
+def _line(text: str) -> dict[str, str | None]:
+    try:
+        return _json_row(text)
+    except Exception as error:  # whatever one line does to the parser, the others are read
+        return {"fault": f"the line cannot be read: {reason_of(error)}", "copy": text}
 
 
 def _json_row(line: str) -> dict[str, str | None]:
@@ -87,13 +97,13 @@ def _json_row(line: str) -> dict[str, str | None]:
     if not isinstance(record, dict):
         return {"fault": "the line is not a JSON object", "copy": line}
     product_id = record["product_id"] if isinstance(record.get("product_id"), str) else None
+    if "\\u" in line and HALF_A_CHARACTER.search(json.dumps(record, ensure_ascii=False)):
+        return {"fault": "the line escapes half a character (a lone surrogate)", "copy": line}
     if unknown := sorted(record.keys() - set(FEED_COLUMNS)):
         return {"product_id": product_id, "fault": f"unknown column {', '.join(unknown)}", "copy": line}
     if nested := sorted(name for name, value in record.items() if isinstance(value, dict | list)):
         return {"product_id": product_id, "fault": f"{', '.join(nested)} holds more than one value", "copy": line}
     cells = {name: str(value).lower() if isinstance(value, bool) else value for name, value in record.items()}
-    if any(HALF_A_CHARACTER.search(value or "") for value in cells.values()):
-        return {"product_id": None, "fault": "the line escapes half a character (a lone surrogate)", "copy": line}
     return {("image_base64" if name == "image" else name): value for name, value in cells.items()}
 
 
@@ -131,8 +141,8 @@ def _check_names(source: Path, names: list[str]) -> None:
         raise InputError(f"{source} has {fault}; a feed has the columns {', '.join(FEED_COLUMNS)}. Correct it and deliver the feed again.")
 
 
-def _check_parquet_types(source: Path) -> bool:
-    """Whether `updated_at` counts nanoseconds; `InputError` on a column whose type does not fit."""
+def _check_parquet_types(source: Path) -> None:
+    """`InputError` on a column that a feed does not have, or whose type does not fit."""
     import pyarrow as pa
     import pyarrow.dataset as ds
     import pyarrow.types as t
@@ -141,19 +151,27 @@ def _check_parquet_types(source: Path) -> bool:
         schema = ds.dataset(source, format="parquet").schema
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{source} is not Parquet: {error}. Deliver the feed again.") from error
-    _check_names(source, schema.names)
-    number = (t.is_integer, t.is_floating, t.is_decimal)
+    fields = [field for field in schema if not PANDAS_INDEX.fullmatch(field.name)]
+    if len(fields) < len(schema):
+        say(f"{source} has an index of pandas as a column, which is passed over; `to_parquet(index=False)` leaves it out.")
+    _check_names(source, [field.name for field in fields])
+    number = (t.is_integer, t.is_float32, t.is_float64, t.is_decimal128)  # Spark reads no others
     text = (t.is_string, t.is_large_string, t.is_string_view)
     accepted = {
         "price": number,
-        "in_stock": (t.is_boolean,),
-        "updated_at": (t.is_timestamp,),
+        "in_stock": (t.is_boolean, t.is_integer),
+        "updated_at": (t.is_timestamp, t.is_date),
         "image": (t.is_binary, t.is_large_binary, t.is_binary_view),
     }
-    wrong = [f for f in schema if not t.is_null(f.type) and not any(test(f.type) for test in accepted.get(f.name, text))]
+
+    def fits(field: pa.Field) -> bool:
+        stored = field.type.value_type if t.is_dictionary(field.type) else field.type  # such as a pandas categorical
+        return t.is_null(stored) or any(test(stored) for test in accepted.get(field.name, text))
+
+    wrong = [field for field in fields if not fits(field)]
     if wrong:
         faults = ", ".join(f"{field.name} is {field.type}" for field in wrong)
         raise InputError(
-            f"{source} has columns of unknown type: {faults}. Expected: price a number, in_stock boolean, updated_at a timestamp, image binary, the others text."
+            f"{source} has columns of unknown type: {faults}. Expected: price a number, in_stock boolean, 0 or 1, "
+            "updated_at a timestamp or a date, image binary, the others text."
         )
-    return "updated_at" in schema.names and getattr(schema.field("updated_at").type, "unit", "") == "ns"
