@@ -68,6 +68,21 @@ def test_each_image_comes_with_its_own_pixels_and_category(catalogue: Catalogue,
     assert np.array_equal(examples.in_memory().read(np.array([3, 0])), examples.read(np.array([3, 0])))
 
 
+def test_an_image_that_does_not_decode_is_left_out_of_training_and_that_is_said(
+    catalogue: Catalogue, job: Job, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    hashes, labels = select(labelled(catalogue.uri, catalogue.cursor), job.categories, "validation")
+    broken = {hashes[2].as_py(): b"<html>", hashes[5].as_py(): None}
+    images = [broken.get(row["image_hash"], row["image"]) for row in catalogue.table.select(["image", "image_hash"]).to_pylist()]
+    uri, cursor = written(tmp_path, with_column(catalogue.table, "image", pa.array(images)))
+    whole, examples = load(catalogue.uri, catalogue.cursor, GREY, hashes, labels), load(uri, cursor, GREY, hashes, labels)
+    kept = np.delete(np.arange(len(whole)), [2, 5])
+    assert np.array_equal(examples.read(np.arange(len(examples))), whole.read(kept))
+    assert np.array_equal(examples.labels, whole.labels[kept])
+    assert np.array_equal(examples.thumbnails, whole.thumbnails[kept])
+    assert "it is HTML" in capfd.readouterr().err
+
+
 def test_a_rank_never_trains_or_validates_on_a_test_image(catalogue: Catalogue, job: Job) -> None:
     pixels = {row["image_hash"]: np.asarray(Image.open(io.BytesIO(row["image"]))).tobytes() for row in catalogue.table.to_pylist()}
     test = {value for image_hash, value in pixels.items() if split_of(image_hash) == "test"}

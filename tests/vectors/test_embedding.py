@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from delta import DeltaTable as DeltaTableOfSpark
 from deltalake import DeltaTable
+from pyspark.sql import SparkSession
 
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import deliver, upsert
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.catalogue.ingest import ingest_feed
 from recsim_tasks.catalogue.quarantine import quarantined
+from recsim_tasks.catalogue.table import head
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.vectors.build import append, build
 from recsim_tasks.vectors.embedding import embed_missing
@@ -112,6 +115,23 @@ def test_products_whose_picture_has_no_vector_go_to_quarantine_and_not_into_the_
 
 
 @pytest.mark.drill
+def test_a_product_whose_image_does_not_decode_goes_to_quarantine_alone(settings: Settings, model: Path, pictures: np.ndarray) -> None:
+    change(settings, {f"p{n}": pictures[n] for n in range(4)})
+    spark = SparkSession.getActiveSession()
+    assert spark is not None
+    table = DeltaTableOfSpark.forPath(spark, settings.products_uri)
+    table.update("product_id = 'p1'", {"image": "CAST('<html>' AS binary)", "image_hash": "'h1'"})
+    table.update("product_id = 'p2'", {"image": "CAST(NULL AS binary)", "image_hash": "'h2'"})
+    cursor = head(settings.products_uri)
+    assert cursor is not None
+    for embedded in (4, 0):
+        assert embed_missing(settings, cursor, model) == {"embedded": embedded, "reused": 4 - embedded, "of": 4, "faulted": 2}
+    told = quarantined(settings, None, None, False, 10)
+    assert sorted(row["product_id"] for row in told["newest"]) == ["p1", "p2"]
+    assert "does not decode" in told["newest"][0]["reason"]
+    assert len(build(settings, cursor, _fingerprint(model))[0]) == 2
+
+
 def test_an_embedding_killed_after_some_commits_goes_on_where_it_was(
     settings: Settings, tmp_path: Path, model: Path, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from recsim_tasks.foundation.errors import InputError, UnavailableError
 from recsim_tasks.learning.batches import LEAST_PER_CATEGORY
 from recsim_tasks.learning.near_duplicates import Thumbnails, thumbnail
 from recsim_tasks.learning.pixels import Images, InMemory, OnDisk, Rows
-from recsim_tasks.learning.preprocessing import Pixels, Preprocessing, decode_all
+from recsim_tasks.learning.preprocessing import Pixels, Preprocessing, decode_readable
 from recsim_tasks.learning.shards import SHARE, Keys, lots, places, ranks_of
 from recsim_tasks.learning.split import Split, splits_of
 
@@ -109,18 +109,21 @@ def load(uri: str, cursor: Cursor, preprocessing: Preprocessing, hashes: pa.Arra
     """Decode the pictures of `hashes` into a file, ordered by hash; besides, 256 bytes of thumbnail an image are held in memory."""
     thumbnails = np.zeros((len(hashes), 64), np.float32)
     found: list[str] = []
+    left_out: list[str] = []
 
     def decoded() -> Iterator[Pixels]:
         for batch in iter_pictures(uri, cursor, hashes):
-            images = decode_all(batch["image"].to_pylist(), preprocessing)
+            images, readable = decode_readable(batch["image"].to_pylist(), preprocessing)
+            images, names = images[readable], np.array(batch["image_hash"].to_pylist(), object)
             thumbnails[len(found) : len(found) + len(images)] = [thumbnail(image) for image in images]
-            found.extend(batch["image_hash"].to_pylist())
+            found.extend(names[readable])
+            left_out.extend(names[~readable])
             yield images
 
     images = OnDisk(decoded(), len(hashes), preprocessing.shape)
-    if len(found) < len(hashes):
-        raise UnavailableError(
-            f"{len(hashes) - len(found):,} pictures of the catalogue {uri} lie in none of its data files. Plan the refresh anew."
-        )
-    rows = pc.index_in(hashes, value_set=pa.array(found, pa.string())).to_numpy(zero_copy_only=False)
-    return Examples(images, labels, thumbnails[rows], rows.astype(np.int64))
+    lost = len(hashes) - len(found) - len(left_out)
+    if lost:
+        raise UnavailableError(f"{lost:,} pictures of the catalogue {uri} lie in none of its data files. Plan the refresh anew.")
+    rows = pc.index_in(hashes, value_set=pa.array(found, pa.string())).fill_null(-1).to_numpy().astype(np.int64)
+    rows, labels = rows[rows >= 0], labels[rows >= 0]
+    return Examples(images, labels, thumbnails[rows], rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from recsim_tasks.foundation.settings import Settings
@@ -23,15 +24,13 @@ PICTURES_SECONDS = 60.0
 
 
 def canary_images(settings: Settings, workspace: Workspace) -> list[bytes]:
-    """Pictures of the catalogue that serving embeds before it trusts a model: always the same ones for one catalogue."""
+    """Images that serving embeds before it trusts a model: always the same ones for one catalogue."""
+    from recsim_tasks.catalogue.images import is_readable
     from recsim_tasks.catalogue.table import iter_products
 
-    images: list[bytes] = []
-    for batch in iter_products(settings.products_uri, workspace.head, ["image"]):
-        images += batch.column("image").slice(0, CANARIES - len(images)).to_pylist()
-        if len(images) >= CANARIES:
-            break
-    return images
+    batches = iter_products(settings.products_uri, workspace.head, ["image"])
+    images = (image.as_py() for batch in batches for image in batch.column("image"))
+    return list(islice(filter(is_readable, images), CANARIES))
 
 
 def coverage(settings: Settings, workspace: Workspace, index: Index) -> float:

@@ -19,7 +19,7 @@ from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import Embedder
-from recsim_tasks.learning.preprocessing import decode_all
+from recsim_tasks.learning.preprocessing import decode_readable
 from recsim_tasks.vectors.checks import unit_rows
 from recsim_tasks.vectors.chunks import Chunk, chunks
 from recsim_tasks.vectors.embeddings import SCHEMA, create_table, without_embedding
@@ -101,12 +101,13 @@ def _on_workers(spark: SparkSession, settings: Settings, fingerprint: str, model
 
 
 def _embedded(batch: pa.RecordBatch, network: Embedder, fingerprint: str, max_pixels: int) -> pa.RecordBatch:
-    """Rows of the embeddings table; without a vector where the network gives none of unit length."""
+    """Rows of the embeddings table; without a vector where the image does not decode or none of unit length comes."""
     import pyarrow as pa
 
-    vectors = network.embed(decode_all(batch["image"].to_pylist(), network.preprocessing, max_pixels))
+    pixels, readable = decode_readable(batch["image"].to_pylist(), network.preprocessing, max_pixels)
+    vectors = network.embed(pixels)
     offsets = pa.array(np.arange(len(vectors) + 1) * vectors.shape[1], pa.int32())
-    lists = pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()), mask=pa.array(~unit_rows(vectors)))
+    lists = pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()), mask=pa.array(~(unit_rows(vectors) & readable)))
     return pa.RecordBatch.from_arrays(
         [pa.array([fingerprint] * len(vectors)), batch["image_hash"], lists], names=["model_fingerprint", "image_hash", "embedding"]
     )

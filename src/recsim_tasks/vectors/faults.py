@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-REASON = "model {} gives its picture no unit vector, so that nothing can be said to look like it; deliver another picture"
+REASON = "the image does not decode, or model {} gives it no unit vector, so that it has no neighbours; deliver another image"
 
 
 def set_aside(spark: SparkSession, settings: Settings, cursor: Cursor, model_fingerprint: str) -> int:
