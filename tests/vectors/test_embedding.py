@@ -114,7 +114,6 @@ def test_products_whose_picture_has_no_vector_go_to_quarantine_and_not_into_the_
     assert [row["product_id"] for row in quarantined(settings, None, None, False, 10)["newest"]] == ["p20"]
 
 
-@pytest.mark.drill
 def test_a_product_whose_image_does_not_decode_goes_to_quarantine_alone(settings: Settings, model: Path, pictures: np.ndarray) -> None:
     change(settings, {f"p{n}": pictures[n] for n in range(4)})
     spark = SparkSession.getActiveSession()
@@ -132,6 +131,7 @@ def test_a_product_whose_image_does_not_decode_goes_to_quarantine_alone(settings
     assert len(build(settings, cursor, _fingerprint(model))[0]) == 2
 
 
+@pytest.mark.drill
 def test_an_embedding_killed_after_some_commits_goes_on_where_it_was(
     settings: Settings, tmp_path: Path, model: Path, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
