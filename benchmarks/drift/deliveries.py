@@ -13,7 +13,8 @@ from PIL import Image
 from recsim_demo.dataset import CATEGORIES, FashionMnist
 from recsim_demo.feeds import Pixels
 from recsim_tasks.catalogue.images import image_hash
-from recsim_tasks.release.drift import Drift, accumulate, measure
+from recsim_tasks.release.drift import Drift, accumulate
+from recsim_tasks.release.drift_estimate import estimate_drift
 from recsim_tasks.vectors.exact import Floats, Rows, exact_neighbours
 from recsim_tasks.vectors.index import Index
 
@@ -45,7 +46,7 @@ class Known:
     def drift_of(self, table: pa.Table, vectors: Floats) -> Drift | None:
         """The drift of a release that takes in these products beside the catalogue."""
         together = _index(pa.concat_tables([self.table, table]), np.concatenate([self.vectors, vectors]))
-        return measure(together, self.index)
+        return estimate_drift(together, self.index)
 
 
 def products(images: Pixels, labels: Any, prefix: str = "known") -> pa.Table:

@@ -13,7 +13,7 @@ from recsim_tasks.foundation.errors import HeldError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh import judging, steps
 from recsim_tasks.refresh.workspace import Workspace
-from recsim_tasks.release import drift
+from recsim_tasks.release import drift_estimate
 from recsim_tasks.release.registry import Registry
 from recsim_tasks.release.stages import NAME
 from refresh.conftest import PRODUCTS
@@ -81,8 +81,8 @@ def test_a_release_that_the_gate_holds_is_in_staging_with_the_reasons_and_what_f
 
 
 def test_the_drift_of_a_release_adds_to_that_of_the_champion(behind: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drift, "FEWEST_HELD_OUT", 1)
-    monkeypatch.setattr(drift, "NEIGHBOURS", 1)
+    monkeypatch.setattr(drift_estimate, "FEWEST_HELD_OUT", 1)
+    monkeypatch.setattr(drift_estimate, "NEIGHBOURS", 1)
     likelihoods = []
     for number, images in enumerate((5, 10), start=1):
         change(behind, number)

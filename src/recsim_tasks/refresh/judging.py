@@ -86,14 +86,15 @@ def _register(settings: Settings, workspace: Workspace, evaluation: Mapping[str,
 
 def _drift(index: Index, champion_index: Index | None, champion: Path | None) -> dict[str, float]:
     """The metrics of the drift since the encoder was trained; none when there is no champion, or the encoder is new."""
-    from recsim_tasks.release.drift import Drift, accumulate, measure
+    from recsim_tasks.release.drift import Drift, accumulate
+    from recsim_tasks.release.drift_estimate import estimate_drift
     from recsim_tasks.release.manifest import Manifest
 
     if champion is None or champion_index is None:
         return {}
     if index.metadata["model_fingerprint"] != champion_index.metadata["model_fingerprint"]:
         return {}
-    drift = accumulate(Drift.of_metrics(Manifest.read(champion).metrics), measure(index, champion_index))
+    drift = accumulate(Drift.of_metrics(Manifest.read(champion).metrics), estimate_drift(index, champion_index))
     return drift.as_metrics() if drift else {}
 
 
