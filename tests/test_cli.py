@@ -12,13 +12,27 @@ import pytest
 
 from recsim_tasks.foundation.settings import Settings
 
+Done = tuple[int, dict[str, object], str]
+RECSIM = [sys.executable, "-m", "recsim_tasks.cli"]
 
-def recsim(*arguments: str, **variables: str) -> tuple[int, dict[str, object], str]:
+
+def recsim(*arguments: str, **variables: str) -> Done:
     """Exit code, the JSON of the last line of stdout, the last line of stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "recsim_tasks.cli", *arguments], env=os.environ | variables, capture_output=True, text=True, timeout=120
-    )
+    return run([*RECSIM, *arguments], **variables)
+
+
+def run(command: list[str], **variables: str) -> Done:
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=120)
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), (done.stderr.strip().splitlines() or [""])[-1]
+
+
+def recsim_on(disk: Path, options: str, *arguments: str) -> Done:
+    """Run `recsim` with its home on a disk of its own, mounted with `options`, that only this process sees."""
+    namespace = ["unshare", "--map-root-user", "--mount"]
+    if subprocess.run([*namespace, "mount", "-t", "tmpfs", "none", str(disk)], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody mount a disk in a namespace")
+    script = 'mount -t tmpfs -o "$1" none "$2"; shift 2; exec "$@"'
+    return run([*namespace, "bash", "-c", script, "bash", options, str(disk), *RECSIM, *arguments], RECSIM_HOME=str(disk / "home"))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +49,6 @@ def recsim(*arguments: str, **variables: str) -> tuple[int, dict[str, object], s
         (("status",), {"RECSIM_TUNE_TRIALS": "many"}, "tune_trials"),
         (("status",), {"RECSIM_TYPO": "1"}, "Unknown setting RECSIM_TYPO"),
         (("status",), {"RECSIM_CONFIG": "/nowhere.toml"}, "RECSIM_CONFIG"),
-        (("status",), {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}, "MLflow does not answer"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence_with_exit_code_2(
@@ -55,3 +68,32 @@ def test_an_empty_machine_has_a_status(settings: Settings) -> None:
 def test_an_image_that_is_none_is_refused(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "page.png").write_text("<html>")
     assert recsim("query", "--image", str(tmp_path / "page.png"))[0] == 2
+
+
+def test_a_service_that_is_away_is_exit_1_and_the_result_says_so_to_programs(settings: Settings) -> None:
+    code, result, last = recsim("status", MLFLOW_TRACKING_URI="http://127.0.0.1:1")
+    assert (code, result["exit_code"], result["error_type"]) == (1, 1, "unavailable")
+    assert "MLflow at http://127.0.0.1:1 (MLFLOW_TRACKING_URI) does not answer (Connection refused)" in str(result["error"])
+    assert last == f"recsim status: {result['error']}"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "error_type", "sentence"),
+    [("size=64k", 1, "unavailable", "The disk is full"), ("ro", 2, "configuration", "is read-only (Read-only file system)")],
+)
+def test_a_disk_that_takes_nothing_is_named_with_its_path(
+    settings: Settings, tmp_path: Path, options: str, code: int, error_type: str, sentence: str
+) -> None:
+    got, result, last = recsim_on(tmp_path, options, "status")
+    assert (got, result["exit_code"], result["error_type"]) == (code, code, error_type)
+    assert sentence in str(result["error"])
+    assert str(tmp_path / "home" / "mlflow") in str(result["error"])
+    assert last == f"recsim status: {result['error']}"  # a sentence, and no traceback behind it
+
+
+def test_an_object_store_that_is_away_is_not_a_catalogue_that_does_not_exist(settings: Settings) -> None:
+    away = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "x"}
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "RECSIM_PRODUCTS": "s3://lake/products"}
+    code, result, _ = recsim("plan", "--refresh", "r", **away, **keys)
+    assert (code, result["error_type"]) == (1, "unavailable")
+    assert "the table s3://lake/products does not answer" in str(result["error"])

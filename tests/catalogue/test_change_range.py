@@ -14,7 +14,7 @@ from recsim_tasks.catalogue.change_range import RangeLostError, check_properties
 from recsim_tasks.catalogue.changes import compare, count_kinds, net_changes
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.catalogue.table import PRODUCT_FIELDS, read_products
-from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
+from recsim_tasks.foundation.errors import ConfigurationError, MissingError
 
 ON = {"delta.enableChangeDataFeed": "true"}
 
@@ -163,7 +163,7 @@ def test_a_needed_column_that_is_gone_is_named(uri: str) -> None:
     drop_column(uri)
     with pytest.raises(RangeLostError, match="has no column title"):
         net_changes(uri, cursor, at_head(uri))
-    with pytest.raises(UnavailableError, match="has no column title"):
+    with pytest.raises(MissingError, match="has no column title"):
         read_products(uri, at_head(uri), list(PRODUCT_FIELDS))
 
 
@@ -179,7 +179,7 @@ def test_column_mapping_is_refused_before_the_feed_is_read(uri: str) -> None:
 
 
 def test_a_table_of_another_id_is_not_taken_for_the_planned_one(uri: str) -> None:
-    with pytest.raises(UnavailableError, match="created anew"):
+    with pytest.raises(MissingError, match="created anew"):
         net_changes(uri, Cursor("other", 0), Cursor("other", 0))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from recsim_tasks.foundation.doctor import examine, findings
-from recsim_tasks.foundation.errors import ConfigurationError
+from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
 from recsim_tasks.foundation.prerequisites import Finding
 from recsim_tasks.foundation.settings import Settings, load_settings
 
@@ -57,6 +57,12 @@ def test_all_faults_are_told_at_once_with_exit_code_2(settings: Settings, user: 
     assert refused.value.exit_code == 2
     for told in ("openjdk-17-jre-headless", "install g++", "install cmake", "install make", "http://127.0.0.1:9 does not answer"):
         assert told in str(refused.value)
+
+
+def test_what_is_away_and_nothing_else_is_exit_1(settings: Settings, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(UnavailableError, match=r"http://127\.0\.0\.1:9 does not answer"):
+        examine(load_settings())
 
 
 def test_missing_jars_are_told_with_the_command_that_fetches_them(settings: Settings, user: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recsim_tasks.foundation.errors import RecsimError, UnavailableError
+from recsim_tasks.foundation.errors import MissingError, RecsimError
 from recsim_tasks.learning import devices
 from recsim_tasks.learning.devices import device
 
@@ -70,7 +70,7 @@ def test_a_gpu_is_the_only_one_that_its_holder_sees(tmp_path: Path, monkeypatch:
 def test_a_gpu_that_is_asked_for_and_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "DEVICES", tmp_path)
     with (
-        pytest.raises(UnavailableError, match=r"RECSIM_GPUS asks for a GPU, but .* has none.*set RECSIM_GPUS to 0"),
+        pytest.raises(MissingError, match=r"RECSIM_GPUS asks for a GPU, but .* has none.*set RECSIM_GPUS to 0"),
         device(tmp_path, 1, 1),
     ):
         pass

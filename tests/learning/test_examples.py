@@ -14,7 +14,7 @@ from PIL import Image
 from learning.conftest import UNLABELLED, png
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.catalogue.table import head
-from recsim_tasks.foundation.errors import InputError, UnavailableError
+from recsim_tasks.foundation.errors import InputError, MissingError
 from recsim_tasks.learning.examples import labelled, load, select, survey
 from recsim_tasks.learning.fitting import load_shards
 from recsim_tasks.learning.parameters import Parameters
@@ -194,5 +194,5 @@ def test_fewer_images_than_a_step_takes_are_refused(tmp_path: Path, catalogue: C
 
 
 def test_another_table_than_the_planned_one_is_refused(catalogue: Catalogue) -> None:
-    with pytest.raises(UnavailableError, match="created anew"):
+    with pytest.raises(MissingError, match="created anew"):
         survey(catalogue.uri, Cursor("another", 0))

@@ -10,7 +10,7 @@ import cloudpickle
 import numpy as np
 import pytest
 
-from recsim_tasks.foundation.errors import ConfigurationError, RecsimError, UnavailableError
+from recsim_tasks.foundation.errors import ConfigurationError, MissingError, RecsimError
 from recsim_tasks.learning.parameters import CHOICES, Parameters
 from recsim_tasks.learning.planning import plan_job
 from recsim_tasks.learning.ranks import Alone, on_ranks
@@ -94,7 +94,7 @@ def test_a_rank_that_dies_at_its_start_ends_the_training_with_what_to_do(catalog
 
 def test_a_gpu_that_no_rank_finds_is_said(catalogue: Catalogue, job: Job, tmp_path: Path) -> None:
     settings = catalogue.settings(tmp_path, gpus=1)
-    with pytest.raises(UnavailableError, match="RECSIM_GPUS asks for a GPU"):
+    with pytest.raises(MissingError, match="RECSIM_GPUS asks for a GPU"):
         on_ranks(settings, lambda ranks, job: None, replace(job, machine=replace(job.machine, gpus=1)))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from recsim_tasks.foundation.errors import InputError, UnavailableError
+from recsim_tasks.foundation.errors import InputError, MissingError, UnavailableError
 from recsim_tasks.foundation.processes import descendants
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.ranks import SILENCE_SECONDS
@@ -102,7 +102,7 @@ def test_a_gpu_embeds_with_the_saved_model_and_one_that_is_not_there_is_named(
     from recsim_tasks.learning.gpu_embedder import GpuEmbedder
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    with pytest.raises(UnavailableError, match="GPU 3, but TensorFlow sees none"):
+    with pytest.raises(MissingError, match="GPU 3, but TensorFlow sees none"):
         GpuEmbedder(trained[1], "3")
     monkeypatch.setattr(tensorflow().config, "list_physical_devices", lambda kind: ["a device"])
     images = fashion_mnist.test_images[:300, ..., None]

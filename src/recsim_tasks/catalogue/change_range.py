@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.catalogue.table import PRODUCT_FIELDS, open_table
-from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
+from recsim_tasks.foundation.errors import ConfigurationError, MissingError
+from recsim_tasks.foundation.outages import diagnose
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -25,7 +26,7 @@ RETENTIONS = {"delta.deletedFileRetentionDuration": 7.0, "delta.logRetentionDura
 DAYS = {"week": 7.0, "day": 1.0, "hour": 1 / 24, "minute": 1 / 1440, "second": 1 / 86400}
 
 
-class RangeLostError(UnavailableError):
+class RangeLostError(MissingError):
     """The change feed no longer reaches back to the cursor, or cannot be trusted; the whole table can still be compared."""
 
 
@@ -99,7 +100,7 @@ def _check_columns(uri: str, version: int, names: set[str]) -> None:
 def _metadata_at(uri: str, cursor: Cursor) -> dict[str, Any]:
     try:
         table = open_table(uri, cursor)
-    except UnavailableError as error:
+    except MissingError as error:
         raise RangeLostError(
             f"The properties of {uri} changed after version {cursor.version}, and its log no longer tells what they were then."
         ) from error
@@ -115,6 +116,8 @@ def _metadata_changes(uri: str, after: Cursor, to: Cursor) -> Iterator[tuple[int
         try:
             commit = store.open_input_file(f"_delta_log/{version:020d}.json").read()
         except (OSError, ValueError) as error:
+            if known := diagnose(error, f"the table {uri}"):
+                raise known from error
             raise RangeLostError(
                 f"The log of {uri} was cleaned: version {version}, after the cursor's {after.version}, is gone."
             ) from error

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.foundation.errors import UnavailableError
+from recsim_tasks.foundation.errors import MissingError
+from recsim_tasks.foundation.outages import diagnose
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,29 +21,45 @@ def head(uri: str) -> Cursor | None:
     """Where the table at `uri` stands now; None when there is no table."""
     from deltalake import DeltaTable
 
-    if not DeltaTable.is_deltatable(uri):
-        return None
-    table = DeltaTable(uri)
-    return Cursor(str(table.metadata().id), table.version())
+    with reading(uri):
+        if not DeltaTable.is_deltatable(uri):
+            return None
+        table = DeltaTable(uri)
+        return Cursor(str(table.metadata().id), table.version())
+
+
+@contextmanager
+def reading(uri: str) -> Iterator[None]:
+    """Read the table at `uri` with delta-rs; what is away or not allowed comes out as an error of ours that names the table."""
+    from deltalake.exceptions import DeltaError
+
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        if known := diagnose(error, f"the table {uri}"):
+            raise known from error
+        raise
 
 
 def open_table(uri: str, cursor: Cursor | None = None) -> DeltaTable:
     """The table at `uri`, at `cursor`'s version when one is given.
 
-    Raises `UnavailableError` when there is no table, another table than the cursor's, or the version is gone.
+    Raises `MissingError` when there is no table, another table than the cursor's, or the version is gone; `UnavailableError` when the
+    storage is away.
     """
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError, TableNotFoundError
 
     try:
-        table = DeltaTable(uri, version=None if cursor is None else cursor.version)
+        with reading(uri):
+            table = DeltaTable(uri, version=None if cursor is None else cursor.version)
     except TableNotFoundError as error:
-        raise UnavailableError(f"There is no catalogue at {uri} yet. Deliver a feed and run `recsim ingest FEED`.") from error
+        raise MissingError(f"There is no catalogue at {uri} yet. Deliver a feed and run `recsim ingest FEED`.") from error
     except DeltaError as error:
         version = "its head" if cursor is None else f"version {cursor.version}"
-        raise UnavailableError(f"The table at {uri} cannot be read at {version}: {error}. Plan the refresh anew.") from error
+        raise MissingError(f"The table at {uri} cannot be read at {version}: {error}. Plan the refresh anew.") from error
     if cursor is not None and str(table.metadata().id) != cursor.table_id:
-        raise UnavailableError(f"The table at {uri} is not the one that was planned for: it was created anew. Plan the refresh anew.")
+        raise MissingError(f"The table at {uri} is not the one that was planned for: it was created anew. Plan the refresh anew.")
     return table
 
 
@@ -51,7 +69,7 @@ def read_products(uri: str, cursor: Cursor, columns: list[str]) -> pa.Table:
 
     table = open_table(uri, cursor)
     if missing := set(columns) - {field.name for field in table.schema().fields}:
-        raise UnavailableError(
+        raise MissingError(
             f"The catalogue at {uri} has no column {', '.join(sorted(missing))} any more. Put it back, or recreate the table."
         )
     return plain(pa.RecordBatchReader.from_stream(table.scan(columns=columns)).read_all().select(columns))

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from recsim_tasks.foundation import prerequisites
-from recsim_tasks.foundation.errors import ConfigurationError
+from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
+from recsim_tasks.foundation.outages import diagnose
 from recsim_tasks.foundation.prerequisites import Finding
 from recsim_tasks.foundation.settings import Settings
 
@@ -22,11 +23,15 @@ MLFLOW_TIMEOUT_SECONDS = 3.0
 
 
 def examine(settings: Settings) -> dict[str, Any]:
-    """Return the result of the job `doctor`: all findings; raises `ConfigurationError` with every fault there is."""
+    """Return the result of the job `doctor`: all findings.
+
+    Raises `ConfigurationError` with every fault there is; `UnavailableError` when nothing is wrong, but something away or full.
+    """
     found = findings(settings)
-    faults = [f"{finding.name}: {finding.detail}. {finding.remedy}" for finding in found if not finding.ok]
+    faults = [finding for finding in found if not finding.ok]
     if faults:
-        raise ConfigurationError(f"Not all is well. {' · '.join(faults)}")
+        told = " · ".join(f"{fault.name}: {fault.detail}. {fault.remedy}" for fault in faults)
+        raise (UnavailableError if all(fault.away for fault in faults) else ConfigurationError)(f"Not all is well. {told}")
     return {"ok": True, "findings": [finding._asdict() for finding in found]}
 
 
@@ -47,8 +52,11 @@ def _home(home: Path) -> Finding:
         with tempfile.TemporaryFile(dir=home):
             return Finding("RECSIM_HOME", True, f"{home.absolute()} can be written", "")
     except OSError as error:
-        remedy = "Make that folder writable, or set RECSIM_HOME to one that is."
-        return Finding("RECSIM_HOME", False, f"{home.absolute()} cannot be written ({error.strerror})", remedy)
+        away = isinstance(diagnose(error, str(home)), UnavailableError)
+        remedy = "Make room there, or set" if away else "Make that folder writable, or set"
+        return Finding(
+            "RECSIM_HOME", False, f"{home.absolute()} cannot be written ({error.strerror})", f"{remedy} RECSIM_HOME to another.", away
+        )
 
 
 def _package(name: str) -> Finding:
@@ -89,4 +97,5 @@ def _mlflow(uri: str) -> Finding:
             return Finding("MLflow", True, f"{uri} answers", "")
     except (OSError, ValueError) as error:  # URLError is an OSError
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        return Finding("MLflow", False, f"{uri} does not answer ({reason})", "Start that server, or correct MLFLOW_TRACKING_URI.")
+        away = isinstance(error, OSError) and not (isinstance(error, urllib.error.HTTPError) and error.code < 500)
+        return Finding("MLflow", False, f"{uri} does not answer ({reason})", "Start that server, or correct MLFLOW_TRACKING_URI.", away)

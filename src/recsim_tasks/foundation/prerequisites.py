@@ -37,6 +37,8 @@ class Finding(NamedTuple):
     """What was found, or what is wrong, as part of a sentence."""
     remedy: str
     """What to do, mostly a command; empty when all is well."""
+    away: bool = False
+    """Whether nothing is wrong, but something away or full that may come back."""
 
 
 def examine() -> List[Finding]:

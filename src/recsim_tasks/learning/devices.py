@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from recsim_tasks.foundation.errors import RecsimError, UnavailableError
+from recsim_tasks.foundation.errors import MissingError, RecsimError
 from recsim_tasks.foundation.leases import lease
 
 WAIT_SECONDS = 30.0
@@ -22,7 +22,7 @@ def device(home: Path, gpus: int, shares: int) -> Iterator[int]:
 
     The process that computes holds it, so that the kernel frees it when that process ends, however it ends. A GPU that is held is
     the only one that TensorFlow, if it is not imported yet, will see. Waits up to half a minute for one that the leavings of a killed
-    job still hold, then raises `RecsimError`; `UnavailableError` when `gpus` are asked for and the machine has none.
+    job still hold, then raises `RecsimError`; `MissingError` when `gpus` are asked for and the machine has none.
     """
     numbers = range(_gpus_here() if gpus else shares)
     with ExitStack() as held:
@@ -55,7 +55,7 @@ def _take(held: ExitStack, home: Path, kind: str, numbers: range) -> int:
 def _gpus_here() -> int:
     found = len(list(DEVICES.glob("nvidia[0-9]*")))
     if not found:
-        raise UnavailableError(
+        raise MissingError(
             f"RECSIM_GPUS asks for a GPU, but {socket.gethostname()} has none (no {DEVICES}/nvidia0). Run on a machine with one, or set RECSIM_GPUS to 0."
         )
     return found

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.catalogue.files import iter_pictures
 from recsim_tasks.catalogue.table import read_products
-from recsim_tasks.foundation.errors import InputError, UnavailableError
+from recsim_tasks.foundation.errors import InputError, MissingError
 from recsim_tasks.learning.batches import LEAST_PER_CATEGORY
 from recsim_tasks.learning.near_duplicates import Thumbnails, thumbnail
 from recsim_tasks.learning.pixels import Images, InMemory, OnDisk, Rows
@@ -123,7 +123,7 @@ def load(uri: str, cursor: Cursor, preprocessing: Preprocessing, hashes: pa.Arra
     images = OnDisk(decoded(), len(hashes), preprocessing.shape)
     lost = len(hashes) - len(found) - len(left_out)
     if lost:
-        raise UnavailableError(f"{lost:,} pictures of the catalogue {uri} lie in none of its data files. Plan the refresh anew.")
+        raise MissingError(f"{lost:,} pictures of the catalogue {uri} lie in none of its data files. Plan the refresh anew.")
     rows = pc.index_in(hashes, value_set=pa.array(found, pa.string())).fill_null(-1).to_numpy().astype(np.int64)
     rows, labels = rows[rows >= 0], labels[rows >= 0]
     return Examples(images, labels, thumbnails[rows], rows)

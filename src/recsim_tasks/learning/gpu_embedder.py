@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from recsim_tasks.foundation.errors import UnavailableError
+from recsim_tasks.foundation.errors import MissingError
 from recsim_tasks.learning.backend import tensorflow
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.export import SAVED_MODEL
@@ -19,10 +19,10 @@ class GpuEmbedder(Embedder):
     batch = 2048
 
     def __init__(self, model_dir: Path, gpu: str) -> None:
-        """Open `model_dir` on the GPU of this number; `UnavailableError` when TensorFlow sees none."""
+        """Open `model_dir` on the GPU of this number; `MissingError` when TensorFlow sees none."""
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
         if not tensorflow(gpus=1).config.list_physical_devices("GPU"):
-            raise UnavailableError(
+            raise MissingError(
                 f"Spark gave this task GPU {gpu}, but TensorFlow sees none. Install a TensorFlow with CUDA on the executors, or ask Spark for no GPUs."
             )
         super().__init__(model_dir)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsim_tasks.foundation.errors import InputError, UnavailableError
+from recsim_tasks.foundation.errors import InputError, MissingError
 from recsim_tasks.foundation.settings import Settings
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def query(settings: Settings, image: Path | None, product: str | None, k: int) -
     registry = Registry(settings)
     champion = registry.champion()
     if champion is None:
-        raise UnavailableError("No release is in Production yet. Run a refresh first: deliver a feed, or trigger the DAG recsim_refresh.")
+        raise MissingError("No release is in Production yet. Run a refresh first: deliver a feed, or trigger the DAG recsim_refresh.")
     folder = settings.home.absolute() / "query" / str(champion.version)
     if not folder.exists():
         shutil.rmtree(folder.parent, ignore_errors=True)  # the release that was asked before

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from recsim_tasks.foundation.errors import HeldError, UnavailableError
+from recsim_tasks.foundation.errors import HeldError, MissingError
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.publishing import write_text
 from recsim_tasks.foundation.settings import Settings
@@ -130,7 +130,7 @@ def _trained(settings: Settings, workspace: Workspace) -> set[str] | None:
     then = Embedder(workspace.model).description.get("catalogue")
     try:
         return set(read_products(settings.products_uri, Cursor.from_json(then), ["image_hash"])["image_hash"].to_pylist()) if then else None
-    except UnavailableError as error:
+    except MissingError as error:
         say(f"Which products came after the training is not told: {error}")
         return None
 

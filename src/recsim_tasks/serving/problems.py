@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from recsim_tasks.foundation.errors import InputError, RecsimError, UnavailableError
+from recsim_tasks.foundation.errors import InputError, MissingError, RecsimError, UnavailableError
 
 RELEASE_HEADER = "X-Recsim-Release"
 RETRY_SECONDS = "5"
@@ -46,7 +46,7 @@ def install(app: FastAPI) -> None:
 
 
 def _recsim_error(request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, UnavailableError):
+    if isinstance(error, UnavailableError | MissingError):
         return problem(503, str(error), {**_release(request), "Retry-After": RETRY_SECONDS})
     status = 404 if isinstance(error, NotFoundError) else 422 if isinstance(error, InputError) else 500
     return problem(status, str(error), _release(request))

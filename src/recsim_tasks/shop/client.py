@@ -11,7 +11,9 @@ from recsim_tasks.foundation.errors import InputError, RecsimError, UnavailableE
 
 TIMEOUT_SECONDS = 10.0
 # What was sent is to blame, such as a picture that is none.
-REFUSED = {400, 408, 413, 415, 422}
+REFUSED = {400, 413, 415, 422}
+# The server has no time for it now.
+AWAY = {408, 429}
 
 
 class Api:
@@ -59,6 +61,8 @@ class Api:
     def _good(self, answer: httpx.Response) -> httpx.Response:
         if answer.status_code in REFUSED:
             raise InputError(_reason(answer))
+        if answer.status_code in AWAY or answer.is_server_error:
+            raise UnavailableError(_reason(answer))
         if answer.is_error:
             raise RecsimError(_reason(answer))
         return answer

@@ -1,0 +1,140 @@
+"""What an error of a library or of the kernel means: something is full, not allowed, locked or away. Pure.
+
+The libraries wrap the kernel's errors in their own and keep only the text (MLflow, delta-rs, Spark's JVM), so that an error is known by its
+number, by its class or by its text, anywhere in its chain.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from recsim_tasks.foundation.errors import ConfigurationError, RecsimError, UnavailableError
+
+LONGEST_DETAIL = 300
+# Their texts quote values, such as a line of a feed, which may say anything.
+QUOTING = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, NameError, AssertionError)
+STACK_LINES = re.compile(r'(?m)^\s+File ".*\n.*$|^\s+at .*$|^\s+\.\.\. .*$|\x1b\[[0-9;]*m')
+
+
+class Condition(NamedTuple):
+    """A state of the machine or of a service, how it is recognised, and what to say of it."""
+
+    error: type[RecsimError]
+    numbers: frozenset[int]
+    classes: tuple[type[BaseException], ...]
+    text: re.Pattern[str]
+    sentence: str
+    of_service: bool
+    """Whether a service is in this state, and not a place on a disk."""
+
+
+def _condition(
+    error: type[RecsimError], numbers: set[int], text: str, sentence: str, *classes: type[BaseException], of_service: bool = False
+) -> Condition:
+    return Condition(error, frozenset(numbers), classes, re.compile(text, re.IGNORECASE), sentence, of_service)
+
+
+CONDITIONS = (
+    _condition(
+        UnavailableError,
+        {errno.ENOSPC, errno.EDQUOT, errno.EFBIG},
+        r"no space left on device|disk quota exceeded|file too large|disk is full|disk i/o error|no usable temporary directory",
+        "The disk is full, or a quota or the limit on file sizes is reached, at {place} ({detail}). Make room, then run this job again.",
+    ),
+    _condition(
+        UnavailableError,
+        {errno.EMFILE, errno.ENFILE},
+        r"too many open files",
+        "No file descriptors are left for {place} ({detail}). Raise the limit (`ulimit -n`), then run this job again.",
+    ),
+    _condition(
+        ConfigurationError,
+        {errno.EROFS},
+        r"read-only file ?system|readonly database",
+        "{place} is read-only ({detail}). Make it writable, or name another place: RECSIM_HOME for recsim's files, TMPDIR for temporary ones.",
+    ),
+    _condition(
+        ConfigurationError,
+        {errno.EACCES, errno.EPERM},
+        r"permission denied|AccessControlException|authentication failed|unable to locate credentials",
+        "This user may not use {place} ({detail}). Give it the rights or the credentials, or name another place in the settings.",
+    ),
+    _condition(
+        UnavailableError,
+        set(),
+        r"database (table )?is locked",
+        "The database of {place} is locked by another process ({detail}). Wait for that process or end it, then run this job again.",
+        of_service=True,
+    ),
+    _condition(
+        UnavailableError,
+        {
+            *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ETIMEDOUT, errno.ENOTCONN, errno.ESTALE),
+            *(errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET),
+        },
+        r"connection (refused|reset|aborted|closed|timed out)|could not connect to|unable to execute http request|error sending request"
+        r"|max retries exceeded|\btimed? ?out\b|no route to host|network is unreachable|server closed the connection"
+        r"|(temporary failure in|error in) name resolution|name or service not known|failed to resolve|could not translate host name"
+        r"|too many \d+ error responses|\b5\d\d server error|\b429 client error|service ?unavailable|reduce your request rate|stale file handle",
+        "{place} does not answer ({detail}). Start it, or correct its address in the settings, then run this job again.",
+        *(ConnectionResetError, ConnectionRefusedError, ConnectionAbortedError, TimeoutError, socket.gaierror),
+        of_service=True,
+    ),
+)
+
+
+def diagnose(error: BaseException, place: str, service: str | None = None) -> RecsimError | None:
+    """The error that says what is away, full or not allowed; None when `error` shows nothing of the kind.
+
+    `place` is what the caller was using, for an error that names no file itself; `service` is the same where it is no place on a disk.
+    """
+    chain = list(_chain(error))[::-1]  # the innermost says it shortest
+    for condition in CONDITIONS:
+        for link in chain:
+            detail = _detail(condition, link)
+            if detail is not None:
+                used = (service or place) if condition.of_service else (_file(chain) or place)
+                return condition.error(condition.sentence.format(place=used, detail=detail))
+    return None
+
+
+def outage_behind(error: BaseException, place: str) -> UnavailableError | None:
+    """The outage that caused `error`, which took it for a fault of its input; None when nothing was away."""
+    found = diagnose(error.__cause__, place) if error.__cause__ else None
+    return found if isinstance(found, UnavailableError) else None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        reason = getattr(error, "reason", None)  # urllib's and urllib3's wrappers
+        if error.__cause__ is None and isinstance(reason, BaseException):
+            error = reason
+        else:
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _detail(condition: Condition, error: BaseException) -> str | None:
+    """What `error` says, in one line, where it shows `condition`."""
+    if isinstance(error, condition.classes) or (isinstance(error, OSError) and error.errno in condition.numbers):
+        return _line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+    if isinstance(error, QUOTING):
+        return None
+    text = STACK_LINES.sub("", str(error))
+    found = [line for line in text.splitlines() if condition.text.search(line)]
+    return _line(found[-1]) if found else None  # causes come last
+
+
+def _file(chain: list[BaseException]) -> str | None:
+    named = [error.filename for error in chain if isinstance(error, OSError) and error.filename]
+    return str(named[0]) if named else None
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:LONGEST_DETAIL].rstrip(".")
