@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.foundation.errors import HeldError, InputError
+from recsim_tasks.foundation.errors import HeldError, InputError, MissingError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.promotion import Promotions
@@ -188,7 +188,7 @@ def test_a_rollback_with_nothing_before_says_so(with_registry: Settings, read_on
 def test_a_version_that_is_not_there_changes_nothing(three: Promotions) -> None:
     before = state(three)
     for attempt in (three.promote, lambda version: three.rollback(version, "", "ada")):
-        with pytest.raises(InputError, match="no release 9"):
+        with pytest.raises(MissingError, match="no release 9"):
             attempt(9)
     assert state(three) == before
     assert three.held() is None

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from recsim_tasks.foundation.errors import InputError, RecsimError, UnavailableError
+from recsim_tasks.foundation.errors import ConfigurationError, MissingError, UnavailableError
 from recsim_tasks.foundation.publishing import digests
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.learning.tracking import Tracker
@@ -76,7 +77,7 @@ def test_a_release_goes_through_a_real_server_and_comes_back(
     assert register(registry, read_only_bundle, manifest) == version
     enthrone(registry, version)
     assert digests(registry.download(None, tmp_path / "fetched")) == digests(read_only_bundle)
-    with pytest.raises(InputError, match="no release 99"):
+    with pytest.raises(MissingError, match="no release 99"):
         registry.download(99, tmp_path / "none")
 
 
@@ -114,7 +115,24 @@ def test_mlflows_own_server_answers_from_a_registered_release(
 
 
 @pytest.mark.server
-def test_a_refusal_of_the_server_is_told_as_one(with_server: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_server_does_not_have_is_missing_and_what_it_refuses_is_told_as_a_refusal(with_server: Settings) -> None:
     registry = Registry(with_server)
-    with pytest.raises(RecsimError, match="refuses"), registry.speaking():
+    with pytest.raises(MissingError, match=r"does not have it: .*no-such-run"), registry.speaking():
         registry.client.get_run("no-such-run")
+    with pytest.raises(ConfigurationError, match="refuses"), registry.speaking():
+        registry.client.search_runs([registry.tracker.experiment_id], "no filter at all")
+
+
+def test_a_bundle_that_fits_on_no_disk_is_named_as_such(
+    registry: Registry, read_only_bundle: Path, manifest: Manifest, tmp_path: Path
+) -> None:
+    """The limit on file sizes stands for a full disk: MLflow keeps only the text of both."""
+    register(registry, read_only_bundle, manifest)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    try:
+        with pytest.raises(UnavailableError, match=f"The disk is full.* at {tmp_path}"):
+            registry.download(1, tmp_path / "fetched")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.glob("fetched*")) == []

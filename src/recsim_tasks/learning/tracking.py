@@ -6,23 +6,22 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.foundation.errors import UnavailableError
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.job import Job, Round
+from recsim_tasks.learning.mlflow_errors import SQLITE, database_file, is_away, speaking
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "recsim"
-SQLITE = "sqlite:///"
 MEASURES = ("loss", "precision_at_1", "map_at_r", "spread")
 
 
@@ -53,18 +52,13 @@ class Tracker:
         """Connect; `UnavailableError` within seconds when the server does not answer."""
         _be_quick()
         from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
 
         uri = settings.tracking_uri
         if uri.startswith(SQLITE):
-            Path(uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-        try:
+            database_file(uri).parent.mkdir(parents=True, exist_ok=True)
+        with speaking(uri):
             self.client: MlflowClient = MlflowClient(uri)
             self.experiment_id = self._experiment(settings)
-        except MlflowException as error:
-            raise UnavailableError(
-                f"MLflow does not answer at {uri} (MLFLOW_TRACKING_URI): {str(error).splitlines()[0][:200]} Start the server or correct the address."
-            ) from error
 
     @contextmanager
     def run(self, name: str, cursor: Cursor, params: Mapping[str, Any], note: Path | None = None, work: str = "") -> Iterator[str]:
@@ -79,7 +73,8 @@ class Tracker:
         try:
             yield run_id
         except BaseException:
-            self.client.set_terminated(run_id, "FAILED")
+            with suppress(Exception):  # what ended the work is the reason, not that MLflow cannot be told
+                self.client.set_terminated(run_id, "FAILED")
             raise
         self.client.set_terminated(run_id, "FINISHED")
 
@@ -129,7 +124,11 @@ class Tracker:
         try:
             noted = json.loads(note.read_text())
             return str(self.client.get_run(noted["mlflow_run_id"]).info.run_id) if noted["work"] == work else None
-        except (OSError, ValueError, KeyError, MlflowException):
+        except (OSError, ValueError, KeyError):
+            return None
+        except MlflowException as error:
+            if is_away(error):
+                raise
             return None
 
     def _experiment(self, settings: Settings) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ def tune(settings: Settings, cursor: Cursor, out: Path, trials: int, champion: M
         own = _point(champion)
         if len(record.tried) < trials:
             _search(settings, job, record, trials, at_once, [own, Parameters()] if own else [Parameters()])
+        record.log()
         result = _best(record.tried, own)
         for reason in result["reasons"]:
             say(reason)
@@ -122,6 +123,7 @@ class _Record:
     tried: list[Trial]
     curves: list[list[float]]
     advance: Advance = lambda _: None
+    unlogged: list[tuple[int, Trial]] = field(default_factory=list)
 
     @classmethod
     def opened(cls, path: Path, digest: str, tracker: Tracker, run_id: str, cursor: Cursor) -> _Record:
@@ -134,20 +136,32 @@ class _Record:
         return cls(path, digest, tracker, run_id, cursor, tried, [_curve(result) for result in tried if result["status"] == "ok"])
 
     def add(self, result: Trial) -> None:
-        """Keep a result, then tell of it."""
+        """Keep a result, then tell of it; an MLflow that is away costs no trial."""
+        from mlflow.exceptions import MlflowException
+
         self.tried.append(result)
         write_json(self.path, {"search": self.digest, "tried": self.tried})
-        good = result["status"] == "ok"
-        if good:
+        if result["status"] == "ok":
             self.curves.append(_curve(result))
-        self._log(len(self.tried), result, good)
+        self.unlogged.append((len(self.tried), result))
+        try:
+            self.log()
+        except MlflowException as error:
+            say(f"MLflow does not take this trial, it is logged later: {str(error).splitlines()[0][:200]}")
         self.advance(1)
+
+    def log(self) -> None:
+        """Tell MLflow of the trials that it has not taken yet."""
+        while self.unlogged:
+            self._log(*self.unlogged[0])
+            self.unlogged.pop(0)
 
     def stale(self) -> bool:
         """Whether the search has found nothing better for long."""
         return stale([curve[-1] for curve in self.curves])
 
-    def _log(self, number: int, result: Trial, good: bool) -> None:
+    def _log(self, number: int, result: Trial) -> None:
+        good = result["status"] == "ok"
         run_id = self.tracker.start(f"trial {number}", self.cursor, result["params"], self.run_id)
         self.tracker.log_rounds(run_id, [Round(**r) for r in result.get("rounds", [])])
         self.tracker.client.set_tag(run_id, "pruned", str(bool(result.get("pruned"))).lower())

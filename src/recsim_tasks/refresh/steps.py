@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from recsim_tasks.foundation.errors import HeldError, UnavailableError
+from recsim_tasks.foundation.errors import HeldError, MissingError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
@@ -25,7 +25,7 @@ def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]
 
     now = head(settings.products_uri)
     if now is None:
-        raise UnavailableError(
+        raise MissingError(
             f"There is no catalogue at {settings.products_uri} yet. Deliver a feed to {settings.inbox_dir} and run `recsim ingest`."
         )
     for sentence in short_retentions(settings.products_uri, settings.retention_days):
@@ -52,21 +52,25 @@ def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]
 
 def tune(settings: Settings, workspace: Workspace, trials: int) -> dict[str, Any]:
     """Search the training's parameters, from the champion's own on."""
+    from recsim_tasks.learning.mlflow_errors import speaking
     from recsim_tasks.learning.tuning import tune as search
     from recsim_tasks.release.registry import Registry
 
     champion = workspace.result("plan")["champion"]
     own = None if champion is None else Registry(settings).manifest(champion).training.params
-    return search(settings, workspace.head, workspace.folder / "trials.json", trials, own)
+    with speaking(settings.tracking_uri):
+        return search(settings, workspace.head, workspace.folder / "trials.json", trials, own)
 
 
 def train(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Train with the best parameters found."""
+    from recsim_tasks.learning.mlflow_errors import speaking
     from recsim_tasks.learning.training import train as fit
 
     champion = fetch_champion(settings, workspace) if workspace.result("plan")["warm_start"] else None
     params = workspace.result("tune")["best_params"]
-    trained = fit(settings, workspace.head, params, workspace.own_model, champion / "model" if champion else None)
+    with speaking(settings.tracking_uri):
+        trained = fit(settings, workspace.head, params, workspace.own_model, champion / "model" if champion else None)
     return {**trained, "trained_at": time.time()}
 
 

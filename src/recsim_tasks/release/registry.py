@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsim_tasks.foundation.errors import InputError, RecsimError, UnavailableError
+from recsim_tasks.foundation.errors import MissingError, RecsimError
 from recsim_tasks.foundation.leases import lease
+from recsim_tasks.foundation.outages import diagnose
 from recsim_tasks.foundation.publishing import publishing
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.learning.mlflow_errors import speaking
 from recsim_tasks.learning.tracking import Tracker
 from recsim_tasks.release.manifest import MANIFEST_FILE, Manifest
 from recsim_tasks.release.references import ReleaseRef, reference_of
@@ -26,6 +29,8 @@ CURVE = "releases"
 # Where in a release's run its verdict lies, with `.html` and `.json`.
 VERDICT = "verdict/verdict"
 NO_RELEASE = "No release is in Production yet. Run a refresh first: deliver a feed, or trigger the DAG recsim_refresh."
+# How MLflow says that an artifact does not exist, on a disk, behind a server, in an object store.
+GONE = re.compile(r"no such (file|artifact)|404 client error|does not exist|not ?found", re.IGNORECASE)
 # Nothing pickled, nothing sent home, nothing printed to stdout, no lock file of whatever folder a job was started in.
 MLFLOW_VARIABLES = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -65,7 +70,7 @@ class Registry:
         with self.speaking():
             number = version if version is not None else self.stages.aliases().get(CHAMPION)
             if number is None:
-                raise UnavailableError(NO_RELEASE)
+                raise MissingError(NO_RELEASE)
             found = self.version(number)
             packed = self.client.get_model_version_download_uri(NAME, str(number))
             with publishing(into) as staged, tempfile.TemporaryDirectory(dir=into.parent, prefix=".download-") as scratch:
@@ -82,19 +87,23 @@ class Registry:
             return Manifest.read(self._fetched(f"{packed}/{found.tags['bundle']}/{MANIFEST_FILE}", scratch).parent)
 
     def _fetched(self, place: str, into: str) -> Path:
-        """A file or folder of the artifacts, copied; a full disk and a lost connection read alike to MLflow, which names both in its text."""
+        """A file or folder of the artifacts, copied. MLflow names a full disk, a lost connection and a missing file in its text alone."""
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
         try:
             return Path(download_artifacts(artifact_uri=place, dst_path=into, tracking_uri=self.settings.tracking_uri))
-        except MlflowException as error:
-            text = " ".join(str(error).split())[:500]
-            raise RecsimError(f"MLflow at {self.settings.tracking_uri} does not give {place}: {text}") from error
+        except (MlflowException, OSError) as error:
+            uri, text = self.settings.tracking_uri, " ".join(str(error).split())[:500]
+            if known := diagnose(error, f"{into}, or MLflow at {uri}"):
+                raise known from error
+            kind = MissingError if GONE.search(text) else RecsimError
+            raise kind(f"MLflow at {uri} does not give {place}: {text}") from error
 
     def page(self, version: int) -> str:
         """Where MLflow's UI shows the verdict of `version`, after its `/#/`."""
-        return f"experiments/{self.tracker.experiment_id}/runs/{self.version(version).run_id}/artifacts/{VERDICT}.html"
+        with self.speaking():
+            return f"experiments/{self.tracker.experiment_id}/runs/{self.version(version).run_id}/artifacts/{VERDICT}.html"
 
     def model_fingerprints(self) -> set[str]:
         """The models of all releases that the registry keeps, in whichever stage."""
@@ -111,10 +120,10 @@ class Registry:
         self.tracker.follow(CURVE, values, step)
 
     def version(self, version: int) -> ModelVersion:
-        """What the registry says of `version`; `InputError` when there is none."""
+        """What the registry says of `version`; `MissingError` when there is none."""
         found = unless("RESOURCE_DOES_NOT_EXIST", lambda: self.client.get_model_version(NAME, str(version)))
         if found is None:
-            raise InputError(f"There is no release {version} in the registry. Look at the versions of the model {NAME} in MLflow.")
+            raise MissingError(f"There is no release {version} in the registry. Look at the versions of the model {NAME} in MLflow.")
         return found
 
     @contextmanager
@@ -123,20 +132,9 @@ class Registry:
         with lease(self.settings.home, f"registry {self.settings.tracking_uri}"), self.speaking():
             yield
 
-    @contextmanager
-    def speaking(self) -> Iterator[None]:
+    def speaking(self) -> AbstractContextManager[None]:
         """Talk to MLflow: its errors come out as ours."""
-        from mlflow.exceptions import MlflowException, RestException
-
-        uri = self.settings.tracking_uri
-        try:
-            yield
-        except RestException as error:
-            raise RecsimError(f"MLflow at {uri} refuses: {_first_line(error)}. See the log of that server.") from error
-        except MlflowException as error:
-            raise UnavailableError(
-                f"MLflow at {uri} fails: {_first_line(error)}. Start the server or correct MLFLOW_TRACKING_URI."
-            ) from error
+        return speaking(self.settings.tracking_uri)
 
 
 def _tell_mlflow_where(uri: str) -> None:
@@ -144,7 +142,3 @@ def _tell_mlflow_where(uri: str) -> None:
     import mlflow
 
     mlflow.set_tracking_uri(uri)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:300].rstrip(".")
