@@ -14,6 +14,8 @@ from deltalake import DeltaTable
 
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import delete, deliver, upsert
+from recsim_tasks.catalogue import ingest
+from recsim_tasks.catalogue.feed import Feed
 from recsim_tasks.catalogue.inbox import ingest_inbox
 from recsim_tasks.catalogue.ingest import ingest_feed
 from recsim_tasks.catalogue.table import head, read_image, read_products
@@ -243,3 +245,27 @@ def test_a_spark_master_that_does_not_answer_is_named(
     monkeypatch.setenv("RECSIM_SPARK_MASTER", "spark://127.0.0.1:1")
     with pytest.raises(UnavailableError, match="RECSIM_SPARK_MASTER"):
         ingest_feed(load_settings(), deliver(tmp_path, "one", rows[:2], "one"))
+
+
+def test_a_feed_whose_file_goes_away_while_it_is_read_stays_and_a_corrupt_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, rows: Rows
+) -> None:
+    for number, name in enumerate(("corrupt", "gone")):
+        os.utime(deliver(settings.inbox_dir, name, rows, name) / "manifest.json", (number + 1, number + 1))
+    look = ingest.read_rows
+
+    def look_and_break(spark: Any, feed: Feed) -> Any:
+        """The driver looks at the file; Spark's tasks read it later."""
+        frame, content = look(spark, feed), feed.source.read_bytes()
+        if feed.feed_id == "gone":
+            feed.source.unlink()
+        else:
+            feed.source.write_bytes(content[:4] + bytes(len(content) - 1000) + content[-996:])
+        return frame
+
+    monkeypatch.setattr(ingest, "read_rows", look_and_break)
+    with pytest.raises(UnavailableError, match=r"gone/\S+ went away while it was read\. The feed is not refused"):
+        ingest_inbox(settings)
+    (refused,) = (settings.inbox_dir / ".refused").iterdir()
+    assert "cannot be read as parquet" in json.loads((refused / "note.json").read_text())["reason"]
+    assert (settings.inbox_dir / "gone" / "manifest.json").exists()

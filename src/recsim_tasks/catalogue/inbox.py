@@ -17,6 +17,7 @@ from recsim_tasks.catalogue.table import head
 from recsim_tasks.catalogue.tables import told_by_commits
 from recsim_tasks.foundation.errors import HeldError, InputError
 from recsim_tasks.foundation.leases import lease
+from recsim_tasks.foundation.outages import outage_behind
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 
@@ -42,6 +43,8 @@ class _Round:
                 if order is not None:
                     self.results.append(self._apply(feed, order))
         except (InputError, FileNotFoundError) as error:
+            if outage := outage_behind(error, str(folder)):
+                raise outage from error
             self._refuse(folder, error)
         else:
             if order is not None:

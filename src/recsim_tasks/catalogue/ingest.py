@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +20,11 @@ from recsim_tasks.catalogue.merge import changed_rows, merge_products, note_appl
 from recsim_tasks.catalogue.quarantine import keep_aside
 from recsim_tasks.catalogue.readers import read_rows
 from recsim_tasks.catalogue.spark import following, spark_session
-from recsim_tasks.catalogue.table import head
+from recsim_tasks.catalogue.table import head, reading
 from recsim_tasks.catalogue.tables import create_tables, flush
-from recsim_tasks.foundation.errors import HeldError, InputError
+from recsim_tasks.foundation.errors import ConfigurationError, HeldError, InputError, RecsimError, UnavailableError
 from recsim_tasks.foundation.leases import lease
+from recsim_tasks.foundation.outages import diagnose
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 COUNTS = ("inserted", "updated", "deleted", "unchanged", "outdated", "quarantined")
-UNREADABLE = ("FAILED_READ_FILE", "CANNOT_READ_FILE", "PARQUET", "MALFORMED")
+# Spark's words for a file that it cannot make sense of; a feed's own name may hold them as well, in lower case or without the bracket.
+UNREADABLE = re.compile(r"\[(FAILED_READ_FILE|CANNOT_READ_FILE|[A-Z_]*PARQUET|MALFORMED)[A-Z_.]*\]")
+# The same when it does not see the file at all. Python's workers say it in Python's words.
+UNSEEN = re.compile(r"FILE_NOT_EXIST|FileNotFoundException|FileNotFoundError|NoSuchFileException|PATH_NOT_FOUND")
 
 
 @dataclass(frozen=True)
@@ -66,9 +71,10 @@ def was_applied(settings: Settings, feed: Feed) -> bool:
     """Whether the catalogue has this very delivery; `InputError` when it has another one under the same id."""
     from deltalake import DeltaTable
 
-    if not DeltaTable.is_deltatable(settings.products_uri):
-        return False
-    applied = DeltaTable(settings.products_uri).transaction_version(feed.application)
+    with reading(settings.products_uri):
+        if not DeltaTable.is_deltatable(settings.products_uri):
+            return False
+        applied = DeltaTable(settings.products_uri).transaction_version(feed.application)
     if applied not in (None, feed.transaction):
         raise InputError(
             f"Feed {feed.feed_id} in {feed.folder} was applied before with other content. A feed's id is used once: "
@@ -117,15 +123,37 @@ def _examined(spark: SparkSession, settings: Settings, feed: Feed) -> Iterator[D
 
 
 def _count(rows: DataFrame, feed: Feed) -> int:
-    from pyspark.errors import PySparkException
-
     try:
         return rows.count()
-    except PySparkException as error:
-        if not any(name in str(error) for name in UNREADABLE):
+    except Exception as error:  # PySpark's own classes, or py4j's
+        known = _unread(error, feed)
+        if known is None:
             raise
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{feed.source} cannot be read as {feed.kind}: {reason} Correct it and deliver the feed again.") from error
+        raise known from error
+
+
+def _unread(error: Exception, feed: Feed) -> RecsimError | None:
+    """Why Spark did not read the feed; `InputError`, which moves the feed aside, only when its content is the reason."""
+    text = str(error)
+    if known := diagnose(error, str(feed.source)):
+        return known
+    if UNSEEN.search(text):
+        return _unseen(feed)
+    if not UNREADABLE.search(text):
+        return None
+    reason = next(line for line in text.splitlines() if UNREADABLE.search(line))
+    return InputError(f"{feed.source} cannot be read as {feed.kind}: {reason} Correct it and deliver the feed again.")
+
+
+def _unseen(feed: Feed) -> RecsimError:
+    if not feed.source.exists():
+        return UnavailableError(
+            f"{feed.source} went away while it was read. The feed is not refused: bring its storage back, or deliver it again, then run this job again."
+        )
+    return ConfigurationError(
+        f"The Spark executors do not see the inbox: {feed.source} lies on the driver's machine, and not on theirs. The feed is not refused. "
+        "Mount the inbox on every worker under the same path, or run ingest on a local master (RECSIM_SPARK_MASTER)."
+    )
 
 
 def _ask_guards(settings: Settings, feed: Feed, told: Tally, order: Order) -> dict[str, Any]:

@@ -8,11 +8,13 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recsim_tasks.catalogue.executors import waited_for
 from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
+from recsim_tasks.foundation.outages import diagnose
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 
@@ -38,6 +40,8 @@ SMALL_BATCHES = {
 }
 FOLLOW_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
+# By these Spark says that it will never start as it is configured.
+WRONG_SETTINGS = ("Could not parse Master URL", "IllegalArgumentException")
 ONE_MACHINE = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
@@ -52,7 +56,7 @@ def spark_session(settings: Settings, name: str, more: Mapping[str, str] | None 
 
     It has `more` of Spark's settings than every session.
 
-    Raises `UnavailableError` when the master does not answer and `ConfigurationError` when Delta's jars cannot be had.
+    Raises `UnavailableError` when the master does not answer or gives no executor, and `ConfigurationError` when Delta's jars cannot be had.
     """
     from pyspark.sql import SparkSession
 
@@ -63,9 +67,10 @@ def spark_session(settings: Settings, name: str, more: Mapping[str, str] | None 
     spark = _start(settings, name, more or {})
     spark.sparkContext.setLogLevel("ERROR")
     try:
-        yield spark
+        with waited_for(spark, settings.spark_master):
+            yield spark
     finally:
-        spark.stop()
+        _stop(spark)
 
 
 @contextmanager
@@ -97,6 +102,12 @@ def warm_jars(settings: Settings) -> list[Path]:
     return delta_jars()
 
 
+def _stop(spark: SparkSession) -> None:
+    """Stop a session, also one whose JVM is gone."""
+    with suppress(OSError):
+        spark.stop()
+
+
 def _follow(spark: SparkSession, label: str, done: threading.Event) -> None:
     tracker = spark.sparkContext.statusTracker()
     while not done.wait(FOLLOW_SECONDS):
@@ -124,11 +135,14 @@ def _start(settings: Settings, name: str, more: Mapping[str, str]) -> SparkSessi
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
         return SparkSession.builder.config(map={**_configuration(settings, name), **more}).getOrCreate()
-    except PySparkRuntimeError as error:
-        raise ConfigurationError(f"Spark does not start on {settings.spark_master}: {_reason(error)} Run `recsim doctor`.") from error
     except Exception as error:  # py4j wraps whatever the JVM threw
-        if "py4j" not in type(error).__module__:
+        wrong = isinstance(error, PySparkRuntimeError) or any(name in str(error) for name in WRONG_SETTINGS)
+        if not wrong and "py4j" not in type(error).__module__:
             raise
+        if known := diagnose(error, f"Spark at {settings.spark_master} (RECSIM_SPARK_MASTER)"):
+            raise known from error
+        if wrong:
+            raise ConfigurationError(f"Spark does not start on {settings.spark_master}: {_reason(error)} Run `recsim doctor`.") from error
         raise UnavailableError(
             f"No Spark session on {settings.spark_master} (RECSIM_SPARK_MASTER): {_reason(error)} Start that master, or set another; `recsim doctor` looks at Java and the jars."
         ) from error
@@ -146,7 +160,7 @@ def _check_master(master: str) -> None:
 
 
 def _configuration(settings: Settings, name: str) -> dict[str, str | int | float | bool | None]:
-    local = settings.spark_master.startswith("local")
+    one_machine = settings.spark_master.startswith("local")  # a `local-cluster` too
     jars = delta_jars()
     # Where `delta_jars` looks: Java's own idea of a home is the user database's, which a container may not have.
     ivy = {"spark.jars.packages": _coordinates(), "spark.jars.ivy": str(Path.home() / ".ivy2.5.2")}
@@ -155,7 +169,7 @@ def _configuration(settings: Settings, name: str) -> dict[str, str | int | float
         **DELTA,
         **SMALL_PLANS,
         **SMALL_BATCHES,
-        **(ONE_MACHINE if local else {}),
+        **(ONE_MACHINE if one_machine else {}),
         **source,
         "spark.app.name": name,
         "spark.master": settings.spark_master,

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from recsim_tasks.foundation.errors import ConfigurationError, RecsimError
+from recsim_tasks.foundation.errors import ConfigurationError, RecsimError, UnavailableError
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.backend import tensorflow
@@ -138,19 +138,28 @@ def on_ranks(settings: Settings, work: Callable[[Ranks, Any], Any], job: Job) ->
         with device(job.machine.home, job.machine.gpus, 1):
             tensorflow(processors(), job.machine.gpus)
             return work(Alone(), job)
+    from recsim_tasks.catalogue.executors import slots
     from recsim_tasks.catalogue.spark import spark_session
 
     with spark_session(settings, "recsim train") as spark:
-        slots = spark.sparkContext.defaultParallelism
-        if slots < settings.ranks:
-            raise ConfigurationError(
-                f"{settings.ranks} ranks (RECSIM_RANKS) do not fit on the {slots} slots of {settings.spark_master} (RECSIM_SPARK_MASTER). Lower the one or raise the other."
-            )
+        _check_slots(settings.spark_master, settings.ranks, slots(spark, settings.spark_master, settings.ranks))
         outcomes = _launch(settings.ranks, work, job)
     for outcome in outcomes:
         if isinstance(outcome, RecsimError):
             raise outcome
     return outcomes[0]
+
+
+def _check_slots(master: str, ranks: int, found: int) -> None:
+    """What does not fit on this machine never will; on a cluster, workers may be away and cores be taken."""
+    from recsim_tasks.catalogue.executors import is_local
+
+    if found >= ranks:
+        return
+    sentence = f"{ranks} ranks (RECSIM_RANKS) do not fit on the {found} slots of {master} (RECSIM_SPARK_MASTER)."
+    if is_local(master):
+        raise ConfigurationError(f"{sentence} Lower the one or raise the other.")
+    raise UnavailableError(f"{sentence} Start its workers, free cores that other applications hold, or lower RECSIM_RANKS.")
 
 
 def _launch(ranks: int, work: Callable[[Ranks, Any], Any], job: Job) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from recsim_tasks.catalogue.executors import has_ended
 from recsim_tasks.learning.parameters import CHOICES, RANGES, Parameters
 from recsim_tasks.learning.trial import Trial
 
@@ -35,7 +36,7 @@ def search(
     docs += [_document(len(known) + n, point.as_json(), JOB_STATE_NEW, {"status": "new"}) for n, point in enumerate(first)]
     found.insert_trial_docs(docs)
     found.refresh()
-    with _hearing(found, len(known), finished), suppress(AllTrialsFailed):  # whoever hears them sees that
+    with _hearing(spark, found, len(known), finished), suppress(AllTrialsFailed):  # whoever hears them sees that
         fmin(
             lambda point: objective(Parameters.of(point)), _space(), algo=tpe.suggest, max_evals=trials, trials=found,
             rstate=np.random.default_rng([seed, len(known)]), early_stop_fn=lambda *_: (enough(), []), return_argmin=False,
@@ -67,14 +68,14 @@ def _document(number: int, params: Mapping[str, Any], state: int, result: Trial)
 
 
 @contextmanager
-def _hearing(found: Any, known: int, finished: Callable[[Trial], None]) -> Iterator[None]:
+def _hearing(spark: Any, found: Any, known: int, finished: Callable[[Trial], None]) -> Iterator[None]:
     """Look for new results, in a thread, and once more at the end. Hyperopt itself tells of the good ones alone, and a second later."""
     over, heard = threading.Event(), set(range(known))
 
     def look() -> None:
         for trial in list(found._dynamic_trials):
             result = None if trial["tid"] in heard else _result(trial)
-            if result is not None:
+            if result is not None and not (result["status"] == "fail" and has_ended(spark)):  # else the outage would count against it
                 heard.add(trial["tid"])
                 finished(result)
 
