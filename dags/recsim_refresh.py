@@ -12,6 +12,7 @@ not what exists. One run takes in everything that is there, however many events 
 | `approve` waits | the run was told to ask before it promotes | open its *Required Actions*, read the gate's rules, approve or reject |
 | a task red, its reason begins with *Held:* | a gate, a guard or a person said no; what serves goes on serving | read the reason, then clear the task, or trigger a run with another mode |
 | `promote` red: *promotions are held* | somebody rolled back | trigger `recsim_rollback` with *resume* when the cause is mended |
+| a task *up for retry* | something is away or failed; its reason says what, and it is tried again by itself | nothing; bring back what is away |
 | a task red otherwise | the last line of its log says what, where and what to do | mend that, then clear the task |
 
 Every reason stands in one line at the end of the task's log, in its XCom `reason`, and in the column *Map Index* of the
@@ -28,6 +29,7 @@ from recsim_airflow.approval import HeldFeedApprovalOperator, ReleaseApprovalOpe
 from recsim_airflow.assets import CATALOGUE, RELEASE, catalogue_commits, feed_inbox
 from recsim_airflow.committed import UpToDateOperator, note_committed, note_heard
 from recsim_airflow.operators import DecisionBranchOperator, RecsimJobOperator, refuse_unknown_conf
+from recsim_airflow.retries import RETRIES, OutageRetryPolicy, begin_try
 from recsim_airflow.sensors import DeltaChangeDataFeedSensor
 from recsim_airflow.storage import storage_conn_id
 from recsim_tasks.foundation.settings import load_settings
@@ -52,6 +54,7 @@ inbox, commits = feed_inbox(settings), catalogue_commits(settings)
 
 def begin(context: Context) -> None:
     """Refuse a run that was started wrongly, and tell the inbox's watcher that one has begun."""
+    begin_try(context)
     refuse_unknown_conf(context)
     note_heard(context, inbox)
 
@@ -88,7 +91,7 @@ with DAG(
     # Two answers may be waited for, eight hours each, and work be done; by the next night it is over.
     dagrun_timeout=timedelta(hours=23),
     tags={"recsim", "refresh"},
-    default_args={"owner": "recsim", "retries": 2, "retry_delay": timedelta(seconds=30), "retry_exponential_backoff": True},
+    default_args={"owner": "recsim", **RETRIES},
     params={
         "mode": Param(
             "auto",
@@ -210,7 +213,7 @@ with DAG(
     evaluate = RecsimJobOperator(
         task_id="evaluate",
         job="evaluate",
-        retries=1,
+        retry_policy=OutageRetryPolicy(failures=1),
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         execution_timeout=timedelta(hours=1),
         doc_md="Measures what the new release finds, by category and against an exact search, and holds it if it is worse than the one that serves. "

@@ -12,13 +12,21 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, Context, Param
 
 from recsim_airflow.assets import RELEASE
 from recsim_airflow.operators import RecsimJobOperator, refuse_unknown_conf
+from recsim_airflow.retries import RETRIES, begin_try
 
 ACTIONS = {"back": "Roll back, and hold promotions", "resume": "Resume: let refreshes promote again"}
 BY = "{{ dag_run.triggering_user_name or 'airflow' }}"
+
+
+def begin(context: Context) -> None:
+    """Refuse a run that was started wrongly."""
+    begin_try(context)
+    refuse_unknown_conf(context)
+
 
 with DAG(
     dag_id="recsim_rollback",
@@ -30,7 +38,7 @@ with DAG(
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=30),
     tags={"recsim", "release"},
-    default_args={"owner": "recsim", "retries": 2, "retry_delay": timedelta(seconds=10)},
+    default_args={"owner": "recsim", **RETRIES},
     params={
         "action": Param("back", type="string", enum=list(ACTIONS), values_display=ACTIONS, title="What to do"),
         "to": Param(
@@ -54,7 +62,7 @@ with DAG(
             "{{ '--reason=' ~ params.reason if params.reason }}",
             "--by=" + BY,
         ],
-        pre_execute=refuse_unknown_conf,
+        pre_execute=begin,
         outlets=[RELEASE],
         execution_timeout=timedelta(minutes=10),
         doc_md="Moves stage and alias back in one step. Safe to clear.",

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from recsim_tasks.foundation.outages import diagnose
+
 Cursor = dict[str, Any]
 """`table_id` and `version`, as the state store and the jobs' results carry it; empty where nothing was noted yet."""
 
@@ -139,7 +141,9 @@ def _commits(table_uri: str, versions: range, options: dict[str, str]) -> Iterat
     for version in versions:
         try:
             lines = store.open_input_file(f"_delta_log/{version:020d}.json").read().splitlines()
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            if known := diagnose(error, f"the table {table_uri}"):
+                raise UnreadableTableError(str(known)) from error
             lines = []
         told = next((line for line in lines if line.startswith(b'{"commitInfo"')), b"{}")
         yield version, json.loads(told).get("commitInfo", {})

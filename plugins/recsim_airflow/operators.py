@@ -26,6 +26,14 @@ class JobFailedError(AirflowException):
     """The job failed in a way that another try may cure."""
 
 
+class JobUnavailableError(JobFailedError):
+    """The job ended because something that it needs is away."""
+
+
+# By what the job's end means; any other is final.
+FAILURES: dict[str, type[AirflowException]] = {"retry": JobFailedError, "away": JobUnavailableError}
+
+
 class RecsimJobOperator(BaseOperator):
     """Run `recsim JOB ARGUMENTS... --refresh RUN_ID`; its result is this task's XCom, its reason stands in one line.
 
@@ -36,7 +44,8 @@ class RecsimJobOperator(BaseOperator):
     :param command: the `recsim` of another interpreter (templated); default is `[recsim] command` of the Airflow
         configuration (`AIRFLOW__RECSIM__COMMAND`), else the one that is installed beside this Python
 
-    Exit codes: 0 done; 1 failed, may be retried; 2 refused and 3 held, never retried.
+    Exit codes: 0 done; 1 failed, may be retried; 2 refused and 3 held, never retried. What failed because something is away, as its
+    result says, raises `JobUnavailableError`, which `OutageRetryPolicy` retries for as long as the task's time limit lasts.
     """
 
     template_fields: Sequence[str] = ("arguments", "environment", "command", "refresh_id")
@@ -107,7 +116,7 @@ class RecsimJobOperator(BaseOperator):
         return result, last_said
 
     def _conclude(self, context: Context, exit_code: int, result: Result | None, last_line: str) -> Result:
-        verdict = outcome(exit_code)
+        verdict = outcome(exit_code, result)
         if verdict == "done" and result is None:
             verdict, last_line = (
                 "retry",
@@ -124,7 +133,7 @@ class RecsimJobOperator(BaseOperator):
                 return result
             context["ti"].xcom_push(key="return_value", value=result)
         give_reason(context, reason)
-        raise JobFailedError(reason) if verdict == "retry" else AirflowFailException(reason)
+        raise FAILURES.get(verdict, AirflowFailException)(reason)
 
     def _end_earlier_try(self, context: Context) -> None:
         """A scheduler that was killed hands out a second try while the first one's job may still be running."""

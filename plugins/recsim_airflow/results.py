@@ -7,13 +7,20 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 Result = dict[str, Any]
-Outcome = Literal["done", "retry", "refused", "held"]
+Outcome = Literal["done", "retry", "away", "refused", "held"]
 
 OUTCOMES: dict[int, Outcome] = {0: "done", 1: "retry", 2: "refused", 3: "held"}
+# The `error_type` of a result whose job found something away.
+UNAVAILABLE = "unavailable"
 
 
-def outcome(exit_code: int) -> Outcome:
-    """Read the exit code by the CLI's contract; whatever it does not name (a signal, a crash) may be tried again."""
+def outcome(exit_code: int, result: Result | None = None) -> Outcome:
+    """Read the exit code by the CLI's contract, and whether the job failed because something is `away`.
+
+    Whatever the contract does not name (a signal, a crash) may be tried again.
+    """
+    if exit_code == 1 and result and result.get("error_type") == UNAVAILABLE:
+        return "away"
     return OUTCOMES.get(exit_code, "retry")
 
 

@@ -182,3 +182,14 @@ def let_time_pass(shop: Shop, run_id: str) -> None:
         return shop.states(run_id)["approve_feed"] == "failed"
 
     shop.until(over)
+
+
+def test_a_job_that_fails_with_nothing_away_is_tried_three_times(shop: Shop) -> None:
+    append = {"decision": "append", "reasons": ["3 products changed."], "error": "A bug.", "error_type": "failed"}
+    shop.order(plan={"exit_code": 1, "result": append})
+    run_id = shop.airflow.trigger(DAG)
+    assert shop.airflow.wait(DAG, run_id, timeout=420)["state"] == "failed"
+    (plan,) = (task for task in shop.airflow.task_instances(DAG, run_id) if task["task_id"] == "plan")
+    assert (plan["state"], plan["try_number"]) == ("failed", 3)
+    assert shop.airflow.xcom(DAG, run_id, "plan", "reason") == "A bug."
+    assert "Given up after 3 tries that failed." in shop.airflow.logs(DAG, run_id, "plan", try_number=3)

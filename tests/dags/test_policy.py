@@ -12,6 +12,7 @@ from airflow.sdk import DAG, AssetAny, AssetOrTimeSchedule
 from airflow.sdk.bases.operator import BaseOperator
 
 from recsim_airflow.operators import RecsimJobOperator
+from recsim_airflow.retries import FIRST_DELAY, LONGEST_DELAY, OutageRetryPolicy, begin_try
 from recsim_tasks.foundation.settings import Settings
 
 pytestmark = pytest.mark.airflow
@@ -107,9 +108,34 @@ def test_every_task_has_retries_a_time_limit_an_owner_and_a_page_for_operators(t
     for task in tasks:
         assert task.retries >= 1, task.task_id
         assert task.retry_delay >= timedelta(seconds=10), task.task_id
+        assert task.max_retry_delay == timedelta(minutes=10), task.task_id
+        assert task.retry_exponential_backoff > 1, task.task_id  # 1, or True, is no back-off
         assert task.execution_timeout is not None, task.task_id
         assert task.owner == "recsim", task.task_id
         assert len(task.doc_md or "") > 40, task.task_id
+
+
+def test_every_task_is_tried_again_while_something_is_away_and_else_a_few_times(tasks: list[BaseOperator]) -> None:
+    for task in tasks:
+        assert isinstance(task.retry_policy, OutageRetryPolicy), task.task_id
+        assert 1 <= task.retry_policy.failures <= 2, task.task_id
+        assert task.execution_timeout is not None
+        assert tries_within(task.execution_timeout.total_seconds()) < task.retries, task.task_id
+
+
+def test_every_task_looks_at_the_tries_before_it(tasks: list[BaseOperator]) -> None:
+    for task in tasks:
+        hook = task._pre_execute_hook
+        assert hook is begin_try or "begin_try" in hook.__code__.co_names, task.task_id  # type: ignore[union-attr]
+
+
+def tries_within(limit: float) -> int:
+    """How many tries there are in `limit` seconds of nothing but waiting."""
+    tries, waited = 0, 0.0
+    while waited < limit:
+        waited += min(FIRST_DELAY * 2**tries, LONGEST_DELAY)
+        tries += 1
+    return tries
 
 
 def test_every_pool_is_in_the_file_that_pools_are_made_from(tasks: list[BaseOperator]) -> None:

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from recsim_airflow.operators import DecisionBranchOperator, JobFailedError, RecsimJobOperator, refuse_unknown_conf
+from recsim_airflow.operators import DecisionBranchOperator, JobFailedError, JobUnavailableError, RecsimJobOperator, refuse_unknown_conf
 from recsim_airflow.processes import start_time
 
 pytestmark = pytest.mark.airflow
@@ -88,8 +88,16 @@ def test_exit_1_may_be_retried(tmp_path: Path) -> None:
     text = "print(json.dumps({'error': 'Spark went away.', 'exit_code': 1})); sys.exit(1)"
     with pytest.raises(JobFailedError, match=r"^Spark went away\.$") as raised:
         operator(tmp_path, text).execute(around)
-    assert not isinstance(raised.value, AirflowFailException)
+    assert not isinstance(raised.value, AirflowFailException | JobUnavailableError)
     assert around["ti"].xcoms == {"reason": "Spark went away."}
+
+
+def test_what_is_away_is_told_apart_from_what_failed(tmp_path: Path) -> None:
+    around = context()
+    away = {"error": "MLflow does not answer.", "error_type": "unavailable", "exit_code": 1}
+    with pytest.raises(JobUnavailableError, match=r"^MLflow does not answer\.$"):
+        operator(tmp_path, f"print(json.dumps({away!r})); sys.exit(1)").execute(around)
+    assert around["ti"].xcoms == {"reason": "MLflow does not answer."}
 
 
 def test_exit_2_fails_for_good_with_the_jobs_own_sentence(tmp_path: Path) -> None:

@@ -100,6 +100,13 @@ def test_exit_codes_mean_what_the_contract_says() -> None:
     assert [outcome(code) for code in (0, 1, 2, 3, -9, 137)] == ["done", "retry", "refused", "held", "retry", "retry"]
 
 
+def test_a_job_that_found_something_away_says_so_in_its_result() -> None:
+    away = {"error": "MLflow does not answer.", "error_type": "unavailable", "exit_code": 1}
+    assert outcome(1, away) == "away"
+    assert outcome(1, {**away, "error_type": "failed"}) == outcome(1, {}) == outcome(1, None) == "retry"
+    assert outcome(2, away) == "refused"
+
+
 def test_only_a_json_object_is_a_result() -> None:
     assert parse_result('{"a": 1}') == {"a": 1}
     assert [parse_result(line) for line in ("", "[1]", "3", "done.", '{"a": ')] == [None] * 5
