@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 import urllib.request
@@ -29,6 +28,8 @@ class Stack:
     mlflow: str
     api: str
     shop: str
+    servers: dict[str, Server]
+    """What runs beside Airflow, by name: `mlflow`, `serving`, `shop`."""
 
     @property
     def inbox(self) -> Path:
@@ -57,7 +58,8 @@ def running(home: Path, settings: dict[str, str]) -> Iterator[Stack]:
         airflow = stack.enter_context(PrivateAirflow(home / "airflow", ROOT / "dags", ROOT / "plugins", env))
         for server in servers:
             server.wait_until_up()
-        yield Stack(home, airflow, env["MLFLOW_TRACKING_URI"], env["RECSIM_SERVING_URL"], f"http://127.0.0.1:{shop}")
+        by_name = {server.name: server for server in servers}
+        yield Stack(home, airflow, env["MLFLOW_TRACKING_URI"], env["RECSIM_SERVING_URL"], f"http://127.0.0.1:{shop}", by_name)
 
 
 def _addresses(home: Path, mlflow: int, api: int, shop: int) -> dict[str, str]:
@@ -85,14 +87,24 @@ def _script(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
-@dataclass(frozen=True)
-class _Server:
-    name: str
-    process: subprocess.Popen[bytes]
-    health: str
-    log: Path
+class Server:
+    """One server, which can be stopped and started again at the same address."""
+
+    def __init__(self, name: str, command: list[str], health: str, log: Path, env: dict[str, str]) -> None:
+        self.name, self.health, self.log = name, health, log
+        self._command, self._env = command, env
+        self.start()
+
+    def start(self) -> None:
+        """Start it; it is up some seconds later."""
+        self.process = guarded.start(self._command, self.log, self._env)
+
+    def stop(self) -> None:
+        """Stop it; nothing of it is left."""
+        guarded.stop(self.process)
 
     def wait_until_up(self) -> None:
+        """Wait until it answers."""
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
@@ -104,10 +116,9 @@ class _Server:
 
 
 @contextmanager
-def _server(name: str, command: list[str], health: str, home: Path, env: dict[str, str]) -> Iterator[_Server]:
-    log = home / "logs" / f"{name}.log"
-    process = guarded.start(command, log, dict(os.environ) | env)
+def _server(name: str, command: list[str], health: str, home: Path, env: dict[str, str]) -> Iterator[Server]:
+    server = Server(name, command, health, home / "logs" / f"{name}.log", dict(os.environ) | env)
     try:
-        yield _Server(name, process, health, log)
+        yield server
     finally:
-        guarded.stop(process)
+        server.stop()

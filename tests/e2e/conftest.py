@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from e2e.outages import Outage, take_away
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import deliver
 from recsim_demo.stack import Stack, running
@@ -31,6 +33,7 @@ class ThreeFeeds:
     stack: Stack
     story: Story
     refreshes: list[Refresh]
+    outage: Outage
 
     @property
     def settings(self) -> dict[str, str]:
@@ -38,12 +41,21 @@ class ThreeFeeds:
 
 
 @pytest.fixture(scope="session")
-def three_feeds(fashion_mnist: FashionMnist, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreeFeeds]:
+def outages() -> Iterator[ThreadPoolExecutor]:
+    """Where an outage goes on while a refresh is followed."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+def three_feeds(fashion_mnist: FashionMnist, tmp_path_factory: pytest.TempPathFactory, outages: ThreadPoolExecutor) -> Iterator[ThreeFeeds]:
+    """While the second is taken in, MLflow is away for at least 20 s; all that is tested of the refreshes holds in spite of it."""
     story = tell(fashion_mnist, products=2_000, scale=0.05)
     home: Path = tmp_path_factory.mktemp("e2e")
     with running(home, SMALL) as stack:
-        refreshes = []
+        refreshes, mlflow = [], stack.servers["mlflow"]
+        outage = outages.submit(take_away, stack, 1, mlflow.stop, mlflow.start)
         for number, (rows, feed_id) in enumerate([(story.first, "one"), (story.second, "two"), (story.second, "two")]):
             deliver(stack.inbox, f"{number}-{feed_id}", rows, feed_id)
             refreshes.append(follow(stack.airflow, number, landed_at=time.time()))
-        yield ThreeFeeds(stack, story, refreshes)
+        yield ThreeFeeds(stack, story, refreshes, outage.result())

@@ -57,6 +57,17 @@ def test_the_first_feed_retrains_the_second_appends_the_third_changes_nothing(th
     assert [refresh.decision for refresh in three_feeds.refreshes] == ["retrain", "append", "skip"]
 
 
+def test_an_mlflow_that_is_away_is_waited_for_and_named_as_the_reason(three_feeds: ThreeFeeds) -> None:
+    airflow, outage = three_feeds.stack.airflow, three_feeds.outage
+    away = f"MLflow at {three_feeds.stack.mlflow} (MLFLOW_TRACKING_URI) does not answer"
+    assert outage.run_id == three_feeds.refreshes[1].run_id
+    assert outage.state == "up_for_retry"
+    assert away in outage.reason
+    assert f"Tried again in 30 s: {away}" in airflow.logs(DAG, outage.run_id, "plan", try_number=1)
+    (plan,) = (task for task in airflow.task_instances(DAG, outage.run_id) if task["task_id"] == "plan")
+    assert (plan["state"], plan["try_number"]) == ("success", 2)
+
+
 def test_the_branch_that_was_not_needed_shows_as_skipped(three_feeds: ThreeFeeds) -> None:
     airflow, append = three_feeds.stack.airflow, three_feeds.refreshes[1]
     states = {instance["task_id"]: instance["state"] for instance in airflow.task_instances(DAG, append.run_id)}

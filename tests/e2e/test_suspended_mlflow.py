@@ -1,0 +1,35 @@
+"""An MLflow that hangs: it takes every connection and answers none."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from e2e.outages import DAG, take_away
+from recsim_demo.feeds import deliver
+from recsim_demo.watch import follow
+
+if TYPE_CHECKING:
+    from conftest import ThreeFeeds
+
+pytestmark = [pytest.mark.drill, pytest.mark.e2e]
+
+
+def test_a_refresh_ends_well_when_mlflow_hangs_in_its_middle(three_feeds: ThreeFeeds, outages: ThreadPoolExecutor) -> None:
+    stack = three_feeds.stack
+    runs = len(stack.airflow.runs(DAG))
+    guard = psutil.Process(stack.servers["mlflow"].process.pid)
+    family = guard.children(recursive=True)
+    assert family
+    outage = outages.submit(take_away, stack, runs, lambda: [each.suspend() for each in family], lambda: [each.resume() for each in family])
+    row = {**three_feeds.story.first[7], "price": 77.0}
+    deliver(stack.inbox, "9-price", [row], "price")
+    refresh = follow(stack.airflow, runs, landed_at=time.time())
+    assert refresh.decision == "append"
+    assert outage.result().run_id == refresh.run_id
+    assert "does not answer" in outage.result().reason
+    assert "timed out" in outage.result().reason
