@@ -20,13 +20,14 @@ import pytest
 from recsim_demo.feeds import deliver, upsert
 from recsim_tasks.catalogue.executors import is_local
 from recsim_tasks.catalogue.feed import open_feed
-from recsim_tasks.catalogue.ingest import _unread
+from recsim_tasks.catalogue.unread import unread
 from recsim_tasks.foundation.errors import ConfigurationError, InputError, RecsimError, UnavailableError
 from recsim_tasks.foundation.settings import Settings
 
 HERE = Path(__file__).parent
 SPARK = Path(pyspark.__file__).parent
 START_SECONDS = 60.0
+NAMESPACE = ("unshare", "--map-root-user", "--mount")
 
 
 @dataclass
@@ -41,16 +42,18 @@ class Cluster:
     def master(self) -> str:
         return f"spark://127.0.0.1:{self.port}"
 
-    def start(self, what: str, *arguments: str) -> None:
+    def start(self, what: str, *arguments: str, before: tuple[str, ...] = ()) -> None:
         name = f"org.apache.spark.deploy.{what}"
         with (self.folder / f"{what}.log").open("ab") as log:
             environment = os.environ | {"SPARK_HOME": str(SPARK), "SPARK_LOCAL_IP": "127.0.0.1"}
-            command = [str(SPARK / "bin" / "spark-class"), name, *arguments]
+            command = [*before, str(SPARK / "bin" / "spark-class"), name, *arguments]
             self.processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True))
 
-    def add_worker(self, cores: int) -> None:
+    def add_worker(self, cores: int, blind: Path | None = None) -> None:
+        """A worker, to which the folder `blind` is empty, as on another machine."""
         where = ["--host", "127.0.0.1", "--webui-port", "0", "-d", str(self.folder / "work")]
-        self.start("worker.Worker", *where, "-c", str(cores), "-m", "2g", self.master)
+        hide = (*NAMESPACE, "bash", "-c", 'mount -t tmpfs none "$0"; exec "$@"', str(blind)) if blind else ()
+        self.start("worker.Worker", *where, "-c", str(cores), "-m", "2g", self.master, before=hide)
 
     def stop(self) -> None:
         family = [member for process in self.processes for member in psutil.Process(process.pid).children(recursive=True)]
@@ -159,6 +162,21 @@ def test_a_file_that_executors_do_not_find_is_no_reason_to_refuse_its_feed(setti
     assert (settings.inbox_dir / "unseen" / "manifest.json").exists()
 
 
+@pytest.mark.drill
+@pytest.mark.spark
+def test_executors_that_do_not_see_the_inbox_are_told_and_quarantine_nothing(settings: Settings, cluster: Cluster) -> None:
+    feed = deliver(settings.inbox_dir, "one", [{**upsert(1, "c", None), "image_path": "1.png"}], "one")
+    if subprocess.run([*NAMESPACE, "mount", "-t", "tmpfs", "none", str(cluster.folder)], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody mount a disk in a namespace")
+    cluster.add_worker(cores=1, blind=settings.inbox_dir)
+    done = run(["-m", "recsim_tasks.cli", "ingest"], RECSIM_SPARK_MASTER=cluster.master)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, told["error_type"]) == (2, "configuration"), done.stderr[-3000:]
+    assert "The Spark executors do not see the inbox" in told["error"]
+    assert (feed / "manifest.json").exists()
+    assert not (settings.home / "tables").exists()
+
+
 NOT_PARQUET = "Caused by: java.lang.RuntimeException: file:/in/products.parquet is not a Parquet file. Expected magic number at tail"
 
 
@@ -176,7 +194,7 @@ NOT_PARQUET = "Caused by: java.lang.RuntimeException: file:/in/products.parquet 
 )
 def test_only_what_a_file_holds_is_held_against_its_feed(tmp_path: Path, text: str, kind: type[RecsimError] | None) -> None:
     feed = open_feed(deliver(tmp_path, "one", [upsert(1, "c", None)], "one"))
-    known = _unread(Exception(text), feed)
+    known = unread(Exception(text), feed)
     assert known is None if kind is None else type(known) is kind
     assert (
         kind is not ConfigurationError or "FileNotFound" not in text or "executors do not see" in str(known) or "may not use" in str(known)

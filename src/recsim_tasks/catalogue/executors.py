@@ -5,10 +5,13 @@ Spark itself waits for an executor for ever: a cluster without workers, or one w
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsim_tasks.foundation.errors import RecsimError, UnavailableError
@@ -74,6 +77,19 @@ def slots(spark: SparkSession, master: str, wanted: int) -> int:
         if found >= wanted or time.monotonic() >= deadline:
             return found
         time.sleep(POLL_SECONDS)
+
+
+def blind_hosts(spark: SparkSession, master: str, path: Path) -> list[str]:
+    """The hosts whose executors do not see `path` of this machine; one task a slot looks."""
+
+    def look(_: int) -> str | None:
+        return None if os.path.exists(seen) else socket.gethostname()  # noqa: PTH110 - runs on an executor, whose Python may be bare
+
+    if is_local(master):
+        return []
+    seen, tasks = str(path), max(1, slots(spark, master, 1))
+    found = spark.sparkContext.parallelize(range(tasks), tasks).map(look).collect()
+    return sorted({host for host in found if host})
 
 
 def _watch(spark: SparkSession, done: threading.Event, starved: threading.Event) -> None:

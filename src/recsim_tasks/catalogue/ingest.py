@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from recsim_tasks.catalogue.answers import Answer
 from recsim_tasks.catalogue.change_range import check_properties
 from recsim_tasks.catalogue.classify import classify, tally, withdrawals
 from recsim_tasks.catalogue.examine import examine
+from recsim_tasks.catalogue.executors import blind_hosts
 from recsim_tasks.catalogue.feed import Feed, open_feed
 from recsim_tasks.catalogue.guards import GONE, Tally, judge
 from recsim_tasks.catalogue.merge import changed_rows, merge_products, note_applied, note_withdrawals
@@ -22,9 +22,9 @@ from recsim_tasks.catalogue.readers import read_rows
 from recsim_tasks.catalogue.spark import following, spark_session
 from recsim_tasks.catalogue.table import head, reading
 from recsim_tasks.catalogue.tables import create_tables, flush
-from recsim_tasks.foundation.errors import ConfigurationError, HeldError, InputError, RecsimError, UnavailableError
+from recsim_tasks.catalogue.unread import unread, unseen
+from recsim_tasks.foundation.errors import HeldError, InputError
 from recsim_tasks.foundation.leases import lease
-from recsim_tasks.foundation.outages import diagnose
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 COUNTS = ("inserted", "updated", "deleted", "unchanged", "outdated", "quarantined")
-# Spark's words for a file that it cannot make sense of; a feed's own name may hold them as well, in lower case or without the bracket.
-UNREADABLE = re.compile(r"\[(FAILED_READ_FILE|CANNOT_READ_FILE|[A-Z_]*PARQUET|MALFORMED)[A-Z_.]*\]")
-# The same when it does not see the file at all. Python's workers say it in Python's words.
-UNSEEN = re.compile(r"FILE_NOT_EXIST|FileNotFoundException|FileNotFoundError|NoSuchFileException|PATH_NOT_FOUND")
 
 
 @dataclass(frozen=True)
@@ -110,6 +106,8 @@ def _apply(spark: SparkSession, settings: Settings, feed: Feed, order: Order) ->
 @contextmanager
 def _examined(spark: SparkSession, settings: Settings, feed: Feed) -> Iterator[DataFrame]:
     """The feed's rows, decoded once and kept; their number is the manifest's."""
+    if blind_hosts(spark, settings.spark_master, feed.source):  # else images that lie beside the rows would pass for missing ones
+        raise unseen(feed)
     rows = examine(read_rows(spark, feed), feed.folder, settings.image_max_pixels).persist()
     try:
         found = _count(rows, feed)
@@ -126,34 +124,10 @@ def _count(rows: DataFrame, feed: Feed) -> int:
     try:
         return rows.count()
     except Exception as error:  # PySpark's own classes, or py4j's
-        known = _unread(error, feed)
+        known = unread(error, feed)
         if known is None:
             raise
         raise known from error
-
-
-def _unread(error: Exception, feed: Feed) -> RecsimError | None:
-    """Why Spark did not read the feed; `InputError`, which moves the feed aside, only when its content is the reason."""
-    text = str(error)
-    if known := diagnose(error, str(feed.source)):
-        return known
-    if UNSEEN.search(text):
-        return _unseen(feed)
-    if not UNREADABLE.search(text):
-        return None
-    reason = next(line for line in text.splitlines() if UNREADABLE.search(line))
-    return InputError(f"{feed.source} cannot be read as {feed.kind}: {reason} Correct it and deliver the feed again.")
-
-
-def _unseen(feed: Feed) -> RecsimError:
-    if not feed.source.exists():
-        return UnavailableError(
-            f"{feed.source} went away while it was read. The feed is not refused: bring its storage back, or deliver it again, then run this job again."
-        )
-    return ConfigurationError(
-        f"The Spark executors do not see the inbox: {feed.source} lies on the driver's machine, and not on theirs. The feed is not refused. "
-        "Mount the inbox on every worker under the same path, or run ingest on a local master (RECSIM_SPARK_MASTER)."
-    )
 
 
 def _ask_guards(settings: Settings, feed: Feed, told: Tally, order: Order) -> dict[str, Any]:

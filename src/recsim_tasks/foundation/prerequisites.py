@@ -167,9 +167,8 @@ def _disk() -> Finding:
     needed = DISK_AFTER_INSTALL_GIB if os.path.isdir(".venv") else DISK_BEFORE_INSTALL_GIB
     free = shutil.disk_usage(".").free / GIB
     remedy = "Free {:.0f} GiB here, or put the checkout on another disk.".format(needed)
-    return Finding(
-        "Disk space", free >= needed, "{:.1f} of {} GiB free in {}".format(free, needed, os.getcwd()), "" if free >= needed else remedy
-    )
+    ok = free >= needed
+    return Finding("Disk space", ok, "{:.1f} of {} GiB free in {}".format(free, needed, os.getcwd()), "" if ok else remedy, not ok)
 
 
 def _memory() -> Finding:
