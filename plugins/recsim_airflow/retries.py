@@ -6,6 +6,7 @@ is not asked when a task's process is killed, so that each try begins by looking
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -18,6 +19,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from recsim_airflow.commits import UnreadableTableError
 from recsim_airflow.operators import JobUnavailableError
 from recsim_airflow.reasons import give_reason
+
+log = logging.getLogger(__name__)
 
 OUTAGES = (JobUnavailableError, UnreadableTableError)
 # Between tries, seconds: doubled from the first to the longest.
@@ -41,14 +44,14 @@ class OutageRetryPolicy(RetryPolicy):
             return self._wait(tries, exception, context)
         failed = tries.failed(try_number)
         if failed >= self.failures:
-            return RetryDecision.fail(f"Given up after {failed + 1} tries that failed.")
+            return _give_up(f"Given up after {failed + 1} tries that failed.")
         return _retry(_delay(failed), exception)
 
     def _wait(self, tries: Tries, exception: BaseException, context: Context) -> RetryDecision:
         limit: timedelta | None = context["task"].execution_timeout
         left = tries.began + limit.total_seconds() - time.time() if limit else LONGEST_DELAY
         if left <= 0:
-            return RetryDecision.fail(f"Given up: what the task needs was away for all of its time limit, {limit}.")
+            return _give_up(f"Given up: what the task needs was away for all of its time limit, {limit}.")
         replace(tries, outages=tries.outages + 1).keep(context)
         return _retry(min(_delay(tries.outages), left), exception)
 
@@ -58,7 +61,14 @@ def _delay(before: int) -> float:
 
 
 def _retry(delay: float, exception: BaseException) -> RetryDecision:
-    return RetryDecision.retry(timedelta(seconds=delay), f"Tried again in {delay:.0f} s: {exception}")
+    sentence = f"Tried again in {delay:.0f} s: {exception}"
+    log.info(sentence)  # Airflow's own line about it does not say the reason in words
+    return RetryDecision.retry(timedelta(seconds=delay), sentence)
+
+
+def _give_up(sentence: str) -> RetryDecision:
+    log.info(sentence)
+    return RetryDecision.fail(sentence)
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,6 @@ def test_a_fault_of_the_machine_is_known_anywhere_in_the_chain(fault: Callable[[
         (errno.EROFS, ConfigurationError, "/data/file is read-only"),
         (errno.EACCES, ConfigurationError, "This user may not use /data/file"),
         (errno.EPERM, ConfigurationError, "This user may not use /data/file"),
-        (errno.ECONNRESET, UnavailableError, "does not answer"),
-        (errno.EHOSTUNREACH, UnavailableError, "does not answer"),
-        (errno.ESTALE, UnavailableError, "does not answer"),
     ],
 )
 def test_each_number_of_the_kernel_has_its_sentence_with_the_path(number: int, kind: type[RecsimError], said: str) -> None:
@@ -101,6 +98,13 @@ def test_each_number_of_the_kernel_has_its_sentence_with_the_path(number: int, k
     assert said in str(known)
     assert "/data/file" in str(known)
     assert os.strerror(number) in str(known)
+
+
+@pytest.mark.parametrize("number", [errno.ECONNRESET, errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.ESTALE])
+def test_a_lost_connection_names_the_service_that_was_used(number: int) -> None:
+    known = diagnose(OSError(number, os.strerror(number)), "the home", "the server")
+    assert isinstance(known, UnavailableError)
+    assert f"the server does not answer ({os.strerror(number)})" in str(known)
 
 
 @pytest.mark.parametrize(
