@@ -12,7 +12,7 @@ not what exists. One run takes in everything that is there, however many events 
 | `approve` waits | the run was told to ask before it promotes | open its *Required Actions*, read the gate's rules, approve or reject |
 | a task red, its reason begins with *Held:* | a gate, a guard or a person said no; what serves goes on serving | read the reason, then clear the task, or trigger a run with another mode |
 | `promote` red: *promotions are held* | somebody rolled back | trigger `recsim_rollback` with *resume* when the cause is mended |
-| a task *up for retry* | something is away or failed; its reason says what, and it is tried again by itself | nothing; bring back what is away |
+| a task *up for retry* | something is away or failed; the end of its log and its XCom `reason` say what, and it is tried again by itself | nothing; bring back what is away |
 | a task red otherwise | the last line of its log says what, where and what to do | mend that, then clear the task |
 
 Every reason stands in one line at the end of the task's log, in its XCom `reason`, and in the column *Map Index* of the

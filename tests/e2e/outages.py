@@ -15,7 +15,7 @@ GIVE_UP_SECONDS = 1800.0
 
 @dataclass(frozen=True)
 class Outage:
-    """What Airflow's table showed of the task `plan` while MLflow was away."""
+    """What Airflow showed of the task `plan` while MLflow was away."""
 
     run_id: str
     state: str
@@ -29,19 +29,20 @@ def take_away(stack: Stack, earlier_runs: int, take: Callable[[], None], bring_b
     take()
     began = time.monotonic()
     try:
-        shown = _until(stack, run_id, "plan", "up_for_retry")
+        state = _until(stack, run_id, "plan", "up_for_retry")
+        reason = stack.airflow.xcom(DAG, run_id, "plan", "reason")  # Airflow empties the table's column when a try has failed
         time.sleep(max(0.0, OUTAGE_SECONDS - (time.monotonic() - began)))
     finally:
         bring_back()
-    return Outage(run_id, shown["state"], shown["rendered_map_index"])
+    return Outage(run_id, state, str(reason))
 
 
-def _until(stack: Stack, run_id: str, task_id: str, state: str) -> dict[str, str]:
+def _until(stack: Stack, run_id: str, task_id: str, state: str) -> str:
     give_up = time.monotonic() + GIVE_UP_SECONDS
     while True:
         (found,) = (each for each in stack.airflow.task_instances(DAG, run_id) if each["task_id"] == task_id)
         if found["state"] == state:
-            return found
+            return state
         assert found["state"] not in ("failed", "upstream_failed"), f"{task_id} is {found['state']}"
         assert time.monotonic() < give_up, f"{task_id} is {found['state']}"
         time.sleep(0.5)
