@@ -36,8 +36,9 @@ def _step(name: str, refresh: str | None, work: Any) -> None:
     """Run a step and leave its result in the workspace of the refresh, when there is one."""
 
     def kept(settings: Settings) -> dict[str, Any]:
+        workspace = None if refresh is None else Workspace.of(settings, refresh)  # a bad id is refused before any work
         result: dict[str, Any] = work(settings)
-        return Workspace.of(settings, refresh).keep(name, result) if refresh else result
+        return workspace.keep(name, result) if workspace else result
 
     run(name, kept)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recsim_tasks.foundation.errors import RecsimError
+from recsim_tasks.foundation.errors import ConfigurationError, RecsimError
 from recsim_tasks.foundation.leases import lease
 
 TIMES = 60
@@ -70,4 +70,32 @@ def test_an_error_inside_frees_the_lease(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), lease(tmp_path, "table"):
         raise ZeroDivisionError
     with lease(tmp_path, "table", timeout=0.2):
+        pass
+
+
+def test_what_stands_in_a_leases_way_is_named(tmp_path: Path) -> None:
+    with lease(tmp_path, "table"):
+        (path,) = (tmp_path / "leases").iterdir()
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ConfigurationError, match=rf"{path} of table cannot be taken.*Move away"), lease(tmp_path, "table", timeout=1):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="RECSIM_HOME"), lease(tmp_path / "file", "table", timeout=1):
+        pass
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "leases").touch()
+    with pytest.raises(ConfigurationError, match="Move away"), lease(tmp_path / "other", "table", timeout=1):
+        pass
+
+
+@pytest.mark.parametrize("left", ["", "[1]", "{}", '{"pid": "x", "host": 1}', "\0\0", "[" * 100_000])
+def test_a_lease_file_with_anything_in_it_is_taken_and_waited_for(tmp_path: Path, left: str) -> None:
+    with lease(tmp_path, "table"):
+        (path,) = (tmp_path / "leases").iterdir()
+        path.write_text(left)
+        with pytest.raises(RecsimError, match="another process holds its lease"), lease(tmp_path, "table", timeout=0.05):
+            pass
+    path.write_text(left)
+    with lease(tmp_path, "table", timeout=1):
         pass

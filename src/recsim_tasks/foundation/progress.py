@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from recsim_tasks.foundation.text import one_line
+
 Advance = Callable[[int], None]
 LINE_EVERY_SECONDS = 10.0
 LINES_OF_ALL = 10
@@ -25,8 +27,8 @@ def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 def say(sentence: str) -> None:
-    """One line for whoever reads the log; never on stdout, which belongs to the result."""
-    print(sentence, file=sys.stderr, flush=True)
+    """One line for whoever reads the log, whatever a feed has put into it; never on stdout, which belongs to the result."""
+    print(one_line(sentence), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -34,7 +36,7 @@ def _bar(label: str, total: int, unit: str) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total)
         yield lambda n: bar.advance(task, n)

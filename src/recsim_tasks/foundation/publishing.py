@@ -7,12 +7,14 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.reading import kind_of
 
 CHUNK = 1 << 20
 # <fcntl.h>, <linux/fs.h>
@@ -28,6 +30,8 @@ def write_json(path: Path, value: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text`, all or nothing, durable on return."""
     staged = path.with_name(f".{path.name}.{os.getpid()}")
+    if path.is_dir() and not path.is_symlink():
+        raise InputError(f"A folder lies at {path}, where a file is to be written. Move it away, then run this again.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with staged.open("w", encoding="utf-8") as file:
         file.write(text)
@@ -69,9 +73,20 @@ def file_digest(path: Path) -> str:
 
 
 def digests(folder: Path, leave_out: str | None = None) -> dict[str, str]:
-    """SHA-256 of every file under `folder` by its relative path, but for the one called `leave_out`."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return {name: file_digest(p) for p in files if (name := p.relative_to(folder).as_posix()) != leave_out}
+    """SHA-256 of every file under `folder` by its relative path, but for the one called `leave_out`.
+
+    A symbolic link is not followed: its digest is that of where it leads. Nothing but a regular file is opened.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
+    return {name: _entry_digest(p) for p in files if (name := p.relative_to(folder).as_posix()) != leave_out}
+
+
+def _entry_digest(path: Path) -> str:
+    mode = path.lstat().st_mode
+    if stat.S_ISREG(mode):
+        return file_digest(path)
+    where = os.fsencode(path.readlink()) if stat.S_ISLNK(mode) else b""
+    return hashlib.sha256(kind_of(mode).encode() + b"\0" + where).hexdigest()
 
 
 def digest_of(value: Any) -> str:

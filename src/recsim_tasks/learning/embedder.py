@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.learning.preprocessing import BACKGROUND, Pixels, Preprocessing
 
 LITERT_FILE = "model.tflite"
@@ -25,17 +25,17 @@ class Embedder:
     def __init__(self, model_dir: Path, threads: int = 1) -> None:
         """Open `model_dir`; `InputError` if it holds no model. Whoever fetched it has checked its digests."""
         try:
-            self.description: dict[str, Any] = json.loads((model_dir / DESCRIPTION_FILE).read_text())
+            self.description: dict[str, Any] = read_json(model_dir / DESCRIPTION_FILE)
+            self.fingerprint = str(self.description["fingerprint"])
+            self.preprocessing = Preprocessing(int(self.description["image_size"]), int(self.description["image_channels"]))
+            self.embedding_size = int(self.description["embedding_size"])
             self._open(model_dir, threads)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{model_dir} holds no model that can be opened: {error}. Run `recsim train` first.") from error
         if self.description.get("background") != BACKGROUND:
             raise InputError(
                 f"The model in {model_dir} comes from a build that did not put transparent images on {BACKGROUND}. Run the refresh with mode retrain."
             )
-        self.fingerprint = str(self.description["fingerprint"])
-        self.preprocessing = Preprocessing(int(self.description["image_size"]), int(self.description["image_channels"]))
-        self.embedding_size = int(self.description["embedding_size"])
         self._lock = Lock()
 
     def _open(self, model_dir: Path, threads: int) -> None:

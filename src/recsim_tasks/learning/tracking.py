@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.publishing import write_json
+from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.job import Job, Round
 from recsim_tasks.learning.mlflow_errors import SQLITE, database_file, is_away, speaking
@@ -122,9 +123,9 @@ class Tracker:
         from mlflow.exceptions import MlflowException
 
         try:
-            noted = json.loads(note.read_text())
+            noted = read_json(note)
             return str(self.client.get_run(noted["mlflow_run_id"]).info.run_id) if noted["work"] == work else None
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
         except MlflowException as error:
             if is_away(error):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +13,7 @@ import numpy as np
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
+from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.checkpoints import Checkpoints
 from recsim_tasks.learning.embedder import DESCRIPTION_FILE
@@ -97,10 +97,10 @@ def _train(settings: Settings, job: Job, kept: Path, out: Path) -> dict[str, Any
 def _done(out: Path, digest: str) -> dict[str, Any] | None:
     """The result of this very training, if `out` is what it made."""
     try:
-        description = json.loads((out / DESCRIPTION_FILE).read_text())
-    except (OSError, ValueError):
+        description = read_json(out / DESCRIPTION_FILE)
+        return _told(description) if description["training"] == digest else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return _told(description) if description.get("training") == digest else None
 
 
 def _told(description: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import InputError, RecsimError
 from recsim_tasks.foundation.progress import Advance, progress, say
 from recsim_tasks.foundation.publishing import write_json
+from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.fitting import load_shards
 from recsim_tasks.learning.job import Job, Round
@@ -128,12 +128,8 @@ class _Record:
     @classmethod
     def opened(cls, path: Path, digest: str, tracker: Tracker, run_id: str, cursor: Cursor) -> _Record:
         """With what the file says of this very search."""
-        try:
-            stored = json.loads(path.read_text())
-        except (OSError, ValueError):
-            stored = {}
-        tried = stored["tried"] if stored.get("search") == digest else []
-        return cls(path, digest, tracker, run_id, cursor, tried, [_curve(result) for result in tried if result["status"] == "ok"])
+        tried, curves = _tried(path, digest)
+        return cls(path, digest, tracker, run_id, cursor, tried, curves)
 
     def add(self, result: Trial) -> None:
         """Keep a result, then tell of it; an MLflow that is away costs no trial."""
@@ -173,6 +169,19 @@ class _Record:
             f"{name} {value if isinstance(value, str) else format(value, '.4g')}" for name, value in result["params"].items()
         )
         say(f"Trial {number}: {told} with {values}")
+
+
+def _tried(path: Path, digest: str) -> tuple[list[Trial], list[list[float]]]:
+    """The trials of this very search that the file has, and their curves; none when the file cannot be read as such."""
+    try:
+        stored = read_json(path)
+        tried = list(stored["tried"]) if stored["search"] == digest else []
+        return tried, [_curve(result) for result in tried if result["status"] == "ok"]
+    except FileNotFoundError:
+        return [], []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        say(f"{path} is not used: {error!r}. The search begins with its first trial.")
+        return [], []
 
 
 def _curve(result: Trial) -> list[float]:

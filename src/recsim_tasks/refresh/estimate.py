@@ -10,7 +10,7 @@ from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.facts import Found
 from recsim_tasks.refresh.plan import NEW_IMAGES, Decision
-from recsim_tasks.refresh.workspace import read_result
+from recsim_tasks.refresh.workspace import last_written, read_result
 
 STEPS = ("plan", "tune", "train", "embed", "index", "evaluate", "register", "promote", "verify")
 LAST_STEP = "promote"
@@ -31,7 +31,7 @@ def estimate(settings: Settings, decision: Decision, found: Found, model_fingerp
 def past_minutes(settings: Settings, decision: Decision) -> float | None:
     """Median minutes that the steps of the last five finished refreshes with this decision took together; None without any."""
     folders = settings.home.absolute().glob("refreshes/*/plan.json")
-    newest_first = sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)
+    newest_first = sorted(folders, key=last_written, reverse=True)
     seconds = [taken for plan in newest_first if (taken := _seconds(plan.parent, decision)) is not None]
     return round(median(seconds[:PAST]) / 60, 1) if seconds else None
 
@@ -54,4 +54,5 @@ def _seconds(folder: Path, decision: Decision) -> float | None:
     results = {name: read_result(folder / f"{name}.json") for name in STEPS}
     if results["plan"].get("decision") != decision or (decision != "skip" and not results[LAST_STEP]):
         return None
-    return sum(float(result.get("seconds", 0)) for result in results.values())
+    seconds = (result.get("seconds", 0) for result in results.values())
+    return sum(float(taken) for taken in seconds if isinstance(taken, int | float))

@@ -10,7 +10,7 @@ from recsim_tasks.catalogue.change_range import RangeLostError
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.plan import Champion, Facts, model_kind
-from recsim_tasks.refresh.workspace import Workspace, read_result
+from recsim_tasks.refresh.workspace import Workspace, last_written, read_result
 from recsim_tasks.release.drift import Drift
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ def held_append(settings: Settings, champion: int) -> str | None:
     for folder in settings.home.absolute().glob("refreshes/*"):
         planned, evaluated = read_result(folder / "plan.json"), read_result(folder / "evaluate.json")
         if planned.get("champion") == champion and planned.get("decision") in ("append", "rebuild") and evaluated:
-            tried.append(((folder / "evaluate.json").stat().st_mtime, planned, evaluated))
+            tried.append((last_written(folder / "evaluate.json"), planned, evaluated))
     if not tried:
         return None
     _, planned, evaluated = max(tried, key=lambda found: found[0])
     if planned["decision"] != "append" or not evaluated.get("mended_by_rebuild"):
         return None
-    return f"The gate holds what refresh {planned['refresh_id']} appended to the champion's index: {' '.join(evaluated['reasons'])}"
+    return f"The gate holds what refresh {planned.get('refresh_id')} appended to the champion's index: {' '.join(map(str, evaluated.get('reasons', [])))}"
 
 
 def _changes(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +10,40 @@ from typing import Any
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import write_json
+from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.foundation.text import folder_name, is_one_line
 
 # A step is a process of its own, and this module is among the first that it imports.
 STARTED = time.monotonic()
+# Airflow's run ids have at most 250 characters.
+LONGEST_ID = 250
+NUMBER = (int, float)
+# What later steps and refreshes read of a step's result, and of which type it is.
+FIELDS: dict[str, dict[str, tuple[type, ...]]] = {
+    "plan": {
+        "decision": (str,),
+        "head": (dict,),
+        "cursor": (dict, type(None)),
+        "champion": (int, type(None)),
+        "changes": (dict,),
+        "warm_start": (bool,),
+    },
+    "tune": {"best_params": (dict,)},
+    "train": {"trained_at": NUMBER},
+    "evaluate": {"verdict": (str,), "reasons": (list,), "metrics": (dict,), "champion": (int, type(None))},
+}
+
+
+class StepResult(dict[str, Any]):
+    """A step's result; `InputError` for a field that it does not have."""
+
+    def __init__(self, path: Path, again: str, value: dict[str, Any]) -> None:
+        super().__init__(value)
+        self._path, self._again = path, again
+
+    def __missing__(self, name: str) -> Any:
+        raise InputError(f"The result {self._path} has no {name!r}. {self._again} again.")
 
 
 @dataclass(frozen=True)
@@ -27,8 +55,12 @@ class Workspace:
 
     @classmethod
     def of(cls, settings: Settings, refresh_id: str) -> Workspace:
-        """The workspace of a refresh; an id may hold what a path of Spark's may not, such as the colons of an Airflow run."""
-        return cls(refresh_id, settings.home.absolute() / "refreshes" / re.sub(r"[^A-Za-z0-9_.-]", "-", refresh_id))
+        """The workspace of a refresh; two ids never share one. `InputError` when the id cannot be one.
+
+        An id may hold what a path of Spark's may not, such as the colons of an Airflow run.
+        """
+        check_refresh_id(refresh_id)
+        return cls(refresh_id, settings.home.absolute() / "refreshes" / folder_name(refresh_id))
 
     def keep(self, job: str, result: dict[str, Any]) -> dict[str, Any]:
         """Leave a step's result for the steps after it, with the `seconds` that its process has run; returns it as it was left."""
@@ -37,14 +69,17 @@ class Workspace:
         return left
 
     def result(self, job: str) -> dict[str, Any]:
-        """The result of an earlier step; `InputError` when it was not run."""
+        """The result of an earlier step; `InputError` when it was not run, or left none that can be read."""
+        path, again = self.folder / f"{job}.json", f"Run `recsim {job} --refresh {self.refresh_id}`"
         try:
-            value: dict[str, Any] = json.loads((self.folder / f"{job}.json").read_text())
+            value = read_json(path)
         except FileNotFoundError as error:
-            raise InputError(
-                f"Refresh {self.refresh_id} has no {job} yet. Run `recsim {job} --refresh {self.refresh_id}` first."
-            ) from error
-        return value
+            raise InputError(f"Refresh {self.refresh_id} has no {job} yet. {again} first.") from error
+        except (IsADirectoryError, ValueError) as error:
+            raise InputError(f"The result {path} cannot be read: {error}. Remove it. {again} again.") from error
+        if fault := misfit(job, value):
+            raise InputError(f"The result {path} is not one of {job}: {fault}. {again} again.")
+        return StepResult(path, again, value)
 
     @property
     def head(self) -> Cursor:
@@ -81,10 +116,41 @@ class Workspace:
         return self.own_model if self.result("plan")["decision"] == "retrain" else self.champion / "model"
 
 
+def check_refresh_id(refresh_id: str) -> None:
+    """`InputError` unless the text can be a refresh's id: it names a workspace, is printed, and is a tag in MLflow."""
+    if not refresh_id.strip(" .") or len(refresh_id) > LONGEST_ID or not is_one_line(refresh_id):
+        raise InputError(
+            f"{refresh_id[:80]!r} cannot be the id of a refresh. Give --refresh 1 to {LONGEST_ID} characters, "
+            "not only dots or blanks, without line ends and control characters."
+        )
+
+
+def misfit(job: str, value: Any) -> str | None:
+    """Which fields of a step's result are of another type than those that are read of it; None when all fit."""
+    if not isinstance(value, dict):
+        return f"it is a {type(value).__name__}, not an object"
+    fields = FIELDS.get(job, {})
+    wrong = [name for name in fields if name in value and not isinstance(value[name], fields[name])]
+    wrong += [name for name in ("head", "cursor") if job == "plan" and value.get(name) is not None and not _is_cursor(value[name])]
+    return f"{', '.join(dict.fromkeys(wrong))} of another type" if wrong else None
+
+
 def read_result(path: Path) -> dict[str, Any]:
-    """The result in `path` of whichever refresh; empty when there is none that can be read."""
+    """The result in `path` of whichever refresh; empty when there is none that can be read, or it is not a step's."""
     try:
-        value = json.loads(path.read_text())
+        value = read_json(path)
     except (OSError, ValueError):
         return {}
-    return value if isinstance(value, dict) else {}
+    return value if misfit(path.stem, value) is None else {}
+
+
+def last_written(path: Path) -> float:
+    """When a file was written last, in Unix seconds; 0 where there is none."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _is_cursor(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("table_id"), str) and isinstance(value.get("version"), int)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 from recsim_tasks.catalogue.table import PRODUCT_FIELDS
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import check_digests, digest_of, digests, publishing, write_json
+from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.vectors import library
 from recsim_tasks.vectors.checks import check_products, check_queries, check_vectors
 from recsim_tasks.vectors.exact import Floats, Rows
@@ -67,13 +67,14 @@ class Index:
         whoever opens a whole release has `checked` them.
         """
         try:
-            receipt = json.loads((folder / RECEIPT).read_text())
-        except (OSError, ValueError) as error:
+            receipt = read_json(folder / RECEIPT)
+            contents, metadata, next_key = receipt["digests"], receipt["metadata"], receipt["next_key"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{folder} holds no index: {error}. Build it with `recsim index build`.") from error
         if not checked:
-            check_digests(folder, receipt["digests"], leave_out=RECEIPT)
+            check_digests(folder, contents, leave_out=RECEIPT)
         vectors = library.read(folder / VECTORS_FILE, writable)
-        return cls(vectors, Items.open(folder / ITEMS_FILE), receipt["metadata"], receipt["next_key"])
+        return cls(vectors, Items.open(folder / ITEMS_FILE), metadata, next_key)
 
     def save(self, folder: Path, **metadata: Any) -> str:
         """Publish the index as files in `folder`, in one step; returns its fingerprint, which covers every file."""

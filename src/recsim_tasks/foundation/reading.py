@@ -1,0 +1,53 @@
+"""Read a small file that others may have put there: never a folder, a pipe or a device, and never more than was agreed."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+LARGEST = 64 << 20
+
+
+class NotAFileError(ValueError):
+    """What lies there is no regular file, or is larger than one of its kind can be."""
+
+
+def read_small(path: Path, largest: int = LARGEST) -> bytes:
+    """The bytes of a regular file of at most `largest`; `NotAFileError` for anything else, `OSError` when it cannot be read.
+
+    Opening never waits: a pipe that has no writer would hold the reader for ever.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise NotAFileError(f"is {kind_of(found.st_mode)}, not a file")
+        if found.st_size > largest:
+            raise NotAFileError(f"has {found.st_size:,} bytes, more than {largest:,}")
+        with open(descriptor, "rb", closefd=False) as file:  # a descriptor has no path
+            return file.read(largest + 1)
+    finally:
+        os.close(descriptor)
+
+
+def read_json(path: Path, largest: int = LARGEST) -> Any:
+    """The JSON value in a regular file; `ValueError` says why it has none, `OSError` why it cannot be read."""
+    try:
+        return json.loads(read_small(path, largest))
+    except RecursionError as error:
+        raise ValueError("is nested too deeply") from error
+
+
+def kind_of(mode: int) -> str:
+    """What a file's mode says it is."""
+    kinds = {
+        stat.S_ISREG: "a file",
+        stat.S_ISDIR: "a folder",
+        stat.S_ISLNK: "a symbolic link",
+        stat.S_ISFIFO: "a pipe",
+        stat.S_ISSOCK: "a socket",
+    }
+    return next((name for test, name in kinds.items() if test(mode)), "a device")
