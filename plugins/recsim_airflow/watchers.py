@@ -19,7 +19,8 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from recsim_airflow.commits import table_news
 from recsim_airflow.committed import COMMITTED, HEARD
 from recsim_airflow.storage import acredentials, delta_options, open_inbox
-from recsim_tasks.catalogue.feed import closed_feeds, mark_of
+from recsim_tasks.catalogue.listing import closed_feeds, mark_of
+from recsim_tasks.foundation.text import one_line
 
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.context import AssetStateStoreAccessors
@@ -168,7 +169,7 @@ def marked_feeds(inbox: Path) -> Feeds:
     marks = {}
     for folder in closed_feeds(inbox):
         with suppress(FileNotFoundError):  # taken in, or taken back, since it was listed
-            marks[folder.name] = mark_of(folder)
+            marks[one_line(folder.name)] = mark_of(folder)  # a database takes no half characters
     return marks
 
 

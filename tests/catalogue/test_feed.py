@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from recsim_tasks.catalogue.feed import closed_feeds, open_feed
+from recsim_tasks.catalogue.feed import open_feed
+from recsim_tasks.catalogue.listing import closed_feeds
 from recsim_tasks.foundation.errors import InputError
 
 

@@ -235,7 +235,7 @@ def test_the_inbox_is_taken_in_order_and_a_bad_feed_does_not_block_the_others(
     assert "feed_id" in json.loads(next((inbox / ".refused").glob("*-bad/note.json")).read_text())["reason"]
     assert ingest_inbox(settings) == {
         "feed_id": None, "applied": False, "inserted": 0, "updated": 0, "deleted": 0, "unchanged": 0, "outdated": 0, "quarantined": 0,
-        "quarantined_share": 0.0, "table_version": 2, "feeds": [],
+        "quarantined_share": 0.0, "table_version": 2, "feeds": [], "ignored": [],
     }  # fmt: skip
 
 

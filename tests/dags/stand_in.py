@@ -18,7 +18,8 @@ from typing import Any
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from recsim_tasks.catalogue.arrivals import APPLIED, REFUSED, move_aside
-from recsim_tasks.catalogue.feed import MANIFEST, closed_feeds
+from recsim_tasks.catalogue.listing import closed_feeds
+from recsim_tasks.catalogue.manifest import MANIFEST
 
 HOME = Path(os.environ["RECSIM_HOME"])
 TABLE = str(HOME / "tables" / "products")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 CHANGE_FEED = "delta.enableChangeDataFeed"
+APPEND_ONLY = "delta.appendOnly"
 COLUMN_MAPPING = "delta.columnMapping.mode"
 # Delta's own defaults where the property is not set, in days.
 RETENTIONS = {"delta.deletedFileRetentionDuration": 7.0, "delta.logRetentionDuration": 30.0}
@@ -68,8 +69,13 @@ def days_of(interval: str) -> float:
 
 def check_properties(uri: str) -> None:
     """`ConfigurationError`, with the command that repairs it, when what is written to the table now could not be told later."""
-    if fault := _unreadable(uri, open_table(uri).metadata().configuration):
+    configuration = open_table(uri).metadata().configuration
+    if fault := _unreadable(uri, configuration):
         raise ConfigurationError(f"Nothing is written. {fault}")
+    if (configuration.get(APPEND_ONLY) or "").lower() == "true":
+        raise ConfigurationError(
+            f"Nothing is written. The catalogue at {uri} takes additions alone ({APPEND_ONLY}). Run: {_alter(uri, APPEND_ONLY, 'false')}"
+        )
 
 
 def _unreadable(uri: str, configuration: dict[str, str | None]) -> str | None:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from recsim_tasks.catalogue.constraints import constraints
 from recsim_tasks.catalogue.guards import Done, Tally
 from recsim_tasks.catalogue.tables import PRODUCTS, WITHDRAWALS, read_or_empty
+from recsim_tasks.foundation.errors import ConfigurationError
 from recsim_tasks.foundation.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 STATED = ("title", "category", "price", "in_stock")
+# What a row says of its product, all in all.
+SAID = ("op", *STATED, "updated_at", "image_hash")
+# What a row that is silent about it leaves as it is.
+KEPT = ("updated_at", "image_hash")
 # The ids of a feed of so few rows are sent to all tasks, so that the catalogue is not shuffled to meet them.
 SMALL_FEED = 200_000
 # What a row does, by the first condition that it meets. `t_` is the product as it is, `w_` its withdrawal, `latest` the feed's last word on it.
 ACTION = """
 CASE
   WHEN reason IS NOT NULL THEN 'quarantine'
+  WHEN repeats THEN 'unchanged'
   WHEN NOT updated_at <=> latest THEN 'outdated'
   WHEN updated_at < IF(there, t_updated_at, w_updated_at) THEN 'outdated'
   WHEN op = 'delete' THEN IF(there, 'delete', 'unchanged')
@@ -41,6 +48,7 @@ def classify(rows: DataFrame, settings: Settings, count: int) -> DataFrame:
     rows = rows.withColumn("action", _expression(ACTION.format(same=SAME)))
     no_image = "action = 'insert' AND image_hash IS NULL"
     rows = _reject(rows, no_image, "'the product is new and the row has no image'")
+    rows = _reject_violations(rows, settings.products_uri)
     return rows.withColumn("action", _expression("IF(reason IS NULL, action, 'quarantine')"))
 
 
@@ -73,7 +81,10 @@ def _reject_placeholders(rows: DataFrame, most: int) -> DataFrame:
 
 
 def _reject_ties(rows: DataFrame) -> DataFrame:
-    """Of several rows for a product the `latest` counts; where two claim to be that, none does."""
+    """Of several rows for a product the `latest` counts; where two claim to be that, and do not say the same, none does.
+
+    Of rows that say the same the first counts, and the others are repeats.
+    """
     from pyspark.sql import Window
     from pyspark.sql import functions as f
 
@@ -81,9 +92,36 @@ def _reject_ties(rows: DataFrame) -> DataFrame:
     rows = rows.repartition("product_id")
     stated = Window.partitionBy("product_id", f.col("reason").isNull())
     rows = rows.withColumn("latest", f.max("updated_at").over(stated))
-    rows = rows.withColumn("ties", f.sum(_expression("CAST(updated_at <=> latest AS int)")).over(stated))
-    tied = "ties > 1 AND updated_at <=> latest"
+    same = Window.partitionBy("product_id", f.col("reason").isNull(), *SAID).orderBy("number")
+    rows = rows.withColumn("repeats", (f.row_number().over(same) > 1) & f.col("reason").isNull())
+    rows = rows.withColumn("ties", f.sum(_expression("CAST(updated_at <=> latest AND NOT repeats AS int)")).over(stated))
+    tied = "ties > 1 AND updated_at <=> latest"  # a repeat of a row that contradicts another does so as well
     return _reject(rows, tied, "'the feed states this product several times with the same updated_at'").drop("ties")
+
+
+def _reject_violations(rows: DataFrame, uri: str) -> DataFrame:
+    """What another writer demands of the catalogue's rows is looked at before the merge, which would end at the first row without it."""
+    from pyspark.errors import AnalysisException
+    from pyspark.sql import functions as f
+
+    demanded = constraints(uri)
+    if not demanded:
+        return rows
+    # As the row will stand in the catalogue: one without a time or an image leaves what is there.
+    as_it_will_be = {name: f.coalesce(name, f"t_{name}") for name in KEPT}
+    result = rows.withColumns({f"s_{name}": f.col(name) for name in KEPT}).withColumns(as_it_will_be)
+    for constraint in demanded:
+        violated = f"action IN ('insert', 'update') AND NOT coalesce({constraint.condition}, false)"
+        reason = f.concat(f.lit(f"the catalogue's {constraint.name} does not hold for the row: "), f.lit(constraint.condition))
+        try:
+            wrong = f.col("reason").isNull() & _expression(violated)
+            result = result.withColumn("reason", f.when(wrong, reason).otherwise(f.col("reason")))
+        except AnalysisException as error:
+            raise ConfigurationError(
+                f"Nothing is written. The {constraint.name} of the catalogue at {uri} cannot be looked at for the rows of a feed "
+                f"({constraint.condition}). Drop it there: ALTER TABLE delta.`{uri}` DROP CONSTRAINT ..."
+            ) from error
+    return result.withColumns({name: f.col(f"s_{name}") for name in KEPT}).drop(*(f"s_{name}" for name in KEPT))
 
 
 def _beside_what_is_there(rows: DataFrame, settings: Settings, count: int) -> DataFrame:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.catalogue.lineage import lineage
 from recsim_tasks.catalogue.table import open_table
 
 
@@ -25,16 +27,24 @@ class FeedCommit:
 
 
 def feed_commits(uri: str) -> list[FeedCommit]:
-    """All that the log still tells, oldest first."""
-    found = [(entry, _told(entry.get("userMetadata"))) for entry in open_table(uri).history()]
-    commits = [_commit(entry, told) for entry, told in found if "feed_id" in told]
-    return sorted(commits, key=lambda commit: commit.version)
+    """All that the log still tells, oldest first, also those that a RESTORE has undone."""
+    return _commits(open_table(uri).history())
 
 
 def feeds_between(uri: str, after: Cursor | None, to: Cursor) -> list[FeedCommit]:
-    """The feeds that lead from `after`, which is not theirs, to `to`; all up to `to` when `after` is None or of another table."""
-    first = after.version + 1 if after and after.table_id == to.table_id else 0
-    return [commit for commit in feed_commits(uri) if first <= commit.version <= to.version]
+    """The feeds that lead from `after`, which is not theirs, to `to`; all up to `to` when `after` is None or of another table.
+
+    A feed that a RESTORE has undone since is none of them.
+    """
+    first, history = after.version + 1 if after and after.table_id == to.table_id else 0, open_table(uri).history()
+    kept = lineage(history, to.version).versions
+    return [commit for commit in _commits(history) if first <= commit.version and commit.version in kept]
+
+
+def _commits(history: Sequence[dict[str, Any]]) -> list[FeedCommit]:
+    found = [(entry, told_of(entry)) for entry in history]
+    commits = [_commit(entry, told) for entry, told in found if "feed_id" in told]
+    return sorted(commits, key=lambda commit: commit.version)
 
 
 def _commit(entry: dict[str, Any], told: dict[str, Any]) -> FeedCommit:
@@ -43,10 +53,10 @@ def _commit(entry: dict[str, Any], told: dict[str, Any]) -> FeedCommit:
     return FeedCommit(int(entry["version"]), at, str(told["feed_id"]), accepted.get("by"), guards)
 
 
-def _told(text: Any) -> dict[str, Any]:
-    """What a commit of ours says; nothing of any other's."""
+def told_of(entry: dict[str, Any]) -> dict[str, Any]:
+    """What the commit of an entry of the log says of itself; nothing of any other's than ours."""
     try:
-        value = json.loads(text)
-    except (TypeError, ValueError):
+        value = json.loads(entry.get("userMetadata"))  # type: ignore[arg-type]  # None is no text
+    except (TypeError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

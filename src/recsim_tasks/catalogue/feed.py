@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
+import errno
+import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
+from recsim_tasks.catalogue.manifest import MANIFEST, Manifest, read_manifest, stays_inside
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import digest_of, digests
+from recsim_tasks.foundation.reading import kind_of
+from recsim_tasks.foundation.text import is_one_line, one_line
 
-MANIFEST = "manifest.json"
 ROW_FILES = ("products.parquet", "products.csv", "products.jsonl")
 IDX_IMAGES = "*images*idx3-ubyte*"
 IDX_LABELS = "*labels*idx1-ubyte*"
-# Nobody takes longer over one manifest; a broken one is not waited for any longer.
-SETTLED_SECONDS = 60.0
-
-
-class Manifest(BaseModel):
-    """`manifest.json`, written last by whoever delivers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    feed_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")
-    rows: int = Field(ge=0)
-    full: bool = False
-    """True: products that the feed does not name are withdrawn."""
-    id_prefix: str = ""
-    """IDX only: a product's id is this and its number."""
-    categories: list[str] = []
-    """IDX only: the label's name, by its number."""
+# What says nothing of the feed, but of the machine or of the storage that it lies on.
+NOT_THE_FEED = {
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,6 +30,8 @@ class Feed:
     folder: Path
     manifest: Manifest
     source: Path
+    undone_at: int | None = None
+    """The version of the RESTORE that took the feed out of the catalogue again, where one did."""
 
     @property
     def kind(self) -> str:
@@ -57,8 +45,8 @@ class Feed:
 
     @property
     def application(self) -> str:
-        """The name under which Delta's log remembers that the feed was applied."""
-        return f"recsim-feed:{self.feed_id}"
+        """The name under which Delta's log remembers that the feed was applied; it commits nothing twice under one name."""
+        return f"recsim-feed:{self.feed_id}" + ("" if self.undone_at is None else f" after {self.undone_at}")
 
     @property
     def transaction(self) -> int:
@@ -72,75 +60,46 @@ class Feed:
 
     def labels(self) -> Path:
         """IDX only: the file of labels that belongs to the images."""
-        return _only(self.folder, IDX_LABELS)
+        return _checked(self.folder, _only(self.folder, IDX_LABELS))
 
 
 def open_feed(folder: Path) -> Feed:
-    """Read the manifest and find the rows; `InputError` says what is missing or wrong."""
+    """Read the manifest, find the rows and take the digest; `InputError` says what is missing or wrong.
+
+    Nothing outside the folder is opened, and nothing but regular files.
+    """
+    try:
+        feed = _opened(folder)
+        feed.digest  # noqa: B018  # a file that cannot be read is found here
+    except (RecursionError, MemoryError, ValueError) as error:
+        raise InputError(
+            f"The feed in {one_line(folder)} cannot be read: {one_line(error) or type(error).__name__}. Deliver it again."
+        ) from error
+    except OSError as error:
+        if error.errno in NOT_THE_FEED or isinstance(error, FileNotFoundError):
+            raise
+        raise InputError(f"The feed in {one_line(folder)} cannot be read: {one_line(error)}. Correct it and deliver it again.") from error
+    return feed
+
+
+def _opened(folder: Path) -> Feed:
     if not folder.is_dir():
-        raise InputError(f"There is no feed directory {folder}. Give the folder that holds {MANIFEST}.")
-    manifest = _read_manifest(folder / MANIFEST)
+        raise InputError(f"There is no feed directory {one_line(folder)}. Give the folder that holds {MANIFEST}.")
+    if not is_one_line(folder.name):
+        raise InputError(
+            f"The feed's folder {one_line(folder)} has a name with line ends, control characters or bytes that are no UTF-8. Rename it."
+        )
+    manifest = read_manifest(folder)
     if manifest.rows == 0:
         raise InputError(
             f"Feed {manifest.feed_id} in {folder} is empty: its manifest says 0 rows. Nothing was changed; deliver it again with its rows."
         )
-    return Feed(folder.absolute(), manifest, _row_source(folder.absolute()))
-
-
-def closed_feeds(inbox: Path) -> list[Path]:
-    """Feeds whose manifest is there and whole, in order of arrival; folders with a leading dot are none of ours.
-
-    A manifest that is no JSON object is still being written, unless nobody has touched it for a minute: then the feed counts as closed,
-    so that somebody hears what is wrong with it. `inbox` is a folder or a `UPath` of an object store; one that does not exist is empty,
-    one that cannot be read raises `OSError`.
-    """
-    try:
-        folders = [folder for folder in inbox.iterdir() if not folder.name.startswith(".")]
-    except FileNotFoundError:
-        return []
-    except NotADirectoryError:
-        if getattr(inbox, "protocol", ""):  # an object store has no empty folders
-            return []
-        raise
-    arrived = [(arrival, folder.name, folder) for folder in folders if (arrival := _closed_at(folder)) is not None]
-    return [folder for _, _, folder in sorted(arrived, key=lambda entry: entry[:2])]
-
-
-def mark_of(feed: Path) -> str:
-    """What tells a delivery from the next one under the same name: the manifest's content and time."""
-    manifest = feed / MANIFEST
-    return f"{hashlib.sha256(manifest.read_bytes()).hexdigest()[:16]}-{manifest.stat().st_mtime}"
-
-
-def _closed_at(folder: Path) -> float | None:
-    try:
-        changed, text = (folder / MANIFEST).stat().st_mtime, (folder / MANIFEST).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return changed if _is_whole(text) or abs(time.time() - changed) > SETTLED_SECONDS else None
-
-
-def _is_whole(text: bytes) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
-
-
-def _read_manifest(path: Path) -> Manifest:
-    try:
-        return Manifest.model_validate(json.loads(path.read_text()))
-    except FileNotFoundError as error:
-        raise InputError(f"Feed {path.parent} has no {MANIFEST}: it is not closed yet. Whoever delivers writes that file last.") from error
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InputError(f"{path} is not a feed's manifest: {faults}. Correct it and deliver the feed again.") from error
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not JSON: {error}. Correct it and deliver the feed again.") from error
+    folder = folder.absolute()
+    return Feed(folder, manifest, _checked(folder, _row_source(folder)))
 
 
 def _row_source(folder: Path) -> Path:
-    found = [folder / name for name in ROW_FILES if (folder / name).exists()]
+    found = [folder / name for name in ROW_FILES if (folder / name).exists() or (folder / name).is_symlink()]
     if len(found) > 1:
         raise InputError(f"Feed {folder} holds {' and '.join(p.name for p in found)}: which of them counts? Deliver one.")
     return found[0] if found else _only(folder, IDX_IMAGES)
@@ -153,3 +112,17 @@ def _only(folder: Path, pattern: str) -> Path:
             f"Feed {folder} holds neither {', '.join(ROW_FILES)} nor one file {pattern}. Deliver the rows beside the manifest."
         )
     return found[0]
+
+
+def _checked(folder: Path, source: Path) -> Path:
+    """The file of the rows, or the folder of its parts, when all of it is regular files that lie in the feed after links were followed."""
+    for path in [source, *(source.rglob("*") if source.is_dir() else ())]:
+        name = one_line(path.relative_to(folder))
+        if not stays_inside(path, folder):
+            raise InputError(
+                f"{name} of the feed in {folder} is a symbolic link that leads out of the feed or nowhere. Deliver the file itself."
+            )
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise InputError(f"{name} of the feed in {folder} is {kind_of(mode)}, not a file. Deliver the rows in a file.")
+    return source

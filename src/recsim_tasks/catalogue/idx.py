@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsim_tasks.catalogue.feed import Feed, Manifest
+from recsim_tasks.catalogue.feed import Feed
+from recsim_tasks.catalogue.manifest import Manifest
 from recsim_tasks.catalogue.rows import RAW_SCHEMA, raw_batch
 from recsim_tasks.foundation.errors import InputError
 

@@ -10,17 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.catalogue.answers import Answer
+from recsim_tasks.catalogue.applied import standing
 from recsim_tasks.catalogue.change_range import check_properties
 from recsim_tasks.catalogue.classify import classify, tally, withdrawals
+from recsim_tasks.catalogue.constraints import check_unfilled
 from recsim_tasks.catalogue.examine import examine
 from recsim_tasks.catalogue.executors import blind_hosts
 from recsim_tasks.catalogue.feed import Feed, open_feed
 from recsim_tasks.catalogue.guards import GONE, Tally, judge
+from recsim_tasks.catalogue.health import check_catalogue
+from recsim_tasks.catalogue.held import forget_held, keep_held, row_reasons
 from recsim_tasks.catalogue.merge import changed_rows, merge_products, note_applied, note_withdrawals
 from recsim_tasks.catalogue.quarantine import keep_aside
 from recsim_tasks.catalogue.readers import read_rows
 from recsim_tasks.catalogue.spark import following, spark_session
-from recsim_tasks.catalogue.table import head, reading
+from recsim_tasks.catalogue.table import head
 from recsim_tasks.catalogue.tables import create_tables, flush
 from recsim_tasks.catalogue.unread import unread, unseen
 from recsim_tasks.foundation.errors import HeldError, InputError
@@ -48,40 +52,40 @@ def ingest_feed(settings: Settings, folder: Path, order: Order | None = None, an
     Raises `InputError` (bad feed) and `HeldError` (a guard wants somebody to look first); then nothing was written.
     """
     feed, order = open_feed(folder), order or Order()
+    check_before(settings)
     return apply_feed(settings, feed, replace(order, accepted_by=answer.accepts_alone(feed)) if answer else order)
 
 
 def apply_feed(settings: Settings, feed: Feed, order: Order) -> dict[str, Any]:
     """As `ingest_feed`, of a feed that was opened."""
     with lease(settings.home, settings.products_uri):
-        if was_applied(settings, feed):
+        known = standing(settings.products_uri, feed)
+        if known.applied:
             say(f"Feed {feed.feed_id} was applied before; nothing to do.")
             result = _result(settings, feed, applied=False, tally=Tally([], {}))
         else:
-            result = _apply_new(settings, feed, order)
+            if known.undone_at is not None:
+                say(f"Feed {feed.feed_id} was applied before and undone by the RESTORE in version {known.undone_at}: it is applied again.")
+            result = _apply_new(settings, replace(feed, undone_at=known.undone_at), order)
         flush(settings.products_uri)  # also what a try committed that was killed before it came here
         return result
 
 
+def check_before(settings: Settings) -> None:
+    """`InputError` or `ConfigurationError`, before anything is read, when the catalogue is not one that feeds can be merged into."""
+    now = head(settings.products_uri)
+    if now is not None:
+        check_properties(settings.products_uri)
+        check_unfilled(settings.products_uri)
+        check_catalogue(settings.products_uri, now)
+
+
 def was_applied(settings: Settings, feed: Feed) -> bool:
     """Whether the catalogue has this very delivery; `InputError` when it has another one under the same id."""
-    from deltalake import DeltaTable
-
-    with reading(settings.products_uri):
-        if not DeltaTable.is_deltatable(settings.products_uri):
-            return False
-        applied = DeltaTable(settings.products_uri).transaction_version(feed.application)
-    if applied not in (None, feed.transaction):
-        raise InputError(
-            f"Feed {feed.feed_id} in {feed.folder} was applied before with other content. A feed's id is used once: "
-            "deliver these rows under another one. Nothing was changed."
-        )
-    return applied is not None
+    return standing(settings.products_uri, feed).applied
 
 
 def _apply_new(settings: Settings, feed: Feed, order: Order) -> dict[str, Any]:
-    if head(settings.products_uri):
-        check_properties(settings.products_uri)
     with spark_session(settings, f"recsim ingest {feed.feed_id}") as spark, following(spark, "ingest"):
         return _apply(spark, settings, feed, order)
 
@@ -92,7 +96,7 @@ def _apply(spark: SparkSession, settings: Settings, feed: Feed, order: Order) ->
         withdrawn = withdrawals(classified, settings) if feed.manifest.full else None
         told = tally(classified, withdrawn, settings)
         _log(feed, told)
-        acceptance = _ask_guards(settings, feed, told, order)
+        acceptance = _ask_guards(settings, feed, told, order, classified)
         create_tables(spark, settings)
         keep_aside(settings, feed, rows, classified, told.count("quarantine"))
         note_withdrawals(settings, feed, classified)
@@ -100,6 +104,7 @@ def _apply(spark: SparkSession, settings: Settings, feed: Feed, order: Order) ->
         write = merge_products if told.count("insert", "update", *GONE) else note_applied
         write(settings, feed, changes, {"refresh": order.refresh, **acceptance})
         classified.unpersist()
+        forget_held(settings, feed.feed_id)
         return _result(settings, feed, applied=True, tally=told) | acceptance
 
 
@@ -130,7 +135,7 @@ def _count(rows: DataFrame, feed: Feed) -> int:
         raise known from error
 
 
-def _ask_guards(settings: Settings, feed: Feed, told: Tally, order: Order) -> dict[str, Any]:
+def _ask_guards(settings: Settings, feed: Feed, told: Tally, order: Order, classified: DataFrame) -> dict[str, Any]:
     """What the commit says of an acceptance; `HeldError` when a guard holds the feed and nobody accepted it."""
     figures = judge(told, settings)
     reasons = [figure.sentence for figure in figures]
@@ -140,9 +145,13 @@ def _ask_guards(settings: Settings, feed: Feed, told: Tally, order: Order) -> di
         say(f"Accepted by {order.accepted_by} although: {' '.join(reasons)}")
         guards = [figure.guard for figure in figures]
         return {"accepted": {"by": order.accepted_by, "at": time.time(), "guards": guards, "reasons": reasons}}
+    found = row_reasons(classified) if told.count("quarantine") else []
+    keep_held(settings, feed, found)
+    why = f"Most frequent among the rows that cannot be taken: {'; '.join(map(str, found))}. " if found else ""
     raise HeldError(
-        f"Feed {feed.feed_id} waits for somebody to look at it. {' '.join(reasons)} Nothing was written. Accept it as it is with "
-        f"`recsim ingest --accept {feed.feed_id}`, or refuse it with `recsim ingest --refuse {feed.feed_id}`; behind `ingest` goes its folder, if that is not in the inbox.",
+        f"Feed {feed.feed_id} waits for somebody to look at it. {' '.join(reasons)} {why}Nothing was written. Accept it as it is with "
+        f"`recsim ingest --accept {feed.feed_id}`, or refuse it with `recsim ingest --refuse {feed.feed_id}`; "
+        "behind `ingest` goes its folder, if that is not in the inbox.",
         {
             "reasons": reasons,
             "held": {
@@ -150,6 +159,7 @@ def _ask_guards(settings: Settings, feed: Feed, told: Tally, order: Order) -> di
                 "digest": feed.digest,
                 "folder": str(feed.folder),
                 "figures": [figure.as_json() for figure in figures],
+                "row_reasons": [reason._asdict() for reason in found],
             },
         },
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.catalogue.classify import STATED
 from recsim_tasks.catalogue.feed import Feed
-from recsim_tasks.catalogue.tables import PRODUCTS, remembered
+from recsim_tasks.catalogue.tables import PRODUCTS, WITHDRAWALS, create_table, remembered
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 
@@ -63,4 +63,5 @@ def note_withdrawals(settings: Settings, feed: Feed, classified: DataFrame) -> N
     if noted.isEmpty():
         return
     with lease(settings.home, settings.withdrawals_uri):
+        create_table(noted.sparkSession, settings.withdrawals_uri, WITHDRAWALS)
         noted.write.format("delta").mode("overwrite").option("replaceWhere", f"feed_id = '{feed.feed_id}'").save(settings.withdrawals_uri)

@@ -6,6 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.catalogue.feed import Feed
+from recsim_tasks.catalogue.held import held
+from recsim_tasks.catalogue.tables import create_quarantine
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 
@@ -46,6 +48,7 @@ def keep_products_aside(spark: SparkSession, settings: Settings, by: str, reason
     new = sorted((product, by, reason) for product in set(products) - mine)
     with lease(settings.home, settings.quarantine_uri):
         if new:
+            create_quarantine(spark, settings)
             rows = spark.createDataFrame(new, "product_id string, feed_id string, reason string").withColumn("at", f.current_timestamp())
             rows.write.format("delta").mode("append").save(settings.quarantine_uri)
         if any(row["feed_id"] != by or row["product_id"] not in products for row in waiting):
@@ -92,14 +95,19 @@ def _ids(like: DataFrame, products: set[str]) -> DataFrame:
 
 
 def quarantined(settings: Settings, feed_id: str | None, product_id: str | None, released: bool, limit: int) -> dict[str, Any]:
-    """How many rows lie in quarantine, by reason, and the newest `limit` of them without their images; released ones when asked for."""
+    """How many rows lie in quarantine, by reason, and the newest `limit` of them without their images; released ones when asked for.
+
+    `held` are the feeds that wait for an answer: of these nothing is in quarantine yet.
+    """
     found = [
         row
         for row in _read(settings, LISTED, None if released else "released_at IS NULL")
         if feed_id in (None, row["feed_id"]) and product_id in (None, row["product_id"])
     ]
     found.sort(key=lambda row: (row["at"], row["product_id"] or ""), reverse=True)
-    return {"rows": len(found), "by_reason": dict(Counter(row["reason"] for row in found).most_common()), "newest": found[:limit]}
+    by_reason = dict(Counter(row["reason"] for row in found).most_common())
+    waiting = held(settings, feed_id) if product_id is None else []
+    return {"rows": len(found), "by_reason": by_reason, "newest": found[:limit], "held": waiting}
 
 
 def _read(settings: Settings, columns: list[str], where: str | None) -> list[dict[str, Any]]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.catalogue.feed import Feed
+from recsim_tasks.catalogue.unfinished import remove_unfinished
+from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,26 +28,45 @@ USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
 def create_tables(spark: SparkSession, settings: Settings) -> None:
-    """Create catalogue and quarantine where they are missing.
+    """Create catalogue and quarantine where they are missing; whoever calls holds the catalogue's lease."""
+    create_table(spark, settings.products_uri, PRODUCTS, _properties(settings))
+    with lease(settings.home, settings.quarantine_uri):
+        create_quarantine(spark, settings)
+
+
+def create_quarantine(spark: SparkSession, settings: Settings) -> None:
+    """Create the quarantine where it is missing; whoever calls holds its lease."""
+    create_table(spark, settings.quarantine_uri, QUARANTINE, _properties(settings))
+
+
+def create_table(
+    spark: SparkSession, uri: str, schema: str, properties: Mapping[str, str] = MappingProxyType({}), partitioned_by: str | None = None
+) -> None:
+    """Create a table where it is missing, in place of what a killed try left; whoever calls holds its lease."""
+    from delta import DeltaTable
+
+    if DeltaTable.isDeltaTable(spark, uri):
+        return
+    remove_unfinished(uri)
+    table = DeltaTable.createIfNotExists(spark).location(uri).addColumns(spark.createDataFrame([], schema).schema)
+    for name, value in properties.items():
+        table = table.property(name, value)
+    (table.partitionedBy(partitioned_by) if partitioned_by else table).execute()
+
+
+def _properties(settings: Settings) -> dict[str, str]:
+    """What a table of an ingest is created with.
 
     Change feed on; column mapping off, since delta-rs then refuses to read the feed; deletion vectors on, so that a merge writes
     what it changes and not the files around it (docs/adr/0006).
     """
-    from delta import DeltaTable
-
-    properties = {
+    return {
         "delta.enableChangeDataFeed": "true",
         "delta.columnMapping.mode": "none",
         "delta.enableDeletionVectors": "true",
         "delta.deletedFileRetentionDuration": f"interval {settings.retention_days} days",
         "delta.logRetentionDuration": f"interval {settings.retention_days} days",
     }
-    for uri, schema in ((settings.products_uri, PRODUCTS), (settings.quarantine_uri, QUARANTINE)):
-        if not DeltaTable.isDeltaTable(spark, uri):
-            table = DeltaTable.createIfNotExists(spark).location(uri).addColumns(spark.createDataFrame([], schema).schema)
-            for name, value in properties.items():
-                table = table.property(name, value)
-            table.execute()
 
 
 def read_or_empty(spark: SparkSession, uri: str, schema: str) -> DataFrame:

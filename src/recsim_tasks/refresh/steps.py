@@ -18,6 +18,7 @@ from recsim_tasks.refresh.workspace import Workspace
 def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]:
     """Decide what this refresh must do."""
     from recsim_tasks.catalogue.change_range import short_retentions
+    from recsim_tasks.catalogue.health import check_catalogue
     from recsim_tasks.catalogue.table import head
     from recsim_tasks.refresh.estimate import estimate
     from recsim_tasks.refresh.facts import gather
@@ -28,6 +29,7 @@ def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]
         raise MissingError(
             f"There is no catalogue at {settings.products_uri} yet. Deliver a feed to {settings.inbox_dir} and run `recsim ingest`."
         )
+    check_catalogue(settings.products_uri, now)
     for sentence in short_retentions(settings.products_uri, settings.retention_days):
         say(sentence)
     registry = Registry(settings)

@@ -8,12 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.text import one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 # How far the length of a unit vector may be from 1.
 NORM_TOLERANCE = 1e-3
+# Of products with a fault, so many are named.
+NAMED = 5
 
 
 def unit_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -37,9 +40,18 @@ def check_vectors(vectors: npt.NDArray[Any], count: int, size: int | None) -> No
 
 def check_products(products: pa.Table) -> None:
     """Raise `InputError` when a product has no id, or is there twice."""
+    import pyarrow.compute as pc
+
     ids = products.column("product_id")
-    if ids.null_count or len(ids.unique()) < len(ids):
-        raise InputError(f"Of {len(ids):,} products {ids.null_count:,} have no id, or some are there twice. Give each once, as it is now.")
+    if not ids.null_count and len(ids.unique()) == len(ids):
+        return
+    counted = ids.drop_null().value_counts()
+    twice = counted.filter(pc.greater(counted.field("counts"), 1)).field("values").to_pylist()
+    named = ", ".join(one_line(product) for product in sorted(twice)[:NAMED])
+    raise InputError(
+        f"Of {len(ids):,} products {ids.null_count:,} have no id, {len(twice):,} are there twice{': ' * bool(named)}{named}. "
+        "Give each once, as it is now."
+    )
 
 
 def check_queries(queries: npt.NDArray[Any], k: int, size: int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recsim_tasks.catalogue import tables
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
@@ -22,15 +23,8 @@ SCHEMA = "model_fingerprint string, image_hash string, embedding array<float>"
 
 
 def create_table(spark: SparkSession, uri: str) -> None:
-    """Create the table where it is missing; a model's embeddings lie in a partition of their own."""
-    import deltalake
-    from delta import DeltaTable
-
-    if deltalake.DeltaTable.is_deltatable(uri):
-        return
-    columns = spark.createDataFrame([], SCHEMA).schema
-    table = DeltaTable.createIfNotExists(spark).location(uri).addColumns(columns).partitionedBy("model_fingerprint")
-    table.property("delta.enableDeletionVectors", "false").execute()
+    """Create the table where it is missing; a model's embeddings lie in a partition of their own. Whoever calls holds its lease."""
+    tables.create_table(spark, uri, SCHEMA, {"delta.enableDeletionVectors": "false"}, "model_fingerprint")
 
 
 def without_embedding(uri: str, model_fingerprint: str | None, image_hashes: pa.Array) -> pa.Array:
