@@ -13,9 +13,10 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from recsim_airflow.links import mlflow_page
 from recsim_airflow.reasons import REASON_COLUMN, give_reason
 from recsim_tasks.foundation.settings import load_settings
+from recsim_tasks.foundation.text import one_line
 
 # What a feed says of itself is shown as it is: nothing of it may become a link, a picture or a heading.
-MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&])")
+MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&$:/])")
 
 
 class HeldFeedApprovalOperator(ApprovalOperator):
@@ -135,6 +136,7 @@ def question(held: dict[str, Any]) -> str:
     figures = held.get("figures", [])
     rows = "\n".join(f"| {label(figure['guard'])} | {figure['value']:.1%} | {figure['limit']:.1%} |" for figure in figures)
     sentences = "\n".join(f"- {plain(figure['sentence'])}" for figure in figures)
+    reasons = held.get("row_reasons") or []
     return f"""Nothing of this feed has been written so far.
 
 | what the guards measured | this feed | allowed |
@@ -142,10 +144,20 @@ def question(held: dict[str, Any]) -> str:
 {rows}
 
 {sentences}
-
+{row_table(reasons) if reasons else ""}
 **Approve** takes the feed in as it is. **Reject** moves it to `.refused` of the inbox. Either way the feeds that came after it follow, and the refresh goes on.
 
 Feed {plain(held["feed_id"])}, digest `{held["digest"][:16]}`, in {plain(held["folder"])}
+"""
+
+
+def row_table(reasons: list[dict[str, Any]]) -> str:
+    """Why most of the rows cannot be taken that go to quarantine, with an example each."""
+    lines = "\n".join(f"| {reason['rows']:,} | {plain(reason['reason'])} | {plain(reason['example'])} |" for reason in reasons)
+    return f"""
+| rows that cannot be taken | reason | for example |
+|---:|---|---|
+{lines}
 """
 
 
@@ -186,4 +198,4 @@ def label(guard: str) -> str:
 
 def plain(text: str) -> str:
     """`text` as Markdown that shows it letter by letter."""
-    return MARKUP.sub(r"\\\1", " ".join(str(text).split()))
+    return MARKUP.sub(r"\\\1", one_line(" ".join(str(text).split())))

@@ -62,6 +62,12 @@ def _listing(result: Result) -> str:
 
 
 def _ingest(result: Result) -> str:
+    strays = ", ".join(f"{stray['name']} {stray['reason']}" for stray in result.get("ignored") or [])
+    aside = f"; no feed, and passed over: {strays}" if strays else ""
+    return _taken(result) + aside
+
+
+def _taken(result: Result) -> str:
     if not result.get("feed_id"):
         return "no feed in the inbox"
     if result.get("applied") is False:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from recsim_demo.feeds import Pixels
 from recsim_demo.questions import Answers
+from recsim_tasks.learning.pictures import lettered
 
 NEIGHBOURS = 8
 RIGHT, WRONG, INK, FAINT = "#1a7f4b", "#c0392b", "#222222", "#777777"
@@ -30,7 +31,9 @@ def draw(api: str, images: Pixels, categories: list[str], answers: Answers, path
             _picture(cells[0], images[row], "query", categories[row], INK)
             for cell, hit in zip(cells[1:], answers.neighbours[row], strict=False):
                 colour = RIGHT if hit["category"] == categories[row] else WRONG
-                _picture(cell, _image(client, hit["product_id"]), f"{hit['product_id']}\n{hit['score']:.3f}", hit["category"], colour)
+                _picture(
+                    cell, _image(client, hit["product_id"]), f"{lettered(hit['product_id'])}\n{hit['score']:.3f}", hit["category"], colour
+                )
     figure.suptitle(f"Release {answers.release}: pictures that no feed held, and their nearest products", fontsize=12, color=INK, y=0.998)
     figure.tight_layout(pad=0.6, rect=(0, 0, 1, 0.985))
     figure.savefig(path, dpi=110, facecolor="white")
@@ -40,7 +43,7 @@ def draw(api: str, images: Pixels, categories: list[str], answers: Answers, path
 
 def _picture(cell: object, pixels: Pixels, below: str, above: str, colour: str) -> None:
     cell.imshow(pixels, cmap="gray_r", vmin=0, vmax=255)  # type: ignore[attr-defined]
-    cell.set_title(above, fontsize=7, color=colour, pad=3)  # type: ignore[attr-defined]
+    cell.set_title(lettered(above), fontsize=7, color=colour, pad=3)  # type: ignore[attr-defined]
     cell.set_xlabel(below, fontsize=6, color=FAINT, labelpad=3)  # type: ignore[attr-defined]
     cell.set_xticks([])  # type: ignore[attr-defined]
     cell.set_yticks([])  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from recsim_tasks.foundation.errors import ConfigurationError, HeldError, Recsim
 from recsim_tasks.foundation.outages import diagnose, outage_behind
 from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.settings import Settings, load_settings, parent_pid
+from recsim_tasks.foundation.text import one_line
 
 Work = Callable[[Settings], dict[str, Any]]
 
@@ -59,6 +60,7 @@ def _cause(error: Exception) -> str:
 
 
 def _failure(name: str, error: RecsimError) -> tuple[dict[str, Any], int]:
-    print(f"recsim {name}: {error}", file=sys.stderr, flush=True)
+    sentence = one_line(error)
+    print(f"recsim {name}: {sentence}", file=sys.stderr, flush=True)
     extra = error.result if isinstance(error, HeldError) else {}
-    return {**extra, "error": str(error), "error_type": error.error_type, "exit_code": error.exit_code}, error.exit_code
+    return {**extra, "error": sentence, "error_type": error.error_type, "exit_code": error.exit_code}, error.exit_code

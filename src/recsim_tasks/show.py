@@ -6,8 +6,10 @@ import time
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from recsim_tasks.foundation.text import one_line
 
 
 def show_status(told: dict[str, Any]) -> dict[str, Any]:
@@ -19,7 +21,7 @@ def show_status(told: dict[str, Any]) -> dict[str, Any]:
     table.add_row("catalogue", f"version {head['version']}" if head else "none yet")
     table.add_row("behind", f"{behind['versions']} versions, {behind['seconds']} s" if behind else "-")
     if held := told["held"]:
-        table.add_row("promotions", escape(f"held by {held['by']} since {_minute(held['at'])}: {held['reason']}"))
+        table.add_row("promotions", _cell(f"held by {held['by']} since {_minute(held['at'])}: {held['reason']}"))
     Console().print(table)
     return told
 
@@ -29,7 +31,7 @@ def show_releases(told: dict[str, Any]) -> dict[str, Any]:
     if "feed_id" in told:
         first = told["first_served"]
         table = Table(show_header=False)
-        table.add_row("feed", escape(told["feed_id"]))
+        table.add_row("feed", _cell(told["feed_id"]))
         known = told["taken_in"] is not None
         taken = f"{_minute(told['taken_in'])}, version {told['catalogue_version']} of the catalogue" if known else "the log tells no more"
         table.add_row("taken in", taken)
@@ -38,7 +40,7 @@ def show_releases(told: dict[str, Any]) -> dict[str, Any]:
         table = Table("release", "from", "to", "by", "why")
         for entry in told["releases"]:
             until = _minute(entry["to"]) if entry["to"] else "still"
-            table.add_row(str(entry["version"]), _minute(entry["from"]), until, escape(entry["by"] or "-"), escape(entry["why"] or "-"))
+            table.add_row(str(entry["version"]), _minute(entry["from"]), until, _cell(entry["by"]), _cell(entry["why"]))
     Console().print(table)
     return told
 
@@ -47,25 +49,41 @@ def show_neighbours(told: dict[str, Any]) -> dict[str, Any]:
     """Print the answer of `recsim query` as a table; returns it unchanged."""
     table = Table("product", "score", "category", "title", title=f"release {told['release']}")
     for row in told["results"]:
-        table.add_row(row["product_id"], f"{row['score']:.3f}", row["category"], row.get("title"))
+        cells = (row["product_id"], f"{row['score']:.3f}", row["category"], row.get("title"))
+        table.add_row(*map(_cell, cells))
     Console().print(table)
     return told
 
 
 def show_quarantine(told: dict[str, Any]) -> dict[str, Any]:
-    """Print `recsim quarantine` as two tables, how many rows for each reason and the newest of them; returns it unchanged."""
+    """Print `recsim quarantine` as tables: rows by reason, the newest of them, and why feeds wait; returns it unchanged."""
     reasons = Table("rows", "reason", title=f"{told['rows']:,} rows in quarantine")
     for reason, count in told["by_reason"].items():
-        reasons.add_row(f"{count:,}", escape(reason))
+        reasons.add_row(f"{count:,}", _cell(reason))
     newest = Table("feed", "product", "at", "reason", "released by", title="The newest")
     for row in told["newest"]:
-        cells = (row["feed_id"], row["product_id"] or "-", f"{row['at']:%Y-%m-%d %H:%M}", row["reason"], row["released_by"] or "-")
-        newest.add_row(*map(escape, cells))
+        cells = (row["feed_id"], row["product_id"], f"{row['at']:%Y-%m-%d %H:%M}", row["reason"], row["released_by"])
+        newest.add_row(*map(_cell, cells))
     console = Console()
     console.print(reasons)
     if told["newest"]:
         console.print(newest)
+    for feed in told["held"]:
+        console.print(_waiting(feed))
     return told
+
+
+def _waiting(feed: dict[str, Any]) -> Table:
+    title = Text(f"Feed {one_line(feed['feed_id'])} waits for an answer since {_minute(feed['at'])}; nothing of it was written")
+    table = Table("rows", "reason", "example", title=title)
+    for reason in feed["row_reasons"]:
+        table.add_row(f"{reason['rows']:,}", _cell(reason["reason"]), _cell(reason["example"]))
+    return table
+
+
+def _cell(value: object) -> Text:
+    """What others wrote, letter by letter: `Text` is not read as Rich's markup, and one line moves no terminal's cursor."""
+    return Text(one_line(value) if value not in (None, "") else "-")
 
 
 def _minute(at: float) -> str:

@@ -80,11 +80,17 @@ def test_the_question_has_every_figure_and_names_the_feed() -> None:
 
 
 def test_what_a_feed_says_of_itself_is_shown_letter_by_letter() -> None:
-    sentence = "Category '[x](http://evil) <img src=x>\n# big | **bold**' moves."
+    sentence = "Category '[x](http://evil) <img src=x>\n# big | **bold** $a$ \x1b[31m' moves."
     shown = question({**HELD, "figures": [{**FIGURE, "sentence": sentence}]})
     assert "](http" not in shown
     assert "\n# big" not in shown
-    assert r"\[x\]\(http://evil\) \<img src=x\> \# big \| \*\*bold\*\*" in shown
+    assert r"\[x\]\(http\:\/\/evil\) \<img src=x\> \# big \| \*\*bold\*\* \$a\$ \\x1b\[31m" in shown
+
+
+def test_the_question_says_why_most_rows_cannot_be_taken() -> None:
+    reason = {"reason": "price … is not a number", "rows": 1_250, "example": "p1: price '15.00 | USD' is not a number"}
+    assert rf"| 1,250 | price … is not a number | {plain(reason['example'])} |" in question({**HELD, "row_reasons": [reason]})
+    assert "for example" not in question(HELD)
 
 
 def test_who_answered_is_named() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recsim_tasks.foundation.text import one_line
 from recsim_tasks.learning.job import Round
 from recsim_tasks.learning.preprocessing import Pixels
 
@@ -35,8 +36,9 @@ def matrix(shares: npt.NDArray[np.float64], names: Sequence[str]) -> Any:
     figure, axes = _subplots(1, 1, (side + 1, side))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(title="What the neighbours of each category are", ylabel="test images of", xlabel="share of the ten nearest")
-    axes.set_xticks(range(len(names)), names, rotation=60, ha="right")
-    axes.set_yticks(range(len(names)), names)
+    shown = [lettered(name) for name in names]
+    axes.set_xticks(range(len(names)), shown, rotation=60, ha="right")
+    axes.set_yticks(range(len(names)), shown)
     for (row, column), share in np.ndenumerate(shares) if len(names) <= 30 else ():
         if share >= 0.005:
             axes.text(column, row, f"{share:.0%}", ha="center", va="center", fontsize=7, color="white" if share > 0.5 else INK)
@@ -66,7 +68,7 @@ def scatter(places: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], name
     others = ~np.isin(labels, largest)
     axes.scatter(*places[others].T, s=6, color=GREY, label="others" if others.any() else None)
     for colour, number in enumerate(sorted(largest)):
-        axes.scatter(*places[labels == number].T, s=6, color=colours(colour), label=names[number])
+        axes.scatter(*places[labels == number].T, s=6, color=colours(colour), label=lettered(names[number]))
     axes.set(title="Embeddings of test images, by their two main directions")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -74,10 +76,15 @@ def scatter(places: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], name
     return figure
 
 
+def lettered(name: str) -> str:
+    """A category's name or a product's id for matplotlib, which would read what stands between two `$` as a formula."""
+    return one_line(name).replace("$", r"\$")
+
+
 def _cell(axes: Any, shown: Shown, colour: str) -> None:
     image, name, _ = shown
     axes.imshow(image.squeeze(), cmap="gray" if image.shape[-1] == 1 else None, vmin=0, vmax=255)
-    axes.set_title(name[:14], fontsize=7, color=colour)
+    axes.set_title(lettered(name[:14]), fontsize=7, color=colour)
     for spine in axes.spines.values():
         spine.set(color=colour, linewidth=1.5)
 

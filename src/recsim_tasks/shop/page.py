@@ -144,7 +144,7 @@ def look_alikes_of_photo(api: Api, photo: bytes, told: Found) -> None:
     try:
         found = api.similar(photo, wishes)
     except InputError as error:
-        st.error(f"This picture cannot be used: {error}")
+        st.error(cards.plain(f"This picture cannot be used: {error}"))
         return
     left.html(cards.big(cards.preview(photo, LARGE)))
     answer(found)
