@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -18,7 +19,9 @@ from typing import Any
 import psutil
 import pyarrow as pa
 import pytest
+from delta import DeltaTable as DeltaTables
 from deltalake import DeltaTable
+from pyspark.sql import SparkSession
 
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import delete, deliver, upsert
@@ -120,6 +123,43 @@ def test_an_ingest_killed_at_any_moment_leaves_the_tables_as_if_it_ran_once(
     (other,) = both.values()
     result = json.loads(other.communicate(timeout=LONGEST)[0].splitlines()[-1])
     assert (other.returncode, result["applied"]) == (0, False)
+    assert tables(home) == expected
+
+
+def test_an_ingest_killed_while_its_tables_are_created_hinders_none_after_it(
+    settings: Settings, tmp_path: Path, fashion_mnist: FashionMnist
+) -> None:
+    rows = [upsert(n, f"c{n % 3}", fashion_mnist.train_images[n]) for n in range(3)]
+    lines = [{**row, "image": base64.b64encode(row["image"]).decode()} for row in rows]
+    lines += [{**lines[0], "product_id": "bad", "image": "none"}, {"product_id": "gone", "op": "delete", "updated_at": "2026-01-01"}]
+    feed = tmp_path / "one"
+    feed.mkdir()
+    (feed / "products.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (feed / "manifest.json").write_text(json.dumps({"feed_id": "one", "rows": len(lines)}))
+    ingest_feed(settings, feed)
+    expected, home, left = tables(settings.home), tmp_path / "killed", set[bool]()
+    home.mkdir()
+    for table, moment in (
+        ("products", "log"),
+        ("products", "temporary"),
+        ("products", "commit"),
+        ("quarantine", "log"),
+        ("withdrawals", "log"),
+    ):
+        shutil.rmtree(home / "tables" / table, ignore_errors=True)
+        log = home / "tables" / table / "_delta_log"
+        begun = {"log": log.is_dir, "temporary": lambda log=log: any(log.glob(".*")), "commit": lambda log=log: any(log.glob("0*.json"))}
+        kill_when(home, feed, begun[moment])
+        left.add(any(log.glob("0*.json")))
+    assert left == {False, True}
+    for table in ("products", "quarantine", "withdrawals"):
+        shutil.rmtree(home / "tables" / table, ignore_errors=True)
+        (home / "tables" / table / "_delta_log").mkdir(parents=True)
+    # The control: Delta by itself does not create a table in the place of what a kill leaves.
+    with pytest.raises(Exception, match="DELTA"):
+        DeltaTables.createIfNotExists(SparkSession.active()).location(str(home / "tables" / "products")).addColumn("a", "int").execute()
+    result = json.loads(start(home, feed).communicate(timeout=LONGEST)[0].splitlines()[-1])
+    assert result["applied"] is True
     assert tables(home) == expected
 
 

@@ -110,3 +110,8 @@ def test_a_job_that_found_something_away_says_so_in_its_result() -> None:
 def test_only_a_json_object_is_a_result() -> None:
     assert parse_result('{"a": 1}') == {"a": 1}
     assert [parse_result(line) for line in ("", "[1]", "3", "done.", '{"a": ')] == [None] * 5
+
+
+def test_what_lies_in_the_inbox_and_is_no_feed_is_named() -> None:
+    told = summary("ingest", {"feed_id": None, "applied": False, "ignored": [{"name": "a.csv", "reason": "is a file"}]})
+    assert told == "no feed in the inbox; no feed, and passed over: a.csv is a file"

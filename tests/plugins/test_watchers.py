@@ -315,3 +315,21 @@ def test_a_mark_changes_with_the_manifest(tmp_path: Path) -> None:
     (tmp_path / "filler").write_text("takes the freed inode")
     (feed / "manifest.json").write_text("{}")
     assert marked_feeds(tmp_path) != before
+
+
+def test_what_is_odd_in_the_inbox_neither_holds_up_the_triggerer_nor_hides_other_feeds(tmp_path: Path) -> None:
+    os.mkfifo(land(tmp_path, "pipe", close=False) / "manifest.json")
+    (land(tmp_path, "folder", close=False) / "manifest.json").mkdir()
+    (land(tmp_path, "nested", close=False) / "manifest.json").write_text("[" * 100_000)
+    (land(tmp_path, "loop", close=False) / "manifest.json").symlink_to("manifest.json")
+    (land(tmp_path, "zeros", close=False) / "manifest.json").symlink_to("/dev/zero")
+    (tmp_path / "loose.csv").touch()
+    (tmp_path / "nowhere").symlink_to("nothing")
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (1_700_000_000,) * 2, follow_symlinks=False)
+    land(tmp_path, "two\nlines \udcff")
+    land(tmp_path, "good")
+    store = FakeStore()
+    (heard,) = run(events(of_inbox(tmp_path, store)))
+    assert heard["feeds"] == ["folder", "loop", "nested", "pipe", "zeros", r"two\nlines \udcff", "good"]
+    json.dumps([heard, store.values], ensure_ascii=False).encode()

@@ -8,6 +8,7 @@ from deltalake import write_deltalake
 
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.estimate import past_minutes
+from recsim_tasks.refresh.facts import held_append
 from recsim_tasks.refresh.workspace import Workspace
 from recsim_tasks.vectors.embeddings import without_embedding
 
@@ -58,3 +59,21 @@ def test_images_without_an_embedding_of_the_model_are_counted_once(settings: Set
     done = {"model_fingerprint": ["m", "m", "m"], "image_hash": ["a", "b", "elsewhere"], "embedding": [[1.0]] * 3}
     write_deltalake(settings.embeddings_uri, pa.table(done), partition_by=["model_fingerprint"])
     assert len(without_embedding(settings.embeddings_uri, model, hashes.unique())) == missing
+
+
+def test_what_old_refreshes_left_stops_no_plan(settings: Settings) -> None:
+    refreshed(settings, 1, "append", 5)
+    folders = [Workspace.of(settings, f"odd{number}").folder for number in range(9)]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    for folder, text in zip(folders[:5], ["", "[1]", "\0", "[" * 100_000, '{"decision": ["append"], "seconds": "x"}'], strict=True):
+        (folder / "plan.json").write_text(text)
+    (folders[5] / "plan.json").mkdir()
+    os.mkfifo(folders[6] / "plan.json")
+    (folders[7] / "plan.json").symlink_to("nothing")
+    (folders[8] / "plan.json").write_text('{"decision": "append", "champion": 1, "seconds": "x"}')
+    (folders[8] / "promote.json").write_text('{"seconds": {}}')
+    (folders[8] / "evaluate.json").write_text('{"mended_by_rebuild": true, "seconds": null}')
+    (settings.home / "refreshes" / "a file").touch()
+    assert past_minutes(settings, "append") == 5
+    assert "refresh None" in str(held_append(settings, 1))

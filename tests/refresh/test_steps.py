@@ -5,9 +5,9 @@ import time
 from typing import Any
 
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
-from recsim_tasks.foundation.errors import HeldError
+from recsim_tasks.foundation.errors import HeldError, InputError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh import steps
@@ -15,7 +15,7 @@ from recsim_tasks.refresh.workspace import Workspace
 from recsim_tasks.vectors.index import Index
 from refresh.conftest import PRODUCTS, at_head
 from refresh.test_facts import planned
-from release.bundles import TRAINING
+from release.bundles import TRAINING, products
 
 
 def test_who_writes_a_refreshs_index_waits_for_whoever_does_already(behind: Settings) -> None:
@@ -65,3 +65,9 @@ def test_a_training_starts_from_the_champion_when_it_is_planned_so(behind: Setti
     assert trained["trained_at"] > 0
     assert heard[0][2:] == ({"learning_rate": 0.002}, workspace.own_model, workspace.champion / "model" if warm else None)
     assert (workspace.champion / "model" / "model.json").exists() == warm
+
+
+def test_a_catalogue_with_a_product_twice_is_named_by_the_plan(behind: Settings) -> None:
+    write_deltalake(behind.products_uri, products(1), mode="append")
+    with pytest.raises(InputError, match="more than once: p"):
+        steps.plan(behind, Workspace.of(behind, "r"), "auto")

@@ -54,5 +54,5 @@ def _seconds(folder: Path, decision: Decision) -> float | None:
     results = {name: read_result(folder / f"{name}.json") for name in STEPS}
     if results["plan"].get("decision") != decision or (decision != "skip" and not results[LAST_STEP]):
         return None
-    seconds = (result.get("seconds", 0) for result in results.values())
-    return sum(float(taken) for taken in seconds if isinstance(taken, int | float))
+    seconds = [result.get("seconds", 0) for result in results.values()]
+    return sum(seconds) if all(isinstance(taken, int | float) for taken in seconds) else None
