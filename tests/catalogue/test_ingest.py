@@ -114,7 +114,7 @@ def test_the_latest_row_of_a_product_counts_and_neither_a_tie_nor_a_picture_that
             "updated_at": None if day is None else f"2026-11-{day:02d}",
         }
 
-    feed = tmp_path / "several"
+    feed = tmp_path / "several [1]*"
     feed.mkdir()
     several = [
         at(rows[0], 2, "new"),
@@ -143,7 +143,7 @@ def test_csv_and_jsonl_hold_images_as_base64_or_as_files(settings: Settings, tmp
     import base64
 
     for kind in ("csv", "jsonl"):
-        feed = tmp_path / kind
+        feed = tmp_path / f"{kind} [1]{{a,b}}*?"  # for Spark a pattern, unless it is told otherwise
         feed.mkdir()
         (feed / "one.png").write_bytes(rows[1]["image"])
         text = base64.b64encode(rows[0]["image"]).decode()

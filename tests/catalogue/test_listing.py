@@ -29,7 +29,7 @@ def land(folder: Path, text: bytes | None = GOOD, rows: bool = True) -> Path:
 
 
 def age(inbox: Path) -> None:
-    """As if nobody had touched anything in the inbox for a long time."""
+    """As if everything in the inbox had been still for a long time."""
     for path in [*inbox.rglob("*"), inbox]:
         os.utime(path, LONG_AGO, follow_symlinks=False)
 
@@ -153,7 +153,7 @@ def test_row_files_are_regular_files_of_the_feed(inbox: Path) -> None:
     assert open_feed(inbox / "inside").kind == "csv"
 
 
-def test_what_is_no_feed_is_named_once_nobody_has_touched_it_for_an_hour(inbox: Path) -> None:
+def test_what_is_no_feed_is_named_once_it_has_been_still_for_an_hour(inbox: Path) -> None:
     inbox.mkdir()
     (inbox / "products.csv").write_text("product_id\n")
     os.mkfifo(inbox / "pipe")

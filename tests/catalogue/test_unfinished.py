@@ -50,7 +50,7 @@ def test_nothing_goes_where_anything_else_lies(tmp_path: Path, name: str) -> Non
     assert all((table / each).exists() for each in (*LEFT, name))
 
 
-def test_parquet_files_without_a_log_are_somebodys_own(tmp_path: Path) -> None:
+def test_parquet_files_without_a_log_are_left_where_they_are(tmp_path: Path) -> None:
     (tmp_path / "part-00000-a.parquet").write_text("x")
     with pytest.raises(InputError, match="no _delta_log"):
         remove_unfinished(str(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import stat
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from recsim_tasks.foundation.text import is_one_line, one_line
 ROW_FILES = ("products.parquet", "products.csv", "products.jsonl")
 IDX_IMAGES = "*images*idx3-ubyte*"
 IDX_LABELS = "*labels*idx1-ubyte*"
+GLOB = re.compile(r"([\[\]{}*?\\])")
 # What says nothing of the feed, but of the machine or of the storage that it lies on.
 NOT_THE_FEED = {
     errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN,
@@ -42,6 +44,11 @@ class Feed:
     def feed_id(self) -> str:
         """The id that the manifest gives."""
         return self.manifest.feed_id
+
+    @property
+    def spark_path(self) -> str:
+        """The file of the rows as Spark takes it: a path there is a pattern, and `[` or `*` in a folder's name would be one."""
+        return GLOB.sub(r"\\\1", str(self.source))
 
     @property
     def application(self) -> str:

@@ -66,7 +66,8 @@ def apply_feed(settings: Settings, feed: Feed, order: Order) -> dict[str, Any]:
         else:
             if known.undone_at is not None:
                 say(f"Feed {feed.feed_id} was applied before and undone by the RESTORE in version {known.undone_at}: it is applied again.")
-            result = _apply_new(settings, replace(feed, undone_at=known.undone_at), order)
+                feed = replace(feed, undone_at=known.undone_at)
+            result = _apply_new(settings, feed, order)
         flush(settings.products_uri)  # also what a try committed that was killed before it came here
         return result
 

@@ -12,7 +12,7 @@ from recsim_tasks.catalogue.manifest import MANIFEST, manifest_bytes, parsed
 from recsim_tasks.foundation.reading import kind_of
 from recsim_tasks.foundation.text import one_line
 
-# Nobody takes longer over one manifest; a broken one is not waited for any longer.
+# Writing one manifest takes no longer; a broken one is not waited for any longer.
 SETTLED_SECONDS = 60.0
 # A large feed is copied into its folder file by file. What nothing was added to for an hour is not being delivered.
 STILL_SECONDS = 3600.0
@@ -29,8 +29,8 @@ class Stray(NamedTuple):
 def closed_feeds(inbox: Path) -> list[Path]:
     """Feeds whose manifest is there and whole, in order of arrival; folders with a leading dot are none of ours.
 
-    A manifest that is no JSON object is still being written, unless nobody has touched it for a minute: then the feed counts as closed,
-    so that somebody hears what is wrong with it. So does a feed whose manifest cannot be read at all. `inbox` is a folder or a `UPath`
+    A manifest that is no JSON object is still being written, unless it has been still for a minute: then the feed counts as closed,
+    so that ingest says what is wrong with it. So does a feed whose manifest cannot be read at all. `inbox` is a folder or a `UPath`
     of an object store; one that does not exist is empty, one that cannot be read raises `OSError`.
     """
     arrived = [(at, folder.name, folder) for folder in _entries(inbox) if (at := _closed_at(folder)) is not None]
@@ -38,7 +38,7 @@ def closed_feeds(inbox: Path) -> list[Path]:
 
 
 def strays(inbox: Path) -> list[Stray]:
-    """What lies in the inbox and is no feed, as far as nobody has touched it for an hour: it may be on its way to become one."""
+    """What lies in the inbox and is no feed, once it has been still for an hour: until then it may become one."""
     found = []
     for entry in _entries(inbox):
         try:
@@ -107,7 +107,7 @@ def _stray(entry: Path) -> str | None:
     if not _is_still([entry, *inside]):
         return None
     alike = sorted(path.name for path in inside if path.name.lower() == MANIFEST)
-    return f"has no {MANIFEST}" + (f", but {alike[0]}: rename it" if alike else "; whoever delivers writes that file last")
+    return f"has no {MANIFEST}" + (f", but {alike[0]}: rename it" if alike else "; the sender writes that file last")
 
 
 def _has(folder: Path, name: str) -> bool:

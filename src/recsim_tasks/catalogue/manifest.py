@@ -18,7 +18,7 @@ LARGEST_MANIFEST = 1 << 20
 
 
 class Manifest(BaseModel):
-    """`manifest.json`, written last by whoever delivers."""
+    """`manifest.json`, written last by the sender."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,7 +39,7 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest.model_validate(parsed(manifest_bytes(folder)))
     except FileNotFoundError as error:
         raise InputError(
-            f"The feed in {one_line(folder)} has no {MANIFEST}: it is not closed yet. Whoever delivers writes that file last."
+            f"The feed in {one_line(folder)} has no {MANIFEST}: it is not closed yet. The sender writes that file last."
         ) from error
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
@@ -87,7 +87,7 @@ def stays_inside(path: Path, folder: Path) -> bool:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose names stand there once each: which of two values counts, nobody can say."""
+    """An object whose names stand there once each: it is unknown which of two values counts."""
     names = [name for name, _ in pairs]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{', '.join(twice)} stands there twice")

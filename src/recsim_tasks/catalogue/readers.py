@@ -43,7 +43,7 @@ def _read_parquet(spark: SparkSession, feed: Feed) -> DataFrame:
 
     _check_parquet_types(feed.source)
     spark.conf.set(NANOSECONDS_AS_NUMBERS, "true")
-    frame = spark.read.parquet(str(feed.source))
+    frame = spark.read.parquet(feed.spark_path)
     if dict(frame.dtypes).get("updated_at") == "bigint":
         frame = frame.withColumn("updated_at", f.timestamp_micros(f.expr("updated_at div 1000")))
     return _canonical(frame)
@@ -57,7 +57,7 @@ def _read_csv(spark: SparkSession, feed: Feed) -> DataFrame:
     _check_names(feed.source, header)
     schema = ", ".join(f"`{name}` string" for name in [*header, CORRUPT])
     frame = spark.read.csv(
-        str(feed.source),
+        feed.spark_path,
         schema=schema,
         header=True,
         multiLine=True,
@@ -78,7 +78,7 @@ def _read_jsonl(spark: SparkSession, feed: Feed) -> DataFrame:
         for batch in batches:
             yield raw_batch([_line(text) for text in batch.column("value").to_pylist() if text.strip()])
 
-    lines = spark.read.text(str(feed.source)).select(f.make_valid_utf8("value").alias("value"))
+    lines = spark.read.text(feed.spark_path).select(f.make_valid_utf8("value").alias("value"))
     return lines.mapInArrow(read, RAW_SCHEMA)
 
 

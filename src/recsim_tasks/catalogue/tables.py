@@ -28,21 +28,21 @@ USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
 
 
 def create_tables(spark: SparkSession, settings: Settings) -> None:
-    """Create catalogue and quarantine where they are missing; whoever calls holds the catalogue's lease."""
+    """Create catalogue and quarantine where they are missing; the caller holds the catalogue's lease."""
     create_table(spark, settings.products_uri, PRODUCTS, _properties(settings))
     with lease(settings.home, settings.quarantine_uri):
         create_quarantine(spark, settings)
 
 
 def create_quarantine(spark: SparkSession, settings: Settings) -> None:
-    """Create the quarantine where it is missing; whoever calls holds its lease."""
+    """Create the quarantine where it is missing; the caller holds its lease."""
     create_table(spark, settings.quarantine_uri, QUARANTINE, _properties(settings))
 
 
 def create_table(
     spark: SparkSession, uri: str, schema: str, properties: Mapping[str, str] = MappingProxyType({}), partitioned_by: str | None = None
 ) -> None:
-    """Create a table where it is missing, in place of what a killed try left; whoever calls holds its lease."""
+    """Create a table where it is missing, in place of what a killed try left; the caller holds its lease."""
     from delta import DeltaTable
 
     if DeltaTable.isDeltaTable(spark, uri):

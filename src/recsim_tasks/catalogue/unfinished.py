@@ -19,7 +19,7 @@ LEFT_OVER = re.compile(
 
 
 def remove_unfinished(uri: str) -> None:
-    """Remove what an ended creation left at `uri`, where there is no table; whoever calls holds the table's lease.
+    """Remove what an ended creation left at `uri`, where there is no table; the caller holds the table's lease.
 
     Only a log without commits goes, with the data files that no commit names. `InputError` when anything else lies there.
     """

@@ -27,7 +27,7 @@ def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 def say(sentence: str) -> None:
-    """One line for whoever reads the log, whatever a feed has put into it; never on stdout, which belongs to the result."""
+    """One line of the log, whatever a feed has put into it; never on stdout, which belongs to the result."""
     print(one_line(sentence), file=sys.stderr, flush=True)
 
 

@@ -23,7 +23,7 @@ SCHEMA = "model_fingerprint string, image_hash string, embedding array<float>"
 
 
 def create_table(spark: SparkSession, uri: str) -> None:
-    """Create the table where it is missing; a model's embeddings lie in a partition of their own. Whoever calls holds its lease."""
+    """Create the table where it is missing; a model's embeddings lie in a partition of their own. The caller holds its lease."""
     tables.create_table(spark, uri, SCHEMA, {"delta.enableDeletionVectors": "false"}, "model_fingerprint")
 
 
