@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,7 @@ FILES = 12
 KILLS = 20
 # Publishes generation after generation of a folder until it is killed.
 PUBLISHER = f"""
+import os
 import sys
 from pathlib import Path
 from recsim_tasks.foundation.publishing import publishing
@@ -86,12 +88,58 @@ def test_publishing_replaces_all_of_the_old(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["release"]
 
 
-def test_leavings_of_a_killed_try_are_not_published(tmp_path: Path) -> None:
-    (tmp_path / ".release.staged").mkdir()
-    (tmp_path / ".release.staged" / "half").write_text("h")
+def test_what_a_killed_try_left_is_not_published_and_is_removed_by_the_next(tmp_path: Path) -> None:
+    dies = "with publishing(target) as folder: fill(folder, 1); print('filled', flush=True); os.kill(os.getpid(), 9)"
+    run_and_kill(tmp_path / "release", dies, 1)
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".release")], "the control: the kill left something"
     with publishing(tmp_path / "release") as folder:
         (folder / "a").write_text("a")
     assert [path.name for path in (tmp_path / "release").iterdir()] == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["release"]
+
+
+def test_what_another_process_has_staged_is_left_alone(tmp_path: Path) -> None:
+    with publishing(tmp_path / "release") as folder:
+        with publishing(tmp_path / "release") as other:
+            (other / "a").write_text("first")
+        assert folder.exists()
+        (folder / "a").write_text("second")
+    assert (tmp_path / "release" / "a").read_text() == "second"
+
+
+def test_two_that_publish_side_by_side_do_not_collide(tmp_path: Path) -> None:
+    """Without a lease, as two downloads of one release do."""
+
+    def publish(number: int) -> None:
+        for _ in range(30):
+            with publishing(tmp_path / "release") as folder:
+                (folder / "a").write_text(str(number))
+                (folder / "b").write_text(str(number))
+            write_json(tmp_path / "receipt.json", number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(publish, range(4)))
+    assert (tmp_path / "release" / "a").read_text() == (tmp_path / "release" / "b").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["receipt.json", "release"]
+
+
+@pytest.mark.parametrize("stands", ["a file", "a link to a folder", "a link to nothing", "an empty folder"])
+def test_whatever_stands_in_the_place_is_replaced(tmp_path: Path, stands: str) -> None:
+    target, elsewhere = tmp_path / "release", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").write_text("kept")
+    if stands == "a file":
+        target.write_text("x")
+    elif stands == "an empty folder":
+        target.mkdir()
+    else:
+        target.symlink_to(elsewhere if stands == "a link to a folder" else tmp_path / "nowhere")
+    with publishing(target) as folder:
+        (folder / "a").write_text("a")
+    assert [path.name for path in target.iterdir()] == ["a"]
+    assert not target.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "release"]
+    assert (elsewhere / "kept").read_text() == "kept"
 
 
 def test_json_is_replaced_whole(tmp_path: Path) -> None:
@@ -117,16 +165,30 @@ def test_a_folder_as_listed_passes_whatever_its_manifest_says(release: Path) -> 
     check_digests(release, listed, leave_out="manifest.json")
 
 
-@pytest.mark.parametrize("damage", ["change", "add", "remove", "add deep"])
-def test_a_changed_an_added_or_a_missing_file_is_refused_by_name(release: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["change", "add", "remove", "add deep", "link to the same", "link to a folder", "pipe"])
+def test_a_changed_an_added_or_a_missing_file_is_refused_by_name(
+    release: Path, damage: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     listed = digests(release, leave_out="manifest.json")
     damaged = {
         "change": release / "model.tflite",
         "add": release / "extra.pkl",
         "remove": release / "index" / "vectors.faiss",
         "add deep": release / "index" / "manifest.json",
+        "link to the same": release / "model.tflite",
+        "link to a folder": release / "more",
+        "pipe": release / "index" / "pipe",
     }[damage]
-    damaged.unlink() if damage == "remove" else damaged.write_bytes(b"modeL")
+    if damage == "pipe":
+        os.mkfifo(damaged)
+    elif damage == "remove":
+        damaged.unlink()
+    elif damage.startswith("link"):
+        elsewhere = tmp_path_factory.mktemp("elsewhere")
+        damaged.replace(elsewhere / "kept") if damaged.exists() else None
+        damaged.symlink_to(elsewhere / "kept" if damage == "link to the same" else elsewhere)
+    else:
+        damaged.write_bytes(b"modeL")
     with pytest.raises(InputError, match=damaged.relative_to(release).as_posix()):
         check_digests(release, listed, leave_out="manifest.json")
 
@@ -136,7 +198,8 @@ class Recorder:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, flush: bool = True) -> None:
         self.steps: list[tuple[str, str]] = []
-        fsync, rename = os.fsync, Path.rename
+        self.staged: Path | None = None
+        fsync, rename, replace, mkdir = os.fsync, Path.rename, Path.replace, Path.mkdir
 
         def flushed(descriptor: int) -> None:
             if flush:
@@ -145,19 +208,33 @@ class Recorder:
 
         def renamed(path: Path, target: Path) -> Path:
             self.steps.append(("rename", str(target)))
+            self.staged = path
             return rename(path, target)
+
+        def replaced(path: Path, target: Path) -> Path:
+            self.steps.append(("rename", str(target)))
+            return replace(path, target)
+
+        def made(path: Path, *args: object, **kwargs: object) -> None:
+            there = path.exists()
+            mkdir(path, *args, **kwargs)  # type: ignore[arg-type]
+            if not there:
+                self.steps.append(("make", str(path)))
 
         monkeypatch.setattr(os, "fsync", flushed)
         monkeypatch.setattr(Path, "rename", renamed)
+        monkeypatch.setattr(Path, "replace", replaced)
+        monkeypatch.setattr(Path, "mkdir", made)
 
     def unsafe(self, target: Path, files: list[str]) -> list[str]:
         """What a loss of power after the return could take away."""
         if ("rename", str(target)) not in self.steps:
             return ["the rename"]
         at = self.steps.index(("rename", str(target)))
-        staged = target.with_name(f".{target.name}.staged")
+        staged = self.staged
         before = [path for step, path in self.steps[:at] if step == "flush"]
         after = [path for step, path in self.steps[at:] if step == "flush"]
+        assert staged is not None
         needed = [str(staged), *(str(staged / name) for name in files)]
         return [path for path in needed if path not in before] + ([] if str(target.parent) in after else ["the rename"])
 
@@ -172,3 +249,24 @@ def test_nothing_that_was_published_is_lost_with_the_power(tmp_path: Path, monke
         write_json(folder / "receipt.json", {})
     unsafe = recorder.unsafe(tmp_path / "release", ["inner", "inner/data", "receipt.json"])
     assert (unsafe == []) == flush
+
+
+@pytest.mark.parametrize("flush", [True, False], ids=["as it is", "without a flush"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_new_folders_around_what_was_published_are_not_lost_with_the_power(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, flush: bool
+) -> None:
+    """A new refresh makes `refreshes/ID`: each new folder is flushed into the one around it, before what it holds is published."""
+    recorder = Recorder(monkeypatch, flush)
+    target = tmp_path / "refreshes" / "one" / kind
+    if kind == "file":
+        write_json(target, {})
+    else:
+        with publishing(target) as folder:
+            (folder / "data").write_text("x")
+    renamed = recorder.steps.index(("rename", str(target)))
+    new = [path for step, path in recorder.steps[:renamed] if step == "make" and not Path(path).name.startswith(".")]
+    assert set(new) == {str(tmp_path / "refreshes"), str(tmp_path / "refreshes" / "one")}
+    before = [path for step, path in recorder.steps[:renamed] if step == "flush"]
+    assert ({str(Path(path).parent) for path in new} <= set(before)) == flush
+    assert (("flush", str(target.parent)) in recorder.steps[renamed:]) == flush

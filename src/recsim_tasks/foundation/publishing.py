@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ CHUNK = 1 << 20
 # <fcntl.h>, <linux/fs.h>
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
+# In the name of what is not published yet, before a random end.
+STAGED = ".staged-"
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -29,16 +33,15 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text`, all or nothing, durable on return."""
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
     if path.is_dir() and not path.is_symlink():
         raise InputError(f"A folder lies at {path}, where a file is to be written. Move it away, then run this again.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with staged.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(path)
-    fsync_directory(path.parent)
+    with _staged(path, folder=False) as staged:
+        with staged.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+        fsync_directory(path.parent)
 
 
 @contextmanager
@@ -47,20 +50,86 @@ def publishing(target: Path) -> Iterator[Path]:
 
     What stood at `target` (the leavings of an earlier try of the same work) is replaced in that same step.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staged = target.with_name(f".{target.name}.staged")
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir()
-    try:
+    with _staged(target, folder=True) as staged:
         yield staged
-        _fsync_tree(staged)
-        if target.exists():
+        fsync_tree(staged)
+        if os.path.lexists(target):
             _swap(staged, target)
         else:
             staged.rename(target)
         fsync_directory(target.parent)
+
+
+@contextmanager
+def scratch(parent: Path) -> Iterator[Path]:
+    """Give an empty folder under `parent` that is removed at the end; after a kill, by the next that stages something there."""
+    with _staged(parent / "scratch", folder=True) as staged:
+        yield staged
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its missing parents, durable on return."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in reversed(new):
+        fsync_directory(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove whatever stands at `path`: a folder with its contents, a file, a link; nothing is fine too."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _staged(target: Path, folder: bool) -> Iterator[Path]:
+    """A hidden file or folder beside `target` for this one use; its lock tells others that it is in use, and ends with the process."""
+    make_folder(target.parent)
+    _remove_left_overs(target.parent)
+    path, lock = _create(target, folder)
+    try:
+        yield path
     finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        remove(path)
+        if lock is not None:
+            os.close(lock)
+
+
+def _create(target: Path, folder: bool) -> tuple[Path, int | None]:
+    while True:
+        path = target.with_name(f".{target.name[:200]}{STAGED}{secrets.token_hex(4)}")
+        path.mkdir() if folder else path.touch(exist_ok=False)
+        try:
+            lock = _lock(path)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # another process took it for a left-over just now
+        except OSError:
+            return path, None  # a file system without locks, on which left-overs stay
+        if os.path.lexists(path):
+            return path, lock
+        os.close(lock)
+
+
+def _lock(path: Path) -> int:
+    """Lock a staged file or folder; `BlockingIOError` while the process that made it lives."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_left_overs(parent: Path) -> None:
+    """Remove what killed processes have left staged in `parent`."""
+    for path in parent.glob(f".*{STAGED}*"):
+        with suppress(OSError):
+            lock = _lock(path)
+            remove(path)
+            os.close(lock)
 
 
 def file_digest(path: Path) -> str:
@@ -100,7 +169,7 @@ def check_digests(folder: Path, expected: dict[str, str], leave_out: str) -> Non
     wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
     if wrong:
         raise InputError(
-            f"{folder} does not hold what its manifest lists: {', '.join(wrong)} missing, added or changed. Fetch it again, or register the release anew."
+            f"{folder} does not hold what its manifest lists: {', '.join(wrong)} missing, added or changed. Make or fetch it again."
         )
 
 
@@ -121,6 +190,13 @@ def fsync_directory(folder: Path) -> None:
         os.close(descriptor)
 
 
+def fsync_parents(path: Path) -> None:
+    """Make durable that `path` is where it is, where another program has made the folders around it."""
+    for folder in path.parents:
+        if os.access(folder, os.R_OK):
+            fsync_directory(folder)
+
+
 def _swap(one: Path, other: Path) -> None:
     """Exchange two folders by the kernel's one step, so that a kill leaves either; removing the old one first would not."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -128,7 +204,8 @@ def _swap(one: Path, other: Path) -> None:
         raise OSError(ctypes.get_errno(), f"{other} cannot be exchanged with {one}: this file system has no atomic exchange")
 
 
-def _fsync_tree(folder: Path) -> None:
+def fsync_tree(folder: Path) -> None:
+    """Make all that is in `folder` durable, and the folder itself."""
     for path in [*folder.rglob("*"), folder]:
         if path.is_dir():
             fsync_directory(path)
