@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,10 @@ RefreshId = Annotated[str, typer.Option("--refresh", help="Id of the refresh; th
 OptionalRefreshId = Annotated[str | None, typer.Option("--refresh", help="Id of the refresh whose workspace keeps the result.")]
 JsonOnly = Annotated[bool, typer.Option("--json", help="Print the JSON line alone, no table for people above it.")]
 By = Annotated[str | None, typer.Option(help="Who does it; default the user of this process.")]
+Through = Annotated[
+    Literal["cli", "airflow"], typer.Option(help="Where the name comes from: typed at the command line, or a user of Airflow's.")
+]
+TIME_FORMATS = ["%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S"]
 Version = Annotated[int, typer.Option("--version", help="Version of the release.")]
 
 
@@ -144,15 +149,35 @@ def evaluate(refresh: RefreshId) -> None:
 
 
 @app.command()
-def register(refresh: RefreshId) -> None:
+def register(
+    refresh: RefreshId,
+    ask: Annotated[bool, typer.Option("--ask", help="Promote it only after a person has approved it.")] = False,
+) -> None:
     """Register model and index together as one release."""
-    _step("register", refresh, lambda settings: judging.register(settings, Workspace.of(settings, refresh)))
+    _step("register", refresh, lambda settings: judging.register(settings, Workspace.of(settings, refresh), ask))
 
 
 @app.command()
-def promote(version: Version, refresh: OptionalRefreshId = None, by: By = None) -> None:
-    """Put a release that the gate let through into Production."""
-    _step("promote", refresh, lambda settings: steps.promote(settings, version, by or getpass.getuser()))
+def promote(
+    version: Version,
+    refresh: OptionalRefreshId = None,
+    by: By = None,
+    through: Through = "cli",
+    answered_at: Annotated[
+        datetime | None, typer.Option(help="When a person approved or rejected it; the DAG passes it.", formats=TIME_FORMATS)
+    ] = None,
+    reject: Annotated[bool, typer.Option("--reject", help="Promote nothing, but write down that the release was rejected.")] = False,
+    reason: Annotated[str, typer.Option(help="Why it was rejected.")] = "",
+) -> None:
+    """Put a release that the gate let through into Production, or reject it: then it needs a new approval."""
+    name, at = by or getpass.getuser(), answered_at.timestamp() if answered_at else None
+
+    def work(settings: Settings) -> dict[str, Any]:
+        if reject:
+            steps.reject(settings, version, name, through, at, reason)
+        return steps.promote(settings, version, name, through, at)
+
+    _step("promote", refresh, work)
 
 
 @app.command()
@@ -164,13 +189,14 @@ def verify(version: Version, refresh: OptionalRefreshId = None) -> None:
 @app.command()
 def rollback(
     refresh: OptionalRefreshId = None,
-    to: Annotated[int | None, typer.Option(help="Version to go back to; default the one before.")] = None,
+    to: Annotated[int | None, typer.Option(help="Version to go back to; default the newest earlier one that can be read.")] = None,
     reason: Annotated[str, typer.Option(help="Why, for those who look later.")] = "",
     by: By = None,
+    through: Through = "cli",
     resume: Annotated[bool, typer.Option("--resume", help="Roll nothing back, but let refreshes promote again.")] = False,
 ) -> None:
     """Put an earlier release, model and index together, back into Production; refreshes promote nothing until --resume."""
-    _step("rollback", refresh, lambda settings: steps.rollback(settings, to, reason, by or getpass.getuser(), resume))
+    _step("rollback", refresh, lambda settings: steps.rollback(settings, to, reason, by or getpass.getuser(), through, resume))
 
 
 @app.command()

@@ -22,6 +22,8 @@ def show_status(told: dict[str, Any]) -> dict[str, Any]:
     table.add_row("behind", f"{behind['versions']} versions, {behind['seconds']} s" if behind else "-")
     if held := told["held"]:
         table.add_row("promotions", _cell(f"held by {held['by']} since {_minute(held['at'])}: {held['reason']}"))
+    if told["problem"]:
+        table.add_row("attention", _cell(told["problem"]))
     Console().print(table)
     return told
 
@@ -37,10 +39,11 @@ def show_releases(told: dict[str, Any]) -> dict[str, Any]:
         table.add_row("taken in", taken)
         table.add_row("first served", f"{_minute(first['from'])}, release {first['version']}" if first else "not yet")
     else:
-        table = Table("release", "from", "to", "by", "why")
+        table = Table("release", "from", "to", "by", "through", "why")
         for entry in told["releases"]:
             until = _minute(entry["to"]) if entry["to"] else "still"
-            table.add_row(str(entry["version"]), _minute(entry["from"]), until, _cell(entry["by"]), _cell(entry["why"]))
+            told_of = (_cell(entry[name]) for name in ("by", "through", "why"))
+            table.add_row(str(entry["version"]), _minute(entry["from"]), until, *told_of)
     Console().print(table)
     return told
 

@@ -35,7 +35,10 @@ def jobs(three_feeds: ThreeFeeds, settings: Settings, monkeypatch: pytest.Monkey
 @pytest.fixture
 def release(three_feeds: ThreeFeeds, jobs: Settings, tmp_path: Path) -> Release:
     """The champion, opened from the registry."""
-    return Release.open(Registry(jobs).download(None, tmp_path / "champion"))
+    registry = Registry(jobs)
+    champion = registry.champion()
+    assert champion is not None
+    return Release.open(registry.download(champion.version, tmp_path / "champion"))
 
 
 def rows_of(uri: str) -> list[dict[str, Any]]:

@@ -42,6 +42,11 @@ def at_head(settings: Settings) -> Cursor:
 
 def embed_all(settings: Settings, release: Release) -> None:
     """Leave in the embeddings table what the release's refresh would have left."""
+    write_deltalake(settings.embeddings_uri, embeddings(release), partition_by=["model_fingerprint"])
+
+
+def embeddings(release: Release) -> pa.Table:
+    """The rows of a release's images in the embeddings table."""
     _, vectors = release.index.all_vectors()
     hashes = release.index.items["image_hash"]
     columns = {
@@ -49,4 +54,4 @@ def embed_all(settings: Settings, release: Release) -> None:
         "image_hash": hashes,
         "embedding": pa.array(list(vectors), pa.list_(pa.float32())),
     }
-    write_deltalake(settings.embeddings_uri, pa.table(columns), partition_by=["model_fingerprint"])
+    return pa.table(columns)

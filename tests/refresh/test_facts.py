@@ -12,7 +12,6 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from recsim_tasks.catalogue.table import PRODUCT_FIELDS, read_products
-from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh import steps
 from recsim_tasks.refresh.workspace import Workspace
@@ -140,11 +139,12 @@ def test_what_the_manifest_carries_decides(behind: Settings) -> None:
     assert plan["estimate"]["images"] == PRODUCTS + 8
 
 
-def test_a_manifest_of_an_earlier_version_is_refused_by_name(behind: Settings) -> None:
+def test_a_champion_whose_manifest_is_of_an_earlier_version_is_named_and_replaced(behind: Settings) -> None:
     (path,) = behind.home.glob("mlflow/**/manifest.json")
     path.write_text(path.read_text().replace('"training"', '"trained"'))
-    with pytest.raises(InputError, match=r"is not a manifest \(training: Field required\)"):
-        planned(behind)
+    plan = planned(behind)
+    assert (plan["decision"], plan["champion"]) == ("retrain", 1)
+    assert "is not a manifest (training: Field required)" in plan["reasons"][0]
 
 
 @pytest.mark.spark

@@ -76,7 +76,7 @@ def test_a_release_that_the_gate_holds_is_in_staging_with_the_reasons_and_what_f
     with pytest.raises(HeldError, match="The gate holds this release back: Products stay"):
         judging.register(strict, workspace)
     with pytest.raises(HeldError, match="The gate held release 2"):
-        steps.promote(strict, 2, "refresh")
+        steps.promote(strict, 2, "refresh", "airflow", None)
     assert Registry(behind).client.get_model_version(NAME, "1").current_stage == "Production"
 
 

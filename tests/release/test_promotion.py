@@ -15,7 +15,7 @@ from recsim_tasks.release.registry import Registry
 from recsim_tasks.vectors.filters import Filters
 from release.bundles import CURSOR, make_bundle, picture
 from release.killed import copied, in_a_child
-from release.registered import HOLD, register, stages
+from release.registered import HOLD, register, stages, stored
 
 
 @pytest.fixture(scope="session")
@@ -73,14 +73,14 @@ def test_a_promotion_that_is_repeated_changes_nothing(three: Promotions) -> None
 
 
 def test_who_was_in_production_when_is_remembered_with_by_whom_and_why(three: Promotions) -> None:
-    three.promote(3, "ada")
+    three.promote(3, "ada", "airflow")
     three.rollback(1, "poor answers", "bob")
     told = three.history()
-    assert [(entry["version"], entry["by"], entry["why"]) for entry in told] == [
-        (1, "refresh", "promoted"),
-        (2, "refresh", "promoted"),
-        (3, "ada", "promoted"),
-        (1, "bob", "rolled back from 3: poor answers"),
+    assert [(entry["version"], entry["by"], entry["through"], entry["why"]) for entry in told] == [
+        (1, "refresh", "cli", "promoted"),
+        (2, "refresh", "cli", "promoted"),
+        (3, "ada", "airflow", "promoted"),
+        (1, "bob", "cli", "rolled back from 3: poor answers"),
     ]
     assert [entry["to"] for entry in told] == [*(entry["from"] for entry in told[1:]), None]
 
@@ -104,7 +104,7 @@ def test_a_refresh_that_was_overtaken_does_not_promote(three: Promotions, bundle
 def test_a_rollback_brings_model_and_index_back(three: Promotions, tmp_path: Path) -> None:
     told = three.rollback(None, "poor answers", "ada")
     assert (told["version"], told["previous"], told["stage"], told["reason"]) == (1, 2, "Production", "poor answers")
-    release = Release.open(three.registry.download(None, tmp_path / "fetched"))
+    release = Release.open(three.registry.download(1, tmp_path / "fetched"))
     assert release.manifest.cursor == CURSOR
     assert release.similar(picture(7), 1, Filters())[0]["product_id"] == "p007"
     assert state(three)[0] == {1: "Production", 2: "Archived", 3: "Staging"}
@@ -119,7 +119,7 @@ def test_after_a_rollback_no_refresh_promotes_until_somebody_says_so(three: Prom
     ):
         three.promote(next_night)
     assert in_production(three) == [1, 1, 1]
-    assert three.resume("bob")["reasons"] == ["Promotions, held by ada, go on by bob."]
+    assert three.resume("bob")["reasons"] == ["Promotions, held by ada, go on by bob (cli)."]
     assert three.promote(next_night)["version"] == next_night
     assert three.resume("bob")["reasons"] == ["Promotions were not held."]
 
@@ -161,27 +161,27 @@ def test_a_release_that_was_rolled_back_is_not_promoted_by_a_task_that_is_cleare
 def test_a_mistyped_number_does_not_put_what_the_gate_held_into_production(three: Promotions, bundle: Path) -> None:
     held = register(three.registry, bundle, refresh="worse", verdict=HOLD)
     before = state(three)
-    with pytest.raises(HeldError, match=f"Release {held} was never let through by the gate"):
+    with pytest.raises(HeldError, match=rf"Release {held} may not go into Production: the gate did not pass it: It is worse\."):
         three.rollback(held, "", "ada")
     assert (state(three), three.held()) == (before, None)
 
 
-def test_a_champion_that_was_deleted_can_be_rolled_back_from(three: Promotions) -> None:
-    three.registry.client.delete_registered_model_alias("recsim", "champion")
+@pytest.mark.parametrize("to", [None, 1])
+def test_a_champion_that_was_deleted_can_be_rolled_back_from(three: Promotions, to: int | None) -> None:
     three.registry.client.delete_model_version("recsim", "2")
-    with pytest.raises(InputError, match="nothing to roll back"):
-        three.rollback(None, "", "ada")
-    assert three.rollback(1, "the champion is gone", "ada")["previous"] is None
+    told = three.rollback(to, "the champion is gone", "ada")
+    assert (told["version"], told["previous"]) == (1, None)
     assert in_production(three) == [1, 1, 1]
+    assert three.history()[-1]["why"] == "rolled back from 2: the champion is gone"
 
 
 def test_a_rollback_with_nothing_before_says_so(with_registry: Settings, read_only_bundle: Path) -> None:
     promotions = Promotions(Registry(with_registry))
-    with pytest.raises(InputError, match="nothing to roll back"):
+    with pytest.raises(MissingError, match="no earlier release to go back to"):
         promotions.rollback(None, "", "ada")
     register(promotions.registry, read_only_bundle)
     promotions.promote(1)
-    with pytest.raises(InputError, match="none before it"):
+    with pytest.raises(MissingError, match="no earlier release to go back to"):
         promotions.rollback(None, "", "ada")
 
 
@@ -194,7 +194,61 @@ def test_a_version_that_is_not_there_changes_nothing(three: Promotions) -> None:
     assert three.held() is None
 
 
-@pytest.mark.parametrize(("action", "version"), [("promote", 3), ("rollback", 1), ("rollback to 1", 1)])
+@pytest.fixture
+def own_three(registry: Registry, read_only_bundle: Path, other_bundle: Path) -> Promotions:
+    """The same three releases with files of their own, all in Production one after the other, for tests that take files away."""
+    promotions = Promotions(registry)
+    for number, bundle in enumerate([read_only_bundle, other_bundle, read_only_bundle], start=1):
+        promotions.promote(register(registry, bundle, refresh=f"refresh {number}"))
+    return promotions
+
+
+def take_away(promotions: Promotions, version: int, how: str) -> None:
+    """Its files in MLflow: all, or one."""
+    bundle = stored(promotions.registry, version)
+    shutil.rmtree(bundle) if how == "folder" else (bundle / "index" / "vectors.faiss").unlink()
+
+
+LOSSES = {"folder": (MissingError, "it was removed"), "file": (InputError, "missing")}
+
+
+@pytest.mark.parametrize("how", LOSSES)
+def test_a_target_that_cannot_be_read_leaves_everything_as_it_was(own_three: Promotions, bundle: Path, how: str) -> None:
+    kind, reason = LOSSES[how]
+    fourth = register(own_three.registry, bundle, refresh="the fourth")
+    for version in (1, fourth):
+        take_away(own_three, version, how)
+    before = state(own_three), own_three.history()
+    with pytest.raises(kind, match=f"Release 1 cannot be read, nothing was changed: .*{reason}"):
+        own_three.rollback(1, "poor answers", "ada")
+    with pytest.raises(kind, match=reason) as refused:
+        own_three.promote(fourth)
+    assert refused.value.exit_code == 2
+    assert (state(own_three), own_three.history(), own_three.held()) == (before[0], before[1], None)
+    assert "rolled_back" not in own_three.registry.version(3).tags
+    assert in_production(own_three) == [3, 3, 3]
+
+
+def test_going_back_in_haste_passes_over_what_cannot_be_read_and_says_so(own_three: Promotions, capsys: pytest.CaptureFixture[str]) -> None:
+    take_away(own_three, 2, "file")
+    told = own_three.rollback(None, "poor answers", "ada")
+    assert (told["version"], told["held"]["unreadable"]) == (1, [2])
+    assert told["reasons"][1] == "Passed over, because they cannot be read: 2."
+    assert "Release 2 is passed over, it cannot be read: What MLflow" in capsys.readouterr().err
+    assert in_production(own_three) == [1, 1, 1]
+    assert own_three.rollback(None, "poor answers", "ada") == told
+
+
+def test_when_no_earlier_release_can_be_read_nothing_changes(own_three: Promotions) -> None:
+    for version in (1, 2):
+        take_away(own_three, version, "folder")
+    before = state(own_three)
+    with pytest.raises(MissingError, match=r"No earlier release can be read, nothing was changed; tried: 2, 1\."):
+        own_three.rollback(None, "poor answers", "ada")
+    assert (state(own_three), own_three.held()) == (before, None)
+
+
+@pytest.mark.parametrize(("action", "version"), [("promote", 3), ("approve", 3), ("rollback", 1), ("rollback to 1", 1)])
 def test_a_change_killed_at_any_call_leaves_one_champion(
     three: Promotions, with_registry: Settings, tmp_path: Path, action: str, version: int
 ) -> None:
@@ -223,6 +277,8 @@ def test_a_change_killed_at_any_call_leaves_one_champion(
 def change(promotions: Promotions, action: str, version: int) -> dict[str, object]:
     if action == "promote":
         return promotions.promote(version)
+    if action == "approve":
+        return promotions.promote(version, "ada", "airflow", 1_800_000_000.0)
     return promotions.rollback(version if action == "rollback to 1" else None, "a test", "ada")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from importlib import metadata
@@ -11,10 +12,11 @@ from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import digests
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.manifest import Manifest
+from recsim_tasks.release.promotion import Promotions
 from recsim_tasks.release.registry import Registry
 from release.bundles import CURSOR, METRICS, make_bundle
 from release.killed import copied, in_a_child
-from release.registered import HOLD, enthrone, register, stages
+from release.registered import HOLD, enthrone, register, stages, stored
 
 PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -81,12 +83,6 @@ def test_a_bundle_that_was_changed_is_not_registered(registry: Registry, bundle:
     assert stages(registry) == {}
 
 
-def stored(registry: Registry, version: int) -> Path:
-    """The bundle of a version in the embedded registry's own folder."""
-    place = Path(registry.client.get_model_version_download_uri("recsim", str(version)).removeprefix("file://"))
-    return place / registry.version(version).tags["bundle"]
-
-
 def test_what_an_append_has_in_common_with_the_champion_is_stored_once_and_outlives_it(registry: Registry, tmp_path: Path) -> None:
     for number, suffix in (("1", ""), ("2", "-b")):
         made = make_bundle(tmp_path / number, suffix=suffix)
@@ -117,3 +113,50 @@ def test_nothing_that_is_stored_is_a_pickle(
     stored = [path for path in Path(place).rglob("*") if path.is_file()]
     assert len(stored) > 10
     assert [path for path in stored if path.suffix in (".pkl", ".pickle") or path.read_bytes().startswith(PICKLES)] == []
+
+
+def test_what_a_champion_was_promoted_for_is_not_judged_away_by_a_task_that_is_cleared(registry: Registry, read_only_bundle: Path) -> None:
+    """Its own `evaluate`, run again while it is in Production, would else take it out of there."""
+    register(registry, read_only_bundle)
+    Promotions(registry).promote(1)
+    register(registry, read_only_bundle, verdict=HOLD)
+    assert registry.version(1).tags["gate.verdict"] == "pass"
+
+
+def test_a_champion_that_was_removed_meanwhile_costs_nothing_but_its_share(registry: Registry, tmp_path: Path) -> None:
+    for number, suffix in ((1, ""), (2, "-b")):
+        made = make_bundle(tmp_path / str(number), suffix=suffix)
+        if number == 2:
+            registry.client.delete_model_version("recsim", "1")
+        assert register(registry, tmp_path / str(number) / "release", made, f"r{number}", against=number - 1 or None) == number
+    assert digests(registry.download(2, tmp_path / "fetched")) == digests(tmp_path / "2" / "release")
+
+
+@pytest.mark.parametrize("flush", [True, False], ids=["as it is", "without a flush"])
+def test_the_files_of_a_version_are_on_the_disk_before_the_version_exists(
+    registry: Registry, read_only_bundle: Path, monkeypatch: pytest.MonkeyPatch, flush: bool
+) -> None:
+    """A loss of power after a promotion leaves no champion without files; the control flushes nothing."""
+    flushed: set[str] = set()
+    before_version: list[set[str]] = []
+    fsync, create = os.fsync, registry.client.create_model_version
+
+    def recorded(descriptor: int) -> None:
+        if flush:
+            fsync(descriptor)
+            flushed.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    def created(*args: object, **kwargs: object) -> object:
+        before_version.append(set(flushed))
+        return create(*args, **kwargs)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    monkeypatch.setattr(registry.client, "create_model_version", created)
+    register(registry, read_only_bundle)
+    place = Path(registry.client.get_model_version_download_uri("recsim", "1").removeprefix("file://"))
+    artifacts = registry.settings.home / "mlflow" / "artifacts"
+    around = [folder for folder in place.parents if folder.is_relative_to(artifacts.parent)]
+    needed = {str(path) for path in [*place.rglob("*"), place, *around]}
+    assert len(needed) > 15
+    assert (needed <= before_version[0]) == flush
+    assert bool(needed & before_version[0]) == flush

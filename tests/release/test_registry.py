@@ -76,7 +76,7 @@ def test_a_release_goes_through_a_real_server_and_comes_back(
     version = register(registry, read_only_bundle, manifest)
     assert register(registry, read_only_bundle, manifest) == version
     enthrone(registry, version)
-    assert digests(registry.download(None, tmp_path / "fetched")) == digests(read_only_bundle)
+    assert digests(registry.download(version, tmp_path / "fetched")) == digests(read_only_bundle)
     with pytest.raises(MissingError, match="no release 99"):
         registry.download(99, tmp_path / "none")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,15 @@ def home(registered: Path, tmp_path: Path) -> Settings:
     """Settings of a copy, in which nothing is promoted yet."""
     shutil.copytree(registered, tmp_path / "home")
     return Settings.model_construct(home=tmp_path / "home")
+
+
+@pytest.fixture
+def own_files(home: Settings, registered: Path) -> Path:
+    """The copy's artifacts, for tests that damage what MLflow keeps: its versions name files of the copy, not of the original."""
+    with closing(sqlite3.connect(home.home / "mlflow" / "mlflow.db")) as database, database:
+        where = (str(registered), str(home.home))
+        database.execute("UPDATE model_versions SET storage_location = replace(storage_location, ?, ?)", where)
+    return home.home / "mlflow" / "artifacts"
 
 
 @pytest.fixture(scope="session")

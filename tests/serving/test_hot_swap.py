@@ -12,13 +12,14 @@ from fastapi.testclient import TestClient
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.manifest import Manifest
+from recsim_tasks.release.promotion import Promotions
 from recsim_tasks.release.registry import Registry
 from recsim_tasks.serving.app import create_app
 from recsim_tasks.serving.following import Follower
 from recsim_tasks.serving.hot_swap import HotSwap
 from recsim_tasks.vectors.filters import Filters
 from release.bundles import picture, reseal
-from release.registered import enthrone
+from release.registered import enthrone, move_alias, stored
 from serving.conftest import LOCAL
 
 
@@ -115,11 +116,10 @@ def test_a_question_ends_on_the_release_it_began_with(follower: Follower, swap: 
 
 @pytest.mark.parametrize("fault", ["changed", "added", "missing", "no manifest"])
 def test_a_bundle_that_was_changed_is_refused_and_the_old_release_answers(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, home: Settings, fault: str
+    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, own_files: Path, fault: str
 ) -> None:
     serve(registry, follower, swap, 1)
-    folder = registry.download(2, home.home / "releases" / "2")
-    spoil(folder, fault)
+    spoil(stored(registry, 2), fault)
     serve(registry, follower, swap, 2)
     assert answering(swap) == (1, "p007")
     told = TestClient(app, LOCAL).get("/health/ready").json()
@@ -131,6 +131,7 @@ def test_a_bundle_that_was_changed_is_refused_and_the_old_release_answers(
 def test_a_worker_checks_for_itself_what_the_follower_has_checked(
     app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, home: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What it finds damaged, the follower fetches again."""
     serve(registry, follower, swap, 1)
     enthrone(registry, 2)
     follower.poll()
@@ -141,9 +142,6 @@ def test_a_worker_checks_for_itself_what_the_follower_has_checked(
     assert swap.problem.startswith("Release 2 is refused: ")
     assert 'recsim_swaps_total{outcome="refused"} 1.0' in TestClient(app, LOCAL).get("/metrics").text
     monkeypatch.setattr("recsim_tasks.serving.hot_swap.RETRY_REFUSED_SECONDS", 0.0)
-    look(follower, swap)
-    assert answering(swap) == (1, "p007")
-    follower._refused = None  # the minute is over
     look(follower, swap)
     assert answering(swap) == (2, "p007-b")
     assert swap.problem is None
@@ -183,14 +181,15 @@ def unreadable(folder: Path) -> Manifest:
     ],
 )
 def test_a_release_that_fits_its_digests_but_not_itself_or_the_registry_is_refused(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, home: Settings, wrong: str, reason: str
+    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, own_files: Path, wrong: str, reason: str
 ) -> None:
     serve(registry, follower, swap, 1)
-    folder = home.home / "releases" / "2"
+    folder = stored(registry, 2)
     if wrong == "model":
-        shutil.copytree(home.home / "releases" / "1", folder)
+        shutil.rmtree(folder)
+        shutil.copytree(stored(registry, 1), folder)
     else:
-        values = Manifest.read(registry.download(2, folder)).model_dump()
+        values = Manifest.read(folder).model_dump()
         values["canaries"][0]["vector"][0] += 0.01 if wrong == "canary" else 0
         values["cursor"]["version"] += 1 if wrong == "cursor" else 0
         reseal(folder, canaries=values["canaries"], cursor=values["cursor"])
@@ -203,9 +202,9 @@ def test_a_release_that_fits_its_digests_but_not_itself_or_the_registry_is_refus
 
 
 def test_the_reason_of_a_refusal_is_told_again_once_the_registry_is_back(
-    follower: Follower, swap: HotSwap, registry: Registry, home: Settings
+    follower: Follower, swap: HotSwap, registry: Registry, home: Settings, own_files: Path
 ) -> None:
-    spoil(registry.download(1, home.home / "releases" / "1"), "changed")
+    spoil(stored(registry, 1), "changed")
     serve(registry, follower, swap, 1)
     refused = swap.problem
     follower._settings, follower._registry = home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}), None
@@ -232,19 +231,98 @@ def spoil(folder: Path, fault: str) -> None:
         (folder / "manifest.json").unlink()
 
 
-def test_a_refused_release_is_fetched_anew_and_served_when_it_is_whole(
-    follower: Follower, swap: HotSwap, registry: Registry, home: Settings
+@pytest.mark.parametrize("fault", ["changed", "added", "missing", "no manifest"])
+def test_a_fetched_release_that_was_damaged_is_fetched_again_at_once(
+    follower: Follower, swap: HotSwap, registry: Registry, home: Settings, fault: str
 ) -> None:
-    spoil(registry.download(1, home.home / "releases" / "1"), "changed")
+    spoil(registry.download(1, home.home / "releases" / "1"), fault)
+    serve(registry, follower, swap, 1)
+    assert answering(swap) == (1, "p007")
+    assert swap.problem is None
+
+
+@pytest.mark.parametrize("fault", ["changed", "gone"])
+def test_a_refused_release_is_tried_again_after_a_minute_and_served_when_it_is_whole(
+    follower: Follower, swap: HotSwap, registry: Registry, own_files: Path, tmp_path: Path, fault: str
+) -> None:
+    folder = stored(registry, 1)
+    shutil.copytree(folder, tmp_path / "whole")
+    shutil.rmtree(folder) if fault == "gone" else spoil(folder, fault)
     serve(registry, follower, swap, 1)
     assert swap.current is None
-    look(follower, swap)
     assert swap.problem is not None
-    assert swap.problem.startswith("Release 1 is refused"), "not tried again at every poll"
+    assert swap.problem.startswith("Release 1 is refused: ")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(tmp_path / "whole", folder)
+    look(follower, swap)
+    assert swap.current is None, "not tried again at every poll"
     follower._refused = None  # the minute is over
     look(follower, swap)
     assert answering(swap) == (1, "p007")
     assert swap.problem is None
+
+
+def promoted(registry: Registry, *versions: int) -> None:
+    for version in versions:
+        Promotions(registry).promote(version)
+
+
+def told(app: FastAPI) -> tuple[int, str]:
+    """The release that `/health/ready` names, and the problem."""
+    ready = TestClient(app, LOCAL).get("/health/ready").json()
+    return ready["release"], ready["problem"]
+
+
+@pytest.mark.parametrize("tag", [("gate.verdict", "hold"), ("rolled_back", "poor answers")])
+def test_an_alias_moved_by_hand_to_what_may_not_serve_is_not_followed_and_the_reason_is_told(
+    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, tag: tuple[str, str]
+) -> None:
+    promoted(registry, 1)
+    look(follower, swap)
+    registry.client.set_model_version_tag("recsim", "2", *tag)
+    move_alias(registry, 2)
+    look(follower, swap)
+    assert answering(swap) == (1, "p007")
+    release, problem = told(app)
+    assert release == 1
+    assert problem.startswith("The alias champion was moved to release 2 by hand, which is not served: ")
+    assert "`recsim promote --version 1` sets the alias again" in problem
+    restarted: HotSwap = create_app(follower._settings).state.swap
+    shutil.rmtree(follower._folder)
+    look(follower, restarted)
+    assert answering(restarted) == (1, "p007"), "with nothing fetched either"
+    promoted(registry, 1)
+    look(follower, swap)
+    assert told(app) == (1, None)
+
+
+def test_a_champion_that_was_deleted_goes_on_serving_from_its_copy_and_the_reason_is_told(
+    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, home: Settings
+) -> None:
+    promoted(registry, 1, 2)
+    look(follower, swap)
+    registry.client.delete_model_version("recsim", "2")
+    for _ in range(2):
+        look(follower, swap)
+    assert answering(swap) == (2, "p007-b")
+    assert told(app)[1].startswith("Release 2 was in Production and was deleted from the registry. Release 1, which was in Production")
+    spoil(home.home / "releases" / "2", "changed")
+    restarted: HotSwap = create_app(home).state.swap
+    restarted.poll()
+    look(follower, restarted)
+    assert answering(restarted) == (1, "p007"), "a copy that is no longer whole cannot be fetched again"
+    assert restarted.problem is not None
+
+
+def test_when_every_release_was_deleted_what_is_loaded_goes_on_serving(
+    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry
+) -> None:
+    promoted(registry, 1)
+    look(follower, swap)
+    registry.client.delete_registered_model("recsim")
+    look(follower, swap)
+    assert answering(swap) == (1, "p007")
+    assert "No earlier release is left" in told(app)[1]
 
 
 def test_what_is_loaded_answers_while_the_registry_is_away(

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from recsim_tasks.foundation.errors import RecsimError
-from recsim_tasks.foundation.publishing import publishing, write_json
+from recsim_tasks.foundation.errors import InputError, RecsimError
+from recsim_tasks.foundation.publishing import check_digests, digests, publishing, write_json
 from recsim_tasks.learning.backend import tensorflow
 from recsim_tasks.learning.embedder import DESCRIPTION_FILE, LITERT_FILE, Embedder
 from recsim_tasks.learning.network import build_network
@@ -64,8 +64,17 @@ def publish(files: Files, facts: dict[str, Any], out: Path) -> str:
             if name != DESCRIPTION_FILE:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(data)
-        write_json(folder / DESCRIPTION_FILE, {**description, **facts})
+        write_json(folder / DESCRIPTION_FILE, {**description, **facts, "digests": digests(folder)})
     return str(description["fingerprint"])
+
+
+def check_published(folder: Path) -> None:
+    """Refuse a model folder whose files are not as `publish` wrote them (`InputError`)."""
+    try:
+        listed = dict(json.loads((folder / DESCRIPTION_FILE).read_text())["digests"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder} holds no model: {DESCRIPTION_FILE} cannot be read ({error}).") from error
+    check_digests(folder, listed, leave_out=DESCRIPTION_FILE)
 
 
 def _in_float32(trained: Any, preprocessing: Preprocessing, embedding_size: int, backbone: str) -> Any:

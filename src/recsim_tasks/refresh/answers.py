@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.foundation.errors import InputError, MissingError
+from recsim_tasks.foundation.progress import say
+from recsim_tasks.foundation.publishing import remove
 from recsim_tasks.foundation.settings import Settings
 
 if TYPE_CHECKING:
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def status(settings: Settings) -> dict[str, Any]:
-    """The release in Production (`champion`), the catalogue's `head`, how far it is `behind`, in versions and seconds, and who has `held` promotions."""
+    """The release in Production (`champion`), the catalogue's `head`, how far it is `behind`, in versions and seconds, who has `held` promotions, and what `problem` there is with the alias."""
     from recsim_tasks.catalogue.table import head
     from recsim_tasks.release.promotion import Promotions
     from recsim_tasks.release.registry import Registry
 
     registry = Registry(settings)
-    now, champion = head(settings.products_uri), registry.champion()
-    told = None
+    now, production = head(settings.products_uri), registry.production()
+    champion, told = production.release, None
     if champion:
         told = {
             "version": champion.version,
@@ -32,7 +33,13 @@ def status(settings: Settings) -> dict[str, Any]:
             "model_fingerprint": champion.model_fingerprint,
         }
     behind = _behind(settings, champion.cursor, now) if champion and now else None
-    return {"champion": told, "head": now.as_json() if now else None, "behind": behind, "held": Promotions(registry).held()}
+    return {
+        "champion": told,
+        "head": now.as_json() if now else None,
+        "behind": behind,
+        "held": Promotions(registry).held(),
+        "problem": production.problem,
+    }
 
 
 def releases(settings: Settings, feed: str | None) -> dict[str, Any]:
@@ -66,19 +73,22 @@ def _first_with(settings: Settings, registry: Registry, history: list[dict[str, 
 
 def query(settings: Settings, image: Path | None, product: str | None, k: int) -> dict[str, Any]:
     """The `k` nearest products of a picture or a product, by the release in Production."""
-    from recsim_tasks.release.bundle import Release
-    from recsim_tasks.release.registry import Registry
+    from recsim_tasks.release.local_copy import open_copy
+    from recsim_tasks.release.registry import NO_RELEASE, Registry
     from recsim_tasks.vectors.filters import Filters
 
     registry = Registry(settings)
-    champion = registry.champion()
+    production = registry.production()
+    if production.problem:
+        say(production.problem)
+    champion = production.release
     if champion is None:
-        raise MissingError("No release is in Production yet. Run a refresh first: deliver a feed, or trigger the DAG recsim_refresh.")
+        raise MissingError(production.problem or NO_RELEASE)
     folder = settings.home.absolute() / "query" / str(champion.version)
-    if not folder.exists():
-        shutil.rmtree(folder.parent, ignore_errors=True)  # the release that was asked before
-        registry.download(champion.version, folder)
-    release = Release.open(folder, settings.image_max_pixels)
+    release = open_copy(registry, champion, folder, settings.image_max_pixels)
+    for other in folder.parent.glob("[0-9]*"):
+        if other != folder:
+            remove(other)  # the release that was asked before
     results = release.more_like(product, k, Filters()) if product is not None else release.similar(_read(image), k, Filters())
     return {"release": champion.version, "results": results}
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from recsim_tasks.catalogue.change_range import RangeLostError
 from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.foundation.errors import InputError, MissingError
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.refresh.inputs import champion_copy, champion_manifest
 from recsim_tasks.refresh.plan import Champion, Facts, model_kind
 from recsim_tasks.refresh.workspace import Workspace, last_written, read_result
 from recsim_tasks.release.drift import Drift
@@ -17,10 +19,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from recsim_tasks.release.manifest import Manifest
+    from recsim_tasks.release.production import Production
     from recsim_tasks.release.references import ReleaseRef
     from recsim_tasks.release.registry import Registry
 
 SECONDS_A_DAY = 86_400
+UNREADABLE = (InputError, MissingError)
 
 
 @dataclass(frozen=True)
@@ -31,17 +35,41 @@ class Found:
     changes: pa.Table
 
 
-def gather(settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef | None, head: Cursor) -> Found:
-    """What is known of the champion and of the catalogue at `head`; without a champion every product is an insert."""
+def gather(settings: Settings, workspace: Workspace, registry: Registry, production: Production, head: Cursor) -> Found:
+    """What is known of the champion and of the catalogue at `head`; without a champion that can be read every product is an insert."""
     from recsim_tasks.catalogue.changes import count_kinds
     from recsim_tasks.catalogue.table import read_products
 
     counted = read_products(settings.products_uri, head, ["category"])["category"].value_counts().to_pylist()
     products, categories = sum(row["counts"] for row in counted), {row["values"]: row["counts"] for row in counted if row["values"]}
-    changes, lost = _changes(settings, workspace, registry, champion, head)
-    known = _champion(registry.manifest(champion.version)) if champion else None
+    champion, known, missing = production.release, None, production.problem
+    if champion:
+        known, missing = _known(settings, workspace, registry, champion)
+    changes, lost = _changes(settings, champion, head) if champion and known else (None, None)
+    if champion and lost:
+        changes, missing = _compared(settings, workspace, registry, champion, head)
+    if changes is None:
+        known, changes, lost = None, _inserts(settings, head), None
     held = held_append(settings, champion.version) if champion else None
-    return Found(Facts(known, head, count_kinds(changes), lost, categories, products, held), changes)
+    return Found(Facts(known, head, count_kinds(changes), lost, categories, products, held, missing), changes)
+
+
+def with_copy(settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef, found: Found) -> Found:
+    """The same once the champion's bundle is in the workspace, for the steps; as without a champion when it cannot be read."""
+    from recsim_tasks.catalogue.changes import count_kinds
+
+    try:
+        champion_copy(settings, workspace, registry, champion)
+    except UNREADABLE as error:
+        changes = _inserts(settings, found.facts.head)
+        missing, counted = unreadable(champion, error), count_kinds(changes)
+        return Found(replace(found.facts, champion=None, missing=missing, changes=counted, lost=None), changes)
+    return found
+
+
+def unreadable(champion: ReleaseRef, error: Exception) -> str:
+    """Why a refresh has to do without the champion."""
+    return f"The files of release {champion.version}, the champion, cannot be read: {error}"
 
 
 def held_append(settings: Settings, champion: int) -> str | None:
@@ -59,26 +87,51 @@ def held_append(settings: Settings, champion: int) -> str | None:
     return f"The gate holds what refresh {planned.get('refresh_id')} appended to the champion's index: {' '.join(map(str, evaluated.get('reasons', [])))}"
 
 
-def _changes(
-    settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef | None, head: Cursor
-) -> tuple[pa.Table, str | None]:
-    """From the change feed; where that is lost, and it is said why, from the champion's index and the whole catalogue."""
-    from recsim_tasks.catalogue.changes import compare, net_changes
-    from recsim_tasks.catalogue.table import PRODUCT_FIELDS, read_products
+def _known(settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef) -> tuple[Champion | None, str | None]:
+    """What the champion says of itself; None, and why, when it cannot be read."""
+    try:
+        return _champion(champion_manifest(settings, workspace, registry, champion)), None
+    except UNREADABLE as error:
+        return None, unreadable(champion, error)
+
+
+def _changes(settings: Settings, champion: ReleaseRef, head: Cursor) -> tuple[pa.Table | None, str | None]:
+    """From the change feed; None, and why, where that is lost."""
+    from recsim_tasks.catalogue.changes import net_changes
+
+    try:
+        return net_changes(settings.products_uri, champion.cursor, head), None
+    except RangeLostError as error:
+        return None, str(error)
+
+
+def _compared(
+    settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef, head: Cursor
+) -> tuple[pa.Table | None, str | None]:
+    """From the champion's index and the whole catalogue; None, and why, when the champion cannot be read."""
+    from recsim_tasks.catalogue.changes import compare
     from recsim_tasks.vectors.index import Index
 
-    lost, held = None, None
-    if champion is not None:
-        try:
-            return net_changes(settings.products_uri, champion.cursor, head), None
-        except RangeLostError as error:
-            lost = str(error)
-        folder = workspace.champion_of(champion.version)
-        if not folder.exists():
-            registry.download(champion.version, folder)
-        held = Index.open(folder / "index").items
-    now = read_products(settings.products_uri, head, list(PRODUCT_FIELDS))
-    return compare(now.slice(0, 0) if held is None else held, now), lost
+    try:
+        champion_copy(settings, workspace, registry, champion)
+    except UNREADABLE as error:
+        return None, unreadable(champion, error)
+    held = Index.open(workspace.champion_of(champion.version) / "index").items
+    return compare(held, _products(settings, head)), None
+
+
+def _inserts(settings: Settings, head: Cursor) -> pa.Table:
+    """Every product of the catalogue as a change."""
+    from recsim_tasks.catalogue.changes import compare
+
+    now = _products(settings, head)
+    return compare(now.slice(0, 0), now)
+
+
+def _products(settings: Settings, head: Cursor) -> pa.Table:
+    from recsim_tasks.catalogue.table import PRODUCT_FIELDS, read_products
+
+    return read_products(settings.products_uri, head, list(PRODUCT_FIELDS))
 
 
 def _champion(manifest: Manifest) -> Champion:

@@ -10,9 +10,9 @@ from recsim_tasks.foundation.errors import HeldError, MissingError
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.publishing import write_text
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.refresh.inputs import fetch_champion, own_index, take_model
 from recsim_tasks.refresh.pictures import canary_images, coverage, verdict_page
 from recsim_tasks.refresh.plan import NEW_IMAGES
-from recsim_tasks.refresh.steps import fetch_champion
 from recsim_tasks.refresh.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -32,10 +32,12 @@ def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Measure retrieval on this refresh's index, and let the gate decide; `HeldError` when it holds the release, which is in the registry then."""
     from recsim_tasks.release.evaluation import compare, withdrawn
     from recsim_tasks.release.evaluation import evaluate as measure
-    from recsim_tasks.release.gate import judge
+    from recsim_tasks.release.gate import Verdict, judge
+    from recsim_tasks.release.rules import not_compared
     from recsim_tasks.vectors.index import Index
 
-    index, champion = Index.open(workspace.index), fetch_champion(settings, workspace)
+    index, champion = own_index(workspace), fetch_champion(settings, workspace)
+    take_model(settings, workspace)
     held = Index.open(champion / "index") if champion else None
     evaluation = measure(index, settings, _trained(settings, workspace), held)
     evaluation.metrics.update(_drift(index, held, champion))
@@ -43,6 +45,8 @@ def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     compared, gone = (compare(index, held, settings), withdrawn(index, held)) if held else (None, None)
     verified, trained_on = _verified(settings, workspace, index, evaluation), frozenset(_training(workspace).categories)
     verdict = judge(settings, evaluation, compared, verified, trained_on, gone, _accepted(settings, workspace))
+    if unreadable := workspace.result("plan").get("champion_unreadable"):
+        verdict = Verdict([*verdict.rules, not_compared(unreadable)])
     for doubt in verdict.doubts:
         say(doubt)
     write_text(workspace.folder / PAGE, verdict_page(settings, workspace, index, held, evaluation, compared, verdict))
@@ -58,15 +62,15 @@ def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     return result
 
 
-def register(settings: Settings, workspace: Workspace) -> dict[str, Any]:
-    """Bundle model and index and register them as one release, once a refresh."""
+def register(settings: Settings, workspace: Workspace, asks: bool = False) -> dict[str, Any]:
+    """Bundle model and index and register them as one release, once a refresh; when it `asks`, it is not promoted without an approval."""
     evaluation = workspace.result("evaluate")
     if evaluation["verdict"] != "pass":
         raise HeldError("The gate holds this release back: " + " ".join(evaluation["reasons"]))
-    return {**_register(settings, workspace, evaluation), "previous": evaluation["champion"], "stage": "Staging"}
+    return {**_register(settings, workspace, evaluation, asks), "previous": evaluation["champion"], "stage": "Staging"}
 
 
-def _register(settings: Settings, workspace: Workspace, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+def _register(settings: Settings, workspace: Workspace, evaluation: Mapping[str, Any], asks: bool = False) -> dict[str, Any]:
     """The `version`, and the place of its verdict in MLflow's UI."""
     from recsim_tasks.catalogue.table import committed_at
     from recsim_tasks.release import registration
@@ -76,8 +80,8 @@ def _register(settings: Settings, workspace: Workspace, evaluation: Mapping[str,
 
     canaries, training = canary_images(settings, workspace), _training(workspace)
     at = committed_at(settings.products_uri, workspace.head.version)
-    manifest = assemble(workspace.model, workspace.index, canaries, evaluation["metrics"], training, at, workspace.release)
-    origin = Origin(workspace.refresh_id, evaluation["champion"], tuple(commit.feed_id for commit in _feeds(settings, workspace)))
+    manifest = assemble(take_model(settings, workspace), workspace.index, canaries, evaluation["metrics"], training, at, workspace.release)
+    origin = Origin(workspace.refresh_id, evaluation["champion"], tuple(commit.feed_id for commit in _feeds(settings, workspace)), asks)
     page = (workspace.folder / PAGE).read_text()
     registry = Registry(settings)
     version = registration.register(registry, workspace.release, manifest, origin, evaluation, page)

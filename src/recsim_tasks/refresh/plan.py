@@ -59,6 +59,8 @@ class Facts:
     """Products of the head."""
     held: str | None = None
     """Why the gate holds what was last appended to this champion's index, if that is to blame."""
+    missing: str | None = None
+    """Why there is no champion to go on from, although a release was in Production."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,8 @@ def _start(champion: Champion | None, settings: Settings) -> tuple[bool, list[st
 
 def _check_possible(facts: Facts, mode: Mode) -> None:
     if facts.champion is None and mode != "retrain":
-        raise InputError(f"Mode {mode} is not possible: no release is in Production yet. Run with mode retrain or auto.")
+        why = facts.missing or "No release is in Production yet."
+        raise InputError(f"Mode {mode} is not possible: {why} Run with mode retrain or auto.")
     if facts.lost and mode == "append":
         raise InputError(f"Mode append is not possible: {facts.lost} Run with mode rebuild or auto.")
 
@@ -151,7 +154,7 @@ def _check_possible(facts: Facts, mode: Mode) -> None:
 def _retrain(facts: Facts, settings: Settings) -> Iterator[str]:
     champion = facts.champion
     if champion is None:
-        yield "No release is in Production yet."
+        yield facts.missing or "No release is in Production yet."
         return
     if champion.model_days > settings.retrain_days:
         yield f"The model is {champion.model_days:.0f} days old, more than {settings.retrain_days} (RECSIM_RETRAIN_DAYS)."

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from recsim_tasks.foundation.errors import HeldError, MissingError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.refresh.inputs import fetch_champion, own_index, take_model
 from recsim_tasks.refresh.plan import Mode, decide, lines
 from recsim_tasks.refresh.workspace import Workspace
+
+if TYPE_CHECKING:
+    from recsim_tasks.release.approval import Through
 
 
 def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]:
@@ -21,7 +24,7 @@ def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]
     from recsim_tasks.catalogue.health import check_catalogue
     from recsim_tasks.catalogue.table import head
     from recsim_tasks.refresh.estimate import estimate
-    from recsim_tasks.refresh.facts import gather
+    from recsim_tasks.refresh.facts import gather, with_copy
     from recsim_tasks.release.registry import Registry
 
     now = head(settings.products_uri)
@@ -33,18 +36,23 @@ def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]
     for sentence in short_retentions(settings.products_uri, settings.retention_days):
         say(sentence)
     registry = Registry(settings)
-    champion = registry.champion()
-    found = gather(settings, workspace, registry, champion, now)
+    production = registry.production()
+    champion = production.release
+    found = gather(settings, workspace, registry, production, now)
     made = decide(found.facts, settings, mode)
+    if made.decision != "skip" and champion and not found.facts.missing:
+        found = with_copy(settings, workspace, registry, champion, found)
+        made = decide(found.facts, settings, mode)
     planned = {
         "refresh_id": workspace.refresh_id,
         "decision": made.decision,
-        "reasons": made.reasons,
+        "reasons": [production.problem, *made.reasons] if champion and production.problem else made.reasons,
         "warm_start": made.warm_start,
         "cursor": champion.cursor.as_json() if champion else None,
         "head": now.as_json(),
         "changes": dict(found.facts.changes),
         "champion": champion.version if champion else None,
+        "champion_unreadable": found.facts.missing if champion else None,
         "estimate": estimate(settings, made.decision, found, champion.model_fingerprint if champion else None, now),
     }
     for line in lines(planned):
@@ -56,10 +64,10 @@ def tune(settings: Settings, workspace: Workspace, trials: int) -> dict[str, Any
     """Search the training's parameters, from the champion's own on."""
     from recsim_tasks.learning.mlflow_errors import speaking
     from recsim_tasks.learning.tuning import tune as search
-    from recsim_tasks.release.registry import Registry
+    from recsim_tasks.release.manifest import Manifest
 
-    champion = workspace.result("plan")["champion"]
-    own = None if champion is None else Registry(settings).manifest(champion).training.params
+    champion = fetch_champion(settings, workspace)
+    own = Manifest.read(champion).training.params if champion else None
     with speaking(settings.tracking_uri):
         return search(settings, workspace.head, workspace.folder / "trials.json", trials, own)
 
@@ -80,9 +88,7 @@ def embed(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Embed the images that this release's model has not embedded yet."""
     from recsim_tasks.vectors.embedding import embed_missing
 
-    if workspace.result("plan")["decision"] != "retrain":
-        fetch_champion(settings, workspace)
-    return dict(embed_missing(settings, workspace.head, workspace.model))
+    return dict(embed_missing(settings, workspace.head, take_model(settings, workspace)))
 
 
 def build_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
@@ -90,8 +96,9 @@ def build_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     from recsim_tasks.learning.embedder import Embedder
     from recsim_tasks.vectors.build import build
 
+    model = take_model(settings, workspace)
     with lease(settings.home, str(workspace.index)):
-        index, counts = build(settings, workspace.head, Embedder(workspace.model).fingerprint)
+        index, counts = build(settings, workspace.head, Embedder(model).fingerprint)
         return {**counts, "index_fingerprint": index.save(workspace.index)}
 
 
@@ -110,19 +117,17 @@ def append_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
 def compact_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Rebuild this refresh's index from its own vectors."""
     from recsim_tasks.vectors.build import compact
-    from recsim_tasks.vectors.index import Index
 
     with lease(settings.home, str(workspace.index)):
-        index, counts = compact(settings, Index.open(workspace.index))
+        index, counts = compact(settings, own_index(workspace))
         return {**counts, "index_fingerprint": index.save(workspace.index)}
 
 
 def verify_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Hold this refresh's index against one built anew; `HeldError` when they can be told apart."""
-    from recsim_tasks.vectors.index import Index
     from recsim_tasks.vectors.verification import verify as hold_against_rebuild
 
-    verified = hold_against_rebuild(settings, Index.open(workspace.index), workspace.head)
+    verified = hold_against_rebuild(settings, own_index(workspace), workspace.head)
     result = {**asdict(verified), "equal": verified.whole and verified.finds_as_much, "reasons": list(verified.sentences())}
     if not result["equal"]:
         raise HeldError(
@@ -131,21 +136,30 @@ def verify_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     return result
 
 
-def promote(settings: Settings, version: int, by: str) -> dict[str, Any]:
-    """Put a release into Production."""
+def promote(settings: Settings, version: int, by: str, through: Through, answered_at: float | None) -> dict[str, Any]:
+    """Put a release into Production; `answered_at` is when `by` approved it, if a person was asked."""
     from recsim_tasks.release.promotion import Promotions
     from recsim_tasks.release.registry import Registry
 
-    return Promotions(Registry(settings)).promote(version, by)
+    return Promotions(Registry(settings)).promote(version, by, through, answered_at)
 
 
-def rollback(settings: Settings, to: int | None, reason: str, by: str, resume: bool) -> dict[str, Any]:
+def reject(settings: Settings, version: int, by: str, through: Through, answered_at: float | None, reason: str) -> NoReturn:
+    """Write down that `by` has rejected a release; always ends with a `HeldError`."""
+    from recsim_tasks.release.promotion import Promotions
+    from recsim_tasks.release.registry import Registry
+
+    at = time.time() if answered_at is None else answered_at
+    raise Promotions(Registry(settings)).reject(version, by, through, at, reason)
+
+
+def rollback(settings: Settings, to: int | None, reason: str, by: str, through: Through, resume: bool) -> dict[str, Any]:
     """Put an earlier release back into Production and hold promotions, or `resume` them."""
     from recsim_tasks.release.promotion import Promotions
     from recsim_tasks.release.registry import Registry
 
     promotions = Promotions(Registry(settings))
-    return promotions.resume(by) if resume else promotions.rollback(to, reason, by)
+    return promotions.resume(by, through) if resume else promotions.rollback(to, reason, by, through)
 
 
 def verify(settings: Settings, version: int) -> dict[str, Any]:
@@ -165,15 +179,3 @@ def verify(settings: Settings, version: int) -> dict[str, Any]:
         "seconds": seconds,
         "reasons": [f"{settings.serving_url} answers from release {version} after {seconds:.1f} s."],
     }
-
-
-def fetch_champion(settings: Settings, workspace: Workspace) -> Path | None:
-    """Have the bundle of the champion that was planned with in the workspace; None when there was none."""
-    from recsim_tasks.release.registry import Registry
-
-    version = workspace.result("plan")["champion"]
-    if version is None:
-        return None
-    if not workspace.champion.exists():
-        Registry(settings).download(version, workspace.champion)
-    return workspace.champion

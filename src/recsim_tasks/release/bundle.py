@@ -12,10 +12,10 @@ import numpy as np
 
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.foundation.publishing import check_digests, digests, link_or_copy, publishing
+from recsim_tasks.foundation.publishing import digests, link_or_copy, publishing
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.preprocessing import decode, decode_all
-from recsim_tasks.release.manifest import MANIFEST_FILE, Canary, Manifest, Training
+from recsim_tasks.release.manifest import Canary, Manifest, Training
 from recsim_tasks.vectors.exact import Floats
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.index import Index
@@ -80,8 +80,7 @@ class Release:
 
         Names and digests of all files are checked before a native library sees one; then the canaries; then the index.
         """
-        manifest = Manifest.read(folder)
-        check_digests(folder, manifest.digests, leave_out=MANIFEST_FILE)
+        manifest = Manifest.of_whole(folder)
         embedder = Embedder(folder / MODEL)
         _check_canaries(folder, manifest, embedder)
         index = Index.open(folder / INDEX, checked=True)

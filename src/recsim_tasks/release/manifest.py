@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.foundation.publishing import digest_of, write_json
+from recsim_tasks.foundation.publishing import check_digests, digest_of, write_json
 from recsim_tasks.learning.preprocessing import Preprocessing
 
 MANIFEST_FILE = "manifest.json"
@@ -93,6 +93,13 @@ class Manifest(BaseModel):
             raise InputError(f"{path} is not a manifest ({place}: {fault['msg']}). Download the release again.") from error
         if manifest.seal != manifest._sum():
             raise InputError(f"{path} was changed after it was written: its seal disagrees. Download the release again.")
+        return manifest
+
+    @classmethod
+    def of_whole(cls, folder: Path) -> Self:
+        """Read the manifest of a bundle all of whose files are as it lists them; `InputError` when one is not."""
+        manifest = cls.read(folder)
+        check_digests(folder, manifest.digests, leave_out=MANIFEST_FILE)
         return manifest
 
     def _sum(self) -> str:

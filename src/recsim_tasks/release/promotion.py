@@ -1,4 +1,4 @@
-"""Which release is in Production: promote, roll back, hold, and who was there when."""
+"""Change which release is in Production: promote, reject, roll back, freeze; and who was there when."""
 
 from __future__ import annotations
 
@@ -6,69 +6,91 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from recsim_tasks.foundation.errors import HeldError, InputError
+from recsim_tasks.foundation.errors import HeldError, MissingError
 from recsim_tasks.foundation.progress import say
-from recsim_tasks.release.registry import NO_RELEASE, Registry
-from recsim_tasks.release.stages import CHAMPION, NAME, PREVIOUS, PRODUCTION, unless
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
+from recsim_tasks.release.approval import APPROVAL, Approval, Through, approval_of, refusal
+from recsim_tasks.release.local_copy import UNREADABLE, check_stored
+from recsim_tasks.release.production import IN_PRODUCTION, ROLLED_BACK, Production, earlier, production_tag, unfit
+from recsim_tasks.release.refusals import promotion_refusal
+from recsim_tasks.release.registry import Registry
+from recsim_tasks.release.stages import NAME, PREVIOUS, PRODUCTION, unless
 
 # A tag of the registered model, while nothing is promoted.
 HOLD = "promotion.held"
-# The metric whose points, in order, are the versions that were in Production; MLflow draws it.
-IN_PRODUCTION = "in_production"
-# A tag of a version, with the reason.
-ROLLED_BACK = "rolled_back"
 
 
 class Promotions:
-    """Changes of what is in Production, one at a time; each begins by mending what a killed one left."""
+    """Changes of what is in Production, one at a time; each begins by mending what a killed one left.
+
+    A release is opened as MLflow keeps it, with all its checks, before anything is changed for it. Names of people come with the way
+    `through` which they came: Airflow knows its users, the command line takes what it is given.
+    """
 
     def __init__(self, registry: Registry) -> None:
         self.registry, self._client, self._stages = registry, registry.client, registry.stages
 
-    def promote(self, version: int, by: str = "refresh") -> dict[str, Any]:
+    def promote(self, version: int, by: str = "refresh", through: Through = "cli", approved_at: float | None = None) -> dict[str, Any]:
         """Make `version` the release in Production, model and index together; nothing changes when it is already.
 
-        `HeldError` when the gate held it, when promotions are held since a rollback, or when another release has come into Production
-        since the gate compared it with what was there: only the latest refresh may promote.
+        `approved_at` is when `by` approved it, if that was asked for. `HeldError` when the gate held it, when it lacks an approval, when
+        promotions are held since a rollback, or when another release has come into Production since the gate compared it with what was
+        there: only the latest refresh may promote. `InputError` or `MissingError` when it cannot be read.
         """
-        with self._alone():
-            found, champion = self.registry.version(version), self._stages.aliases().get(CHAMPION)
-            if champion != version:
-                self._refuse(found, champion)
-                self._change(version, champion, by, "promoted")
-            previous = self._stages.aliases().get(PREVIOUS)
-            return {"version": version, "previous": previous if previous != version else None, "stage": PRODUCTION}
+        with self._alone() as production:
+            to_do = self._may_promote(version, production, approved_at)
+        if to_do:
+            check_stored(self.registry, self.registry.reference(version))  # which may take minutes: no other change waits for it
+            with self._alone() as production:
+                if self._may_promote(version, production, approved_at):
+                    self._approve(version, by, through, approved_at)
+                    self._bring(version, production, by, through, "promoted")
+        previous = self._stages.aliases().get(PREVIOUS)
+        return {"version": version, "previous": previous if previous != version else None, "stage": PRODUCTION}
 
-    def rollback(self, to: int | None, reason: str, by: str) -> dict[str, Any]:
-        """Put `to`, or the release before the champion, back into Production, and hold what refreshes would promote, until `resume`.
+    def reject(self, version: int, by: str, through: Through, at: float, reason: str = "") -> HeldError:
+        """Write down that `by` has rejected a release: without a new approval it is not promoted. Gives what to raise."""
+        with self._alone() as production:
+            if self._is_champion(version, production):
+                return HeldError(
+                    f"Release {version} is in Production already, it is too late to reject it. Go back with `recsim rollback`."
+                )
+            known = approval_of(self.registry.version(version).tags)
+            if known is None or known.state != "approved" or at > (known.at or 0):
+                self._tag(version, APPROVAL, Approval("rejected", by, at, through, reason).as_tag())
+        return HeldError(f"Release {version} stays in Staging: {refusal(self.registry.version(version).tags) or 'it was approved later'}.")
+
+    def rollback(self, to: int | None, reason: str, by: str, through: Through = "cli") -> dict[str, Any]:
+        """Put `to`, or the newest earlier release that can be read, back into Production; refreshes promote nothing until `resume`.
 
         Made again without `to`, as a retry does, it has the outcome of the first time: it does not go one further back.
         """
-        with self._alone():
-            champion, before = self._stages.aliases().get(CHAMPION), self.held()
-            target = to if to is not None else before["to"] if before else self._before(champion)
-            if before and before["to"] == target == champion:
-                return self._rolled_back(target, before)
-            self._may_return(target)
-            held = {"by": by, "at": time.time(), "reason": reason or "no reason given", "release": champion, "to": target}
+        with self._alone() as production:
+            before = self.held()
+            if before and to in (None, before["to"]) and self._is_there(before["to"], production):
+                return self._rolled_back(before)
+            targets = [to] if to is not None else [*([before["to"]] if before else []), *self._earlier()]
+            self._may_return(targets)
+        target, unread = self._readable(targets, named=to is not None)
+        with self._alone() as production:
+            champion = production.release.version if production.release and not production.deleted else None
+            held = {"by": by, "through": through, "at": time.time(), "reason": reason or "no reason given", "release": champion}
+            held |= {"to": target, "unreadable": unread}
             self._client.set_registered_model_tag(NAME, HOLD, json.dumps(held))
-            if target != champion:
-                self._put_back(target, champion, held)
-            return self._rolled_back(target, held)
+            if not self._is_there(target, production):
+                self._put_back(target, champion, production, held)
+            return self._rolled_back(held)
 
-    def resume(self, by: str) -> dict[str, Any]:
+    def resume(self, by: str, through: Through = "cli") -> dict[str, Any]:
         """Let refreshes promote again."""
-        with self._alone():
+        with self._alone() as production:
             held = self.held()
             if held is not None:
                 self._client.delete_registered_model_tag(NAME, HOLD)
-            told = f"Promotions, held by {held['by']}, go on by {by}." if held else "Promotions were not held."
-            return {"version": self._stages.aliases().get(CHAMPION), "held": None, "reasons": [told]}
+            told = f"Promotions, held by {held['by']}, go on by {by} ({through})." if held else "Promotions were not held."
+            champion = production.release.version if production.release else None
+            return {"version": champion, "held": None, "reasons": [told]}
 
     def held(self) -> dict[str, Any] | None:
         """Who holds promotions (`by`), since when (`at`), for what `reason`, and which `release` left for it; None when nobody does."""
@@ -80,95 +102,112 @@ class Promotions:
         with self._alone():
             pass  # which every change begins with
 
-    def _put_back(self, target: int, champion: int | None, held: dict[str, Any]) -> None:
-        if champion is not None:
-            self._client.set_model_version_tag(NAME, str(champion), ROLLED_BACK, held["reason"])
+    def _is_champion(self, version: int, production: Production) -> bool:
+        return production.release is not None and production.release.version == version
+
+    def _is_there(self, version: int, production: Production) -> bool:
+        """Whether it is the champion, and the alias says so."""
+        return self._is_champion(version, production) and production.problem is None
+
+    def _earlier(self) -> list[int]:
+        """The releases that were in Production before the champion, are still in the registry, and may serve again; the newest first."""
+        points = [version for _, version in self.registry.curve(IN_PRODUCTION)]
+        return earlier(points, {int(version.version): version.tags for version in self._stages.versions()})
+
+    def _readable(self, targets: list[int], named: bool) -> tuple[int, list[int]]:
+        """The first of `targets` that opens, and those before it that do not; the registry is as it was when none does."""
+        unread: list[int] = []
+        for target in targets:
+            try:
+                check_stored(self.registry, self.registry.reference(target))
+                return target, unread
+            except UNREADABLE as error:
+                if named:
+                    raise type(error)(f"Release {target} cannot be read, nothing was changed: {error}") from error
+                say(f"Release {target} is passed over, it cannot be read: {error}")
+                unread.append(target)
+        tried = ", ".join(map(str, unread))
+        raise MissingError(f"No earlier release can be read, nothing was changed; tried: {tried}. Their reasons are in the lines above.")
+
+    def _put_back(self, target: int, champion: int | None, production: Production, held: dict[str, Any]) -> None:
+        if champion not in (None, target):
+            self._tag(champion, ROLLED_BACK, held["reason"])
         if ROLLED_BACK in self.registry.version(target).tags:
             self._client.delete_model_version_tag(NAME, str(target), ROLLED_BACK)
-        self._change(target, champion, held["by"], f"rolled back from {champion or 'none'}: {held['reason']}")
+        left = champion or production.deleted or "none"
+        self._bring(target, production, held["by"], held["through"], f"rolled back from {left}: {held['reason']}")
 
-    def _rolled_back(self, target: int, held: dict[str, Any]) -> dict[str, Any]:
-        told = f"Release {target} is in Production. Refreshes promote nothing until `recsim rollback --resume`."
-        return {
-            "version": target,
-            "previous": held["release"],
-            "stage": PRODUCTION,
-            "reason": held["reason"],
-            "held": held,
-            "reasons": [told],
-        }
+    def _rolled_back(self, held: dict[str, Any]) -> dict[str, Any]:
+        told = [f"Release {held['to']} is in Production. Refreshes promote nothing until `recsim rollback --resume`."]
+        if held["unreadable"]:
+            told.append(f"Passed over, because they cannot be read: {', '.join(map(str, held['unreadable']))}.")
+        known = {"version": held["to"], "previous": held["release"], "stage": PRODUCTION, "reason": held["reason"]}
+        return {**known, "held": held, "reasons": told}
 
-    def _may_return(self, target: int) -> None:
-        """Whoever goes back in haste may mistype a number: not to what the gate held."""
-        if self.registry.version(target).tags.get("gate.verdict") != "pass":
-            raise HeldError(f"Release {target} was never let through by the gate. Go back to one of `recsim releases`.")
+    def _may_return(self, targets: list[int]) -> None:
+        """A person who goes back in haste may mistype a number: not to what the gate held, or a person rejected."""
+        if not targets:
+            raise MissingError("There is no earlier release to go back to. Name one (`recsim rollback --to V`), or run a refresh.")
+        for target in targets:
+            if reason := unfit(self.registry.version(target).tags):
+                raise HeldError(f"Release {target} may not go into Production: {reason}. Go back to one of `recsim releases`.")
 
-    def _refuse(self, found: ModelVersion, champion: int | None) -> None:
-        version, tags = int(found.version), found.tags
-        if tags.get("gate.verdict") != "pass":
-            raise HeldError(f"The gate held release {version}, it stays in Staging. {tags.get('gate.reasons', '')}".rstrip())
-        if ROLLED_BACK in tags:
-            raise HeldError(
-                f"Release {version} was rolled back: {tags[ROLLED_BACK]}. If it is to serve all the same: `recsim rollback --to {version}`, then `--resume`."
-            )
-        if held := self.held():
-            day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(held["at"]))
-            raise HeldError(
-                f"Promotions are held by {held['by']} since {day}: {held['reason']}. Release {version} stays in Staging; "
-                "`recsim rollback --resume` lets the next refresh promote."
-            )
-        against = tags.get("gate.champion", "")
-        if against != str(champion or ""):
-            raise HeldError(
-                f"Release {version} was judged against {f'release {against}' if against else 'none'}, but {f'release {champion}' if champion else 'none'} "
-                "is in Production now. It stays in Staging; run the refresh again, or name an earlier release with `recsim rollback --to`."
-            )
+    def _may_promote(self, version: int, production: Production, approved_at: float | None) -> bool:
+        """Whether there is anything to do; `HeldError` when it must not be done. Where the alias was moved by hand it is set again."""
+        if self._is_champion(version, production):
+            return production.problem is not None
+        champion = production.release.version if production.release else None
+        if reason := promotion_refusal(version, self.registry.version(version).tags, champion, self.held(), approved_at):
+            raise HeldError(reason)
+        return True
 
     def history(self) -> list[dict[str, Any]]:
-        """Who was in Production when, oldest first: `version`, `from`, `to` (unix seconds, None: still), `by`, `why`."""
+        """Who was in Production when, oldest first: `version`, `from`, `to` (unix seconds, None: still), `by`, `through`, `why`."""
         points = self.registry.curve(IN_PRODUCTION)
         ends = [*(at for at, _ in points[1:]), None][: len(points)]
         tags = {int(version.version): version.tags for version in self._stages.versions()}
-        told = [json.loads(tags.get(version, {}).get(_tag(number), "{}")) for number, (_, version) in enumerate(points)]
+        told = [json.loads(tags.get(version, {}).get(production_tag(number), "{}")) for number, (_, version) in enumerate(points)]
         return [
-            {"version": version, "from": at, "to": end, "by": why.get("by"), "why": why.get("why")}
+            {"version": version, "from": at, "to": end} | {name: why.get(name) for name in ("by", "through", "why")}
             for (at, version), end, why in zip(points, ends, told, strict=True)
         ]
 
-    def _change(self, version: int, champion: int | None, by: str, why: str) -> None:
-        """By whom and why is written before the alias, the time after it."""
-        number = len(self.registry.curve(IN_PRODUCTION))
-        self._client.set_model_version_tag(NAME, str(version), _tag(number), json.dumps({"by": by, "why": why}))
-        self._client.set_model_version_tag(NAME, str(version), "approver", by)
-        self._stages.enthrone(version, champion)
-        self._note_champion()
-        say(f"Release {version} is in Production, {f'before it {champion}' if champion else 'the first'}.")
+    def _approve(self, version: int, by: str, through: Through, approved_at: float | None) -> None:
+        if approved_at is not None:
+            self._tag(version, APPROVAL, Approval("approved", by, approved_at, through).as_tag())
 
-    def _note_champion(self) -> None:
-        """Have the champion as the last point of the curve of what was in Production."""
-        champion, points = self._stages.aliases().get(CHAMPION), self.registry.curve(IN_PRODUCTION)
-        if champion is not None and (not points or points[-1][1] != champion):
-            self.registry.follow({IN_PRODUCTION: champion}, len(points))
+    def _bring(self, version: int, production: Production, by: str, through: Through, why: str) -> None:
+        """By whom and why is written before the alias, the time after it."""
+        before = production.release.version if production.release else None
+        number = len(self.registry.curve(IN_PRODUCTION))
+        self._tag(version, production_tag(number), json.dumps({"by": by, "through": through, "why": why}))
+        self._tag(version, "approver", by)
+        self._stages.enthrone(version, before if before != version else None)
+        self._note(version)
+        say(f"Release {version} is in Production, {f'before it {before}' if before else 'the first'}.")
+
+    def _note(self, champion: int | None) -> None:
+        """Have the champion as the last point of the history, with who brought it there."""
+        points = self.registry.curve(IN_PRODUCTION)
+        if champion is None or (points and points[-1][1] == champion):
+            return
+        tag = production_tag(len(points))
+        if tag not in self.registry.version(champion).tags:
+            self._tag(champion, tag, json.dumps({"through": "mlflow", "why": "the alias was moved in MLflow"}))
+        self.registry.follow({IN_PRODUCTION: champion}, len(points))
+
+    def _tag(self, version: int | None, name: str, value: str) -> None:
+        self._client.set_model_version_tag(NAME, str(version), name, value)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold the registry against other changes, with stages and times as the alias says."""
+    def _alone(self) -> Iterator[Production]:
+        """Hold the registry against other changes, with stages and history as the champion says; gives what is in Production."""
         with self.registry.alone():
-            self._stages.reconcile()
-            self._note_champion()
-            yield
-
-    def _before(self, champion: int | None) -> int:
-        """The last release that was in Production before the champion, is still in the registry, and was not rolled back itself."""
-        if champion is None:
-            raise InputError(f"There is nothing to roll back. {NO_RELEASE}")
-        good = {int(version.version) for version in self._stages.versions() if ROLLED_BACK not in version.tags} - {champion}
-        earlier = [version for _, version in self.registry.curve(IN_PRODUCTION) if version in good]
-        if not earlier:
-            raise InputError(f"Release {champion} has none before it to go back to. Name one: `recsim rollback --to V`.")
-        return earlier[-1]
-
-
-def _tag(number: int) -> str:
-    """Of a version: by whom and why it came into Production as that point of the curve."""
-    return f"production.{number}"
+            production = self.registry.production()
+            if production.problem:
+                say(production.problem)
+            champion = production.release.version if production.release else None
+            self._stages.reconcile(champion)
+            if production.problem is None:
+                self._note(champion)
+            yield production

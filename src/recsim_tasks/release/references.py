@@ -24,6 +24,7 @@ class ReleaseRef:
     version: int
     cursor: Cursor
     model_fingerprint: str
+    index_fingerprint: str
     size: int
     metrics: dict[str, float]
     source: str
@@ -41,6 +42,8 @@ class Origin:
     """The release that it was judged against."""
     feeds: tuple[str, ...] = ()
     """What it took in that the champion had not."""
+    asks: bool = False
+    """Whether a person is asked before it is promoted."""
 
 
 def tags_of(manifest: Manifest, origin: Origin) -> dict[str, str]:
@@ -59,6 +62,11 @@ def tags_of(manifest: Manifest, origin: Origin) -> dict[str, str]:
     }
 
 
+def is_release(version: ModelVersion) -> bool:
+    """Whether recsim has registered a version: a person may have put another model under the same name."""
+    return "refresh_id" in version.tags and "metrics" in version.tags
+
+
 def reference_of(version: ModelVersion) -> ReleaseRef:
     """Read the tags of a version."""
     tags = version.tags
@@ -66,6 +74,7 @@ def reference_of(version: ModelVersion) -> ReleaseRef:
         version=int(version.version),
         cursor=Cursor(tags["catalogue.table_id"], int(tags["catalogue.version"])),
         model_fingerprint=tags["model_fingerprint"],
+        index_fingerprint=tags["index_fingerprint"],
         size=int(tags["products"]),
         metrics=json.loads(tags["metrics"]),
         source=str(version.source),

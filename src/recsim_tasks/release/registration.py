@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsim_tasks.foundation.errors import MissingError
 from recsim_tasks.foundation.leases import lease
+from recsim_tasks.foundation.publishing import fsync_parents, fsync_tree
+from recsim_tasks.release.approval import APPROVAL, Approval
 from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.packing import bundle_place, pack
+from recsim_tasks.release.production import was_in_production
 from recsim_tasks.release.references import LONGEST_TAG, Origin, tags_of
 from recsim_tasks.release.registry import VERDICT, Registry
 from recsim_tasks.release.sharing import local_folder, put_in, same_files, take_out
@@ -33,7 +37,8 @@ def register(registry: Registry, bundle: Path, manifest: Manifest, origin: Origi
         version = _version_of(registry, origin.refresh_id, manifest) or _create(registry, bundle, manifest, origin)
     number = int(version.version)
     with registry.alone():
-        _keep_verdict(registry, version, origin, verdict, page)
+        if not was_in_production(registry.version(number).tags):  # a champion keeps the verdict that it came with
+            _keep_verdict(registry, version, origin, verdict, page)
         if version.current_stage == "None":
             registry.stages.stage(number)
         registry.follow(manifest.metrics, number)
@@ -74,12 +79,22 @@ def _upload(registry: Registry, packed: Path, model: Model, manifest: Manifest, 
     place, stored = bundle_place(model), local_folder(str(model.artifact_path))
     same: dict[str, Path] = {}
     if stored and champion:
-        before = local_folder(registry.client.get_model_version_download_uri(NAME, str(champion)))
-        same = same_files(manifest, before / registry.version(champion).tags["bundle"]) if before else {}
+        same = _stored_already(registry, manifest, champion)
     take_out(same, packed / place)
     registry.client.log_model_artifacts(str(model.model_id), str(packed))
     if stored:
         put_in(same, stored / place)
+        fsync_tree(stored)
+        fsync_parents(stored)
+
+
+def _stored_already(registry: Registry, manifest: Manifest, champion: int) -> dict[str, Path]:
+    """What of the bundle the champion has in a folder that this process sees; nothing when it was removed meanwhile."""
+    try:
+        with registry.bundle(champion) as before:
+            return same_files(manifest, before)
+    except MissingError:
+        return {}
 
 
 def _keep_verdict(registry: Registry, version: ModelVersion, origin: Origin, verdict: Mapping[str, Any], page: str) -> None:
@@ -87,6 +102,8 @@ def _keep_verdict(registry: Registry, version: ModelVersion, origin: Origin, ver
     run_id = str(version.run_id)
     registry.client.log_text(run_id, page, f"{VERDICT}.html")
     registry.client.log_dict(run_id, dict(verdict), f"{VERDICT}.json")
+    if origin.asks and APPROVAL not in version.tags:
+        registry.client.set_model_version_tag(NAME, version.version, APPROVAL, Approval("awaited").as_tag())
     told = {"gate.champion": str(origin.champion or ""), "gate.reasons": " ".join(verdict["reasons"])[:LONGEST_TAG]}
     for name, value in {**told, "gate.verdict": str(verdict["verdict"])}.items():
         registry.client.set_model_version_tag(NAME, version.version, name, value)

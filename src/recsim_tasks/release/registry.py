@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsim_tasks.foundation.errors import MissingError, RecsimError
+from recsim_tasks.foundation.errors import InputError, MissingError, RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.outages import diagnose
-from recsim_tasks.foundation.publishing import publishing
+from recsim_tasks.foundation.publishing import publishing, scratch
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.mlflow_errors import speaking
 from recsim_tasks.learning.tracking import Tracker
 from recsim_tasks.release.manifest import MANIFEST_FILE, Manifest
-from recsim_tasks.release.references import ReleaseRef, reference_of
+from recsim_tasks.release.production import IN_PRODUCTION, Production, fault, judge_alias
+from recsim_tasks.release.references import ReleaseRef, is_release, reference_of
 from recsim_tasks.release.stages import CHAMPION, NAME, Stages, unless
 
 if TYPE_CHECKING:
@@ -54,37 +55,75 @@ class Registry:
         self.stages = Stages(self.client)
         _tell_mlflow_where(settings.tracking_uri)
 
+    def production(self) -> Production:
+        """The release in Production, and what is wrong with how the registry names it; no release before the first promotion."""
+        with self.speaking():
+            named = self.stages.aliases().get(CHAMPION)
+            kept = self._tags([] if named is None else [named])
+            if named is not None and named in kept and fault(kept[named]) is None:
+                return Production(self.reference(named))
+            points = [version for _, version in self.curve(IN_PRODUCTION)]
+            found = judge_alias(named, points, kept | self._tags(points))
+            return Production(None if found.version is None else self.reference(found.version), found.problem, found.deleted)
+
     def champion(self) -> ReleaseRef | None:
         """The release in Production; None before the first promotion."""
+        return self.production().release
+
+    def reference(self, version: int) -> ReleaseRef:
+        """What the registry knows of `version`; `MissingError` when there is none."""
         with self.speaking():
-            version = self.stages.aliases().get(CHAMPION)
-            return None if version is None else reference_of(self.version(version))
+            found = self.version(version)
+        if not is_release(found):
+            raise InputError(f"Version {version} of the model {NAME} was not registered by recsim: it is no release. Name another one.")
+        return reference_of(found)
+
+    def _tags(self, versions: Iterable[int]) -> dict[int, dict[str, str]]:
+        """The tags of those of `versions` that the registry keeps."""
+        found = {number: self._version(number) for number in set(versions)}
+        return {number: dict(version.tags) for number, version in found.items() if version is not None}
 
     def references(self) -> list[ReleaseRef]:
         """What the registry knows of all releases that it keeps, oldest first."""
         with self.speaking():
-            return [reference_of(version) for version in self.stages.versions()]
+            return [reference_of(version) for version in self.stages.versions() if is_release(version)]
 
-    def download(self, version: int | None, into: Path) -> Path:
-        """Fetch the bundle of `version`, or of the champion, as the folder `into`. `Release.open` checks it, this does not."""
+    def download(self, version: int, into: Path) -> Path:
+        """Fetch the bundle of `version` as the folder `into`. `local_copy` and `Release.open` check it, this does not."""
         with self.speaking():
-            number = version if version is not None else self.stages.aliases().get(CHAMPION)
-            if number is None:
-                raise MissingError(NO_RELEASE)
-            found = self.version(number)
-            packed = self.client.get_model_version_download_uri(NAME, str(number))
-            with publishing(into) as staged, tempfile.TemporaryDirectory(dir=into.parent, prefix=".download-") as scratch:
-                place = f"{packed}/{found.tags['bundle']}"
-                for child in self._fetched(place, scratch).iterdir():
+            place = self._place(version)
+            with publishing(into) as staged:
+                fetched = self._fetched(place, str(staged))
+                for child in fetched.iterdir():
                     child.rename(staged / child.name)
+                fetched.rmdir()
         return into
+
+    @contextmanager
+    def bundle(self, version: int) -> Iterator[Path]:
+        """The bundle of `version` as MLflow keeps it: in its place when that is a folder of this machine, else fetched for the while."""
+        from recsim_tasks.release.sharing import local_folder
+
+        with self.speaking():
+            place = self._place(version)
+        stored = local_folder(place)
+        if stored is None:
+            with scratch(self.settings.home.absolute() / "releases") as folder:
+                yield self.download(version, folder / str(version))
+        elif stored.is_dir():
+            yield stored
+        else:
+            raise MissingError(f"MLflow at {self.settings.tracking_uri} has no {place}: it was removed.")
 
     def manifest(self, version: int) -> Manifest:
         """The manifest of `version`, without the rest of its bundle."""
-        with self.speaking(), tempfile.TemporaryDirectory() as scratch:
-            found = self.version(version)
-            packed = self.client.get_model_version_download_uri(NAME, str(version))
-            return Manifest.read(self._fetched(f"{packed}/{found.tags['bundle']}/{MANIFEST_FILE}", scratch).parent)
+        with self.speaking(), tempfile.TemporaryDirectory() as folder:
+            return Manifest.read(self._fetched(f"{self._place(version)}/{MANIFEST_FILE}", folder).parent)
+
+    def _place(self, version: int) -> str:
+        """Where the bundle of `version` is among MLflow's artifacts."""
+        found = self.version(version)
+        return f"{self.client.get_model_version_download_uri(NAME, str(version))}/{found.tags['bundle']}"
 
     def _fetched(self, place: str, into: str) -> Path:
         """A file or folder of the artifacts, copied. MLflow names a full disk, a lost connection and a missing file in its text alone."""
@@ -94,11 +133,20 @@ class Registry:
         try:
             return Path(download_artifacts(artifact_uri=place, dst_path=into, tracking_uri=self.settings.tracking_uri))
         except (MlflowException, OSError) as error:
-            uri, text = self.settings.tracking_uri, " ".join(str(error).split())[:500]
+            uri = self.settings.tracking_uri
             if known := diagnose(error, f"{into}, or MLflow at {uri}"):
                 raise known from error
-            kind = MissingError if GONE.search(text) else RecsimError
-            raise kind(f"MLflow at {uri} does not give {place}: {text}") from error
+            if not self._is_there(place):
+                raise MissingError(f"MLflow at {uri} has no {place}: it was removed.") from error
+            raise RecsimError(f"MLflow at {uri} does not give {place}: {' '.join(str(error).split())[:500]}") from error
+
+    def _is_there(self, place: str) -> bool:
+        """Whether MLflow lists a file or folder of the artifacts; each kind of store tells in another way that one is missing."""
+        from mlflow.artifacts import list_artifacts
+
+        folder, _, name = place.rpartition("/")
+        found = list_artifacts(artifact_uri=folder, tracking_uri=self.settings.tracking_uri)
+        return any(file.path.rpartition("/")[2] == name for file in found)
 
     def page(self, version: int) -> str:
         """Where MLflow's UI shows the verdict of `version`, after its `/#/`."""
@@ -108,7 +156,7 @@ class Registry:
     def model_fingerprints(self) -> set[str]:
         """The models of all releases that the registry keeps, in whichever stage."""
         with self.speaking():
-            return {version.tags["model_fingerprint"] for version in self.client.search_model_versions(f"name='{NAME}'")}
+            return {version.tags["model_fingerprint"] for version in self.stages.versions() if is_release(version)}
 
     def curve(self, name: str) -> list[tuple[float, int]]:
         """The points of a curve over releases, in order: when, in unix seconds, and the whole number."""
@@ -121,10 +169,13 @@ class Registry:
 
     def version(self, version: int) -> ModelVersion:
         """What the registry says of `version`; `MissingError` when there is none."""
-        found = unless("RESOURCE_DOES_NOT_EXIST", lambda: self.client.get_model_version(NAME, str(version)))
+        found = self._version(version)
         if found is None:
             raise MissingError(f"There is no release {version} in the registry. Look at the versions of the model {NAME} in MLflow.")
         return found
+
+    def _version(self, version: int) -> ModelVersion | None:
+        return unless("RESOURCE_DOES_NOT_EXIST", lambda: self.client.get_model_version(NAME, str(version)))
 
     @contextmanager
     def alone(self) -> Iterator[None]:

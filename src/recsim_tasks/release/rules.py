@@ -42,6 +42,12 @@ class Rule(NamedTuple):
     """Whether it lost more than it may, but of so few queries that it may be chance."""
 
 
+def not_compared(why: str) -> Rule:
+    """It is said, and does not hold: a release that waited for a champion whose files are gone would wait for ever."""
+    name, limit = "Comparable with the champion", "the champion can be read"
+    return Rule(name, True, NOT_MEASURED, None, None, limit, f"it was not compared with the champion. {why}", True)
+
+
 def no_worse(compared: Comparison, name: str, most: float) -> Rule:
     """The figure of all queries, query by query."""
     own, other = (side.figures[name] for side in (compared.challenger, compared.champion))

@@ -48,9 +48,8 @@ class Stages:
         self._set(version, PRODUCTION, archive_others=True)
         self._client.set_registered_model_alias(NAME, CHAMPION, str(version))
 
-    def reconcile(self) -> None:
-        """Bring the stages after the alias, from where a change that was killed half-way left them."""
-        champion = self.aliases().get(CHAMPION)
+    def reconcile(self, champion: int | None) -> None:
+        """Bring the stages after the champion, from where a change that was killed half-way, or a person, left them."""
         for version in self.versions():
             number, stage = int(version.version), version.current_stage
             if number == champion and stage != PRODUCTION:

@@ -6,7 +6,6 @@ Apart from them because MLflow's client takes seconds and a hundred megabytes, a
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 import time
 import traceback
@@ -14,12 +13,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsim_tasks.foundation.errors import InputError, RecsimError, UnavailableError
+from recsim_tasks.foundation.errors import InputError, MissingError, RecsimError, UnavailableError
 from recsim_tasks.foundation.progress import say
-from recsim_tasks.foundation.publishing import write_json
+from recsim_tasks.foundation.publishing import remove, write_json
 from recsim_tasks.foundation.settings import Settings
 
 if TYPE_CHECKING:
+    from recsim_tasks.release.production import Production
     from recsim_tasks.release.references import ReleaseRef
     from recsim_tasks.release.registry import Registry
 
@@ -72,9 +72,7 @@ class Follower:
         self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow the champion, from what a killed server left."""
-        for left in self._folder.glob(".*"):
-            shutil.rmtree(left, ignore_errors=True)
+        """Begin to follow the champion."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -87,7 +85,7 @@ class Follower:
         now, up = named(self._settings), True
         version, problem = now.version, None
         try:
-            version, problem = self._take(self._champion(), now.version)
+            version, problem = self._take(self._production(), now.version)
         except UnavailableError as error:
             self._registry, up, problem = None, False, str(error)
         except (RecsimError, OSError) as error:
@@ -118,30 +116,39 @@ class Follower:
             self._before = before.version
             self._forget({str(kept) for kept in (now.version, self._before) if kept})
 
-    def _champion(self) -> ReleaseRef | None:
+    def _production(self) -> Production:
         from recsim_tasks.release.promotion import Promotions
         from recsim_tasks.release.registry import Registry
 
         if self._registry is None:
             self._registry = Registry(self._settings)
             Promotions(self._registry).reconcile()
-        return self._registry.champion()
+        return self._registry.production()
 
-    def _take(self, champion: ReleaseRef | None, now: int | None) -> tuple[int | None, str | None]:
-        """What to name after a look at `champion`, and why it is not that."""
+    def _take(self, production: Production, now: int | None) -> tuple[int | None, str | None]:
+        """What to name after a look at what is in Production, and why it is not what the registry names."""
         from recsim_tasks.release.registry import NO_RELEASE
 
+        champion = production.release
         if champion is None:
-            return now, None if now else NO_RELEASE
-        doubt = doubted(self._settings, champion.version)
-        if now == champion.version and (self._folder / str(now)).exists() and not doubt.exists():
-            return now, None
+            return now, production.problem or (None if now else NO_RELEASE)
+        if now is not None and now in (champion.version, production.deleted) and self._has(now):
+            return now, production.problem
+        version, problem = self._change(champion, now)
+        return version, problem or production.problem
+
+    def _has(self, version: int) -> bool:
+        """Whether a release was fetched, and no worker doubts it."""
+        return (self._folder / str(version)).exists() and not doubted(self._settings, version).exists()
+
+    def _change(self, champion: ReleaseRef, now: int | None) -> tuple[int | None, str | None]:
+        """Name the champion once it is here and whole; else what is named `now`, with the reason."""
         if self._refused and self._refused[0] == champion.version and time.monotonic() < self._refused[1]:
             return now, self._refused[2]
-        doubt.unlink(missing_ok=True)
+        doubted(self._settings, champion.version).unlink(missing_ok=True)
         try:
             self._fetch(champion)
-        except InputError as error:
+        except (InputError, MissingError) as error:
             return now, self._refuse(champion, RETRY_REFUSED_SECONDS, f"Release {champion.version} is refused: {error}")
         except UnavailableError:
             raise
@@ -154,22 +161,13 @@ class Follower:
         return reason
 
     def _fetch(self, champion: ReleaseRef) -> None:
-        """Have a whole release in its folder; `InputError` when it is not what it says, or not what the registry says of it."""
-        from recsim_tasks.release.bundle import Release
+        """Have a whole release in its folder; `InputError` or `MissingError` when it cannot be had."""
+        from recsim_tasks.release.local_copy import open_copy
 
-        folder = self._folder / str(champion.version)
-        if not folder.exists():
-            assert self._registry is not None
-            self._registry.download(champion.version, folder)
-        try:
-            found = Release.open(folder).manifest
-            if (found.model_fingerprint, found.cursor) != (champion.model_fingerprint, champion.cursor):
-                raise InputError("its model or catalogue version is not the one that the registry names. Register the release anew.")
-        except InputError:
-            shutil.rmtree(folder, ignore_errors=True)  # so that the next try fetches it again
-            raise
+        assert self._registry is not None
+        open_copy(self._registry, champion, self._folder / str(champion.version))
 
     def _forget(self, kept: set[str]) -> None:
         for folder in self._folder.iterdir():
             if folder.name.isdigit() and folder.name not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove(folder)
