@@ -10,6 +10,7 @@ not what exists. One run takes in everything that is there, however many events 
 | a branch skipped | this refresh did not need it | nothing |
 | `approve_feed` waits | a guard holds a feed: nothing of it has been written | open the task's *Required Actions*, read the figures, approve or reject |
 | `approve` waits | the run was told to ask before it promotes | open its *Required Actions*, read the gate's rules, approve or reject |
+| `promote` red: *rejected* | a person has rejected the release | clear `approve` to be asked again; nothing else promotes it |
 | a task red, its reason begins with *Held:* | a gate, a guard or a person said no; what serves goes on serving | read the reason, then clear the task, or trigger a run with another mode |
 | `promote` red: *promotions are held* | somebody rolled back | trigger `recsim_rollback` with *resume* when the cause is mended |
 | a task *up for retry* | something is away or failed; the end of its log and its XCom `reason` say what, and it is tried again by itself | nothing; bring back what is away |
@@ -44,6 +45,10 @@ MODES = {
 ANSWER = "{{ ti.xcom_pull(task_ids='approve_feed')['%s'] }}"
 INGESTED = "{{ (ti.xcom_pull(task_ids='answer_feed') or ti.xcom_pull(task_ids='ingest'))['table_version'] or 0 }}"
 VERSION = "{{ ti.xcom_pull(task_ids='register')['version'] }}"
+# Empty where the run does not ask, and where a person has marked `approve` as a success instead of answering.
+APPROVED_BY = "{{ (ti.xcom_pull(task_ids='approve') or {}).get('by') or 'refresh' }}"
+ANSWERED_AT = "{% set at = (ti.xcom_pull(task_ids='approve') or {}).get('at') %}{{ '--answered-at=' ~ at if at }}"
+REJECTED = "{{ '--reject' if (ti.xcom_pull(task_ids='approve') or {}).get('answer') == 'reject' }}"
 GPU_POOL = "gpu_pool"
 # No time but the coming night: left at its default, a DAG that is switched on in the small hours runs at once.
 NIGHTLY = CronTriggerTimetable("0 2 * * *", timezone="UTC", run_immediately=timedelta())
@@ -222,6 +227,7 @@ with DAG(
     register = RecsimJobOperator(
         task_id="register",
         job="register",
+        arguments=["{{ '--ask' if params.approval == 'ask' }}"],
         execution_timeout=timedelta(hours=1),
         doc_md="Registers model, index and manifest in MLflow as one release. Safe to clear: one refresh registers one release.",
     )
@@ -234,17 +240,18 @@ with DAG(
         response_timeout=timedelta(hours=8),
         execution_timeout=timedelta(minutes=5),
         doc_md="Asks whether the release goes into Production, when the run is to ask. Answer under *Required Actions*: the gate's rules are there, and a link to what it answers. "
-        "Red: rejected, or nobody answered; the release stays in Staging and what serves goes on serving.",
+        "Green: `promote` does what was answered. Red: no answer came; the release stays in Staging, clear this task to be asked again.",
     )
     promote = RecsimJobOperator(
         task_id="promote",
         job="promote",
-        arguments=["--version", VERSION, "--by", "{{ ti.xcom_pull(task_ids='approve')['by'] or 'refresh' }}"],
+        arguments=["--version", VERSION, "--by", APPROVED_BY, "--through=airflow", ANSWERED_AT, REJECTED],
         inlets=[commits],
         outlets=[RELEASE],
         post_execute=lambda context, _: note_committed(context, commits),
         execution_timeout=timedelta(minutes=15),
-        doc_md="Makes the release the champion; serving takes it up by itself. Safe to clear.",
+        doc_md="Opens the release as MLflow keeps it and makes it the champion; serving takes it up by itself. Safe to clear. "
+        "*Held*: a person rejected it, or has not answered, or another release has come into Production; nothing was changed.",
     )
     verify = RecsimJobOperator(
         task_id="verify",

@@ -46,7 +46,7 @@ with DAG(
             type=["null", "integer"],
             minimum=1,
             title="Release",
-            description="The version to go back to. Empty: the one that was in Production before.",
+            description="The version to go back to. Empty: the newest one before that can be read.",
         ),
         "reason": Param(
             "", type="string", maxLength=500, title="Reason", description="Why, for those who look later; it is kept with the release."
@@ -61,11 +61,12 @@ with DAG(
             "{{ '--to=' ~ params.to if params.to }}",
             "{{ '--reason=' ~ params.reason if params.reason }}",
             "--by=" + BY,
+            "--through=airflow",
         ],
         pre_execute=begin,
         outlets=[RELEASE],
         execution_timeout=timedelta(minutes=10),
-        doc_md="Moves stage and alias back in one step. Safe to clear.",
+        doc_md="Opens the earlier release as MLflow keeps it, then moves stage and alias back. Safe to clear. Red: it cannot be read, nothing was changed.",
     )
     verify = RecsimJobOperator(
         task_id="verify",

@@ -71,9 +71,11 @@ class HeldFeedApprovalOperator(ApprovalOperator):
 
 
 class ReleaseApprovalOperator(ApprovalOperator):
-    """Ask somebody about a release that the gate let through, when this run is to ask; its result says `by` whom and when (`at`).
+    """Ask a person about a release that the gate let through, when this run is to ask.
 
-    A release that is rejected, or not answered for in time, stays in Staging: the task fails, and nothing is promoted.
+    The result has the `answer` (`approve` or `reject`, None when the run does not ask), `by` whom and when (`at`). Both answers continue:
+    `promote` writes either into the registry, so that no later task can overlook a rejection. No answer is no rejection: the task fails,
+    the release stays in Staging, and a person can be asked again.
 
     :param asked: `ask`, else nobody is asked (templated)
     :param evaluate_task: id of the task whose result has the gate's `rules`
@@ -93,7 +95,7 @@ class ReleaseApprovalOperator(ApprovalOperator):
         """Put the question, and leave the worker until it is answered."""
         if self.asked != "ask":
             give_reason(context, "this run does not ask")
-            return {"by": None, "at": None}
+            return {"answer": None, "by": None, "at": None}
         version, verdict = self._version(context), context["ti"].xcom_pull(task_ids=self.evaluate_task)
         self.subject = f"Release {version}: put it into Production?"
         self.body = release_question(
@@ -102,7 +104,7 @@ class ReleaseApprovalOperator(ApprovalOperator):
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Hand on who approved; fail for whoever did not."""
+        """Hand on the answer; fail when there was none."""
         version = self._version(context)
         if "error" in event:
             hours = self.response_timeout.total_seconds() / 3600 if self.response_timeout else 0
@@ -112,10 +114,9 @@ class ReleaseApprovalOperator(ApprovalOperator):
             )
         answer = HITLOperator.execute_complete(self, context, event)
         by = who(answer["responded_by_user"])
-        if answer["chosen_options"] != [self.APPROVE]:
-            self._hold(context, f"release {version} was rejected by {by}. It stays in Staging.")
-        give_reason(context, f"approved by {by}: release {version}")
-        return {"by": by, "at": answer["responded_at"].isoformat()}
+        approves = answer["chosen_options"] == [self.APPROVE]
+        give_reason(context, f"{'approved' if approves else 'rejected'} by {by}: release {version}")
+        return {"answer": "approve" if approves else "reject", "by": by, "at": answer["responded_at"].isoformat()}
 
     def _version(self, context: Context) -> int:
         return int(context["ti"].xcom_pull(task_ids=self.register_task)["version"])
@@ -173,7 +174,7 @@ def release_question(verdict: dict[str, Any], page: str) -> str:
 |---|---:|---:|---:|---|
 {rows}
 
-**Approve** puts it into Production, model and index together. **Reject** leaves it in Staging; what serves goes on serving.
+**Approve** puts it into Production, model and index together. **Reject** leaves it in Staging, and it is not promoted without a new approval; what serves goes on serving.
 """
 
 

@@ -99,6 +99,11 @@ class Shop:
 
         self.until(taken)
 
+    def clear(self, run_id: str, *tasks: str) -> None:
+        """Clear tasks and what comes after them, as a person does on their page."""
+        body = {"dag_run_id": run_id, "task_ids": list(tasks), "dry_run": False, "only_failed": False, "include_downstream": True}
+        self.airflow._call("POST", f"/dags/{DAG}/clearTaskInstances", body)
+
     def runs(self) -> int:
         return len(self.airflow.runs(DAG))
 

@@ -118,12 +118,16 @@ def register(workspace: Path) -> dict[str, Any]:
         known.append(workspace.name)
         releases.write_text(json.dumps(known))
     version = known.index(workspace.name) + 1
-    return {"version": version, "previous": version - 1 or None, "stage": "Staging"}
+    return {"version": version, "previous": version - 1 or None, "stage": "Staging", "asks": "--ask" in sys.argv}
 
 
 def promote(workspace: Path) -> dict[str, Any]:
-    """Make the release the champion, with the cursor that was planned for."""
+    """Make the release the champion, with the cursor that was planned for; not one that was rejected, or is still to be approved."""
     told = json.loads((workspace / "register.json").read_text()) | {"stage": "Production"}
+    answered = any(argument.startswith("--answered-at=") for argument in sys.argv)
+    if "--reject" in sys.argv or (told["asks"] and not answered):
+        why = f"{option('--by')} rejected it" if "--reject" in sys.argv else "it waits for an approval"
+        return {"error": f"Release {told['version']} stays in Staging: {why}.", "exit_code": 3}
     cursor = json.loads((workspace / "plan.json").read_text())["head"]
     (HOME / "champion.json").write_text(json.dumps({"version": told["version"], "cursor": cursor}))
     return told

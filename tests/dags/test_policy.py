@@ -58,9 +58,11 @@ COMMANDS = {
     "retrain.embed": "embed",
     "retrain.index": "index build",
     "evaluate": "evaluate",
-    "register": "register",
+    "register": "register {{ '--ask' if params.approval == 'ask' }}",
     "promote": "promote --version {{ ti.xcom_pull(task_ids='register')['version'] }} "
-    "--by {{ ti.xcom_pull(task_ids='approve')['by'] or 'refresh' }}",
+    "--by {{ (ti.xcom_pull(task_ids='approve') or {}).get('by') or 'refresh' }} --through=airflow "
+    "{% set at = (ti.xcom_pull(task_ids='approve') or {}).get('at') %}{{ '--answered-at=' ~ at if at }} "
+    "{{ '--reject' if (ti.xcom_pull(task_ids='approve') or {}).get('answer') == 'reject' }}",
     "verify": "verify --version {{ ti.xcom_pull(task_ids='register')['version'] }}",
 }
 
@@ -232,7 +234,17 @@ def test_the_rollback_is_a_command_and_a_check_that_it_is_live() -> None:
     jobs = {task.task_id: [task.job, *task.arguments] for task in rollback.tasks if isinstance(task, RecsimJobOperator)}
     assert jobs["rollback"] == [
         *("rollback", "{{ '--resume' if params.action == 'resume' }}", "{{ '--to=' ~ params.to if params.to }}"),
-        *("{{ '--reason=' ~ params.reason if params.reason }}", "--by={{ dag_run.triggering_user_name or 'airflow' }}"),
+        *(
+            "{{ '--reason=' ~ params.reason if params.reason }}",
+            "--by={{ dag_run.triggering_user_name or 'airflow' }}",
+            "--through=airflow",
+        ),
     ]
     assert jobs["verify"] == ["verify", "--version", "{{ ti.xcom_pull(task_ids='rollback')['version'] }}"]
     assert rollback.timetable.can_be_scheduled is False
+
+
+def test_no_form_asks_for_a_name(refresh: DAG) -> None:
+    """Who did it is the user that Airflow knows."""
+    assert set(read("recsim_rollback").params) == {"action", "to", "reason"}
+    assert not {"by", "user", "name", "approver"} & set(refresh.params)

@@ -35,7 +35,7 @@ def test_a_landed_feed_starts_a_refresh_by_itself(shop: Shop) -> None:
     release = len(shop.releases())
     assert [line.split(" as ")[0] for line in shop.commands()[before_said:]] == [
         *("ingest", "plan --mode auto", "embed", "index append", "evaluate", "register"),
-        *(f"promote --version {release} --by refresh", f"verify --version {release}"),
+        *(f"promote --version {release} --by refresh --through=airflow", f"verify --version {release}"),
     ]
     reasons = {task["task_id"]: task["rendered_map_index"] for task in shop.airflow.task_instances(DAG, run_id)}
     assert reasons["plan"] == reasons["decide"] == "append: 3 products changed. (3 images to embed)"
@@ -124,17 +124,42 @@ def test_a_release_is_promoted_when_somebody_who_saw_the_verdict_approves(shop: 
     shop.answer(run_id, "approve", "Approve")
     state, _, _ = shop.end(run_id)
     assert state == "success"
-    assert f"promote --version {release} --by {shop.airflow.username}" in "\n".join(shop.commands())
+    assert f"promote --version {release} --by {shop.airflow.username} --through=airflow --answered-at=20" in "\n".join(shop.commands())
+    assert "register --ask" in "\n".join(shop.commands())
     assert shop.airflow.xcom(DAG, run_id, "approve", "reason") == f"approved by {shop.airflow.username}: release {release}"
 
 
-def test_a_release_that_is_rejected_is_not_promoted(shop: Shop) -> None:
-    before = shop.champion
+def test_a_release_that_is_rejected_is_not_promoted_until_a_person_who_is_asked_again_approves(shop: Shop) -> None:
+    before, user = shop.champion, shop.airflow.username
     run_id = waiting(shop)
+    release = len(shop.releases())
     shop.answer(run_id, "approve", "Reject")
     state, states, _ = shop.end(run_id)
-    assert (state, states["approve"], states["promote"]) == ("failed", "failed", "upstream_failed")
-    assert shop.airflow.xcom(DAG, run_id, "approve", "reason").startswith("Held: release")
+    assert (state, states["approve"], states["promote"], states["verify"]) == ("failed", "success", "failed", "upstream_failed")
+    assert shop.airflow.xcom(DAG, run_id, "approve", "reason") == f"rejected by {user}: release {release}"
+    assert shop.airflow.xcom(DAG, run_id, "promote", "reason") == f"Held: Release {release} stays in Staging: {user} rejected it."
+    shop.clear(run_id, "promote")
+    assert shop.end(run_id)[0] == "failed"
+    last = shop.commands()[-1].split(" as ")[0]
+    assert last.startswith(f"promote --version {release} --by {user} --through=airflow --answered-at=20")
+    assert last.endswith(" --reject")
+    assert shop.champion == before
+    shop.clear(run_id, "approve")
+    shop.asked(run_id, "approve")
+    shop.answer(run_id, "approve", "Approve")
+    assert shop.end(run_id)[0] == "success"
+    assert shop.champion["version"] == release
+    shop.order()
+
+
+def test_an_approval_that_is_marked_as_a_success_instead_of_answered_promotes_nothing(shop: Shop) -> None:
+    before = shop.champion
+    run_id = waiting(shop)
+    shop.airflow.set_state(DAG, run_id, "approve", "success")
+    state, states, _ = shop.end(run_id)
+    assert (state, states["promote"]) == ("failed", "failed")
+    assert shop.commands()[-1].split(" as ")[0].endswith("--by refresh --through=airflow"), "no name is invented, and no time"
+    assert shop.airflow.xcom(DAG, run_id, "promote", "reason").endswith("it waits for an approval.")
     assert shop.champion == before
     shop.order()
 
@@ -143,9 +168,9 @@ def test_a_rollback_is_a_form_and_one_run(shop: Shop) -> None:
     before = shop.champion["version"]
     run_id = shop.airflow.trigger("recsim_rollback", {"reason": "stripes look like rings"})
     assert shop.airflow.wait("recsim_rollback", run_id, timeout=180)["state"] == "success"
-    assert f"rollback --reason=stripes look like rings --by={shop.airflow.username}" in shop.commands()[-2]
+    assert f"rollback --reason=stripes look like rings --by={shop.airflow.username} --through=airflow" in shop.commands()[-2]
     assert shop.commands()[-1].startswith(f"verify --version {before - 1}")
     assert shop.champion["version"] == before - 1
     run_id = shop.airflow.trigger("recsim_rollback", {"action": "resume"})
     assert shop.airflow.wait("recsim_rollback", run_id, timeout=180)["state"] == "success"
-    assert f"rollback --resume --by={shop.airflow.username}" in shop.commands()[-2]
+    assert f"rollback --resume --by={shop.airflow.username} --through=airflow" in shop.commands()[-2]
