@@ -58,7 +58,7 @@ def test_a_champion_that_is_lost_after_the_plan_names_the_step_to_run_again(behi
     workspace = Workspace.of(behind, "r")
     lose(behind)
     cut(workspace.champion)
-    with pytest.raises(MissingError, match=r"^The champion cannot be read any more: .* Run `plan` again.*`recsim plan --refresh r`\."):
+    with pytest.raises(MissingError, match=r"^The champion cannot be read any more: .* Run `plan` again: .*`recsim plan --refresh r`\."):
         steps.append_index(behind, workspace)
 
 
@@ -147,11 +147,12 @@ def test_an_index_damaged_between_two_steps_names_the_step_to_run_again(behind: 
     for mode, action in (("append", "append"), ("rebuild", "build")):
         planned(behind, mode=mode)
         workspace = Workspace.of(behind, "r")
+        workspace.keep("evaluate", {"verdict": "pass"})
         for damage in DAMAGES.values():
             shutil.rmtree(workspace.index, ignore_errors=True)
             shutil.copytree(workspace.champion / "index", workspace.index)
             damage(workspace.index)
-            for step in (judging.evaluate, steps.verify_index, steps.compact_index):
+            for step in (judging.evaluate, judging.register, steps.verify_index, steps.compact_index):
                 with pytest.raises(
                     InputError,
                     match=rf"^The index of refresh r is missing or damaged: .* Run `index` again: clear that task, "

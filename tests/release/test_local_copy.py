@@ -121,7 +121,7 @@ def test_a_damaged_copy_is_dropped_and_fetched_again(
     damage(copy)
     assert whole_copy(registry, registry.reference(1), copy) == release.manifest
     assert digests(copy) == digests(bundle)
-    assert "The local copy of release 1 is damaged and is fetched again from MLflow: " in capsys.readouterr().err
+    assert "The local copy of release 1 is damaged and fetched again from MLflow: " in capsys.readouterr().err
 
 
 def test_a_copy_that_is_missing_is_fetched_and_a_whole_one_is_not_fetched_again(registry: Registry, copy: Path, bundle: Path) -> None:

@@ -62,7 +62,7 @@ def publishing(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(parent: Path) -> Iterator[Path]:
-    """Give an empty folder under `parent` that is removed at the end; after a kill, by the next that stages something there."""
+    """Give an empty folder under `parent`, removed at the end; after a kill, by the next use of `parent`."""
     with _staged(parent / "scratch", folder=True) as staged:
         yield staged
 
@@ -85,7 +85,7 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def _staged(target: Path, folder: bool) -> Iterator[Path]:
-    """A hidden file or folder beside `target` for this one use; its lock tells others that it is in use, and ends with the process."""
+    """A hidden file or folder beside `target` for this use alone, locked for as long as the process lives."""
     make_folder(target.parent)
     _remove_left_overs(target.parent)
     path, lock = _create(target, folder)

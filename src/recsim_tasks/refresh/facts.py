@@ -36,7 +36,7 @@ class Found:
 
 
 def gather(settings: Settings, workspace: Workspace, registry: Registry, production: Production, head: Cursor) -> Found:
-    """What is known of the champion and of the catalogue at `head`; without a champion that can be read every product is an insert."""
+    """What is known of the champion and of the catalogue at `head`; without a champion every product is an insert."""
     from recsim_tasks.catalogue.changes import count_kinds
     from recsim_tasks.catalogue.table import read_products
 
@@ -55,7 +55,7 @@ def gather(settings: Settings, workspace: Workspace, registry: Registry, product
 
 
 def with_copy(settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef, found: Found) -> Found:
-    """The same once the champion's bundle is in the workspace, for the steps; as without a champion when it cannot be read."""
+    """Have the champion's bundle in the workspace for the steps; when it cannot be read, the facts are without it."""
     from recsim_tasks.catalogue.changes import count_kinds
 
     try:

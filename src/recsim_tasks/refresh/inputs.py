@@ -1,4 +1,4 @@
-"""What a step of a refresh takes up from the steps before it: verified, or with a sentence that names the step to run again."""
+"""What a step takes up from the steps before it: verified, or an error that names the step to run again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def fetch_champion(settings: Settings, workspace: Workspace) -> Path | None:
-    """Have the verified bundle of the champion that was planned with in the workspace; None when there was none, or it cannot be read."""
+    """Have the verified bundle of the planned champion in the workspace; None when the plan goes without one."""
     from recsim_tasks.release.registry import Registry
 
     planned = workspace.result("plan")
@@ -29,15 +29,15 @@ def fetch_champion(settings: Settings, workspace: Workspace) -> Path | None:
     try:
         champion_copy(settings, workspace, registry, registry.reference(planned["champion"]))
     except (InputError, MissingError) as error:
-        again = f"Run `plan` again, which then decides otherwise: clear the task, or `recsim plan --refresh {workspace.refresh_id}`."
+        again = f"Run `plan` again: clear that task, or `recsim plan --refresh {workspace.refresh_id}`."
         raise type(error)(f"The champion cannot be read any more: {error} {again}") from error
     return workspace.champion
 
 
 def champion_copy(settings: Settings, workspace: Workspace, registry: Registry, release: ReleaseRef) -> Manifest:
-    """Have the verified bundle of a release as the workspace's champion: its own copy, MLflow's, or another whole one of this machine.
+    """Have the verified bundle of a release as the workspace's champion; `InputError` or `MissingError` without one.
 
-    Raises `InputError` or `MissingError` when there is none.
+    It is the copy that is there, else MLflow's, else another whole copy of this machine.
     """
     from recsim_tasks.release.local_copy import UNREADABLE, whole, whole_copy
 
@@ -57,7 +57,7 @@ def champion_copy(settings: Settings, workspace: Workspace, registry: Registry, 
 
 
 def champion_manifest(settings: Settings, workspace: Workspace, registry: Registry, release: ReleaseRef) -> Manifest:
-    """The manifest of a release, without the rest of its bundle where MLflow gives it; errors as of `champion_copy`."""
+    """Read the manifest of a release, alone where MLflow gives it; errors as of `champion_copy`."""
     from recsim_tasks.release.local_copy import UNREADABLE
 
     try:
@@ -78,7 +78,7 @@ def own_index(workspace: Workspace, writable: bool = False) -> Index:
 
 
 def take_model(settings: Settings, workspace: Workspace) -> Path:
-    """The folder of the model of the release in the making, verified: what this refresh has trained, or the champion's."""
+    """Verify the model of the release in the making, this refresh's own or the champion's; returns its folder."""
     from recsim_tasks.learning.export import check_published
 
     if workspace.result("plan")["decision"] != "retrain":
@@ -100,7 +100,7 @@ def _again(workspace: Workspace, made: str, job: str, error: InputError) -> str:
 
 
 def _other_copies(settings: Settings, version: int) -> list[Path]:
-    """Where else on this machine a copy of a release may be: fetched by serving, by a query, by another refresh."""
+    """Where serving, a query or another refresh may have left a copy of a release."""
     home = settings.home.absolute()
     return [home / "releases" / str(version), home / "query" / str(version), *home.glob(f"refreshes/*/champion-{version}")]
 

@@ -78,9 +78,11 @@ def _register(settings: Settings, workspace: Workspace, evaluation: Mapping[str,
     from recsim_tasks.release.references import Origin
     from recsim_tasks.release.registry import Registry
 
+    model = take_model(settings, workspace)
+    own_index(workspace)
     canaries, training = canary_images(settings, workspace), _training(workspace)
     at = committed_at(settings.products_uri, workspace.head.version)
-    manifest = assemble(take_model(settings, workspace), workspace.index, canaries, evaluation["metrics"], training, at, workspace.release)
+    manifest = assemble(model, workspace.index, canaries, evaluation["metrics"], training, at, workspace.release)
     origin = Origin(workspace.refresh_id, evaluation["champion"], tuple(commit.feed_id for commit in _feeds(settings, workspace)), asks)
     page = (workspace.folder / PAGE).read_text()
     registry = Registry(settings)

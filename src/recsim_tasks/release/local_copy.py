@@ -1,4 +1,4 @@
-"""The copy of a release on this machine: verified whenever it is taken up, and fetched again when it is damaged."""
+"""Copies of a release on this machine: verified at each use, and fetched again when they are damaged."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def open_copy(registry: Registry, release: ReleaseRef, folder: Path, max_pixels:
 
 
 def whole_copy(registry: Registry, release: ReleaseRef, folder: Path) -> Manifest:
-    """Have a copy of a release in `folder` whose files are all as listed, without opening them; errors as of `open_copy`."""
+    """Verify the files of the copy `folder` without opening them; otherwise as `open_copy`."""
     return _taken(registry, release, folder, lambda place: whole(place, release))
 
 
 def whole(folder: Path, release: ReleaseRef) -> Manifest:
-    """The manifest of a folder that holds this release, each file as listed; `InputError` when it does not."""
+    """Read the manifest of a folder that holds this release, each file as listed; else `InputError`."""
     manifest = Manifest.of_whole(folder)
     _check_same(manifest, release)
     return manifest
 
 
 def check_stored(registry: Registry, release: ReleaseRef) -> None:
-    """Open a release as MLflow keeps it, with all its checks; `InputError` or `MissingError` when it cannot be served from there."""
+    """Open a release as MLflow keeps it, with all its checks; `InputError` or `MissingError` when that fails."""
     with registry.bundle(release.version) as folder:
         try:
             _check_same(Release.open(folder).manifest, release)
@@ -64,7 +64,7 @@ def _taken(registry: Registry, release: ReleaseRef, folder: Path, read: Callable
             return read(folder)
         except InputError as error:
             damage = f" The local copy in {folder} is damaged too."
-            say(f"The local copy of release {release.version} is damaged and is fetched again from MLflow: {error}")
+            say(f"The local copy of release {release.version} is damaged and fetched again from MLflow: {error}")
     try:
         registry.download(release.version, folder)
     except MissingError as error:
@@ -84,4 +84,4 @@ def _damaged(registry: Registry, release: ReleaseRef, error: InputError) -> str:
 def _check_same(manifest: Manifest, release: ReleaseRef) -> None:
     found = (manifest.model_fingerprint, manifest.index_fingerprint, manifest.cursor)
     if found != (release.model_fingerprint, release.index_fingerprint, release.cursor):
-        raise InputError("its model, index or catalogue version is not the one that the registry names. Register the release anew.")
+        raise InputError("Its model, index or catalogue version is not the one that the registry names.")

@@ -1,4 +1,4 @@
-"""Which release may be in Production, whatever an alias that was moved by hand says. Pure: tags and history in, release and reason out."""
+"""Which release is the champion, also where a person has moved or removed its alias. Pure."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ def fault(tags: Tags) -> str | None:
 
 
 def earlier(points: Sequence[int], kept: Mapping[int, Tags]) -> list[int]:
-    """The versions of the history before its last point that may serve again, the newest first, each once; `kept` are the registry's."""
+    """The versions that were in Production before the last of `points` and may serve again, the newest first.
+
+    `kept` are the tags of the versions that the registry still has.
+    """
     found = [
         version
         for number, version in reversed([*enumerate(points[:-1])])
@@ -69,10 +72,10 @@ def earlier(points: Sequence[int], kept: Mapping[int, Tags]) -> list[int]:
 
 
 def judge_alias(named: int | None, points: Sequence[int], kept: Mapping[int, Tags]) -> Judged:
-    """Which version is the champion: what the alias has `named`, when a promotion or a rollback, or a person by hand, may have put it there.
+    """Which version is the champion: the one that the alias has `named`, if it may serve.
 
-    `points` is the history of versions in Production. Where the alias names none that may serve, the last of them stays the champion,
-    and where that was deleted, the last one before it that may serve.
+    `points` is the history of versions in Production. Otherwise its last point stays the champion; where that
+    version was deleted, the newest earlier one that may serve stands in. `kept` as for `earlier`.
     """
     last = points[-1] if points else None
     if named is not None and named in kept and (named == last or fault(kept[named]) is None):
@@ -87,8 +90,10 @@ def judge_alias(named: int | None, points: Sequence[int], kept: Mapping[int, Tag
     sentence += f"Release {last} was in Production and was deleted from the registry."
     before = next(iter(earlier(points, kept)), None)
     if before is None:
-        return Judged(None, f"{sentence} No earlier release is left: the next refresh trains again and promotes a new one.", last)
-    return Judged(before, f"{sentence} Release {before}, which was in Production before it, stands in; {_again(before)}.", last)
+        sentence += " No earlier release is left: the next refresh trains again and promotes a new one."
+        return Judged(None, sentence, last)
+    sentence += f" Release {before}, which was in Production before it, stands in; {_again(before)}."
+    return Judged(before, sentence, last)
 
 
 def _moved(named: int | None, kept: Mapping[int, Tags]) -> str | None:

@@ -24,24 +24,26 @@ HOLD = "promotion.held"
 class Promotions:
     """Changes of what is in Production, one at a time; each begins by mending what a killed one left.
 
-    A release is opened as MLflow keeps it, with all its checks, before anything is changed for it. Names of people come with the way
-    `through` which they came: Airflow knows its users, the command line takes what it is given.
+    A release is opened as MLflow keeps it, with all its checks, before anything is changed for it. A name comes
+    `through` Airflow, which knows its users, or through the command line, which takes what it is given.
     """
 
     def __init__(self, registry: Registry) -> None:
         self.registry, self._client, self._stages = registry, registry.client, registry.stages
 
     def promote(self, version: int, by: str = "refresh", through: Through = "cli", approved_at: float | None = None) -> dict[str, Any]:
-        """Make `version` the release in Production, model and index together; nothing changes when it is already.
+        """Make `version` the release in Production, model and index together; nothing changes when it is.
 
-        `approved_at` is when `by` approved it, if that was asked for. `HeldError` when the gate held it, when it lacks an approval, when
-        promotions are held since a rollback, or when another release has come into Production since the gate compared it with what was
-        there: only the latest refresh may promote. `InputError` or `MissingError` when it cannot be read.
+        `approved_at` is when `by` approved it, if that was asked for. `HeldError` when the gate held it, when it
+        lacks an approval, when promotions are held since a rollback, or when another release has come into
+        Production since the gate compared it with what was there: only the latest refresh may promote.
+        `InputError` or `MissingError` when it cannot be read.
         """
         with self._alone() as production:
             to_do = self._may_promote(version, production, approved_at)
         if to_do:
-            check_stored(self.registry, self.registry.reference(version))  # which may take minutes: no other change waits for it
+            # A download may take minutes, for which no other change shall wait.
+            check_stored(self.registry, self.registry.reference(version))
             with self._alone() as production:
                 if self._may_promote(version, production, approved_at):
                     self._approve(version, by, through, approved_at)
@@ -50,21 +52,21 @@ class Promotions:
         return {"version": version, "previous": previous if previous != version else None, "stage": PRODUCTION}
 
     def reject(self, version: int, by: str, through: Through, at: float, reason: str = "") -> HeldError:
-        """Write down that `by` has rejected a release: without a new approval it is not promoted. Gives what to raise."""
+        """Write down that `by` has rejected a release: it then needs a new approval. Returns what to raise."""
         with self._alone() as production:
             if self._is_champion(version, production):
-                return HeldError(
-                    f"Release {version} is in Production already, it is too late to reject it. Go back with `recsim rollback`."
-                )
+                return HeldError(f"Release {version} is in Production already. Go back with `recsim rollback`.")
             known = approval_of(self.registry.version(version).tags)
             if known is None or known.state != "approved" or at > (known.at or 0):
                 self._tag(version, APPROVAL, Approval("rejected", by, at, through, reason).as_tag())
-        return HeldError(f"Release {version} stays in Staging: {refusal(self.registry.version(version).tags) or 'it was approved later'}.")
+        reason = refusal(self.registry.version(version).tags) or "it was approved later"
+        return HeldError(f"Release {version} stays in Staging: {reason}.")
 
     def rollback(self, to: int | None, reason: str, by: str, through: Through = "cli") -> dict[str, Any]:
-        """Put `to`, or the newest earlier release that can be read, back into Production; refreshes promote nothing until `resume`.
+        """Put `to`, or the newest earlier release that can be read, back into Production.
 
-        Made again without `to`, as a retry does, it has the outcome of the first time: it does not go one further back.
+        Refreshes promote nothing until `resume`. Made again without `to`, as a retry does, it has the outcome of
+        the first time: it does not go one further back.
         """
         with self._alone() as production:
             before = self.held()
@@ -110,12 +112,12 @@ class Promotions:
         return self._is_champion(version, production) and production.problem is None
 
     def _earlier(self) -> list[int]:
-        """The releases that were in Production before the champion, are still in the registry, and may serve again; the newest first."""
+        """The releases that were in Production before the champion and may serve again; the newest first."""
         points = [version for _, version in self.registry.curve(IN_PRODUCTION)]
         return earlier(points, {int(version.version): version.tags for version in self._stages.versions()})
 
     def _readable(self, targets: list[int], named: bool) -> tuple[int, list[int]]:
-        """The first of `targets` that opens, and those before it that do not; the registry is as it was when none does."""
+        """The first of `targets` that opens, and those before it that do not; an error when none does."""
         unread: list[int] = []
         for target in targets:
             try:
@@ -127,7 +129,7 @@ class Promotions:
                 say(f"Release {target} is passed over, it cannot be read: {error}")
                 unread.append(target)
         tried = ", ".join(map(str, unread))
-        raise MissingError(f"No earlier release can be read, nothing was changed; tried: {tried}. Their reasons are in the lines above.")
+        raise MissingError(f"No earlier release can be read, nothing was changed; tried: {tried}. See the log for why.")
 
     def _put_back(self, target: int, champion: int | None, production: Production, held: dict[str, Any]) -> None:
         if champion not in (None, target):
@@ -139,21 +141,21 @@ class Promotions:
 
     def _rolled_back(self, held: dict[str, Any]) -> dict[str, Any]:
         told = [f"Release {held['to']} is in Production. Refreshes promote nothing until `recsim rollback --resume`."]
-        if held["unreadable"]:
+        if held.get("unreadable"):
             told.append(f"Passed over, because they cannot be read: {', '.join(map(str, held['unreadable']))}.")
         known = {"version": held["to"], "previous": held["release"], "stage": PRODUCTION, "reason": held["reason"]}
         return {**known, "held": held, "reasons": told}
 
     def _may_return(self, targets: list[int]) -> None:
-        """A person who goes back in haste may mistype a number: not to what the gate held, or a person rejected."""
+        """A person in haste may mistype a number: not to what the gate held, or a person rejected."""
         if not targets:
-            raise MissingError("There is no earlier release to go back to. Name one (`recsim rollback --to V`), or run a refresh.")
+            raise MissingError("There is no earlier release to go back to. Name one with `--to`, or run a refresh.")
         for target in targets:
             if reason := unfit(self.registry.version(target).tags):
                 raise HeldError(f"Release {target} may not go into Production: {reason}. Go back to one of `recsim releases`.")
 
     def _may_promote(self, version: int, production: Production, approved_at: float | None) -> bool:
-        """Whether there is anything to do; `HeldError` when it must not be done. Where the alias was moved by hand it is set again."""
+        """Whether there is anything to do, if only to set a moved alias again; `HeldError` when it may not be done."""
         if self._is_champion(version, production):
             return production.problem is not None
         champion = production.release.version if production.release else None
@@ -162,7 +164,7 @@ class Promotions:
         return True
 
     def history(self) -> list[dict[str, Any]]:
-        """Who was in Production when, oldest first: `version`, `from`, `to` (unix seconds, None: still), `by`, `through`, `why`."""
+        """Who was in Production when, oldest first: `version`, `from`, `to` (unix seconds), `by`, `through`, `why`."""
         points = self.registry.curve(IN_PRODUCTION)
         ends = [*(at for at, _ in points[1:]), None][: len(points)]
         tags = {int(version.version): version.tags for version in self._stages.versions()}
@@ -201,7 +203,7 @@ class Promotions:
 
     @contextmanager
     def _alone(self) -> Iterator[Production]:
-        """Hold the registry against other changes, with stages and history as the champion says; gives what is in Production."""
+        """Lock the registry against other changes, its stages and history brought after the champion."""
         with self.registry.alone():
             production = self.registry.production()
             if production.problem:

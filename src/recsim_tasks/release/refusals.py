@@ -12,9 +12,9 @@ from recsim_tasks.release.production import REASONS_TAG, ROLLED_BACK, VERDICT_TA
 def promotion_refusal(
     version: int, tags: Tags, champion: int | None, held: Mapping[str, Any] | None, approved_at: float | None
 ) -> str | None:
-    """Why release `version` is not promoted in place of `champion`, while promotions are `held` or not; None when it may be.
+    """Why release `version` is not promoted in place of `champion`; None when it may be.
 
-    `approved_at` is when a person has approved it, if one was asked.
+    `held` is the freeze of promotions, if there is one; `approved_at` when a person has approved the release.
     """
     if tags.get(VERDICT_TAG) != "pass":
         return f"The gate held release {version}, it stays in Staging. {tags.get(REASONS_TAG, '')}".rstrip()

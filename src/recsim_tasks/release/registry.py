@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -30,8 +29,6 @@ CURVE = "releases"
 # Where in a release's run its verdict lies, with `.html` and `.json`.
 VERDICT = "verdict/verdict"
 NO_RELEASE = "No release is in Production yet. Run a refresh first: deliver a feed, or trigger the DAG recsim_refresh."
-# How MLflow says that an artifact does not exist, on a disk, behind a server, in an object store.
-GONE = re.compile(r"no such (file|artifact)|404 client error|does not exist|not ?found", re.IGNORECASE)
 # Nothing pickled, nothing sent home, nothing printed to stdout, no lock file of whatever folder a job was started in.
 MLFLOW_VARIABLES = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
