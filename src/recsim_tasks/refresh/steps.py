@@ -136,7 +136,7 @@ def verify_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     return result
 
 
-def promote(settings: Settings, version: int, by: str, through: Through, answered_at: float | None) -> dict[str, Any]:
+def promote(settings: Settings, version: int, by: str, through: Through = "cli", answered_at: float | None = None) -> dict[str, Any]:
     """Put a release into Production; `answered_at` is when `by` approved it, if a person was asked."""
     from recsim_tasks.release.promotion import Promotions
     from recsim_tasks.release.registry import Registry
