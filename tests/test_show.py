@@ -34,9 +34,9 @@ def test_every_table_shows_text_of_feeds_letter_by_letter(text: str, shown: str,
     show.show_quarantine({"rows": 1, "by_reason": {text: 1}, "newest": newest, "held": held})
     assert printed(capsys).count(shown) == 8
     frozen = {"by": text, "at": 0.0, "reason": text}
-    show.show_status({"champion": None, "head": None, "behind": None, "held": frozen})
-    assert printed(capsys).count(shown) == 2
-    show.show_releases({"releases": [{"version": 1, "from": 0.0, "to": None, "by": text, "why": text}]})
-    assert printed(capsys).count(shown) == 2
+    show.show_status({"champion": None, "head": None, "behind": None, "held": frozen, "problem": text})
+    assert printed(capsys).count(shown) == 3
+    show.show_releases({"releases": [{"version": 1, "from": 0.0, "to": None, "by": text, "through": text, "why": text}]})
+    assert printed(capsys).count(shown) == 3
     show.show_releases({"feed_id": text, "taken_in": None, "first_served": None})
     assert printed(capsys).count(shown) == 1

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from catalogue.image_files import SIX, encoded, exif, product
 from recsim_tasks.catalogue import examine
 from recsim_tasks.catalogue.rows import RAW_COLUMNS
+from recsim_tasks.foundation.errors import UnavailableError
 
 WHOLE = encoded(product())
 
@@ -41,6 +44,23 @@ def test_an_ending_of_the_process_is_no_reason_of_a_row(monkeypatch: pytest.Monk
     monkeypatch.setattr(examine, "take", fail)
     with pytest.raises(KeyboardInterrupt):
         examined()
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC, errno.ESTALE])
+def test_what_the_machine_lacks_is_no_reason_of_a_row(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(b"never read")
+
+    def fails_with(code: int) -> None:
+        def read_bytes(path: Path) -> bytes:
+            raise OSError(code, os.strerror(code), str(path))
+
+        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+
+    fails_with(number)
+    with pytest.raises(UnavailableError, match=str(tmp_path)):
+        examine._row(record(image_path="a.png"), tmp_path, 10_000)
+    fails_with(errno.EIO)
+    assert "image_path 'a.png' cannot be read" in examine._row(record(image_path="a.png"), tmp_path, 10_000)["reason"]
 
 
 def test_an_image_with_a_resolution_as_text_is_taken() -> None:

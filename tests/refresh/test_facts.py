@@ -178,3 +178,30 @@ def test_what_the_gate_held_for_its_index_is_rebuilt_until_a_rebuild_was_tried(b
     assert planned(behind, "third")["decision"] == "append"
     Workspace.of(behind, "third").keep("evaluate", {**held, "mended_by_rebuild": False})
     assert planned(behind, "fourth")["decision"] == "append"
+
+
+DRIFTED = {"drift": 0.9, "drift_images": 500.0, "drift_held_out_error": 0.01}
+
+
+def test_the_drift_of_a_release_that_the_gate_rejected_calls_for_a_training_which_is_tried_once(behind: Settings) -> None:
+    change(behind)
+    planned(behind, "first")
+    Workspace.of(behind, "first").keep("evaluate", {"verdict": "hold", "reasons": ["Worse."], "metrics": DRIFTED})
+    plan = planned(behind, "second")
+    assert plan["decision"] == "retrain"
+    assert plan["reasons"][0].startswith("The new images drift: 0.90 is the likelihood")
+    trained = Workspace.of(behind, "second")
+    trained.keep("train", {"model_fingerprint": "f" * 64})
+    trained.keep("evaluate", {"verdict": "hold", "reasons": ["Worse."], "metrics": {}})
+    assert planned(behind, "third")["decision"] == "append"
+    Workspace.of(behind, "third").keep("evaluate", {"verdict": "hold", "reasons": ["Worse."], "metrics": DRIFTED})
+    assert planned(behind, "fourth")["decision"] == "append"
+
+
+def test_the_training_that_made_the_champions_encoder_is_no_training_in_vain(behind: Settings) -> None:
+    change(behind)
+    planned(behind, "first", "retrain")
+    first = Workspace.of(behind, "first")
+    first.keep("train", {"model_fingerprint": Registry(behind).manifest(1).model_fingerprint})
+    first.keep("evaluate", {"verdict": "hold", "reasons": ["Worse."], "metrics": DRIFTED})
+    assert planned(behind, "second")["decision"] == "retrain"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from recsim_tasks.catalogue.reasons import reason_of
 from recsim_tasks.catalogue.rows import TEXT_COLUMNS, picture_of, take
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.outages import outage_behind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,10 +75,10 @@ def _row(record: dict[str, Any], folder: Path, max_pixels: int) -> dict[str, Any
             raise InputError(record["fault"])
         image = picture_of(text, image, folder)
         return vars(take(text, image, max_pixels)) | {"reason": None, "row": None}
-    except InputError as error:
-        reason = str(error)
     except Exception as error:  # whatever one row does to our code or to a library, the others are taken
-        reason = f"the row cannot be examined: {reason_of(error)}"
+        if outage := outage_behind(error, str(folder)):
+            raise outage from error  # of the machine, not of the row
+        reason = str(error) if isinstance(error, InputError) else f"the row cannot be examined: {reason_of(error)}"
     # The base64 of an image that could be read is not kept twice.
     cells = {name: value for name, value in text.items() if value is not None and not (name == "image_base64" and image)}
     return {"product_id": text["product_id"], "image": image, "reason": reason, "row": record["copy"] or json.dumps(cells)}

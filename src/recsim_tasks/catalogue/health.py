@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.catalogue.table import open_table, read_products
+from recsim_tasks.catalogue.table import open_table, read_products, reading
 from recsim_tasks.catalogue.tables import PRODUCTS
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.text import one_line
@@ -29,7 +29,8 @@ def check_catalogue(uri: str, cursor: Cursor) -> None:
     faults = column_faults({field.name: str(getattr(field.type, "type", field.type)) for field in table.schema().fields})
     if not faults:
         products = read_products(uri, cursor, ["product_id", "image_hash"])
-        bare = pa.RecordBatchReader.from_stream(table.scan(columns=["product_id"], predicate="image IS NULL")).read_all()
+        with reading(uri):
+            bare = pa.RecordBatchReader.from_stream(table.scan(columns=["product_id"], predicate="image IS NULL")).read_all()
         faults = [f"of its products there are {fault}" for fault in row_faults(products, bare["product_id"].to_pylist())]
     if faults:
         raise InputError(

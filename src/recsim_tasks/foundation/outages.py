@@ -103,8 +103,12 @@ def diagnose(error: BaseException, place: str, service: str | None = None) -> Re
 
 
 def outage_behind(error: BaseException, place: str) -> UnavailableError | None:
-    """The outage that caused `error`, which took it for a fault of its input; None when nothing was away."""
-    found = diagnose(error.__cause__, place) if error.__cause__ else None
+    """The outage that caused `error`, or that `error` is, and which was taken for a fault of the input; None when nothing was away.
+
+    The text of an error of ours may quote the input: only its cause is looked at.
+    """
+    suspect = error.__cause__ if isinstance(error, RecsimError) else error
+    found = diagnose(suspect, place) if suspect else None
     return found if isinstance(found, UnavailableError) else None
 
 

@@ -11,8 +11,9 @@ from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import InputError, MissingError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.inputs import champion_copy, champion_manifest
+from recsim_tasks.refresh.judged import Judged, judged_refreshes, last_against, rejected_training
 from recsim_tasks.refresh.plan import Champion, Facts, model_kind
-from recsim_tasks.refresh.workspace import Workspace, last_written, read_result
+from recsim_tasks.refresh.workspace import Workspace
 from recsim_tasks.release.drift import Drift
 
 if TYPE_CHECKING:
@@ -50,7 +51,11 @@ def gather(settings: Settings, workspace: Workspace, registry: Registry, product
         changes, missing = _compared(settings, workspace, registry, champion, head)
     if changes is None:
         known, changes, lost = None, _inserts(settings, head), None
-    held = held_append(settings, champion.version) if champion else None
+    refreshes = judged_refreshes(settings)
+    last = last_against(refreshes, champion.version) if champion else None
+    if known:
+        known = replace(known, drift=_drift(known, refreshes, last))
+    held = last.rejected_append if last else None
     return Found(Facts(known, head, count_kinds(changes), lost, categories, products, held, missing), changes)
 
 
@@ -72,19 +77,14 @@ def unreadable(champion: ReleaseRef, error: Exception) -> str:
     return f"The files of release {champion.version}, the champion, cannot be read: {error}"
 
 
-def held_append(settings: Settings, champion: int) -> str | None:
-    """Why the gate held the last of the refreshes that appended to the index of `champion`, when a rebuild mends that; None when it did not."""
-    tried = []
-    for folder in settings.home.absolute().glob("refreshes/*"):
-        planned, evaluated = read_result(folder / "plan.json"), read_result(folder / "evaluate.json")
-        if planned.get("champion") == champion and planned.get("decision") in ("append", "rebuild") and evaluated:
-            tried.append((last_written(folder / "evaluate.json"), planned, evaluated))
-    if not tried:
+def _drift(champion: Champion, refreshes: list[Judged], last: Judged | None) -> Drift | None:
+    """The drift that calls for a training, of the champion or of the last release that wanted to replace it.
+
+    A training that the gate rejected is not repeated for the same encoder every night: then there is none.
+    """
+    if rejected_training(refreshes, champion.trained_at, champion.model_fingerprint):
         return None
-    _, planned, evaluated = max(tried, key=lambda found: found[0])
-    if planned["decision"] != "append" or not evaluated.get("mended_by_rebuild"):
-        return None
-    return f"The gate holds what refresh {planned.get('refresh_id')} appended to the champion's index: {' '.join(map(str, evaluated.get('reasons', [])))}"
+    return (last.drift if last else None) or champion.drift
 
 
 def _known(settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef) -> tuple[Champion | None, str | None]:
@@ -142,6 +142,8 @@ def _champion(manifest: Manifest) -> Champion:
         recall=manifest.metrics["ann_recall_at_10"],
         imbalance=manifest.metrics.get("imbalance_growth", 1.0),
         model_days=(time.time() - manifest.training.at) / SECONDS_A_DAY,
+        trained_at=manifest.training.at,
+        model_fingerprint=manifest.model_fingerprint,
         unseen=manifest.training.unseen,
         categories=frozenset(manifest.training.categories),
         drift=Drift.of_metrics(manifest.metrics),

@@ -35,6 +35,9 @@ class Champion:
     """Images that came since its model was trained."""
     categories: frozenset[str]
     """What its model was trained on."""
+    trained_at: float = 0.0
+    """When its model was trained, in seconds since the epoch."""
+    model_fingerprint: str = ""
     imbalance: float = 1.0
     """How much more unequal the lists of its index are than when it was built: 1 is as then."""
     drift: Drift | None = None

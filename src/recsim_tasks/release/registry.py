@@ -131,10 +131,10 @@ class Registry:
             return Path(download_artifacts(artifact_uri=place, dst_path=into, tracking_uri=self.settings.tracking_uri))
         except (MlflowException, OSError) as error:
             uri = self.settings.tracking_uri
+            if not self._is_there(place):  # first, since MLflow's server answers 500 for a file that was removed
+                raise MissingError(f"MLflow at {uri} has no {place}: it was removed.") from error
             if known := diagnose(error, f"{into}, or MLflow at {uri}"):
                 raise known from error
-            if not self._is_there(place):
-                raise MissingError(f"MLflow at {uri} has no {place}: it was removed.") from error
             raise RecsimError(f"MLflow at {uri} does not give {place}: {' '.join(str(error).split())[:500]}") from error
 
     def _is_there(self, place: str) -> bool:
