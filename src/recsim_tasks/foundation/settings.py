@@ -93,7 +93,9 @@ class Settings(BaseSettings):
         0.1, description="The same in any one category, in those that it was not trained on, and of products added now against the others."
     )
     gate_max_slowdown: Annotated[float, Field(ge=1)] = Field(
-        2.0, description="A query of a challenger may take this many times as long as one of the champion."
+        2.0,
+        description="A query of a challenger may take this many times the processor time of one of the champion; in a first release, of an exact "
+        "search.",
     )
     gate_max_churn: Share = Field(
         0.5, description="Of the places in the champion's top tens the same model may give this share to other products."
