@@ -8,7 +8,7 @@ from deltalake import write_deltalake
 
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.estimate import past_minutes
-from recsim_tasks.refresh.facts import held_append
+from recsim_tasks.refresh.judged import judged_refreshes
 from recsim_tasks.refresh.workspace import Workspace
 from recsim_tasks.vectors.embeddings import without_embedding
 
@@ -76,4 +76,4 @@ def test_what_old_refreshes_left_stops_no_plan(settings: Settings) -> None:
     (folders[8] / "evaluate.json").write_text('{"mended_by_rebuild": true, "seconds": null}')
     (settings.home / "refreshes" / "a file").touch()
     assert past_minutes(settings, "append") == 5
-    assert "refresh None" in str(held_append(settings, 1))
+    assert "refresh None" in str(judged_refreshes(settings)[0].rejected_append)
