@@ -85,6 +85,7 @@ def run(command: list[str], **variables: str) -> subprocess.CompletedProcess[str
     return subprocess.run([sys.executable, *command], env=os.environ | variables, capture_output=True, text=True, timeout=240)
 
 
+@pytest.mark.drill
 @pytest.mark.spark
 def test_a_job_that_gets_no_executor_ends_with_that_reason_and_its_feed_stays(settings: Settings, cluster: Cluster) -> None:
     feed = deliver(settings.inbox_dir, "one", [upsert(1, "c", None)], "one")
