@@ -137,7 +137,7 @@ def _count(rows: DataFrame, feed: Feed) -> int:
 
 
 def _ask_guards(settings: Settings, feed: Feed, told: Tally, order: Order, classified: DataFrame) -> dict[str, Any]:
-    """What the commit says of an acceptance; `HeldError` when a guard holds the feed and nobody accepted it."""
+    """What the commit says of an acceptance; `HeldError` when a guard holds the feed and no person accepted it."""
     figures = judge(told, settings)
     reasons = [figure.sentence for figure in figures]
     if not figures:
@@ -150,9 +150,9 @@ def _ask_guards(settings: Settings, feed: Feed, told: Tally, order: Order, class
     keep_held(settings, feed, found)
     why = f"Most frequent among the rows that cannot be taken: {'; '.join(map(str, found))}. " if found else ""
     raise HeldError(
-        f"Feed {feed.feed_id} waits for somebody to look at it. {' '.join(reasons)} {why}Nothing was written. Accept it as it is with "
-        f"`recsim ingest --accept {feed.feed_id}`, or refuse it with `recsim ingest --refuse {feed.feed_id}`; "
-        "behind `ingest` goes its folder, if that is not in the inbox.",
+        f"Feed {feed.feed_id} is on hold. {' '.join(reasons)} {why}Nothing was written. Accept it as it is with "
+        f"`recsim ingest --accept {feed.feed_id}`, or refuse it with `recsim ingest --refuse {feed.feed_id}`. "
+        "To accept a feed outside the inbox, pass its folder: `recsim ingest FOLDER --accept ID`.",
         {
             "reasons": reasons,
             "held": {
