@@ -157,7 +157,7 @@ def test_what_is_trained_is_not_trained_again(trained: tuple[dict[str, Any], Pat
 def test_an_unreachable_mlflow_is_said_before_any_training(catalogue: Catalogue, home: Path) -> None:
     settings = catalogue.settings(home, mlflow_tracking_uri="http://127.0.0.1:9")
     started = time.monotonic()
-    with pytest.raises(UnavailableError, match=r"MLflow does not answer at http://127.0.0.1:9 \(MLFLOW_TRACKING_URI\)"):
+    with pytest.raises(UnavailableError, match=r"MLflow at http://127.0.0.1:9 \(MLFLOW_TRACKING_URI\) does not answer"):
         train(settings, catalogue.cursor, {}, home / "untracked")
     assert time.monotonic() - started < 30
 
