@@ -14,8 +14,8 @@ from recsim_tasks.foundation.text import one_line
 
 # Writing one manifest takes no longer; a broken one is not waited for any longer.
 SETTLED_SECONDS = 60.0
-# A large feed is copied into its folder file by file. What nothing was added to for an hour is not being delivered.
-STILL_SECONDS = 3600.0
+# A large feed is copied into its folder file by file. A folder of which nothing changed for a minute is not being delivered.
+STILL_SECONDS = 60.0
 ENTRIES_LOOKED_AT = 1000
 
 
@@ -38,7 +38,7 @@ def closed_feeds(inbox: Path) -> list[Path]:
 
 
 def strays(inbox: Path) -> list[Stray]:
-    """What lies in the inbox and is no feed, once it has been still for an hour: until then it may become one."""
+    """What lies in the inbox and is no feed; a folder without a manifest only after a minute without a change, since it may become one."""
     found = []
     for entry in _entries(inbox):
         try:
@@ -100,14 +100,14 @@ def _stray(entry: Path) -> str | None:
     """Why an entry is no feed; None when it is one, or may become one."""
     mode = entry.lstat().st_mode if _on_this_machine(entry) else entry.stat().st_mode
     if not stat.S_ISDIR(mode):
-        return None if _has(entry, MANIFEST) or not _is_still([entry]) else f"is {kind_of(mode)}; a feed is a folder with {MANIFEST}"
+        return None if _has(entry, MANIFEST) else f"is {kind_of(mode)}; a feed is a folder with {MANIFEST}"
     if _has(entry, MANIFEST):
         return None
     inside = [path for path, _ in zip(entry.iterdir(), range(ENTRIES_LOOKED_AT), strict=False)]
-    if not _is_still([entry, *inside]):
-        return None
     alike = sorted(path.name for path in inside if path.name.lower() == MANIFEST)
-    return f"has no {MANIFEST}" + (f", but {alike[0]}: rename it" if alike else "; the sender writes that file last")
+    if alike:
+        return f"has no {MANIFEST}, but {alike[0]}: rename it"
+    return f"has no {MANIFEST}; the sender writes that file last" if _is_still([entry, *inside]) else None
 
 
 def _has(folder: Path, name: str) -> bool:
