@@ -45,7 +45,8 @@ def test_the_goals_name_what_is_missed() -> None:
 @pytest.mark.ml
 def test_a_small_run_tells_clean_deliveries_from_distorted_ones(settings: Settings, tmp_path: Path, fashion_mnist: FashionMnist) -> None:
     data = FashionMnist(
-        fashion_mnist.train_images[:6_000], fashion_mnist.train_labels[:6_000], fashion_mnist.test_images, fashion_mnist.test_labels
+        *(part[:6_000] for part in (fashion_mnist.train_images, fashion_mnist.train_labels)),
+        *(part[:2_500] for part in (fashion_mnist.test_images, fashion_mnist.test_labels)),
     )
     small = settings.model_copy(update={"image_size": 28, "image_channels": 1, "ranks": 1})
     clean, distorted = measured(small, data, 12_000, tmp_path / "model", rounds=1)

@@ -58,6 +58,11 @@ def deliver(folder: Path, feed_id: str, rows: list[Row], full: bool) -> Path:
     return feed
 
 
+def said(row: Row) -> tuple[Any, ...]:
+    """What a row says of its product: rows that say the same count once."""
+    return row["op"], row["title"], row["updated_at"], None if row["op"] == "delete" else row["image"]
+
+
 @dataclass
 class Model:
     """What README and docs promise of a feed, row by row, in plain Python."""
@@ -90,8 +95,15 @@ class Model:
     def _judge(self, rows: list[Row], there: Row | None) -> list[tuple[Row, str]]:
         good = [row for row in rows if row["image"] != BAD or row["op"] == "delete"]
         latest = max((row["updated_at"] for row in good if row["updated_at"]), default=None)
-        ties = sum(row["updated_at"] == latest for row in good)
-        return [(row, self._one(row, row in good, latest, ties, there)) for row in rows]
+        ties = len({said(row) for row in good if row["updated_at"] == latest})
+        judged, heard = [], set()
+        for row in rows:
+            done = self._one(row, row in good, latest, ties, there)
+            if row in good and said(row) in heard and done in ("inserted", "updated", "deleted"):
+                done = "unchanged"
+            heard |= {said(row)} if row in good else set()
+            judged.append((row, done))
+        return judged
 
     def _one(self, row: Row, good: bool, latest: datetime | None, ties: int, there: Row | None) -> str:
         known = there["updated_at"] if there else self.deleted_at.get(row["product_id"])

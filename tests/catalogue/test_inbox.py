@@ -129,6 +129,9 @@ def test_a_feed_on_hold_says_why_its_rows_cannot_be_taken_until_it_is_answered_f
 def test_rows_that_say_the_same_count_once_and_rows_that_contradict_each_other_not_at_all(settings: Settings, rows: Rows) -> None:
     from recsim_tasks.catalogue.ingest import ingest_feed
 
-    several = [rows[0], rows[0], rows[0], rows[1], rows[1], {**rows[1], "price": 1.5}, rows[2]]
+    without_image = {**rows[3], "image": None}
+    several = [rows[0], rows[0], rows[0], rows[1], rows[1], {**rows[1], "price": 1.5}, rows[2], without_image, without_image]
     result = ingest_feed(settings, deliver(settings.home, "feed", several, "feed"))
-    assert (result["inserted"], result["unchanged"], result["quarantined"]) == (2, 2, 3)
+    assert (result["inserted"], result["unchanged"], result["quarantined"]) == (2, 2, 5)
+    waiting = quarantined(settings, None, rows[3]["product_id"], False, 10)
+    assert waiting["rows"] == 2, "what repeats a row that cannot be taken does not release it"

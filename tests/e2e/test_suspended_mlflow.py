@@ -16,7 +16,7 @@ from recsim_demo.watch import follow
 if TYPE_CHECKING:
     from conftest import ThreeFeeds
 
-pytestmark = [pytest.mark.drill, pytest.mark.e2e]
+pytestmark = pytest.mark.e2e
 
 
 def test_a_refresh_ends_well_when_mlflow_hangs_in_its_middle(three_feeds: ThreeFeeds, outages: ThreadPoolExecutor) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.promotion import Promotions
 from recsim_tasks.release.registry import Registry
 from release.bundles import make_bundle
-from release.registered import register
+from release.registered import enthrone, register
 from release.servers import free_port, mlflow_server, running, script
 from serving.asking import Asking, wait_for
 
@@ -63,7 +64,10 @@ def test_no_question_fails_while_releases_are_promoted_refused_and_rolled_back_a
             servers.enter_context(asking.going_on())
             promotions.promote(2)
             wait_for(address, 2, "")
-            promotions.promote(3)
+            with pytest.raises(InputError, match="release 3 is damaged"):
+                promotions.promote(3)
+            wait_for(address, 2, "")
+            enthrone(registry, 3)  # as if its files were damaged once it was promoted
             wait_for(address, 2, "Release 3 is refused: ")
         wait_for(address, 2, uri)
         with mlflow_server(store, mlflow_port):

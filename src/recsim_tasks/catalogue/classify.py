@@ -24,13 +24,20 @@ SMALL_FEED = 200_000
 ACTION = """
 CASE
   WHEN reason IS NOT NULL THEN 'quarantine'
-  WHEN repeats THEN 'unchanged'
   WHEN NOT updated_at <=> latest THEN 'outdated'
   WHEN updated_at < IF(there, t_updated_at, w_updated_at) THEN 'outdated'
   WHEN op = 'delete' THEN IF(there, 'delete', 'unchanged')
   WHEN NOT there THEN 'insert'
   WHEN {same} THEN 'unchanged'
   ELSE 'update'
+END
+"""
+# What becomes of the row in the end: of rows that say the same, one changes the product.
+OUTCOME = """
+CASE
+  WHEN reason IS NOT NULL THEN 'quarantine'
+  WHEN repeats AND action IN ('insert', 'update', 'delete') THEN 'unchanged'
+  ELSE action
 END
 """
 SAME = " AND ".join([*(f"{name} <=> t_{name}" for name in STATED), "(image_hash IS NULL OR image_hash <=> t_image_hash)"])
@@ -49,7 +56,7 @@ def classify(rows: DataFrame, settings: Settings, count: int) -> DataFrame:
     no_image = "action = 'insert' AND image_hash IS NULL"
     rows = _reject(rows, no_image, "'the product is new and the row has no image'")
     rows = _reject_violations(rows, settings.products_uri)
-    return rows.withColumn("action", _expression("IF(reason IS NULL, action, 'quarantine')"))
+    return rows.withColumn("action", _expression(OUTCOME)).drop("repeats")
 
 
 def withdrawals(rows: DataFrame, settings: Settings) -> DataFrame:
