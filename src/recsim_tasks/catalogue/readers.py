@@ -25,7 +25,7 @@ FEED_COLUMNS = ("product_id", "op", "title", "category", "price", "in_stock", "u
 CORRUPT = "_corrupt_record"
 HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 PANDAS_INDEX = re.compile(r"__index_level_\d+__")
-# pandas writes nanoseconds, for which Spark has no type: it is told to read them as numbers. INT96 it reads as timestamps.
+# pandas writes nanoseconds, for which Spark has no type: it reads them as numbers. INT96 it reads as timestamps.
 NANOSECONDS_AS_NUMBERS = "spark.sql.legacy.parquet.nanosAsLong"
 
 

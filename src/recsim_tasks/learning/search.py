@@ -36,7 +36,7 @@ def search(
     docs += [_document(len(known) + n, point.as_json(), JOB_STATE_NEW, {"status": "new"}) for n, point in enumerate(first)]
     found.insert_trial_docs(docs)
     found.refresh()
-    with _hearing(spark, found, len(known), finished), suppress(AllTrialsFailed):  # whoever hears them sees that
+    with _hearing(spark, found, len(known), finished), suppress(AllTrialsFailed):  # the listener sees that
         fmin(
             lambda point: objective(Parameters.of(point)), _space(), algo=tpe.suggest, max_evals=trials, trials=found,
             rstate=np.random.default_rng([seed, len(known)]), early_stop_fn=lambda *_: (enough(), []), return_argmin=False,

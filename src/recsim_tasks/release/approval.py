@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-# Of a version. None: nobody is asked.
+# The tag of a version. Without it no approval is needed.
 APPROVAL = "approval"
 Through = Literal["airflow", "cli"]
 
@@ -35,7 +35,7 @@ class Approval:
 
 
 def approval_of(tags: Mapping[str, str]) -> Approval | None:
-    """The approval of a version with these tags; None when nobody was asked."""
+    """The approval of a version with these tags; None when none was asked for."""
     return Approval(**json.loads(tags[APPROVAL])) if APPROVAL in tags else None
 
 

@@ -33,7 +33,7 @@ class Evaluation:
     answered: Answered
     metrics: dict[str, float]
     """Those of `asking.ask`; `built_recall`, the recall of the index when it was built; `imbalance_growth`, how much more unequal its
-    lists are since; `query_cpu_p95_ms`. Whoever has the pictures adds `coverage`, see `findable`."""
+    lists are since; `query_cpu_p95_ms`. The caller adds `coverage`, see `findable`."""
     times: QueryTimes
     added_since_training: Mask | None
     """Which of the products asked for, [q], have a picture that came after the training; None when that is not known."""
