@@ -12,8 +12,9 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from PIL import Image, UnidentifiedImageError
 
+from catalogue.image_files import chunk, segment, with_chunks, with_segments
 from recsim_tasks.catalogue import images
-from recsim_tasks.catalogue.images import image_hash, is_one_colour, open_image, read_image
+from recsim_tasks.catalogue.images import Limits, image_hash, is_one_colour, open_image, open_query, read_image
 from recsim_tasks.foundation.errors import InputError
 
 PIXELS = np.arange(64, dtype=np.uint8).reshape(8, 8)
@@ -65,7 +66,7 @@ DIGESTS = [
 
 @pytest.mark.parametrize(("kind", "image", "digest"), DIGESTS)
 def test_an_opaque_image_keeps_the_hash_that_catalogues_have_of_it(kind: str, image: Image.Image, digest: str) -> None:
-    assert read_image(encoded(image, kind, lossless=True), 100).digest == digest
+    assert read_image(encoded(image, kind, lossless=True), Limits(100)).digest == digest
 
 
 def test_a_picture_is_turned_as_its_exif_says() -> None:
@@ -130,6 +131,60 @@ def test_a_picture_beyond_the_pixel_limit_is_refused_by_its_header() -> None:
     bomb = encoded(Image.new("1", (8_000, 8_000)), "PNG")
     with pytest.raises(InputError, match="64,000,000 pixels"):
         open_image(bomb, max_pixels=1_000_000)
+
+
+CANVAS = b"VP8X" + struct.pack("<I", 10) + b"\x02\0\0\0" + b"\xff\x3f\0" * 2
+LOSSLESS = b"VP8L" + struct.pack("<I", 10) + b"\x2f" + struct.pack("<I", 0x3FFF | 0x3FFF << 14) + bytes(5)
+LOSSY = b"VP8 " + struct.pack("<I", 10) + b"\0\0\0\x9d\x01\x2a" + struct.pack("<HH", 0x3FFF, 0x3FFF)
+
+
+@pytest.mark.parametrize(("chunk", "pixels"), [(CANVAS, "268,435,456"), (LOSSLESS, "268,435,456"), (LOSSY, "268,402,689")])
+def test_a_webp_beyond_the_pixel_limit_is_refused_before_it_is_opened(chunk: bytes, pixels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening it takes eight bytes a pixel of an animation's canvas."""
+    monkeypatch.delitem(images.DECODERS, "WEBP")
+    with pytest.raises(InputError, match=f"{pixels} pixels, more than the 1,000,000 allowed"):
+        open_image(b"RIFF" + struct.pack("<I", len(chunk) + 4) + b"WEBP" + chunk, max_pixels=1_000_000)
+
+
+def test_a_jpeg_of_more_scans_than_any_encoder_writes_is_refused() -> None:
+    progressive = encoded(Image.fromarray(PIXELS), "JPEG", progressive=True)
+    assert open_image(progressive, 100).size == (8, 8)
+    at = progressive.rindex(b"\xff\xda")
+    with pytest.raises(InputError, match=r"has 10[0-9] scans, more than the 100 allowed"):
+        open_image(progressive[:at] + progressive[at:-2] * 100 + progressive[-2:], 100)
+
+
+def noise(width: int, height: int) -> Image.Image:
+    """Few colours, so that it is small as a file."""
+    return Image.fromarray(np.random.default_rng(0).integers(0, 2, (height // 100, width // 100, 3), np.uint8) * 200).resize(
+        (width, height)
+    )
+
+
+def test_of_a_large_jpeg_that_is_asked_with_only_a_fraction_is_decoded() -> None:
+    phone = encoded(noise(8_000, 6_000), "JPEG", quality=60)
+    assert open_query(phone, 16_000_000, side=128).size == (1_000, 750)
+    assert open_query(phone, 16_000_000, side=1_500).size == (2_000, 1_500)
+    assert open_query(phone, 16_000_000, side=1_501).size == (4_000, 3_000)
+    assert open_image(phone, 48_000_000).size == (8_000, 6_000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("PNG", {"compress_level": 1}), ("WEBP", {"method": 0}), ("JPEG", {"progressive": True, "quality": 60})]
+)
+def test_an_image_that_is_asked_with_is_refused_where_the_decoder_would_hold_all_of_it(kind: str, options: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=r"17,000,000 pixels, more than the 16,000,000 allowed \(RECSIM_SERVING_MAX_PIXELS\)"):
+        open_query(encoded(noise(5_000, 3_400), kind, **options), 16_000_000, side=128)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_an_image_that_is_asked_with_has_few_parts(kind: str) -> None:
+    whole = encoded(Image.fromarray(PIXELS), kind)
+    text = chunk(b"tEXt", b"name\0text") if kind == "PNG" else segment(0xFE, b"text")
+    many = with_chunks(whole, text * 10_000) if kind == "PNG" else with_segments(whole, text * 10_000)
+    assert open_image(many, 100).size == (8, 8)
+    with pytest.raises(InputError, match="more than 10,000 segments or chunks"):
+        open_query(many, 100, side=128)
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])

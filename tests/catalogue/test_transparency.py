@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from catalogue.image_files import chunk, encoded, product, raw_png, with_chunks
-from recsim_tasks.catalogue.images import Decoded, read_image, small_jpeg
+from recsim_tasks.catalogue.images import Decoded, Limits, read_image, small_jpeg
 from recsim_tasks.catalogue.rows import TEXT_COLUMNS, take
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.learning.preprocessing import Preprocessing, decode, decode_all
@@ -26,7 +26,7 @@ def cut_out(hidden: int = 0, opacity: int = 255) -> Image.Image:
 
 
 def opened(data: bytes) -> Decoded:
-    return read_image(data, 10_000)
+    return read_image(data, Limits(10_000))
 
 
 def shades(bits: int) -> np.ndarray:

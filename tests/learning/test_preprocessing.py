@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.learning.preprocessing import Preprocessing, decode, decode_all, decode_readable
+from recsim_tasks.learning.preprocessing import Preprocessing, decode, decode_all, decode_query, decode_readable
 
 
 def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
@@ -47,6 +50,41 @@ def test_many_images_stack_in_order() -> None:
     images = [encoded(Image.new("L", (16, 16), shade)) for shade in (0, 100, 255)]
     assert decode_all(images, Preprocessing(16, 1))[:, 0, 0, 0].tolist() == [0, 100, 255]
     assert decode_all([], Preprocessing(16, 1)).shape == (0, 16, 16, 1)
+
+
+def test_a_jpeg_that_is_asked_with_looks_the_same_to_the_network_decoded_at_a_fraction_as_whole() -> None:
+    shapes = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
+    photo = encoded(Image.fromarray(shapes).resize((2_400, 1_800), Image.Resampling.BICUBIC), "JPEG")
+    whole, fraction = (take(photo, Preprocessing(64, 3), 16_000_000).astype(int) for take in (decode, decode_query))
+    assert not np.array_equal(whole, fraction)
+    assert np.abs(whole - fraction).mean() < 2
+    assert np.abs(whole - fraction).max() <= 16
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from recsim_tasks.learning.preprocessing import Preprocessing, decode, decode_query
+small, large = (Path(name).read_bytes() for name in sys.argv[1:3])
+take = {"decode": decode, "decode_query": decode_query}[sys.argv[3]]
+take(small, Preprocessing(64, 3), 60_000_000)
+def peak(): return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+before = peak()
+take(large, Preprocessing(64, 3), 60_000_000)
+print((peak() - before) // 1024)
+"""
+
+
+def test_a_large_jpeg_that_is_asked_with_takes_little_memory(tmp_path: Path) -> None:
+    for name, size in (("small", (64, 64)), ("large", (8_000, 6_000))):
+        tmp_path.joinpath(name).write_bytes(encoded(Image.new("RGB", size, (200, 30, 30)), "JPEG"))
+
+    def mebibytes(take: str) -> int:
+        command = [sys.executable, "-c", PEAK, str(tmp_path / "small"), str(tmp_path / "large"), take]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert mebibytes("decode") > 150
+    assert mebibytes("decode_query") < 30
 
 
 def test_what_does_not_decode_is_left_out_and_the_others_stay_in_their_places(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,8 @@ APPLICATION = range(0xE0, 0xF0)
 MARKER = re.compile(rb"\xff[^\xff\x01\xd0-\xd8]")
 # A file of millions of them would keep the decoder busy for minutes.
 MOST_PARTS = 200_000
+# A scan costs as much as a whole image: a progressive JPEG has about ten.
+MOST_SCANS = 100
 # Where a PNG file says how its colours are stored; how long its transparency may then be: grey, colour, palette.
 COLOUR_TYPE = slice(25, 26)
 TRANSPARENCY_LENGTHS = {b"\0": range(2, 3), b"\2": range(6, 7), b"\3": range(1, 257)}
@@ -36,16 +38,17 @@ class Separated(NamedTuple):
     exif: bytes
 
 
-def separate_jpeg(data: bytes) -> Separated:
+def separate_jpeg(data: bytes, most_parts: int = MOST_PARTS) -> Separated:
     """Leave out comments and application segments, except those that tell the decoder the colours."""
     kept, exif, at = [data[:2]], b"", 2
-    for _ in range(MOST_PARTS):
+    for _ in range(most_parts):
         start = MARKER.search(data, at)
         if start is None:
             return Separated(b"".join(kept), exif)
         at, marker = start.end() - 2, data[start.end() - 1]
         length = int.from_bytes(data[at + 2 : at + 4], "big")
         if marker in (0, START_OF_SCAN, END_OF_IMAGE) or length < 2:
+            _check_scans(data, at)
             return Separated(b"".join([*kept, data[at:]]), exif)
         segment = data[at : at + 2 + length]
         if marker == EXIF and not exif and segment[4:].startswith(EXIF_MARK):
@@ -53,13 +56,13 @@ def separate_jpeg(data: bytes) -> Separated:
         if _tells_colours(marker, segment) if marker in APPLICATION else marker != COMMENT:
             kept.append(segment)
         at += 2 + length
-    raise _too_many()
+    raise _too_many(most_parts)
 
 
-def separate_png(data: bytes) -> Separated:
+def separate_png(data: bytes, most_parts: int = MOST_PARTS) -> Separated:
     """Leave out the chunks that the first image and its transparency do not need."""
     kept, exif, at = [PNG_SIGNATURE], b"", len(PNG_SIGNATURE)
-    for _ in range(MOST_PARTS):
+    for _ in range(most_parts):
         if at + 12 > len(data):
             return Separated(b"".join([*kept, data[at:]]), exif)
         length, name = struct.unpack_from(">I4s", data, at)
@@ -74,11 +77,32 @@ def separate_png(data: bytes) -> Separated:
         at = end
         if name == b"IEND":
             return Separated(b"".join(kept), exif)
-    raise _too_many()
+    raise _too_many(most_parts)
 
 
-def _too_many() -> InputError:
-    return InputError(f"the image has more than {MOST_PARTS:,} segments or chunks. Save it again in an image editor.")
+def webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a WebP file, which of an animation are its canvas's (RFC 9649, section 2.7); zeros for what is none."""
+    chunk, body = data[12:16], data[20:30]
+    if data[:4] != b"RIFF" or len(body) < 10:
+        return 0, 0
+    if chunk == b"VP8X":
+        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+    if chunk == b"VP8L":
+        packed = int.from_bytes(body[1:5], "little")
+        return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from("<HH", body, 6)
+    return (width & 0x3FFF, height & 0x3FFF) if chunk == b"VP8 " else (0, 0)
+
+
+def _check_scans(data: bytes, start: int) -> None:
+    """In a scan 0xFF is never followed by another marker's byte."""
+    scans = data.count(bytes((0xFF, START_OF_SCAN)), start)
+    if scans > MOST_SCANS:
+        raise InputError(f"the image has {scans:,} scans, more than the {MOST_SCANS} allowed. Save it again in an image editor.")
+
+
+def _too_many(most_parts: int) -> InputError:
+    return InputError(f"the image has more than {most_parts:,} segments or chunks. Save it again in an image editor.")
 
 
 def _is_transparency(colour_type: bytes, chunk: bytes) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.catalogue.image_text import from_base64
-from recsim_tasks.catalogue.images import read_image
+from recsim_tasks.catalogue.images import Limits, read_image
 from recsim_tasks.foundation.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def picture_of(row: Mapping[str, str | None], image: bytes | None, folder: Path)
 
 
 def _digest(picture: bytes, max_pixels: int) -> str:
-    decoded = read_image(picture, max_pixels)
+    decoded = read_image(picture, Limits(max_pixels))
     if decoded.placeholder:
         raise InputError(f"the image is a placeholder: {decoded.placeholder}")
     return decoded.digest

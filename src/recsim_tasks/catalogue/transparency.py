@@ -16,7 +16,9 @@ BIT_DEPTH = 24
 
 def alpha_of(image: Image.Image, data: bytes) -> Image.Image | None:
     """The opacity of each pixel, mode `L`; None when all are opaque. `data` is the file that was decoded."""
-    if image.mode in ("LA", "RGBA") or (image.mode == "P" and "transparency" in image.info):
+    if image.mode in ("LA", "RGBA"):
+        alpha = image.getchannel("A")
+    elif image.mode == "P" and "transparency" in image.info:
         alpha = image.convert("RGBA").getchannel("A")
     elif "transparency" in image.info:
         alpha = _where_not_named(image, data)

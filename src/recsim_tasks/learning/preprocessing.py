@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from recsim_tasks.catalogue.images import MAX_PIXELS, open_image
+from recsim_tasks.catalogue.images import MAX_PIXELS, open_image, open_query
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.progress import say
 
 # An image one pixel wide and 65,000 high has few pixels, but padded to a square it has billions.
 LARGEST_SIDE = 4_096
+# A JPEG that is decoded at a fraction stays this many times as large as the network's input.
+SCALED_BY = 2
 # What shows where an image is transparent. A model's vectors depend on it.
 BACKGROUND = "white"
 Pixels = npt.NDArray[np.uint8]
@@ -41,6 +43,11 @@ class Preprocessing:
 def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Turn the bytes of a PNG, JPEG or WebP to uint8 [size, size, channels]; `InputError` if they are none."""
     return fit(open_image(data, max_pixels), preprocessing)
+
+
+def decode_query(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> Pixels:
+    """As `decode`, of an image that a caller sends: a JPEG is decoded at a fraction of its size where the network sees no more of it."""
+    return fit(open_query(data, max_pixels, SCALED_BY * preprocessing.size), preprocessing)
 
 
 def decode_all(images: Sequence[bytes], preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> Pixels:

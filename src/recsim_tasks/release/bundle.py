@@ -14,7 +14,7 @@ from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import digests, link_or_copy, publishing
 from recsim_tasks.learning.embedder import Embedder
-from recsim_tasks.learning.preprocessing import decode, decode_all
+from recsim_tasks.learning.preprocessing import decode_all, decode_query
 from recsim_tasks.release.manifest import Canary, Manifest, Training
 from recsim_tasks.vectors.exact import Floats
 from recsim_tasks.vectors.filters import Filters
@@ -25,8 +25,8 @@ MODEL, INDEX = "model", "index"
 TOLERANCE = 1e-4
 # Cosine from which on two products look the same to a person.
 ALIKE = 0.999
-# For pictures that a caller sends, where nobody says otherwise.
-MAX_PIXELS = 40_000_000
+# For images that a caller sends, unless RECSIM_SERVING_MAX_PIXELS says otherwise.
+MAX_PIXELS = 16_000_000
 ANSWERED = ("title", "category", "price", "in_stock")
 
 
@@ -92,7 +92,7 @@ class Release:
 
         Of products that look nearly the same `distinct` leaves the first. Each is a dict of `product_id`, `score` (cosine), `title`, `category`, `price`, `in_stock`.
         """
-        pixels = decode(image, self.embedder.preprocessing, self._max_pixels)
+        pixels = decode_query(image, self.embedder.preprocessing, self._max_pixels)
         return self._answer(self.embedder.embed(pixels[None]), k, filters, distinct)
 
     def more_like(self, product_id: str, k: int, filters: Filters, distinct: bool = False) -> list[dict[str, Any]]:
