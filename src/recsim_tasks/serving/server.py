@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,8 @@ DRAIN_SECONDS = 10
 KEEP_ALIVE_SECONDS = 65
 # A worker that does not answer its parent for so long is replaced.
 HUNG_SECONDS = 30
+# Of glibc, in workers: the pixels of a large image go back to the machine as soon as it is answered (mallopt(3)).
+MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(2**20), "MALLOC_TRIM_THRESHOLD_": str(2**20)}
 APP = "recsim_tasks.serving.app:for_worker"
 
 
@@ -25,6 +28,8 @@ def serve(settings: Settings) -> None:
     """Serve on the settings' host and port; a worker that dies is replaced. On SIGTERM or Ctrl-C requests in flight are answered first."""
     with tempfile.TemporaryDirectory(prefix="recsim-metrics-") as metrics:
         count_in(Path(metrics))
+        for name, value in MEMORY.items():
+            os.environ.setdefault(name, value)
         config = uvicorn.Config(
             APP, factory=True, host=settings.host, port=settings.port, workers=settings.serving_workers, log_level="warning",
             access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS, timeout_keep_alive=KEEP_ALIVE_SECONDS,
