@@ -78,6 +78,26 @@ def test_a_service_that_is_away_is_exit_1_and_the_result_says_so_to_programs(set
 
 
 @pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://ada:swordfish@127.0.0.1:1", "MLflow at http://127.0.0.1:1 (MLFLOW_TRACKING_URI) does not answer"),
+        ("postgresql://ada:sword/fish@127.0.0.1:1/mlflow", "postgresql://***@127.0.0.1:1/mlflow"),
+        ("strange://ada:sword/fish@127.0.0.1:1/mlflow", "strange://***@127.0.0.1:1/mlflow"),
+        (
+            "mysql+pymysql://ada:sword/fish@db/mlflow",
+            "MLflow at mysql+pymysql://***@db/mlflow (MLFLOW_TRACKING_URI) needs the Python package pymysql",
+        ),
+    ],
+)
+def test_no_output_and_no_file_shows_the_credentials_of_mlflow(settings: Settings, uri: str, shown: str) -> None:
+    done = subprocess.run([*RECSIM, "status"], env=os.environ | {"MLFLOW_TRACKING_URI": uri}, capture_output=True, text=True, timeout=120)
+    files = "".join(path.read_text(errors="replace") for path in settings.home.rglob("*") if path.is_file())
+    assert done.returncode in (1, 2)
+    assert shown in done.stdout
+    assert not [word for word in ("sword", "fish") if word in done.stdout + done.stderr + files]
+
+
+@pytest.mark.parametrize(
     ("options", "code", "error_type", "sentence"),
     [("size=64k", 1, "unavailable", "The disk is full"), ("ro", 2, "configuration", "is read-only (Read-only file system)")],
 )

@@ -48,11 +48,9 @@ class Demo:
         first = self._refresh("feed 1", f"{len(self.story.first):,} products", self.story.first, "demo-1")
         second = self._refresh("feed 2", f"{len(self.story.second):,} changes", self.story.second, "demo-2")
         self._refresh("feed 2 again", "the very same feed", self.story.second, "demo-2")
-        with self._phase("questions"):
-            answers = ask(self.stack.api, self.story.held_out, self.story.held_out_categories)
-            sheet = draw(
-                self.stack.api, self.story.held_out, self.story.held_out_categories, answers, self.stack.home / "retrieval-sheet.png"
-            )
+        with self._phase("questions"), self.stack.client() as client:
+            answers = ask(client, self.story.held_out, self.story.held_out_categories)
+            sheet = draw(client, self.story.held_out, self.story.held_out_categories, answers, self.stack.home / "retrieval-sheet.png")
         say(f"Retrieval sheet: {sheet}")
         return self._figures(first, second, answers)
 

@@ -28,10 +28,10 @@ class Answers:
     precision_at_10: float
 
 
-def ask(api: str, images: Pixels, categories: list[str]) -> Answers:
-    """Ask `api` for the neighbours of each of `images` uint8 [n, h, w]; right is a neighbour of the picture's own category."""
+def ask(client: httpx.Client, images: Pixels, categories: list[str]) -> Answers:
+    """Ask the HTTP API for the neighbours of each of `images` uint8 [n, h, w]; right is a neighbour of the picture's own category."""
     replies: list[dict[str, Any]] = []
-    with httpx.Client(base_url=api, timeout=60) as client, progress("ask", len(images), "pictures") as done:
+    with progress("ask", len(images), "pictures") as done:
         for start in range(0, len(images), PICTURES_A_REQUEST):
             part = images[start : start + PICTURES_A_REQUEST]
             replies.append(_ask(client, part))

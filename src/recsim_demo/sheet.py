@@ -17,7 +17,7 @@ NEIGHBOURS = 8
 RIGHT, WRONG, INK, FAINT = "#1a7f4b", "#c0392b", "#222222", "#777777"
 
 
-def draw(api: str, images: Pixels, categories: list[str], answers: Answers, path: Path) -> Path:
+def draw(client: httpx.Client, images: Pixels, categories: list[str], answers: Answers, path: Path) -> Path:
     """Write a PNG with one row a category: its first picture in `images`, then its neighbours with id and score, framed by right or wrong."""
     import matplotlib
 
@@ -26,14 +26,11 @@ def draw(api: str, images: Pixels, categories: list[str], answers: Answers, path
 
     rows = [categories.index(name) for name in dict.fromkeys(categories)]
     figure, axes = plt.subplots(len(rows), NEIGHBOURS + 1, figsize=(1.35 * (NEIGHBOURS + 1), 1.72 * len(rows)), squeeze=False)
-    with httpx.Client(base_url=api, timeout=30) as client:
-        for cells, row in zip(axes, rows, strict=True):
-            _picture(cells[0], images[row], "query", categories[row], INK)
-            for cell, hit in zip(cells[1:], answers.neighbours[row], strict=False):
-                colour = RIGHT if hit["category"] == categories[row] else WRONG
-                _picture(
-                    cell, _image(client, hit["product_id"]), f"{lettered(hit['product_id'])}\n{hit['score']:.3f}", hit["category"], colour
-                )
+    for cells, row in zip(axes, rows, strict=True):
+        _picture(cells[0], images[row], "query", categories[row], INK)
+        for cell, hit in zip(cells[1:], answers.neighbours[row], strict=False):
+            colour = RIGHT if hit["category"] == categories[row] else WRONG
+            _picture(cell, _image(client, hit["product_id"]), f"{lettered(hit['product_id'])}\n{hit['score']:.3f}", hit["category"], colour)
     figure.suptitle(f"Release {answers.release}: pictures that no feed held, and their nearest products", fontsize=12, color=INK, y=0.998)
     figure.tight_layout(pad=0.6, rect=(0, 0, 1, 0.985))
     figure.savefig(path, dpi=110, facecolor="white")

@@ -8,8 +8,10 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import httpx
 
 from recsim_demo import guarded
 from recsim_demo.private_airflow import PrivateAirflow, free_port
@@ -30,11 +32,17 @@ class Stack:
     shop: str
     servers: dict[str, Server]
     """What runs beside Airflow, by name: `mlflow`, `serving`, `shop`."""
+    token: str | None = field(repr=False)
+    """What the HTTP API asks for, if anything."""
 
     @property
     def inbox(self) -> Path:
         """Where feeds land."""
         return self.home / "inbox"
+
+    def client(self) -> httpx.Client:
+        """A client of the HTTP API."""
+        return httpx.Client(base_url=self.api, headers={"Authorization": f"Bearer {self.token}"} if self.token else {}, timeout=60)
 
     def pages(self) -> dict[str, str]:
         """The pages a person would look at, by name."""
@@ -43,12 +51,15 @@ class Stack:
 
 
 @contextmanager
-def running(home: Path, settings: dict[str, str]) -> Iterator[Stack]:
-    """Start all servers with state under `home`; `settings` are `RECSIM_*` variables for every job. Nothing is left running at the end."""
+def running(home: Path, settings: dict[str, str], mlflow_credentials: str = "") -> Iterator[Stack]:
+    """Start all servers with state under `home`; nothing is left running at the end.
+
+    `settings` are `RECSIM_*` variables for every job, `mlflow_credentials` the `user:password@` with which the jobs address MLflow.
+    """
     home = home.absolute()
     home.joinpath("inbox").mkdir(parents=True, exist_ok=True)
     mlflow, api, shop = (free_port() for _ in range(3))
-    env = settings | _addresses(home, mlflow, api, shop)
+    env = settings | _addresses(home, mlflow_credentials, mlflow, api, shop)
     with ExitStack() as stack:
         servers = [
             stack.enter_context(_server("mlflow", _mlflow_command(home, mlflow), f"http://127.0.0.1:{mlflow}/health", home, env)),
@@ -59,13 +70,14 @@ def running(home: Path, settings: dict[str, str]) -> Iterator[Stack]:
         for server in servers:
             server.wait_until_up()
         by_name = {server.name: server for server in servers}
-        yield Stack(home, airflow, env["MLFLOW_TRACKING_URI"], env["RECSIM_SERVING_URL"], f"http://127.0.0.1:{shop}", by_name)
+        token = (dict(os.environ) | env).get("RECSIM_API_TOKEN")
+        yield Stack(home, airflow, f"http://127.0.0.1:{mlflow}", env["RECSIM_SERVING_URL"], f"http://127.0.0.1:{shop}", by_name, token)
 
 
-def _addresses(home: Path, mlflow: int, api: int, shop: int) -> dict[str, str]:
+def _addresses(home: Path, mlflow_credentials: str, mlflow: int, api: int, shop: int) -> dict[str, str]:
     return {
         "RECSIM_HOME": str(home),
-        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow}",
+        "MLFLOW_TRACKING_URI": f"http://{mlflow_credentials}127.0.0.1:{mlflow}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # else a dozen idle queue workers
         "RECSIM_SERVING_URL": f"http://127.0.0.1:{api}",

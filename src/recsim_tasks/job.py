@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 from recsim_tasks.foundation.errors import ConfigurationError, HeldError, RecsimError
 from recsim_tasks.foundation.outages import diagnose, outage_behind
 from recsim_tasks.foundation.processes import die_with
+from recsim_tasks.foundation.redaction import print_traceback, redacted
 from recsim_tasks.foundation.settings import Settings, load_settings, parent_pid
 from recsim_tasks.foundation.text import one_line
 
@@ -34,7 +34,7 @@ def run(name: str, work: Work) -> None:
     except Exception as error:
         result, code = _failure(name, _meaning(error, _place(settings)))
     sys.stderr.flush()
-    print(json.dumps(result, default=str), flush=True)
+    print(redacted(json.dumps(result, default=str)), flush=True)
     raise SystemExit(code)
 
 
@@ -44,7 +44,7 @@ def _meaning(error: Exception, place: str) -> RecsimError:
         return (outage_behind(error, place) if error.exit_code == ConfigurationError.exit_code else None) or error
     if known := diagnose(error, place, SERVICE):
         return known
-    traceback.print_exception(error)
+    print_traceback(error)
     return RecsimError(f"{_cause(error)}. This is a fault of the program or of its surroundings; the lines above say where.")
 
 
@@ -60,7 +60,7 @@ def _cause(error: Exception) -> str:
 
 
 def _failure(name: str, error: RecsimError) -> tuple[dict[str, Any], int]:
-    sentence = one_line(error)
+    sentence = redacted(one_line(error))
     print(f"recsim {name}: {sentence}", file=sys.stderr, flush=True)
     extra = error.result if isinstance(error, HeldError) else {}
     return {**extra, "error": sentence, "error_type": error.error_type, "exit_code": error.exit_code}, error.exit_code

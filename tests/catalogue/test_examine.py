@@ -83,3 +83,14 @@ def test_the_arrow_batch_of_good_rows_holds_all_their_fields() -> None:
     row = {"number": 7, **examined(title="Boot", price="9.5", in_stock="1", updated_at="2026-11-24", image=WHOLE)}
     kept = examine._batch([row]).to_pylist()[0]
     assert {name: kept[name] for name in row} == row
+
+
+@pytest.mark.parametrize(
+    "address", ["https://ada:swordfish@shop.example/a.jpg", "https://b.s3.amazonaws.com/a.jpg?X-Amz-Signature=swordfish"]
+)
+@pytest.mark.parametrize("cells", [{"image_path": "{}"}, {"fault": "the line ends early: {}", "copy": "p1,{}"}])
+def test_neither_reason_nor_copy_of_a_row_keeps_the_credentials_of_an_address(address: str, cells: dict[str, str]) -> None:
+    row = examined(**{name: text.format(address) for name, text in cells.items()})
+    assert "shop.example" in row["row"] or "amazonaws" in row["row"]
+    assert "***" in row["row"]
+    assert "swordfish" not in row["reason"] + row["row"]

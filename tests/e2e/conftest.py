@@ -26,6 +26,11 @@ SMALL = {
 }
 
 
+# Secrets that the refreshes run with. No file that is left behind may hold one of them.
+CANARIES = {name: f"canary-{name.lower().replace('_', '-')}" for name in ("RECSIM_API_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")}
+MLFLOW_CANARY = "canary-of-mlflow"
+
+
 @dataclass(frozen=True)
 class ThreeFeeds:
     """Everything after a first feed, a day's changes, and the same changes again."""
@@ -52,7 +57,7 @@ def three_feeds(fashion_mnist: FashionMnist, tmp_path_factory: pytest.TempPathFa
     """While the second is taken in, MLflow is away for at least 20 s; all that is tested of the refreshes holds in spite of it."""
     story = tell(fashion_mnist, products=2_000, scale=0.05)
     home: Path = tmp_path_factory.mktemp("e2e")
-    with running(home, SMALL) as stack:
+    with running(home, SMALL | CANARIES, f"ada:{MLFLOW_CANARY}@") as stack:
         refreshes, mlflow = [], stack.servers["mlflow"]
         outage = outages.submit(take_away, stack, 1, mlflow.stop, mlflow.start)
         for number, (rows, feed_id) in enumerate([(story.first, "one"), (story.second, "two"), (story.second, "two")]):

@@ -46,7 +46,8 @@ def rows_of(uri: str) -> list[dict[str, Any]]:
 
 
 def similar(three_feeds: ThreeFeeds, image: bytes, k: int = 5) -> list[dict[str, Any]]:
-    reply = httpx.post(f"{three_feeds.stack.api}/v1/similar", json={"image": base64.b64encode(image).decode(), "k": k}, timeout=30)
+    with three_feeds.stack.client() as client:
+        reply = client.post("/v1/similar", json={"image": base64.b64encode(image).decode(), "k": k})
     assert reply.status_code == httpx.codes.OK, reply.text
     assert reply.json()["release"] == 2
     return list(reply.json()["results"])
@@ -138,7 +139,8 @@ def test_a_price_edit_is_visible_in_the_answer(three_feeds: ThreeFeeds) -> None:
 
 def test_a_deleted_product_is_gone(three_feeds: ThreeFeeds, release: Release) -> None:
     deleted = [row["product_id"] for row in second(three_feeds, NEW + REPLACED + REPRICED, DELETED)]
-    reply = httpx.get(f"{three_feeds.stack.api}/v1/products/{deleted[0]}/similar", timeout=30)
+    with three_feeds.stack.client() as client:
+        reply = client.get(f"/v1/products/{deleted[0]}/similar")
     assert reply.status_code == httpx.codes.NOT_FOUND
     assert not set(deleted) & set(release.index.items.column("product_id").to_pylist())
     images = {row["product_id"]: row["image"] for row in three_feeds.story.first}

@@ -15,7 +15,7 @@ from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.promotion import Promotions
 from recsim_tasks.release.registry import Registry
 from recsim_tasks.serving.app import create_app
-from recsim_tasks.serving.following import Follower
+from recsim_tasks.serving.following import STATES, Follower
 from recsim_tasks.serving.hot_swap import HotSwap
 from recsim_tasks.vectors.filters import Filters
 from release.bundles import picture, reseal
@@ -123,8 +123,7 @@ def test_a_bundle_that_was_changed_is_refused_and_the_old_release_answers(
     serve(registry, follower, swap, 2)
     assert answering(swap) == (1, "p007")
     told = TestClient(app, LOCAL).get("/health/ready").json()
-    assert told["release"] == 1
-    assert told["problem"].startswith("Release 2 is refused: ")
+    assert (told["release"], told["problem"]) == (1, "release_refused")
     assert "\nrecsim_swap_problem 1.0\n" in TestClient(app, LOCAL).get("/metrics").text
 
 
@@ -139,7 +138,7 @@ def test_a_worker_checks_for_itself_what_the_follower_has_checked(
     swap.poll()
     assert answering(swap) == (1, "p007")
     assert swap.problem is not None
-    assert swap.problem.startswith("Release 2 is refused: ")
+    assert swap.problem.reason.startswith("Release 2 is refused: ")
     assert 'recsim_swaps_total{outcome="refused"} 1.0' in TestClient(app, LOCAL).get("/metrics").text
     monkeypatch.setattr("recsim_tasks.serving.hot_swap.RETRY_REFUSED_SECONDS", 0.0)
     look(follower, swap)
@@ -158,7 +157,7 @@ def test_a_worker_that_is_wrong_about_a_release_does_not_take_it_from_the_others
         short.setattr(Manifest, "read", unreadable)
         swap.poll()
     assert swap.problem is not None
-    assert "cannot be read" in swap.problem
+    assert "cannot be read" in swap.problem.reason
     folder = home.home / "releases" / "2"
     before = folder.stat().st_ino
     follower.poll()
@@ -196,9 +195,10 @@ def test_a_release_that_fits_its_digests_but_not_itself_or_the_registry_is_refus
     serve(registry, follower, swap, 2)
     assert answering(swap) == (1, "p007")
     told = TestClient(app, LOCAL).get("/health/ready").json()
-    assert told["release"] == 1
-    assert told["problem"].startswith("Release 2 is refused: ")
-    assert reason in told["problem"]
+    assert (told["release"], told["problem"]) == (1, "release_refused")
+    assert swap.problem is not None
+    assert swap.problem.reason.startswith("Release 2 is refused: ")
+    assert reason in swap.problem.reason
 
 
 def test_the_reason_of_a_refusal_is_told_again_once_the_registry_is_back(
@@ -210,7 +210,7 @@ def test_the_reason_of_a_refusal_is_told_again_once_the_registry_is_back(
     follower._settings, follower._registry = home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}), None
     look(follower, swap)
     assert swap.problem is not None
-    assert "http://127.0.0.1:9" in swap.problem
+    assert "http://127.0.0.1:9" in swap.problem.reason
     follower._settings = home
     look(follower, swap)
     assert swap.problem == refused
@@ -251,7 +251,7 @@ def test_a_refused_release_is_tried_again_after_a_minute_and_served_when_it_is_w
     serve(registry, follower, swap, 1)
     assert swap.current is None
     assert swap.problem is not None
-    assert swap.problem.startswith("Release 1 is refused: ")
+    assert swap.problem.reason.startswith("Release 1 is refused: ")
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(tmp_path / "whole", folder)
     look(follower, swap)
@@ -268,7 +268,7 @@ def promoted(registry: Registry, *versions: int) -> None:
 
 
 def told(app: FastAPI) -> tuple[int, str]:
-    """The release that `/health/ready` names, and the problem."""
+    """The release that `/health/ready` names, and the state that keeps the champion from serving."""
     ready = TestClient(app, LOCAL).get("/health/ready").json()
     return ready["release"], ready["problem"]
 
@@ -283,10 +283,10 @@ def test_an_alias_moved_by_hand_to_what_may_not_serve_is_not_followed_and_the_re
     move_alias(registry, 2)
     look(follower, swap)
     assert answering(swap) == (1, "p007")
-    release, problem = told(app)
-    assert release == 1
-    assert problem.startswith("The alias champion was moved to release 2 by hand, which is not served: ")
-    assert "`recsim promote --version 1` sets the alias again" in problem
+    assert told(app) == (1, "alias_not_followed")
+    assert swap.problem is not None
+    assert swap.problem.reason.startswith("The alias champion was moved to release 2 by hand, which is not served: ")
+    assert "`recsim promote --version 1` sets the alias again" in swap.problem.reason
     restarted: HotSwap = create_app(follower._settings).state.swap
     shutil.rmtree(follower._folder)
     look(follower, restarted)
@@ -305,7 +305,11 @@ def test_a_champion_that_was_deleted_goes_on_serving_from_its_copy_and_the_reaso
     for _ in range(2):
         look(follower, swap)
     assert answering(swap) == (2, "p007-b")
-    assert told(app)[1].startswith("Release 2 was in Production and was deleted from the registry. Release 1, which was in Production")
+    assert told(app)[1] == "alias_not_followed"
+    assert swap.problem is not None
+    assert swap.problem.reason.startswith(
+        "Release 2 was in Production and was deleted from the registry. Release 1, which was in Production"
+    )
     spoil(home.home / "releases" / "2", "changed")
     restarted: HotSwap = create_app(home).state.swap
     restarted.poll()
@@ -322,7 +326,9 @@ def test_when_every_release_was_deleted_what_is_loaded_goes_on_serving(
     registry.client.delete_registered_model("recsim")
     look(follower, swap)
     assert answering(swap) == (1, "p007")
-    assert "No earlier release is left" in told(app)[1]
+    assert told(app)[1] == "alias_not_followed"
+    assert swap.problem is not None
+    assert "No earlier release is left" in swap.problem.reason
 
 
 def test_what_is_loaded_answers_while_the_registry_is_away(
@@ -333,13 +339,27 @@ def test_what_is_loaded_answers_while_the_registry_is_away(
     follower._settings, follower._registry = away, None
     look(follower, swap)
     assert answering(swap) == (1, "p007")
-    told = TestClient(app, LOCAL).get("/health/ready").json()
-    assert told["release"] == 1
-    assert "http://127.0.0.1:9" in told["problem"]
+    assert told(app) == (1, "registry_unavailable")
+    assert swap.problem is not None
+    assert "http://127.0.0.1:9" in swap.problem.reason
     assert "\nrecsim_registry_up 0.0\n" in TestClient(app, LOCAL).get("/metrics").text
     follower._settings = home
     look(follower, swap)
     assert swap.problem is None
+
+
+def test_health_and_what_is_stored_name_no_credentials_of_the_registry(
+    app: FastAPI, follower: Follower, swap: HotSwap, home: Settings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    away = home.model_copy(update={"mlflow_tracking_uri": "http://ada:swordfish@127.0.0.1:9"})
+    follower._settings, follower._registry = away, None
+    look(follower, swap)
+    ready = TestClient(app, LOCAL).get("/health/ready")
+    stored = (home.home / "releases" / "serving.json").read_text()
+    assert ready.json()["detail"] in STATES.values()
+    assert "***@127.0.0.1:9" in stored
+    for text in (ready.text, stored, TestClient(app, LOCAL).get("/v1/products").text, "".join(capfd.readouterr())):
+        assert "swordfish" not in text
 
 
 def test_a_full_disk_keeps_the_old_release(follower: Follower, swap: HotSwap, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -352,7 +372,7 @@ def test_a_full_disk_keeps_the_old_release(follower: Follower, swap: HotSwap, re
     serve(registry, follower, swap, 2)
     assert answering(swap) == (1, "p007")
     assert swap.problem is not None
-    assert "No space left on device" in swap.problem
+    assert "No space left on device" in swap.problem.reason
 
 
 def test_only_the_two_last_releases_stay_on_disk(follower: Follower, swap: HotSwap, registry: Registry, home: Settings) -> None:

@@ -12,6 +12,7 @@ from recsim_tasks.catalogue.reasons import reason_of
 from recsim_tasks.catalogue.rows import TEXT_COLUMNS, picture_of, take
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.outages import outage_behind
+from recsim_tasks.foundation.redaction import redacted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,4 +82,5 @@ def _row(record: dict[str, Any], folder: Path, max_pixels: int) -> dict[str, Any
         reason = str(error) if isinstance(error, InputError) else f"the row cannot be examined: {reason_of(error)}"
     # The base64 of an image that could be read is not kept twice.
     cells = {name: value for name, value in text.items() if value is not None and not (name == "image_base64" and image)}
-    return {"product_id": text["product_id"], "image": image, "reason": reason, "row": record["copy"] or json.dumps(cells)}
+    kept = redacted(record["copy"] or json.dumps(cells))  # an image's address may carry credentials
+    return {"product_id": text["product_id"], "image": image, "reason": redacted(reason), "row": kept}

@@ -16,6 +16,7 @@ from recsim_tasks.foundation import prerequisites
 from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
 from recsim_tasks.foundation.outages import diagnose
 from recsim_tasks.foundation.prerequisites import Finding
+from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings
 
 INSTALL = "Run: make setup"
@@ -91,7 +92,7 @@ def _poms_without_jar(repository: Path) -> list[Path]:
 
 def _mlflow(uri: str) -> Finding:
     if not uri.startswith(("http://", "https://")):
-        return Finding("MLflow", True, f"embedded, {uri}", "")
+        return Finding("MLflow", True, f"embedded, {redacted(uri)}", "")
     try:
         with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=MLFLOW_TIMEOUT_SECONDS):  # noqa: S310 - http or https
             return Finding("MLflow", True, f"{uri} answers", "")

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from recsim_tasks.foundation.errors import ConfigurationError, RecsimError
 from recsim_tasks.foundation.reading import read_json
+from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.text import one_line
 
 # What stands in the way, as against a disk that is full or a process without descriptors.
@@ -43,7 +44,7 @@ def lease(home: Path, resource: str, timeout: float = 600) -> Iterator[None]:
             f"{resource} is in use: {_owner(path)} holds its lease for more than {timeout:.0f} s. Wait for that job or end it, then run this one again."
         ) from error
     try:
-        owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time(), "resource": resource}
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time(), "resource": redacted(resource)}
         path.write_text(json.dumps(owner))
         yield
     finally:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.text import one_line
 
 Advance = Callable[[int], None]
@@ -27,8 +28,8 @@ def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 def say(sentence: str) -> None:
-    """One line of the log, whatever a feed has put into it; never on stdout, which belongs to the result."""
-    print(one_line(sentence), file=sys.stderr, flush=True)
+    """One line of the log, whatever a feed has put into it, without secrets; never on stdout, which belongs to the result."""
+    print(redacted(one_line(sentence)), file=sys.stderr, flush=True)
 
 
 @contextmanager

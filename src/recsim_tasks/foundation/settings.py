@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+from urllib.parse import unquote
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,16 +20,33 @@ from pydantic_settings import (
 )
 
 from recsim_tasks.foundation.errors import ConfigurationError
+from recsim_tasks.foundation.redaction import SHORTEST_SECRET, redact_from_now_on, redacted
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 PREFIX = "RECSIM_"
 # Of the Prometheus library, which decides at its import whether it counts for one process or for several.
 COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"
 # Read by others than Settings: the file's own name, the operator's pid, where the demo finds its images.
 OTHER_VARIABLES = {"RECSIM_CONFIG", "RECSIM_PARENT_PID", "RECSIM_DEMO_DATA"}
+# Of MLflow's and AWS's clients, which take their credentials from here.
+MLFLOW_USERNAME, MLFLOW_PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
+SECRET_VARIABLES = (MLFLOW_PASSWORD, "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD")
+CREDENTIALS = re.compile(r"(?P<scheme>[^:/]+)://(?P<user>[^:/@]*)(?::(?P<password>[^\s]*))?@")
+
+
+def _without_credentials(location: str) -> str:
+    """Locations are shown, logged and stored; what they are opened with has variables of its own."""
+    if redacted(location) != location:
+        raise ValueError("must not carry credentials: set those of an object store as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    return location
+
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Location = Annotated[str, AfterValidator(_without_credentials)]
 
 
 class Settings(BaseSettings):
@@ -37,20 +55,20 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     home: Path = Field(Path(".recsim"), description="Folder of the embedded default: tables, MLflow, workspaces.")
-    inbox: str | None = Field(None, description="Folder in which feeds land, or its URI in an object store; default `HOME/inbox`.")
-    products: str | None = Field(None, description="URI of the catalogue table; default `HOME/tables/products`.")
-    quarantine: str | None = Field(None, description="URI of the quarantine table; default `HOME/tables/quarantine`.")
-    withdrawals: str | None = Field(
+    inbox: Location | None = Field(None, description="Folder in which feeds land, or its URI in an object store; default `HOME/inbox`.")
+    products: Location | None = Field(None, description="URI of the catalogue table; default `HOME/tables/products`.")
+    quarantine: Location | None = Field(None, description="URI of the quarantine table; default `HOME/tables/quarantine`.")
+    withdrawals: Location | None = Field(
         None, description="URI of the table that remembers when products were deleted; default `HOME/tables/withdrawals`."
     )
-    embeddings: str | None = Field(None, description="URI of the embeddings table; default `HOME/tables/embeddings`.")
+    embeddings: Location | None = Field(None, description="URI of the embeddings table; default `HOME/tables/embeddings`.")
     mlflow_tracking_uri: str | None = Field(
         None,
         validation_alias="MLFLOW_TRACKING_URI",
         description="MLflow server (variable `MLFLOW_TRACKING_URI`); default SQLite under `HOME/mlflow`.",
     )
 
-    spark_master: str = Field("local[2]", description="Spark master that ingest, embedding, tuning and training run on.")
+    spark_master: Location = Field("local[2]", description="Spark master that ingest, embedding, tuning and training run on.")
     spark_driver_memory: str = Field("2g", description="Memory of the Spark driver, in Spark's notation.")
     spark_shuffle_partitions: Count = Field(4, description="Partitions of a shuffle; raise it with the cluster.")
 
@@ -146,11 +164,16 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that `serve` and `shop` bind.")
     port: Port = Field(8000, description="Port of the HTTP API.")
     shop_port: Port = Field(8501, description="Port of the shop window.")
-    serving_url: str | None = Field(None, description="Where the HTTP API answers, for `verify` and the shop; unset: nothing serves.")
+    serving_url: Location | None = Field(None, description="Where the HTTP API answers, for `verify` and the shop; unset: nothing serves.")
     serving_workers: Count = Field(2, description="Processes that answer.")
     serving_concurrency: Count = Field(64, description="Requests that one of them answers at a time; more are turned away with 503.")
+    serving_max_pixels: Annotated[int, Field(ge=1, le=89_478_485)] = Field(
+        16_000_000, description="A larger image that a caller sends is refused; of a large JPEG only a fraction is decoded, and counts."
+    )
     serving_poll_seconds: Annotated[float, Field(gt=0)] = Field(2.0, description="How often serving looks for a new champion.")
-    api_token: SecretStr | None = Field(None, description="Bearer token that the HTTP API asks for, when set.")
+    api_token: SecretStr | None = Field(
+        None, min_length=SHORTEST_SECRET, description="Bearer token that the HTTP API asks for, when set; 8 characters or more."
+    )
 
     @classmethod
     def settings_customise_sources(  # type: ignore[override]  # of five sources two are wanted
@@ -213,9 +236,9 @@ def load_settings() -> Settings:
     if config and not Path(config).is_file():
         raise ConfigurationError(f"RECSIM_CONFIG names {config}, which is not a file. Correct the path or unset it.")
     try:
-        return Settings()
+        return _keeping_secrets(Settings())
     except ValidationError as error:
-        raise ConfigurationError(_explain(error)) from error
+        raise ConfigurationError(_explain(error)) from None  # its text has the values
     except ValueError as error:
         raise ConfigurationError(f"The settings file {config} cannot be read: {error}") from error
 
@@ -243,8 +266,32 @@ def _refuse_unknown_variables() -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']} (given: {e['input']!r})" for e in error.errors())
-    return f"Wrong setting: {'; '.join(faults)}. Set as RECSIM_<NAME> or in the file that RECSIM_CONFIG names."
+    faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}{_given(fault)}" for fault in error.errors())
+    return f"Wrong setting: {faults}. Set as RECSIM_<NAME> or in the file that RECSIM_CONFIG names."
+
+
+def _given(fault: ErrorDetails) -> str:
+    """The value that was given, unless it is a secret or may be one under a misspelt name."""
+    field = Settings.model_fields.get(str(fault["loc"][0]))
+    shown = field is not None and "SecretStr" not in str(field.annotation)
+    return f" (given: {redacted(repr(fault['input']))})" if shown else ""
+
+
+def _keeping_secrets(settings: Settings) -> Settings:
+    """Have no message show a secret, and no page, file or process list the credentials of MLflow's server."""
+    given = [os.environ.get(name) for name in SECRET_VARIABLES]
+    given.append(settings.api_token.get_secret_value() if settings.api_token else None)
+    uri = settings.mlflow_tracking_uri or ""
+    found = CREDENTIALS.match(uri)
+    if found and found["password"]:
+        given += [found["password"], unquote(found["password"])]
+    for secret in filter(None, given):
+        redact_from_now_on(secret)
+    if not found or not found["scheme"].startswith("http"):
+        return settings  # a database is opened by its URI alone
+    os.environ[MLFLOW_USERNAME], os.environ[MLFLOW_PASSWORD] = unquote(found["user"]), unquote(found["password"] or "")
+    os.environ["MLFLOW_TRACKING_URI"] = f"{found['scheme']}://{uri[found.end() :]}"
+    return settings.model_copy(update={"mlflow_tracking_uri": os.environ["MLFLOW_TRACKING_URI"]})
 
 
 def count_in(folder: Path) -> None:

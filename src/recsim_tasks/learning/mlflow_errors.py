@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from recsim_tasks.foundation.errors import ConfigurationError, MissingError, RecsimError, UnavailableError
 from recsim_tasks.foundation.outages import diagnose
+from recsim_tasks.foundation.redaction import redacted
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
@@ -23,12 +24,16 @@ def speaking(uri: str) -> Iterator[None]:
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
 
+    uri = redacted(uri)
     try:
         yield
     except MlflowException as error:
         raise _meaning(error, uri) from error
     except (RequestException, SQLAlchemyError) as error:
         raise _unanswered(error, uri) from error
+    except ModuleNotFoundError as error:
+        needed = f"MLflow at {uri} (MLFLOW_TRACKING_URI) needs the Python package {error.name}, which is not installed."
+        raise ConfigurationError(f"{needed} Install it, or correct MLFLOW_TRACKING_URI.") from error
 
 
 def _meaning(error: MlflowException, uri: str) -> RecsimError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.progress import say
+from recsim_tasks.foundation.redaction import print_traceback, redacted
 from recsim_tasks.learning.backend import tensorflow
 from recsim_tasks.learning.devices import device, processors
 from recsim_tasks.learning.fitting import Shards, fit
@@ -34,10 +34,10 @@ def try_out(job: Job, shards: Shards, parameters: Parameters, finished: Sequence
             tensorflow(max(1, processors() // job.machine.at_once), job.machine.gpus)
             rounds = _rounds(replace(job, parameters=parameters), shards, finished)
     except RecsimError as error:
-        return {"status": STATUS_FAIL, "reason": str(error), **tried}
+        return {"status": STATUS_FAIL, "reason": redacted(str(error)), **tried}
     except Exception as error:
-        traceback.print_exc()
-        return {"status": STATUS_FAIL, "reason": f"{type(error).__name__}: {str(error).splitlines()[:1]}", **tried}
+        print_traceback(error)
+        return {"status": STATUS_FAIL, "reason": redacted(f"{type(error).__name__}: {str(error).splitlines()[:1]}"), **tried}
     score = getattr(rounds[-1], METRIC)
     return {"status": STATUS_OK, "loss": -score, "rounds": [asdict(r) for r in rounds], "pruned": len(rounds) < job.rounds, **tried}
 

@@ -85,7 +85,7 @@ def query(settings: Settings, image: Path | None, product: str | None, k: int) -
     if champion is None:
         raise MissingError(production.problem or NO_RELEASE)
     folder = settings.home.absolute() / "query" / str(champion.version)
-    release = open_copy(registry, champion, folder, settings.image_max_pixels)
+    release = open_copy(registry, champion, folder, settings.serving_max_pixels)
     for other in folder.parent.glob("[0-9]*"):
         if other != folder:
             remove(other)  # the release that was asked before

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from recsim_tasks.foundation.errors import InputError, MissingError
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.publishing import remove
+from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.release.bundle import MAX_PIXELS, Release
 from recsim_tasks.release.manifest import Manifest
 
@@ -77,7 +78,7 @@ def _taken(registry: Registry, release: ReleaseRef, folder: Path, read: Callable
 
 
 def _damaged(registry: Registry, release: ReleaseRef, error: InputError) -> str:
-    uri = registry.settings.tracking_uri
+    uri = redacted(registry.settings.tracking_uri)
     return f"What MLflow at {uri} keeps of release {release.version} is damaged: {error} Run a refresh, or go back with `recsim rollback`."
 
 

@@ -13,6 +13,7 @@ from recsim_tasks.foundation.errors import InputError, MissingError, RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.outages import diagnose
 from recsim_tasks.foundation.publishing import publishing, scratch
+from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.mlflow_errors import speaking
 from recsim_tasks.learning.tracking import Tracker
@@ -110,7 +111,7 @@ class Registry:
         elif stored.is_dir():
             yield stored
         else:
-            raise MissingError(f"MLflow at {self.settings.tracking_uri} has no {place}: it was removed.")
+            raise MissingError(f"MLflow at {redacted(self.settings.tracking_uri)} has no {place}: it was removed.")
 
     def manifest(self, version: int) -> Manifest:
         """The manifest of `version`, without the rest of its bundle."""
@@ -130,7 +131,7 @@ class Registry:
         try:
             return Path(download_artifacts(artifact_uri=place, dst_path=into, tracking_uri=self.settings.tracking_uri))
         except (MlflowException, OSError) as error:
-            uri = self.settings.tracking_uri
+            uri = redacted(self.settings.tracking_uri)
             if not self._is_there(place):  # first, since MLflow's server answers 500 for a file that was removed
                 raise MissingError(f"MLflow at {uri} has no {place}: it was removed.") from error
             if known := diagnose(error, f"{into}, or MLflow at {uri}"):

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from multiprocessing import parent_process
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,8 +17,9 @@ from fastapi.responses import JSONResponse
 
 from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.settings import Settings, counts, load_settings
+from recsim_tasks.learning.devices import processors
 from recsim_tasks.serving import problems
-from recsim_tasks.serving.following import STARTING
+from recsim_tasks.serving.following import STATES
 from recsim_tasks.serving.hot_swap import HotSwap
 from recsim_tasks.serving.limits import Admission, BodyLimit, KnownHost, Observed
 from recsim_tasks.serving.metrics import Metrics, forget_dead
@@ -45,6 +47,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
 
     app = FastAPI(title="recsim", version="1", description=DESCRIPTION, lifespan=following)
     app.state.settings, app.state.swap, app.state.metrics = settings, swap, metrics
+    app.state.cores = BoundedSemaphore(max(1, processors() // settings.serving_workers))
     app.state.pictures = Pictures(settings.products_uri)
     app.add_middleware(BodyLimit, most=MOST_BYTES, seconds=BODY_SECONDS)
     app.add_middleware(Admission, metrics=metrics, most=settings.serving_concurrency)
@@ -78,11 +81,15 @@ async def _live() -> dict[str, str]:
 
 
 async def _ready(request: Request) -> JSONResponse:
-    """Say which release answers, and which is the oldest of any worker; 503 until all have one. `problem` tells why it is not the champion."""
+    """Say which release answers, and which is the oldest of any worker; 503 until all have one. `problem` is the state that keeps the champion from serving.
+
+    It asks for no token: what is wrong is named as one of `STATES`, and described in the server's log.
+    """
     current, trouble = request.app.state.swap.current, request.app.state.swap.problem
+    state = trouble.state if trouble else None
     oldest = request.app.state.metrics.oldest_release()
     if current is None or not oldest:
-        return problems.problem(503, str(trouble or STARTING), {"Retry-After": problems.RETRY_SECONDS})
+        return problems.problem(503, STATES[state or "starting"], {"Retry-After": problems.RETRY_SECONDS})
     manifest = current.release.manifest
     told: dict[str, Any] = {
         "status": "ready",
@@ -91,7 +98,7 @@ async def _ready(request: Request) -> JSONResponse:
         "cursor": manifest.cursor.as_json(),
         "products": manifest.counts["products"],
         "model_fingerprint": manifest.model_fingerprint,
-        "problem": trouble,
+        "problem": state,
     }
     return JSONResponse(told, headers={RELEASE_HEADER: str(current.version)})
 

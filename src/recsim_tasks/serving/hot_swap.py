@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from dataclasses import dataclass
 
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.progress import say
+from recsim_tasks.foundation.redaction import print_traceback
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release
-from recsim_tasks.serving.following import RETRY_REFUSED_SECONDS, STARTING, doubted, named, releases_of
+from recsim_tasks.serving.following import JUST_STARTED, RETRY_REFUSED_SECONDS, Problem, doubted, named, releases_of
 from recsim_tasks.serving.metrics import Metrics
 from recsim_tasks.serving.shelf import Shelf
 from recsim_tasks.vectors.filters import Filters
@@ -35,11 +35,11 @@ class HotSwap:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.current: Live | None = None
-        self.problem: str | None = STARTING
+        self.problem: Problem | None = JUST_STARTED
         """Why nothing serves yet, or why what serves is not the champion; None when it is."""
         self._previous: Live | None = None
         self._settings, self._metrics = settings, metrics
-        self._refused: tuple[int, float, str] | None = None
+        self._refused: tuple[int, float, Problem] | None = None
         """Version, when, and why."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="hot-swap", daemon=True)
@@ -60,8 +60,8 @@ class HotSwap:
         try:
             own = self._take(found.version)
         except Exception as error:
-            traceback.print_exc()
-            own = f"Release {found.version} could not be loaded ({type(error).__name__}: {error}): see the server's log."
+            print_traceback(error)
+            own = Problem("failed", f"Release {found.version} could not be loaded ({type(error).__name__}: {error}): see the server's log.")
         if self.current is None:
             self._metrics.tell("recsim_release", 0)  # others of its server may have one
         self.problem = own or found.problem
@@ -72,10 +72,10 @@ class HotSwap:
             before = self.problem
             self.poll()
             if self.problem and self.problem != before:
-                say(f"Serving: {self.problem}")
+                say(f"Serving: {self.problem.reason}")
             self._stopping.wait(POLL_SECONDS)
 
-    def _take(self, version: int | None) -> str | None:
+    def _take(self, version: int | None) -> Problem | None:
         """Serve `version`; returns why not."""
         if version is None or (self.current and self.current.version == version):
             return None
@@ -85,17 +85,17 @@ class HotSwap:
         try:
             live = self._previous if self._previous and self._previous.version == version else self._open(version)
         except InputError as error:
-            reason = f"Release {version} is refused: {error}"
-            self._refused = (version, time.monotonic(), reason)
+            problem = Problem("release_refused", f"Release {version} is refused: {error}")
+            self._refused = (version, time.monotonic(), problem)
             self._metrics.swaps.labels("refused").inc()
-            return reason
+            return problem
         self._swap(live, time.monotonic() - began)
         return None
 
     def _open(self, version: int) -> Live:
         """Whatever the follower has checked: files on a disk change."""
         try:
-            release = Release.open(releases_of(self._settings) / str(version), self._settings.image_max_pixels)
+            release = Release.open(releases_of(self._settings) / str(version), self._settings.serving_max_pixels)
         except InputError:
             doubted(self._settings, version).touch()  # for the follower to look, and to fetch it again: others may serve from it
             raise

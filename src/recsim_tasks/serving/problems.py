@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from recsim_tasks.foundation.errors import InputError, MissingError, RecsimError, UnavailableError
+from recsim_tasks.foundation.redaction import print_traceback, redacted
 
 RELEASE_HEADER = "X-Recsim-Release"
 RETRY_SECONDS = "5"
@@ -32,7 +32,7 @@ class NotFoundError(InputError):
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """One refusal."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": redacted(detail)}
     return JSONResponse(body, status, dict(headers or {}), media_type="application/problem+json")
 
 
@@ -78,7 +78,7 @@ def _gone(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 -
 
 def fault(error: Exception) -> JSONResponse:
     """What nobody foresaw: the traceback goes to the log alone."""
-    traceback.print_exception(error)
+    print_traceback(error)
     return problem(500, "This is a fault of the server; its log says more, under the id of this request.")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from recsim_tasks.catalogue.image_text import from_base64
 from recsim_tasks.foundation.errors import InputError, UnavailableError
-from recsim_tasks.serving.following import STARTING
+from recsim_tasks.serving.following import JUST_STARTED, Problem
 from recsim_tasks.serving.hot_swap import Live
 from recsim_tasks.serving.invocations import Invocation
 from recsim_tasks.serving.pictures import media_type
@@ -25,8 +25,6 @@ from recsim_tasks.serving.shelf import SHOWN
 
 MOST_ON_A_SHELF = 200
 ANSWER_SECONDS = 20.0
-# Decoding and embedding take a core each, and a large picture a hundred megabytes: more at a time are no faster.
-working = threading.BoundedSemaphore(os.cpu_count() or 1)
 bearer = HTTPBearer(auto_error=False, description="The token of RECSIM_API_TOKEN, when the server has one.")
 
 
@@ -46,9 +44,21 @@ async def live(request: Request) -> Live:
     """The release that answers this request."""
     current: Live | None = request.app.state.swap.current
     if current is None:
-        raise UnavailableError(request.app.state.swap.problem or STARTING)
+        problem: Problem = request.app.state.swap.problem or JUST_STARTED
+        raise UnavailableError(problem.reason)
     request.state.release = current.version
     return current
+
+
+@contextmanager
+def core(request: Request) -> Iterator[None]:
+    """Hold one of this worker's cores: decoding and embedding take one each, and a large image a quarter of a gigabyte."""
+    if not request.app.state.cores.acquire(timeout=ANSWER_SECONDS):
+        raise HTTPException(503, f"No core was free for {ANSWER_SECONDS:g} s. Ask again later.", {"Retry-After": RETRY_SECONDS})
+    try:
+        yield
+    finally:
+        request.app.state.cores.release()
 
 
 Current = Annotated[Live, Depends(live)]
@@ -66,9 +76,9 @@ EITHER_WAY = {
 
 
 @router.post("/v1/similar", openapi_extra=EITHER_WAY)
-def similar(current: Current, asked: Annotated[Asked, Depends(picture_question)]) -> JSONResponse:
+def similar(request: Request, current: Current, asked: Annotated[Asked, Depends(picture_question)]) -> JSONResponse:
     """Find the products that look most like a picture."""
-    with working:
+    with core(request):
         return _answer(current, current.release.similar(asked.image, asked.wishes.k, asked.wishes.filters, asked.wishes.distinct))
 
 
@@ -83,7 +93,7 @@ def more_like(product_id: str, wishes: Annotated[Wishes, Query()], current: Curr
 def image(request: Request, product_id: str, current: Current, side: Annotated[int | None, Query(ge=16, le=2048)] = None) -> Response:
     """Give the picture of a product, as it was delivered, or as a JPEG of at most `side` pixels."""
     content = str(_product(current, product_id)["image_hash"])
-    with working:
+    with core(request):
         data = request.app.state.pictures.get(product_id, content, side)
     if data is None:
         raise NotFoundError(f"The catalogue has no product {product_id!r} any more; the next release will not show it.")
@@ -111,12 +121,12 @@ def product(product_id: str, current: Current) -> JSONResponse:
 
 
 @router.post("/invocations", openapi_extra={"requestBody": {"content": {"application/json": {"schema": Invocation.model_json_schema()}}}})
-def invocations(current: Current, body: Annotated[Any, Depends(read_json)]) -> JSONResponse:
+def invocations(request: Request, current: Current, body: Annotated[Any, Depends(read_json)]) -> JSONResponse:
     """Answer MLflow's scoring protocol: a list of neighbours for each row."""
     asked = Invocation.model_validate(body)
     found, until = [], time.monotonic() + ANSWER_SECONDS
     for row in [from_base64(text) for text in asked.images()]:
-        with working:
+        with core(request):
             found.append(current.release.similar(row, asked.params.k, asked.params.filters, asked.params.distinct))
         if time.monotonic() > until:
             raise HTTPException(503, f"{len(found)} rows took {ANSWER_SECONDS:g} s. Send fewer at a time.", {"Retry-After": RETRY_SECONDS})

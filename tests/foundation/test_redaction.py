@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsim_tasks.foundation import redaction
+from recsim_tasks.foundation.redaction import print_traceback, redact_from_now_on, redacted
+
+URI_CHARACTERS = st.characters(codec="ascii", categories=("L", "N", "P", "S"), exclude_characters="@/?#:")
+
+
+@pytest.fixture(autouse=True)
+def nothing_known() -> Iterator[None]:
+    known = set(redaction._secrets)
+    redaction._secrets.clear()
+    yield
+    redaction._secrets.clear()
+    redaction._secrets.update(known)
+
+
+@pytest.mark.parametrize(
+    ("text", "safe"),
+    [
+        ("MLflow at http://ada:PW@host:5000 fails", "MLflow at http://***@host:5000 fails"),
+        ("postgresql+psycopg://ada:p%40ss@db/mlflow", "postgresql+psycopg://***@db/mlflow"),
+        ("postgresql://ada:p@ss@db/mlflow", "postgresql://***@db/mlflow"),
+        ("postgresql://ada:p/a?s#s@db/mlflow", "postgresql://***@db/mlflow"),
+        ("mysql://ada:12/34a@db/x", "mysql://ada:12/34a@db/x"),  # as a host and its port are written
+        ("'s3://KEY:SECRET@lake/products'", "'s3://***@lake/products'"),
+        ("https://token@host/x and http://ada:PW@other", "https://***@host/x and http://***@other"),
+        ("redis://:PW@cache/0", "redis://***@cache/0"),
+        ("https://b.s3.amazonaws.com/a.jpg?X-Amz-Credential=AK%2F1&X-Amz-Signature=0a1b&v=2", None),
+        ("https://b.blob.core.windows.net/a.jpg?sv=1&sig=0a1b%3D", "https://b.blob.core.windows.net/a.jpg?sv=1&sig=***"),
+        ("mysql://db/mlflow?user=ada&password=PW", "mysql://db/mlflow?user=ada&password=***"),
+    ],
+)
+def test_a_uri_is_shown_without_its_credentials(text: str, safe: str | None) -> None:
+    assert redacted(text) == (safe or "https://b.s3.amazonaws.com/a.jpg?X-Amz-Credential=***&X-Amz-Signature=***&v=2")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://shop.example/img/shoe@2x.png?w=2",
+        "http://127.0.0.1:5000/#/models/recsim@champion",
+        "sqlite:////home/ada@work/mlflow.db",
+        "the image 'a@b.jpg' does not decode; ask ada@shop.example",
+        "s3a://lake/products",
+        "path?side=64&k=10",
+    ],
+)
+def test_what_is_no_credential_stays(text: str) -> None:
+    assert redacted(text) == text
+
+
+@given(user=st.text(URI_CHARACTERS, min_size=1), password=st.text(URI_CHARACTERS, min_size=1))
+def test_no_password_of_any_characters_is_shown(user: str, password: str) -> None:
+    assert redacted(f"at https://{user}:{password}@host/x now") == "at https://***@host/x now"
+
+
+def test_a_secret_of_the_settings_is_replaced_wherever_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    redact_from_now_on("correct horse")
+    redact_from_now_on("a")
+    try:
+        raise ValueError("Authorization: Bearer correct horse at https://ada:PW@host")
+    except ValueError as error:
+        print_traceback(error)
+    printed = capsys.readouterr().err
+    assert printed.endswith("ValueError: Authorization: Bearer *** at https://***@host\n")
+    assert "test_redaction.py" in printed
