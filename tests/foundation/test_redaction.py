@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -59,6 +60,13 @@ def test_what_is_no_credential_stays(text: str) -> None:
 @given(user=st.text(URI_CHARACTERS, min_size=1), password=st.text(URI_CHARACTERS, min_size=1))
 def test_no_password_of_any_characters_is_shown(user: str, password: str) -> None:
     assert redacted(f"at https://{user}:{password}@host/x now") == "at https://***@host/x now"
+
+
+@pytest.mark.parametrize("piece", ["://a:b", "://", "://a", "?token=", "@", "://a:1/"])
+def test_a_long_text_takes_no_longer_for_what_it_holds(piece: str) -> None:
+    began = time.process_time()
+    redacted(piece * (1_000_000 // len(piece)))
+    assert time.process_time() - began < 5, "it would be hours in quadratic time"
 
 
 def test_a_secret_of_the_settings_is_replaced_wherever_it_stands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,8 @@ import traceback
 
 REDACTED = "***"
 # User information ends at the authority's last `@` (RFC 3986, section 3.2.1). SQLAlchemy takes a password with a slash as well.
-USERINFO = re.compile(r"(?<=://)(?:[^\s/?#]*|[^\s/:@]+:(?!\d+/)[^\s@]*)@")
+# The bounds keep the time linear in a text of any content.
+USERINFO = re.compile(r"(?<=://)(?:[^\s/?#]{0,1000}|[^\s/:@]{1,100}:(?!\d+/)[^\s@]{0,300})@")
 # What presigned addresses and databases carry as parameters.
 PARAMETER = re.compile(
     r"(?i)(?<=[?&;])((?:x-amz-|x-goog-)?(?:access[_-]?key(?:[_-]?id)?|api[_-]?key|credential|passw(?:or)?d|pwd|secret|security-token"
