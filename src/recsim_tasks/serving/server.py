@@ -22,6 +22,7 @@ HUNG_SECONDS = 30
 # Of glibc, in workers: the pixels of a large image go back to the machine as soon as it is answered (mallopt(3)).
 MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(2**20), "MALLOC_TRIM_THRESHOLD_": str(2**20)}
 APP = "recsim_tasks.serving.app:for_worker"
+CONNECTION = "recsim_tasks.serving.connections:Connection"
 
 
 def serve(settings: Settings) -> None:
@@ -33,7 +34,7 @@ def serve(settings: Settings) -> None:
         config = uvicorn.Config(
             APP, factory=True, host=settings.host, port=settings.port, workers=settings.serving_workers, log_level="warning",
             access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS, timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_worker_healthcheck=HUNG_SECONDS,
+            timeout_worker_healthcheck=HUNG_SECONDS, http=CONNECTION, loop="uvloop", ws="none",
         )  # fmt: skip
         try:
             socket = config.bind_socket()
