@@ -1,4 +1,4 @@
-"""Attack a server as any stranger could, and print what it costs: slow connections, and a header that does not end.
+"""Attack a server as any stranger could, and print what it costs: slow connections, headers without an end, JSON of a million keys.
 
 `python -m benchmarks.serving.attack ADDRESS --connections 1500 --seconds 20 --process PID`
 """
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import psutil
 
 HALF = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: "
+KEYS = b"{%b}" % b",".join(b'"%d":0' % n for n in range(770_000))  # 8 MB
 MANY, LONG = b"X-Many: 1\r\n" * 5_000, b"x" * 50_000
 # Between two bytes of a slow connection.
 TRICKLE_SECONDS = 2.0
@@ -33,6 +34,8 @@ class Cost:
     """Most that were open at once."""
     header_mb: float = 0.0
     """Of headers that the server took, in megabytes."""
+    bodies: int = 0
+    """Answers to bodies of JSON, 8 MB each."""
     live_max_seconds: float = 0.0
     live_failed: int = 0
     live_asked: int = 0
@@ -44,12 +47,13 @@ class Cost:
 class Attack:
     """An attack on `host`:`port` that goes on in threads until it is stopped."""
 
-    def __init__(self, host: str, port: int, connections: int, headers: int) -> None:
+    def __init__(self, host: str, port: int, connections: int, headers: int, bodies: int) -> None:
         self.cost = Cost()
         self._where, self._count = (host, port), connections
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._trickle, daemon=True)]
         self._threads += [threading.Thread(target=self._pour, args=(MANY if n % 2 else LONG,), daemon=True) for n in range(headers)]
+        self._threads += [threading.Thread(target=self._describe, daemon=True) for _ in range(bodies)]
 
     def start(self) -> None:
         """Begin."""
@@ -90,6 +94,16 @@ class Attack:
                     connection.sendall(piece)
                     self.cost.header_mb += len(piece) / 1e6
 
+    def _describe(self) -> None:
+        """Ask with JSON of as many keys as fit into it, again and again."""
+        while not self._stopping.is_set():
+            connection = http.client.HTTPConnection(*self._where, timeout=ASK_SECONDS)
+            with suppress(OSError, http.client.HTTPException):
+                connection.request("POST", "/v1/similar", KEYS, {"Content-Type": "application/json"})
+                connection.getresponse().read()
+                self.cost.bodies += 1
+            connection.close()
+
 
 def _half_open(where: tuple[str, int]) -> socket.socket:
     connection = socket.create_connection(where, timeout=2)
@@ -109,11 +123,11 @@ def _alive(connection: socket.socket) -> bool:
     return True
 
 
-def measure(address: str, connections: int, headers: int, seconds: float, process: int | None) -> Cost:
+def measure(address: str, connections: int, headers: int, bodies: int, seconds: float, process: int | None) -> Cost:
     """Attack `address` for so many seconds and ask for its health meanwhile."""
     parts = urlsplit(address)
     host, port = str(parts.hostname), int(parts.port or 80)
-    attack = Attack(host, port, connections, headers)
+    attack = Attack(host, port, connections, headers, bodies)
     attack.cost.memory_before_mib = family_mib(process)
     attack.start()
     until = time.monotonic() + seconds
@@ -161,10 +175,11 @@ def main() -> None:
     parser.add_argument("address", help="such as http://127.0.0.1:8000")
     parser.add_argument("--connections", type=int, default=1500, help="that send a byte of a header now and then (default %(default)s)")
     parser.add_argument("--headers", type=int, default=2, help="that do not end (default %(default)s)")
+    parser.add_argument("--bodies", type=int, default=0, help="clients that ask with JSON of a million keys (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of attack (default %(default)s)")
     parser.add_argument("--process", type=int, help="id of the server's process, to watch the memory of it and its children")
     asked = parser.parse_args(sys.argv[1:])
-    cost = measure(asked.address, asked.connections, asked.headers, asked.seconds, asked.process)
+    cost = measure(asked.address, asked.connections, asked.headers, asked.bodies, asked.seconds, asked.process)
     told = {name: round(value, 3) for name, value in asdict(cost).items() if name != "times"}
     print(json.dumps(told))
 

@@ -14,6 +14,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from recsim_tasks.serving.app import MOST_BYTES, create_app
+from recsim_tasks.serving.questions import MOST_JSON_BYTES
 from release.bundles import picture, products
 from serving.conftest import LOCAL
 
@@ -122,6 +123,11 @@ def test_a_picture_of_any_mode_is_answered(client: TestClient, mode: str) -> Non
     assert client.post("/v1/similar", json={"image": encoded(buffer.getvalue())}).status_code == 200
 
 
+SURROGATE = (
+    b'--x\r\nContent-Disposition: form-data; name="categories"\r\n\r\n\\ud800\r\n'
+    b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + picture(1) + b"\r\n--x--\r\n"
+)
+SURROGATE_NAME = SURROGATE.replace(b"categories", b"+2AA-").replace(b"\\ud800", b"1")
 FORM = b'--x\r\nContent-Disposition: form-data; name="k"\r\n\r\n5\r\n--x--\r\n'
 
 
@@ -139,6 +145,12 @@ FORM = b'--x\r\nContent-Disposition: form-data; name="k"\r\n\r\n5\r\n--x--\r\n'
         ({"content": b"x", "headers": {"Content-Type": "text/plain"}}, 415),
         ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, 400),
         ({"content": FORM, "headers": {"Content-Type": "multipart/form-data; boundary=x; charset=undefined"}}, 400),
+        ({"content": b'{"image": "", "\\uDC00": 1}', "headers": {"Content-Type": "application/json"}}, 422),
+        ({"content": b'{"image": "\xed\xa0\x80"}', "headers": {"Content-Type": "application/json"}}, 400),
+        ({"content": b'{"k": ' + b"9" * 5_000 + b"}", "headers": {"Content-Type": "application/json"}}, 400),
+        ({"content": b'{"image": "' + b"x" * MOST_JSON_BYTES + b'"}', "headers": {"Content-Type": "application/json"}}, 413),
+        ({"content": SURROGATE, "headers": {"Content-Type": "multipart/form-data; boundary=x; charset=unicode_escape"}}, 422),
+        ({"content": SURROGATE_NAME, "headers": {"Content-Type": "multipart/form-data; boundary=x; charset=utf-7"}}, 422),
         ({"json": {f"field {n}": 0 for n in range(100_000)}}, 422),
         ({"json": {"image": "", "exclude": [0] * 1_000_000}}, 422),
         ({"content": b"x"}, 415),
@@ -149,6 +161,17 @@ FORM = b'--x\r\nContent-Disposition: form-data; name="k"\r\n\r\n5\r\n--x--\r\n'
 )
 def test_a_body_that_makes_no_sense_is_refused(client: TestClient, body: dict[str, Any], status: int) -> None:
     assert_problem(client.post("/v1/similar", **body), status)
+
+
+@pytest.mark.parametrize("half", ["\\ud800", "\\uDFFF", "a\\udc00b"])
+@pytest.mark.parametrize("where", ["categories", "exclude"])
+def test_half_a_character_is_refused_with_a_sentence(client: TestClient, half: str, where: str) -> None:
+    content = f'{{"image": "{encoded(picture(1))}", "{where}": ["{half}"]}}'
+    assert_problem(client.post("/v1/similar", content=content, headers={"Content-Type": "application/json"}), 422, "surrogate")
+    content = f'{{"inputs": {{"image": ["{encoded(picture(1))}"]}}, "params": {{"{where}": ["{half}"]}}}}'
+    assert_problem(client.post("/invocations", content=content), 422, "surrogate")
+    whole = f'{{"image": "{encoded(picture(1))}", "{where}": ["\\ud83d\\ude00"]}}'
+    assert client.post("/v1/similar", content=whole, headers={"Content-Type": "application/json"}).status_code == 200
 
 
 @pytest.mark.parametrize("wish", [{"min_price": "nan"}, {"max_price": "-1"}, {"in_stock": "perhaps"}, {"colour": "red"}])
@@ -289,7 +312,7 @@ def test_mlflows_protocol_is_answered_row_by_row(client: TestClient, table: dict
         {"dataframe_records": [{"image": ""}] * 101},
         {"dataframe_records": [0] * 2_000_000},
         {"dataframe_split": {"columns": ["image"], "data": [0] * 2_000_000}},
-        {"dataframe_split": {"columns": list(range(2_000_000)), "data": []}},
+        {"dataframe_split": {"columns": list(range(1_000_000)), "data": []}},
         {"inputs": {"image": [0] * 2_000_000}},
         {f"field {n}": 0 for n in range(100_000)},
         {"dataframe_records": [{"image": IMAGES[0]}], "params": {"k": 0}},

@@ -16,7 +16,7 @@ from release.registered import enthrone
 from release.servers import free_port, running, script
 
 pytestmark = pytest.mark.server
-GROWTH_MIB = 100
+GROWTH_MIB = 200
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def check(cost: Cost, connections: int) -> None:
     """It was a real attack, nobody else noticed, and memory is flat."""
     print(cost)
     assert cost.connections >= connections * 0.9
-    assert cost.header_mb > 1
+    assert cost.header_mb > 1 or not connections
     assert cost.live_asked >= 5
     assert cost.live_failed == 0
     assert cost.memory_max_mib < cost.memory_before_mib + GROWTH_MIB
@@ -43,12 +43,16 @@ def check(cost: Cost, connections: int) -> None:
 
 def test_slow_connections_and_endless_headers_leave_a_server_with_few_files_as_it_is(home: Settings, tmp_path: Path) -> None:
     with served(home, tmp_path, files=256) as (address, process):
-        check(measure(address, connections=700, headers=2, seconds=4, process=process), 700)
+        check(measure(address, connections=700, headers=2, bodies=0, seconds=4, process=process), 700)
         assert httpx.get(f"{address}/v1/products/p007/image").status_code == 200
+
+        fed = measure(address, connections=0, headers=0, bodies=4, seconds=4, process=process)
+        check(fed, 0)
+        assert fed.bodies >= 4
 
 
 @pytest.mark.drill
 def test_fifteen_hundred_slow_connections_and_endless_headers_leave_a_server_as_it_is(home: Settings, tmp_path: Path) -> None:
     with served(home, tmp_path, files=4096) as (address, process):
-        check(measure(address, connections=1500, headers=2, seconds=30, process=process), 1500)
+        check(measure(address, connections=1500, headers=2, bodies=0, seconds=30, process=process), 1500)
         assert httpx.get(f"{address}/v1/products/p007/image").status_code == 200

@@ -18,7 +18,7 @@ from recsim_tasks.foundation.redaction import print_traceback, redacted
 
 RELEASE_HEADER = "X-Recsim-Release"
 RETRY_SECONDS = "5"
-MOST_TOLD = 10
+MOST_TOLD, MOST_LETTERS = 10, 2_000
 SENTENCES = {
     404: "There is no such page. The list of all is at /docs.",
     405: "This page does not take that method. The list of all is at /docs.",
@@ -32,7 +32,8 @@ class NotFoundError(InputError):
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """One refusal."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": redacted(detail)}
+    sentence = redacted(detail)[:MOST_LETTERS].encode(errors="backslashreplace").decode()  # it may name what was sent
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": sentence}
     return JSONResponse(body, status, dict(headers or {}), media_type="application/problem+json")
 
 

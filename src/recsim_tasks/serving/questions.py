@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from recsim_tasks.catalogue.image_text import from_base64
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.serving.addresses import Text
 from recsim_tasks.vectors.filters import Filters
 
 MOST_NEIGHBOURS = 1000
 MOST_FIELDS = 20
+# An image of 6 MiB in base64, as photos of phones are; larger ones are uploaded. A table of 100 rows has 80 KiB for each image.
+MOST_JSON_BYTES = 8 * 2**20
+# Ten times what a table of 100 rows and 100 columns has. To parse them takes some 50 ms.
+MOST_VALUES = 100_000
+SMALL_BYTES = 64 * 2**10
 LISTS = ("categories", "exclude")
+T = TypeVar("T")
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -26,11 +36,11 @@ class Wishes(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     k: int = Field(10, ge=1, le=MOST_NEIGHBOURS, description="How many neighbours.")
-    categories: list[str] = Field([], max_length=100, fail_fast=True, description="Only of these categories.")
+    categories: list[Text] = Field([], max_length=100, fail_fast=True, description="Only of these categories.")
     min_price: Price | None = Field(None, description="Not cheaper.")
     max_price: Price | None = Field(None, description="Not dearer.")
     in_stock: bool | None = Field(None, description="Only those in stock, or only those that are not.")
-    exclude: list[str] = Field([], max_length=1000, fail_fast=True, description="Not these products.")
+    exclude: list[Text] = Field([], max_length=1000, fail_fast=True, description="Not these products.")
     distinct: bool = Field(False, description="Of nearly identical products only the nearest.")
 
     @property
@@ -62,20 +72,54 @@ async def picture_question(request: Request) -> Asked:
         except UnicodeError as error:
             raise HTTPException(400, "The form names a character set that cannot be read. Send it as UTF-8.") from error
     if kind == "application/json":
-        question = PictureQuestion.model_validate(await read_json(request))
-        return Asked(image=from_base64(question.image), wishes=Wishes(**question.model_dump(exclude={"image"})))
+        return await _apart(_described, await _body(request))
     raise HTTPException(415, "Send the picture as multipart/form-data with a file `image`, or as JSON with its base64 in `image`.")
 
 
-async def read_json(request: Request) -> Any:
-    """The body as JSON; 400 when it is none."""
+async def json_body(request: Request) -> Any:
+    """The body as JSON; 400 when it is not, 413 when it is too large."""
+    return await _apart(parsed, await _body(request))
+
+
+def parsed(body: bytes) -> Any:
+    """What `body` says in JSON. A parser holds the whole process for as long as it works, so the work is bounded before it begins."""
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise InputError(f"The body has more than {MOST_VALUES:,} values; no question needs so many.")
     try:
-        value = json.loads(await request.body())
+        value = json.loads(body.decode("utf-8-sig"))
+        if re.search(rb"\\u[dD]", body):
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            "The body has text that is not Unicode: a lone surrogate (\\ud800 to \\udfff). Send its two halves, or none."
+        ) from error
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"The body is not JSON: {str(error)[:200]}.") from error
     if isinstance(value, dict) and len(value) > MOST_FIELDS:  # each unknown one would be a fault of its own
         raise InputError(f"The body has {len(value):,} fields; the API knows no more than {MOST_FIELDS} of any question.")
     return value
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MOST_JSON_BYTES:
+            raise HTTPException(
+                413,
+                f"The body has more than {MOST_JSON_BYTES:,} bytes of JSON. Send a smaller picture, or upload it to /v1/similar as a form.",
+            )
+    return bytes(body)
+
+
+async def _apart(work: Callable[[bytes], T], body: bytes) -> T:
+    """The result of `work`; of a large body not on the event loop, where all other requests would wait for it."""
+    return await run_in_threadpool(work, body) if len(body) > SMALL_BYTES else work(body)
+
+
+def _described(body: bytes) -> Asked:
+    question = PictureQuestion.model_validate(parsed(body))
+    return Asked(image=from_base64(question.image), wishes=Wishes(**question.model_dump(exclude={"image"})))
 
 
 async def _uploaded(form: FormData) -> Asked:

@@ -15,12 +15,13 @@ from starlette.exceptions import HTTPException
 
 from recsim_tasks.catalogue.image_text import from_base64
 from recsim_tasks.foundation.errors import InputError, UnavailableError
+from recsim_tasks.serving.addresses import AddressRoute, Text
 from recsim_tasks.serving.following import JUST_STARTED, Problem
 from recsim_tasks.serving.hot_swap import Live
 from recsim_tasks.serving.invocations import Invocation
 from recsim_tasks.serving.pictures import media_type
 from recsim_tasks.serving.problems import RELEASE_HEADER, RETRY_SECONDS, NotFoundError
-from recsim_tasks.serving.questions import Asked, PictureQuestion, Wishes, picture_question, read_json
+from recsim_tasks.serving.questions import Asked, PictureQuestion, Wishes, json_body, picture_question
 from recsim_tasks.serving.shelf import SHOWN
 
 MOST_ON_A_SHELF = 200
@@ -62,7 +63,7 @@ def core(request: Request) -> Iterator[None]:
 
 
 Current = Annotated[Live, Depends(live)]
-router = APIRouter(dependencies=[Depends(authorised)])
+router = APIRouter(dependencies=[Depends(authorised)], route_class=AddressRoute)
 FORM = {"type": "object", "required": ["image"], "properties": {"image": {"type": "string", "format": "binary"}}}
 EITHER_WAY = {
     "requestBody": {
@@ -83,14 +84,14 @@ def similar(request: Request, current: Current, asked: Annotated[Asked, Depends(
 
 
 @router.get("/v1/products/{product_id:path}/similar")
-def more_like(product_id: str, wishes: Annotated[Wishes, Query()], current: Current) -> JSONResponse:
+def more_like(product_id: Text, wishes: Annotated[Wishes, Query()], current: Current) -> JSONResponse:
     """Find the products that look most like a product, without itself."""
     _product(current, product_id)
     return _answer(current, current.release.more_like(product_id, wishes.k, wishes.filters, wishes.distinct))
 
 
 @router.get("/v1/products/{product_id:path}/image", response_class=Response)
-def image(request: Request, product_id: str, current: Current, side: Annotated[int | None, Query(ge=16, le=2048)] = None) -> Response:
+def image(request: Request, product_id: Text, current: Current, side: Annotated[int | None, Query(ge=16, le=2048)] = None) -> Response:
     """Give the picture of a product, as it was delivered, or as a JPEG of at most `side` pixels."""
     content = str(_product(current, product_id)["image_hash"])
     with core(request):
@@ -114,14 +115,14 @@ def shelf(
 
 
 @router.get("/v1/products/{product_id:path}")
-def product(product_id: str, current: Current) -> JSONResponse:
+def product(product_id: Text, current: Current) -> JSONResponse:
     """Give what is known of one product."""
     known = _product(current, product_id)
     return _answer(current, [{name: known[name] for name in SHOWN}])
 
 
 @router.post("/invocations", openapi_extra={"requestBody": {"content": {"application/json": {"schema": Invocation.model_json_schema()}}}})
-def invocations(request: Request, current: Current, body: Annotated[Any, Depends(read_json)]) -> JSONResponse:
+def invocations(request: Request, current: Current, body: Annotated[Any, Depends(json_body)]) -> JSONResponse:
     """Answer MLflow's scoring protocol: a list of neighbours for each row."""
     asked = Invocation.model_validate(body)
     found, until = [], time.monotonic() + ANSWER_SECONDS

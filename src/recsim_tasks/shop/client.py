@@ -31,7 +31,7 @@ class Api:
 
     def more_like(self, product_id: str, wishes: dict[str, Any]) -> dict[str, Any]:
         """The products most like a product."""
-        return self._json("GET", f"/v1/products/{quote(product_id, safe='')}/similar", params=wishes)
+        return self._json("GET", f"{_address(product_id)}/similar", params=wishes)
 
     def similar(self, image: bytes, wishes: dict[str, Any]) -> dict[str, Any]:
         """The products most like a picture."""
@@ -39,12 +39,12 @@ class Api:
 
     def product(self, product_id: str) -> dict[str, Any] | None:
         """What is known of one product; None when the release that answers has it not."""
-        answer = self._ask("GET", f"/v1/products/{quote(product_id, safe='')}")
+        answer = self._ask("GET", _address(product_id))
         return None if answer.status_code == httpx.codes.NOT_FOUND else dict(self._good(answer).json()["results"][0])
 
     def image(self, product_id: str, side: int) -> bytes | None:
         """The picture of a product, at most `side` pixels wide and high, as a JPEG; None when it has gone meanwhile."""
-        answer = self._ask("GET", f"/v1/products/{quote(product_id, safe='')}/image", params={"side": side})
+        answer = self._ask("GET", f"{_address(product_id)}/image", params={"side": side})
         return None if answer.status_code == httpx.codes.NOT_FOUND else self._good(answer).content
 
     def _json(self, method: str, path: str, **parts: Any) -> dict[str, Any]:
@@ -66,6 +66,12 @@ class Api:
         if answer.is_error:
             raise RecsimError(_reason(answer))
         return answer
+
+
+def _address(product_id: str) -> str:
+    """The path of a product; one or two dots alone would be taken for a folder, and the path be shortened by them."""
+    name = quote(product_id, safe="")
+    return f"/v1/products/{name if name.strip('.') else name.replace('.', '%2E')}"
 
 
 def _reason(answer: httpx.Response) -> str:

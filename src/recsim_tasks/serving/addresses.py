@@ -1,0 +1,53 @@
+"""Product ids in addresses: a slash that is part of an id is sent as `%2F`, one that separates is sent as it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote, unquote
+
+from fastapi.routing import APIRoute
+from pydantic import AfterValidator
+from starlette.routing import Match
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
+
+# Bytes that are not UTF-8 stay visible, and are refused with the sentence of `unicode_text`.
+BYTES = "surrogateescape"
+
+
+def unicode_text(text: str) -> str:
+    """`text` itself; `ValueError` when it is not Unicode, which no product, category or file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("the text is not Unicode: send it as UTF-8, without lone surrogates") from error
+    return text
+
+
+Text = Annotated[str, AfterValidator(unicode_text)]
+
+
+class AddressRoute(APIRoute):
+    """A route that matches the path as it was sent, and decodes its parameters afterwards.
+
+    Starlette decodes first, so that `/products/A%2Fsimilar` (the product `A/similar`) would be `/products/A/similar` (what looks like `A`).
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether the path is one of this route, and the product that it names."""
+        if "raw_path" in scope:
+            scope = {**scope, "path": as_sent(scope["raw_path"].decode("ascii", BYTES))}
+        match, child = super().matches(scope)
+        if match is not Match.NONE:
+            child["path_params"] = {name: _decoded(value) for name, value in child["path_params"].items()}
+        return match, child
+
+
+def as_sent(path: str) -> str:
+    """`path` in one way of writing it: everything that may be encoded is, and slashes are as they were."""
+    return "/".join(quote(unquote(segment, errors=BYTES), safe="", errors=BYTES) for segment in path.split("/"))
+
+
+def _decoded(value: Any) -> Any:
+    return unquote(value, errors=BYTES) if isinstance(value, str) else value
