@@ -14,6 +14,7 @@ import httpx
 
 from benchmarks.report import Measure, last_line, machine, table
 from benchmarks.serving import release
+from benchmarks.serving.busy import beside_busy_cores
 from benchmarks.serving.load import NEIGHBOURS, Answered, ask, need_wrk, write_bodies
 from benchmarks.serving.plot import draw
 from benchmarks.serving.servers import Server, mlflows, ours
@@ -47,6 +48,7 @@ def main() -> None:
         bundle = release.make(settings, data, arguments.products, Path(folder, "made"))
         bodies = write_bodies([png(image) for image in data.test_images[:500]], Path(folder, "bodies"))
         _floor(bench, Release.open(bundle), [png(image) for image in data.test_images[:FLOOR_QUESTIONS]])
+        beside_busy_cores(bench, arguments.rounds)
         bench.figure("first, MiB", release.stored_mib(settings, version := release.register(settings, bundle, "first")))
         Promotions(Registry(settings)).promote(version)
         bench.figure("append, MiB", release.stored_mib(settings, release.register(settings, bundle, "append")))
@@ -88,6 +90,7 @@ def measures(bench: Bench) -> list[Measure]:
         Measure("P8_ready", "from start to ready", bench.median("ours, ready"), bench.median("mlflow, ready"), "mlflow models serve", goal=0.15),
         Measure("P8_memory", "memory of all processes", bench.figures["ours, MiB"], bench.figures["mlflow, MiB"], "mlflow models serve", goal=0.2, unit="MiB"),
         Measure("P9", "one request, median", bench.median("ours, 1, p50"), bench.median("floor"), "decode, embed, search in a bare loop", goal=2.0),
+        Measure("P16", "one query of 19,999 products, all cores busy", bench.median("flat, busy"), bench.median("flat, idle"), "all cores idle", goal=3.0),
         Measure("stored", "what the registry stores for an append", bench.figures["append, MiB"], bench.figures["first, MiB"], "for the release before", unit="MiB"),
         Measure("swap", "from a promotion to the first answer of it", bench.median("swap"), bench.median("look"), "what lies between two looks at the registry"),
         Measure("swap_p99", "p99 while releases are swapped, 8 clients", bench.median("swapping, p99"), bench.median("ours, 8, p99"), "without"),

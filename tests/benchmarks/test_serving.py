@@ -18,7 +18,7 @@ def test_both_servers_answer_the_same_questions_and_every_goal_has_a_figure(tmp_
     done = subprocess.run([sys.executable, "-m", "benchmarks.serving", *options], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert {"P8_1", "P8_8", "P8_32", "P8_ready", "P8_memory", "P9", "swap", "stored"} <= set(found)
+    assert {"P8_1", "P8_8", "P8_32", "P8_ready", "P8_memory", "P9", "P16", "swap", "stored"} <= set(found)
     assert all(line["value"] > 0 for line in found.values())
     assert found["stored"]["value"] < 1
     assert min(Image.open(tmp_path / "bench.png").size) > 300

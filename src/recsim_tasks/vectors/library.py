@@ -1,12 +1,14 @@
 """FAISS, and nothing else: vectors under 64-bit keys, added, removed and searched by inner product.
 
-Four traps of the library are closed here. Adding a key twice makes a silent duplicate, so a key is removed before it is added. Adding
+Five traps of the library are closed here. One query is spread over all cores, and then waits for the busiest of them. Adding a key twice makes a silent duplicate, so a key is removed before it is added. Adding
 to an index that is mapped from its file aborts the process, so that is refused. Its writer says nothing when the last bytes do not fit on
 the disk. And its files are written in place, so a whole folder is published by `foundation.publishing`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,8 @@ class Flat(Store):
         params = None
         if among is not None:
             params = faiss.SearchParameters(sel=_selector(np.pad(among, (0, 1))[np.minimum(self._keys, len(among))]))
-        scores, rows = self._index.search(queries, k, params=params)
+        with _threads_for(queries):
+            scores, rows = self._index.search(queries, k, params=params)
         return scores, np.append(self._keys, -1)[rows] if k > len(self) or among is not None else self._keys[rows]
 
     def write(self, path: Path) -> None:
@@ -187,6 +190,18 @@ def read(path: Path, writable: bool) -> Flat | InvertedLists:
     if hasattr(index, "nprobe"):
         return InvertedLists(index, mapped=not writable)
     return Flat(faiss.downcast_index(index.index), faiss.vector_to_array(index.id_map), mapped=not writable, owner=index)
+
+
+@contextmanager
+def _threads_for(queries: Floats) -> Iterator[None]:
+    """One thread for one query. OpenMP keeps the number for each calling thread, so that it cannot be set once for a server."""
+    before = faiss.omp_get_max_threads()
+    if len(queries) == 1:
+        faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def _write(index: Any, path: Path) -> None:
