@@ -164,6 +164,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address that `serve` and `shop` bind.")
     port: Port = Field(8000, description="Port of the HTTP API.")
     shop_port: Port = Field(8501, description="Port of the shop window.")
+    shop_url: Location | None = Field(None, description="Where visitors reach the shop window, when not under a name of this machine.")
     serving_url: Location | None = Field(None, description="Where the HTTP API answers, for `verify` and the shop; unset: nothing serves.")
     serving_workers: Count = Field(2, description="Processes that answer.")
     serving_concurrency: Count = Field(64, description="Requests that one of them answers at a time; more are turned away with 503.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
+from socket import gethostname
+from urllib.parse import urlsplit
 
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.progress import say
@@ -12,11 +12,29 @@ from recsim_tasks.foundation.settings import Settings
 
 PAGE = Path(__file__).with_name("page.py")
 THEME = {"base": "light", "primaryColor": "#0f766e", "textColor": "#0f172a", "secondaryBackgroundColor": "#f1f5f9"}
+LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def shop(settings: Settings) -> None:
-    """Show the page on `settings.host` and `settings.shop_port` until stopped; `RecsimError` when Streamlit ends by itself."""
+    """Show the page on `settings.host` and `settings.shop_port` until stopped; `RecsimError` when Streamlit ends by itself.
+
+    Streamlit runs in this process, so that it ends with it, whichever way that ends.
+    """
+    from streamlit.web import cli
+
     say(f"Shop window: http://{settings.host}:{settings.shop_port}")
+    try:
+        cli.main(["run", str(PAGE), *arguments(settings)], prog_name="streamlit", standalone_mode=False)
+    except SystemExit as error:
+        if error.code:
+            port = settings.shop_port
+            raise RecsimError(
+                f"Streamlit ended with exit code {error.code}; the lines above say why. Is port {port} taken (RECSIM_SHOP_PORT)?"
+            ) from error
+
+
+def arguments(settings: Settings) -> list[str]:
+    """Streamlit's options."""
     options = {
         "server.address": settings.host,
         "server.port": str(settings.shop_port),
@@ -27,9 +45,10 @@ def shop(settings: Settings) -> None:
         "client.toolbarMode": "minimal",
         **{f"theme.{name}": value for name, value in THEME.items()},
     }
-    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    code = subprocess.run([sys.executable, "-m", "streamlit", "run", str(PAGE), *arguments], check=False).returncode
-    if code not in (0, -2, -15, 130, 143):  # 0 or a signal: somebody stopped it
-        raise RecsimError(
-            f"Streamlit ended with exit code {code}; the lines above say why. Is port {settings.shop_port} taken (RECSIM_SHOP_PORT)?"
-        )
+    return [f"--{name}={value}" for name, value in options.items()] + [f"--server.allowedHosts={name}" for name in own_names(settings)]
+
+
+def own_names(settings: Settings) -> list[str]:
+    """Names under which a browser may ask. A page that rebinds its own name to this machine could ask the API with the shop's token."""
+    given = urlsplit(settings.shop_url or "").hostname
+    return sorted({*LOCAL, settings.host, gethostname(), *([given] if given else [])})
