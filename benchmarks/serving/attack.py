@@ -1,4 +1,6 @@
-"""Attack a server as any stranger could, and print what it costs: slow connections, headers without an end, JSON of a million keys.
+"""Attack a server as any stranger could, and print what it costs.
+
+Slow connections, headers without an end, JSON of 770,000 keys.
 
 `python -m benchmarks.serving.attack ADDRESS --connections 1500 --seconds 20 --process PID`
 """
@@ -175,7 +177,7 @@ def main() -> None:
     parser.add_argument("address", help="such as http://127.0.0.1:8000")
     parser.add_argument("--connections", type=int, default=1500, help="that send a byte of a header now and then (default %(default)s)")
     parser.add_argument("--headers", type=int, default=2, help="that do not end (default %(default)s)")
-    parser.add_argument("--bodies", type=int, default=0, help="clients that ask with JSON of a million keys (default %(default)s)")
+    parser.add_argument("--bodies", type=int, default=0, help="clients that ask with JSON of 770,000 keys (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=20.0, help="of attack (default %(default)s)")
     parser.add_argument("--process", type=int, help="id of the server's process, to watch the memory of it and its children")
     asked = parser.parse_args(sys.argv[1:])

@@ -17,7 +17,7 @@ from recsim_tasks.vectors.exact import Floats
 
 PRODUCTS, DIMENSIONS = 19_999, 64
 QUESTIONS, NEIGHBOURS = 500, 10
-# Between two questions, as a server waits for the next one: who never waits is never kept waiting.
+# Between two questions, as a server waits for the next one.
 PAUSE_SECONDS = 0.002
 
 

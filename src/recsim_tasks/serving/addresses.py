@@ -1,4 +1,4 @@
-"""Product ids in addresses: a slash that is part of an id is sent as `%2F`, one that separates is sent as it is."""
+"""Product ids in addresses: a slash of an id is sent as `%2F`, one that separates as it is."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Text = Annotated[str, AfterValidator(unicode_text)]
 class AddressRoute(APIRoute):
     """A route that matches the path as it was sent, and decodes its parameters afterwards.
 
-    Starlette decodes first, so that `/products/A%2Fsimilar` (the product `A/similar`) would be `/products/A/similar` (what looks like `A`).
+    Starlette decodes first: it would take `/products/A%2Fsimilar` (the product `A/similar`) for what looks like `A`.
     """
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:

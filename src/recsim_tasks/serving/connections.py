@@ -1,4 +1,7 @@
-"""HTTP/1.1 connections with limits: on a request's headers in size, number and time, on readers that stall, and on how many there are."""
+"""HTTP/1.1 connections with limits: on headers in size, number and time, on readers that stall, and on their number.
+
+See docs/adr/0007-http-server.md.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class RefusedError(Exception):
 
 
 def most_connections() -> int:
-    """How many connections one worker holds: fewer where the system lets it open few files, which it needs to answer."""
+    """How many connections one worker holds: fewer where it may open few files, which it needs to answer."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(FEWEST_CONNECTIONS, min(MOST_CONNECTIONS, files - OTHER_FILES))
 
@@ -32,8 +35,8 @@ def most_connections() -> int:
 class Connection(HttpToolsProtocol):
     """uvicorn's protocol on httptools, which has no such limits of its own.
 
-    A connection waits (for headers, or for the next request) or is busy with a request. Beyond `most` the one that has waited longest
-    is dropped; when all are busy, the new one is.
+    A connection waits (for headers, or for the next request) or is busy with a request. Beyond `most` the one that has
+    waited longest is dropped; when all are busy, the new one is.
     """
 
     most = most_connections()
@@ -137,7 +140,7 @@ class Connection(HttpToolsProtocol):
             self._stall = None
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close a connection that had no request for long, even when its client has not read the last answer."""
+        """Close a connection that had no request for long, even when the last answer was not read."""
         self._close()
 
     def send_400_response(self, msg: str) -> None:

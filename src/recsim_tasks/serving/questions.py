@@ -20,7 +20,7 @@ from recsim_tasks.vectors.filters import Filters
 
 MOST_NEIGHBOURS = 1000
 MOST_FIELDS = 20
-# An image of 6 MiB in base64, as photos of phones are; larger ones are uploaded. A table of 100 rows has 80 KiB for each image.
+# An image of 6 MiB in base64, as photos of phones are; larger ones are uploaded. Of 100 rows each has 80 KiB.
 MOST_JSON_BYTES = 8 * 2**20
 # Ten times what a table of 100 rows and 100 columns has. To parse them takes some 50 ms.
 MOST_VALUES = 100_000
@@ -82,7 +82,7 @@ async def json_body(request: Request) -> Any:
 
 
 def parsed(body: bytes) -> Any:
-    """What `body` says in JSON. A parser holds the whole process for as long as it works, so the work is bounded before it begins."""
+    """What `body` says in JSON; the parser holds the whole process while it works, so the work is bounded first."""
     if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
         raise InputError(f"The body has more than {MOST_VALUES:,} values; no question needs so many.")
     try:
@@ -113,7 +113,7 @@ async def _body(request: Request) -> bytes:
 
 
 async def _apart(work: Callable[[bytes], T], body: bytes) -> T:
-    """The result of `work`; of a large body not on the event loop, where all other requests would wait for it."""
+    """The result of `work`; on a large body it is not done on the event loop, where all other requests wait."""
     return await run_in_threadpool(work, body) if len(body) > SMALL_BYTES else work(body)
 
 

@@ -69,7 +69,7 @@ class Api:
 
 
 def _address(product_id: str) -> str:
-    """The path of a product; one or two dots alone would be taken for a folder, and the path be shortened by them."""
+    """The path of a product; dots alone would be taken for a folder."""
     name = quote(product_id, safe="")
     return f"/v1/products/{name if name.strip('.') else name.replace('.', '%2E')}"
 

@@ -16,9 +16,9 @@ LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def shop(settings: Settings) -> None:
-    """Show the page on `settings.host` and `settings.shop_port` until stopped; `RecsimError` when Streamlit ends by itself.
+    """Show the page on `settings.host` and `settings.shop_port` until stopped.
 
-    Streamlit runs in this process, so that it ends with it, whichever way that ends.
+    Streamlit runs in this process, so that it ends with it. `RecsimError` when it ends by itself.
     """
     from streamlit.web import cli
 
@@ -45,10 +45,11 @@ def arguments(settings: Settings) -> list[str]:
         "client.toolbarMode": "minimal",
         **{f"theme.{name}": value for name, value in THEME.items()},
     }
-    return [f"--{name}={value}" for name, value in options.items()] + [f"--server.allowedHosts={name}" for name in own_names(settings)]
+    allowed = [f"--server.allowedHosts={name}" for name in own_names(settings)]
+    return [*(f"--{name}={value}" for name, value in options.items()), *allowed]
 
 
 def own_names(settings: Settings) -> list[str]:
-    """Names under which a browser may ask. A page that rebinds its own name to this machine could ask the API with the shop's token."""
+    """Names under which a browser may ask: a page that rebinds its own name could ask the API with the shop's token."""
     given = urlsplit(settings.shop_url or "").hostname
     return sorted({*LOCAL, settings.host, gethostname(), *([given] if given else [])})

@@ -1,8 +1,9 @@
 """FAISS, and nothing else: vectors under 64-bit keys, added, removed and searched by inner product.
 
-Five traps of the library are closed here. One query is spread over all cores, and then waits for the busiest of them. Adding a key twice makes a silent duplicate, so a key is removed before it is added. Adding
-to an index that is mapped from its file aborts the process, so that is refused. Its writer says nothing when the last bytes do not fit on
-the disk. And its files are written in place, so a whole folder is published by `foundation.publishing`.
+Five traps of the library are closed here. A query of an exact index is spread over all cores, and waits for the busiest of them.
+Adding a key twice makes a silent duplicate, so a key is removed before it is added. Adding to an index that is mapped from its
+file aborts the process, so that is refused. Its writer says nothing when the last bytes do not fit on the disk. And its files are
+written in place, so a whole folder is published by `foundation.publishing`.
 """
 
 from __future__ import annotations
@@ -194,7 +195,7 @@ def read(path: Path, writable: bool) -> Flat | InvertedLists:
 
 @contextmanager
 def _threads_for(queries: Floats) -> Iterator[None]:
-    """One thread for one query. OpenMP keeps the number for each calling thread, so that it cannot be set once for a server."""
+    """One thread for one query; OpenMP keeps the number for each calling thread, so once for a server is not enough."""
     before = faiss.omp_get_max_threads()
     if len(queries) == 1:
         faiss.omp_set_num_threads(1)
