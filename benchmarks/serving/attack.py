@@ -182,8 +182,8 @@ def main() -> None:
     parser.add_argument("--process", type=int, help="id of the server's process, to watch the memory of it and its children")
     asked = parser.parse_args(sys.argv[1:])
     cost = measure(asked.address, asked.connections, asked.headers, asked.bodies, asked.seconds, asked.process)
-    told = {name: round(value, 3) for name, value in asdict(cost).items() if name != "times"}
-    print(json.dumps(told))
+    shown = {name: round(value, 3) for name, value in asdict(cost).items() if name != "times"}
+    print(json.dumps(shown))
 
 
 if __name__ == "__main__":

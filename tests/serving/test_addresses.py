@@ -30,7 +30,7 @@ IDS = [
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of products with these ids, the picture of each being its own."""
+    """A server of products with these ids, each with an image of its own."""
     folder = tmp_path_factory.mktemp("addresses")
     plain = products(len(IDS))
     table = plain.set_column(plain.schema.get_field_index("product_id"), "product_id", [IDS])
@@ -51,7 +51,7 @@ def api(address: str) -> Api:
 
 
 @pytest.mark.parametrize("product_id", IDS)
-def test_every_product_is_reached_with_its_neighbours_and_its_picture(address: str, api: Api, product_id: str) -> None:
+def test_every_product_is_reached_with_its_neighbours_and_its_image(address: str, api: Api, product_id: str) -> None:
     assert (api.product(product_id) or {}).get("product_id") == product_id
     found = [row["product_id"] for row in api.more_like(product_id, {"k": len(IDS)})["results"]]
     assert set(found) == set(IDS) - {product_id}

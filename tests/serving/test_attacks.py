@@ -32,7 +32,7 @@ def served(home: Settings, folder: Path, files: int) -> Iterator[tuple[str, int]
 
 
 def check(cost: Cost, connections: int) -> None:
-    """It was a real attack, nobody else noticed, and memory is flat."""
+    """The attack was real, other clients were answered, and memory is flat."""
     print(cost)
     assert cost.connections >= connections * 0.9
     assert cost.header_mb > 1 or not connections

@@ -70,9 +70,9 @@ def refusal(answer: bytes) -> tuple[int, str]:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"application/problem+json" in head
     assert b"connection: close" in head.lower()
-    told = json.loads(body)
-    assert b"HTTP/1.1 %d " % told["status"] in head
-    return told["status"], told["detail"]
+    said = json.loads(body)
+    assert b"HTTP/1.1 %d " % said["status"] in head
+    return said["status"], said["detail"]
 
 
 @pytest.mark.parametrize(
@@ -119,9 +119,9 @@ def test_headers_without_an_end_are_refused_before_they_fill_the_memory(port: in
 )
 def test_what_is_no_good_request_is_refused_with_a_sentence(port: int, request_: bytes, status: int, words: str) -> None:
     with opened(port, request_) as connection:
-        found, told = refusal(answer_to(connection))
+        found, sentence = refusal(answer_to(connection))
     assert found == status
-    assert words in told
+    assert words in sentence
 
 
 @pytest.mark.parametrize("sent", [GET + b"X: 1", b"G", b"\r\n"])
@@ -143,7 +143,7 @@ def test_a_connection_is_not_held_by_a_byte_after_an_answer(port: int, more: byt
         assert refusal(answer_to(connection))[0] == 408
 
 
-def test_a_connection_is_not_held_by_a_body_that_nobody_reads(port: int) -> None:
+def test_a_connection_is_not_held_by_a_body_that_is_not_read(port: int) -> None:
     with opened(port, GET + b"Content-Length: 1000000\r\n\r\n") as connection:
         assert connection.recv(1000).endswith(b"good")
         with pytest.raises(ConnectionError):  # noqa: PT012 - which of the bytes breaks is the server's to say

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def brought_by(group: str) -> set[str]:
-    """All packages that the lock installs for a dependency group, and for it alone."""
+    """All packages that the lock installs for one dependency group without the others."""
     packages: list[dict[str, Any]] = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
     wanted = [dependency for each in packages if each["name"] == "recsim" for dependency in each["dev-dependencies"][group]]
     wanted += [dependency for each in packages if each["name"] == "recsim" for dependency in each["dependencies"]]

@@ -6,10 +6,10 @@ from recsim_tasks.serving.problems import MOST_LETTERS, problem
 
 
 def test_a_sentence_that_names_what_was_sent_can_be_sent_back() -> None:
-    told = json.loads(bytes(problem(422, "field \ud800: unknown").body))
-    assert told["detail"] == "field \\ud800: unknown"
+    said = json.loads(bytes(problem(422, "field \ud800: unknown").body))
+    assert said["detail"] == "field \\ud800: unknown"
 
 
 def test_a_sentence_does_not_grow_with_what_was_sent() -> None:
-    told = json.loads(bytes(problem(404, f"Product {'x' * 100_000} is not in this release.").body))
-    assert len(told["detail"]) == MOST_LETTERS
+    said = json.loads(bytes(problem(404, f"Product {'x' * 100_000} is not in this release.").body))
+    assert len(said["detail"]) == MOST_LETTERS

@@ -40,7 +40,7 @@ def test_recsim_serve_answers_and_counts_bodies_that_do_not_tell_their_size(addr
     )
     refused = connection.getresponse()
     assert refused.status == 413
-    assert b"Send a smaller picture" in refused.read()
+    assert b"Send a smaller image" in refused.read()
     assert httpx.get(f"http://{address}/health/live").status_code == 200
 
 

@@ -107,7 +107,7 @@ async def _body(request: Request) -> bytes:
         if len(body) > MOST_JSON_BYTES:
             raise HTTPException(
                 413,
-                f"The body has more than {MOST_JSON_BYTES:,} bytes of JSON. Send a smaller picture, or upload it to /v1/similar as a form.",
+                f"The body has more than {MOST_JSON_BYTES:,} bytes of JSON. Send a smaller image, or upload it to /v1/similar as a form.",
             )
     return bytes(body)
 
