@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+# Two wheels ship their own tests under this name. Nothing imports them.
+STRAYS = {"tests/conftest.py"}
+
+
+def recorded(distribution: Distribution) -> dict[str, str]:
+    """The digest of every file that a distribution installed, by its path in site-packages; scripts in `bin` are left out."""
+    lines = csv.reader((distribution.read_text("RECORD") or "").splitlines())
+    return {path: digest for path, digest, _ in lines if digest and not path.startswith("../")}
+
+
+def contested(installed: dict[str, dict[str, str]]) -> dict[str, list[str]]:
+    """The files that several distributions installed with different contents, with the names of these distributions."""
+    owners: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, files in installed.items():
+        for path, digest in files.items():
+            owners[path][name] = digest
+    return {path: sorted(digest_of) for path, digest_of in owners.items() if len(set(digest_of.values())) > 1}
+
+
+def test_no_two_distributions_of_the_environment_overwrite_each_others_files() -> None:
+    installed = {distribution.metadata["Name"]: recorded(distribution) for distribution in distributions()}
+
+    found = {path: owners for path, owners in contested(installed).items() if path not in STRAYS}
+
+    assert not found, f"{len(found)} files, the first: {list(found.items())[:3]}"
+    assert sum(map(len, installed.values())) > 1_000, "the environment records no files"
+
+
+def test_a_file_that_two_distributions_install_alike_is_shared_and_one_that_they_install_differently_is_contested() -> None:
+    installed = {"mlflow": {"mlflow/a.py": "1", "mlflow/b.py": "2"}, "mlflow-skinny": {"mlflow/a.py": "1", "mlflow/b.py": "3"}}
+
+    assert contested(installed) == {"mlflow/b.py": ["mlflow", "mlflow-skinny"]}
+
+
+def test_one_distribution_brings_tensorflow() -> None:
+    names = {re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower() for distribution in distributions()}
+
+    assert len(names & {"tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tf-nightly"}) == 1
+
+
+def test_the_lock_has_the_tensorflow_of_processors_alone() -> None:
+    lock = (Path(__file__).parents[1] / "uv.lock").read_text()
+
+    assert re.findall(r'^name = "(tensorflow(?:-cpu|-gpu)?)"$', lock, re.MULTILINE) == ["tensorflow-cpu"]
