@@ -18,11 +18,10 @@ import pyspark
 import pytest
 
 from recsim_demo.feeds import deliver, upsert
-from recsim_tasks.catalogue.executors import is_local
 from recsim_tasks.catalogue.feed import open_feed
 from recsim_tasks.catalogue.unread import unread
 from recsim_tasks.foundation.errors import ConfigurationError, InputError, RecsimError, UnavailableError
-from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.foundation.settings import Settings, is_local
 
 HERE = Path(__file__).parent
 SPARK = Path(pyspark.__file__).parent

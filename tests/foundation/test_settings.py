@@ -100,6 +100,8 @@ def test_an_unknown_variable_is_refused_by_name(settings: Settings, monkeypatch:
         ("ranks", "0"),
         ("port", "70000"),
         ("image_size", "8"),
+        ("image_channels", "2"),
+        ("image_channels", "4"),
         ("seed", ""),
     ],
 )
@@ -126,6 +128,16 @@ def test_a_wrong_key_or_value_of_the_file_is_refused_by_name(
     monkeypatch.setenv("RECSIM_CONFIG", str(tmp_path / "recsim.toml"))
     with pytest.raises(ConfigurationError, match=content.split(" ", maxsplit=1)[0]):
         load_settings()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("by_file", [True, False])
+def test_images_are_grey_or_in_colour(
+    channels: int, by_file: bool, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "recsim.toml").write_text(f"image_channels = {channels}")
+    monkeypatch.setenv(*(("RECSIM_CONFIG", str(tmp_path / "recsim.toml")) if by_file else ("RECSIM_IMAGE_CHANNELS", str(channels))))
+    assert load_settings().image_channels == channels
 
 
 def test_a_file_that_is_not_there_is_refused(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

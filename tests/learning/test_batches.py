@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import math
 from itertools import islice
 
 import numpy as np
+import pytest
 
 from recsim_tasks.learning.augmentation import augment
-from recsim_tasks.learning.batches import balanced_batches
+from recsim_tasks.learning.batches import balanced_batches, shape_of
 
 
 def test_every_batch_has_the_same_number_of_images_of_each_category() -> None:
@@ -47,3 +49,12 @@ def test_augmentation_changes_a_copy_within_the_range_of_the_image() -> None:
     assert (changed != images).any(axis=(1, 2, 3)).all()
     assert changed.min() >= 50
     assert changed.max() < 200
+
+
+@pytest.mark.parametrize(
+    ("categories", "size", "images"), [(10, 64, 60), (10, 256, 250), (10, 1024, 1020), (3, 64, 63), (100, 64, 64), (2, 5, 5)]
+)
+def test_a_batch_holds_as_many_images_as_its_shape_says(categories: int, size: int, images: int) -> None:
+    labels = np.repeat(np.arange(categories), 50)
+    each_of = shape_of(labels, size)
+    assert math.prod(each_of) == len(next(balanced_batches(labels, size, np.random.default_rng(0)))) == images

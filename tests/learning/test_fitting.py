@@ -61,6 +61,22 @@ def test_the_same_seed_gives_the_same_model(job: Job, shards: Shards) -> None:
     assert not all(np.array_equal(one, another) for one, another in zip(first, other, strict=True))
 
 
+def test_the_images_of_a_round_are_those_that_were_seen(job: Job, shards: Shards, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ten categories a batch of 64 holds 60."""
+    from recsim_tasks.learning.trainer import Trainer
+
+    seen, step = [0], Trainer.step
+
+    def counted(self: Trainer, images: Any, *rest: Any) -> float:
+        seen[0] += len(images)
+        return step(self, images, *rest)
+
+    monkeypatch.setattr(Trainer, "step", counted)
+    _, rounds = trained(job, shards)
+    assert rounds[-1].images == seen[0]
+    assert seen[0] == pytest.approx(job.images, abs=60)
+
+
 def test_a_training_that_goes_on_from_a_checkpoint_ends_as_if_it_had_not_been_interrupted(job: Job, shards: Shards, tmp_path: Path) -> None:
     whole, rounds = trained(job, shards)
     checkpoints = Checkpoints(tmp_path, job.digest(1))

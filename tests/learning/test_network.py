@@ -72,6 +72,33 @@ def test_weights_that_are_not_the_backbones_are_refused(tmp_path: Path, what: st
         build_backbone("cnn", Preprocessing(28, 1), str(path))
 
 
+@pytest.mark.parametrize(("backbone", "channels"), [("cnn", 1), ("resnet18", 1), ("efficientnet-b0", 3)])
+def test_batch_normalisation_is_fused_and_forgets_soon(backbone: str, channels: int) -> None:
+    from recsim_tasks.learning.backbones import build_backbone
+
+    layers = build_backbone(backbone, Preprocessing(32, channels), None)._flatten_layers()
+    found = [(layer.fused, layer.momentum) for layer in layers if "BatchNorm" in type(layer).__name__]
+    assert len(found) >= 8
+    assert set(found) == {(True, 0.9)}
+
+
+def test_the_resnet18_computes_what_tf_similaritys_does_and_takes_its_weights(tmp_path: Path) -> None:
+    from tensorflow_similarity.architectures.resnet18 import build_resnet
+
+    from recsim_tasks.learning.backbones import build_backbone
+    from recsim_tasks.learning.backend import tensorflow
+
+    keras = tensorflow().keras
+    theirs_within = build_resnet((32, 32, 1))
+    pixels = keras.layers.Input((32, 32, 1))
+    theirs = keras.Model(pixels, theirs_within(keras.layers.Rescaling(1 / 255)(pixels)), name="resnet18")
+    theirs.save_weights(tmp_path / "weights.h5")
+    ours = build_backbone("resnet18", Preprocessing(32, 1), str(tmp_path / "weights.h5"))
+    seen = images((3, 32, 32, 1))
+    assert np.allclose(ours(seen, training=False), theirs(seen, training=False), atol=1e-4)
+    assert np.allclose(ours(seen, training=True), theirs(seen, training=True), atol=1e-3)
+
+
 def test_a_network_that_was_trained_in_half_precision_is_exported_in_full(tmp_path: Path) -> None:
     from recsim_tasks.learning.backend import tensorflow
     from recsim_tasks.learning.embedder import Embedder
@@ -86,6 +113,9 @@ def test_a_network_that_was_trained_in_half_precision_is_exported_in_full(tmp_pa
         assert trained.output.dtype == tf.float32
         pixels = images((6, 28, 28, 1)).astype(np.uint8)
         files = export(trained, Preprocessing(28, 1), 16, "cnn", pixels)
+        assert tf.keras.mixed_precision.global_policy().name == "mixed_bfloat16"
+        tf.keras.mixed_precision.set_global_policy("float32")
+        assert set(export(trained, Preprocessing(28, 1), 16, "cnn", pixels)) == set(files), "the same network, exported again"
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     for name, data in files.items():

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,9 +40,44 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(catalogue: Catalogue, home: Path) -> tuple[dict[str, Any], Path]:
+def listeners() -> set[tuple[str, str]]:
+    """By program and address, what listened while `trained` was made."""
+    return set()
+
+
+@pytest.fixture(scope="module")
+def trained(catalogue: Catalogue, home: Path, listeners: set[tuple[str, str]]) -> tuple[dict[str, Any], Path]:
     """One training with two real Horovod ranks on Spark."""
-    return train(catalogue.settings(home), catalogue.cursor, {}, home / "model"), home / "model"
+    with watched(listeners):
+        return train(catalogue.settings(home), catalogue.cursor, {}, home / "model"), home / "model"
+
+
+@contextmanager
+def watched(listeners: set[tuple[str, str]]) -> Iterator[None]:
+    """Collect, until the end, where this process and those that it started listen."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            for process in [psutil.Process(), *descendants(os.getpid())]:
+                with suppress(psutil.Error):
+                    where = {socket.laddr.ip for socket in process.net_connections("tcp") if socket.status == psutil.CONN_LISTEN}
+                    listeners.update((program(process), address) for address in where)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def program(process: psutil.Process) -> str:
+    command = process.cmdline()
+    if process.pid == os.getpid():
+        return "driver"
+    return next((name for name in ("gloo_exec_fn", "pyspark.daemon") if any(name in word for word in command)), process.name())
 
 
 def test_two_ranks_train_a_model_that_tells_categories_apart(trained: tuple[dict[str, Any], Path]) -> None:
@@ -49,6 +86,12 @@ def test_two_ranks_train_a_model_that_tells_categories_apart(trained: tuple[dict
     assert result["metrics"]["precision_at_1"] > 0.5
     assert result["metrics"]["spread"] > 0.3
     assert {path.name for path in model.iterdir()} == {"saved_model", "model.tflite", "model.json"}
+
+
+def test_a_training_on_one_machine_listens_on_loopback_alone(trained: tuple[dict[str, Any], Path], listeners: set[tuple[str, str]]) -> None:
+    """Horovod's services unpickle what they are sent: another machine must not reach them."""
+    assert {name for name, _ in listeners} >= {"driver", "java", "pyspark.daemon", "gloo_exec_fn"}, "services that were not seen"
+    assert {address.removeprefix("::ffff:") for _, address in listeners} == {"127.0.0.1"}, listeners
 
 
 def test_the_model_folder_says_where_it_comes_from(trained: tuple[dict[str, Any], Path], catalogue: Catalogue) -> None:
@@ -102,11 +145,19 @@ def test_a_gpu_embeds_with_the_saved_model_and_one_that_is_not_there_is_named(
     from recsim_tasks.learning.gpu_embedder import GpuEmbedder
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    with pytest.raises(MissingError, match="GPU 3, but TensorFlow sees none"):
+    with pytest.raises(MissingError, match=r"TensorFlow sees none on .* \(CUDA_VISIBLE_DEVICES leaves 3\): .*built for processors alone"):
         GpuEmbedder(trained[1], "3")
     monkeypatch.setattr(tensorflow().config, "list_physical_devices", lambda kind: ["a device"])
     images = fashion_mnist.test_images[:300, ..., None]
-    assert np.abs(GpuEmbedder(trained[1], "0").embed(images) - Embedder(trained[1]).embed(images)).max() < 1e-4
+    embedder = GpuEmbedder(trained[1], "0")
+    assert not tensorflow().config.experimental.tensor_float_32_execution_enabled()
+    assert np.abs(embedder.embed(images) - Embedder(trained[1]).embed(images)).max() < 1e-4
+
+
+def test_a_gpu_takes_batches_that_fit_into_two_gibibytes() -> None:
+    from recsim_tasks.learning.gpu_embedder import batch_of
+
+    assert [batch_of(side) for side in (16, 28, 64, 128, 512)] == [2048, 2048, 512, 128, 8]
 
 
 def test_the_embedder_refuses_what_its_network_was_not_made_for(trained: tuple[dict[str, Any], Path], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from recsim_tasks.foundation.errors import HeldError, InputError
+from recsim_tasks.foundation.errors import HeldError, InputError, MissingError
+from recsim_tasks.foundation.gpus import PROCESSORS_ONLY, Usable
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh import steps
@@ -42,6 +44,25 @@ def test_an_index_is_verified_by_hand_and_one_that_lags_behind_is_held(behind: S
     with pytest.raises(HeldError, match="0 are missing, 0 are too many, 7 are outdated") as held:
         steps.verify_index(behind, workspace)
     assert held.value.result["equal"] is False
+
+
+def test_a_plan_says_what_share_of_the_catalogue_a_training_sees(behind: Settings) -> None:
+    whole = planned(behind, mode="retrain")["reasons"]
+    assert not any("RECSIM_TRAIN_IMAGES" in reason for reason in whole)
+    small = behind.model_copy(update={"train_images": 20})
+    assert re.fullmatch(
+        r"The training sees 20 of \d+ training images, \d+%, each once \(RECSIM_TRAIN_IMAGES\)\.",
+        planned(small, mode="retrain")["reasons"][-1],
+    )
+    assert not any("RECSIM_TRAIN_IMAGES" in reason for reason in planned(small)["reasons"]), "nothing is trained"
+
+
+def test_a_plan_of_a_training_is_refused_when_tensorflow_sees_too_few_gpus(behind: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recsim_tasks.foundation.gpus.ask_tensorflow", lambda: Usable(0, PROCESSORS_ONLY))
+    with_gpus = behind.model_copy(update={"gpus": 2})
+    with pytest.raises(MissingError, match="2 GPUs are asked for"):
+        planned(with_gpus, mode="retrain")
+    assert planned(with_gpus)["decision"] == "skip", "what trains nothing needs no GPU"
 
 
 def test_a_search_begins_with_the_champions_own_values(behind: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

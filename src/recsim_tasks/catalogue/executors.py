@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from recsim_tasks.foundation.errors import RecsimError, UnavailableError
 from recsim_tasks.foundation.outages import diagnose
 from recsim_tasks.foundation.progress import say
+from recsim_tasks.foundation.settings import is_local
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,11 +28,6 @@ PATIENCE_SECONDS = 60.0
 REGISTER_SECONDS = 60.0
 POLL_SECONDS = 0.5
 LOST = ("SparkContext was shut down", "stopped SparkContext", "All masters are unresponsive", "Master removed our application")
-
-
-def is_local(master: str) -> bool:
-    """Whether `master` runs tasks in the driver, which `local-cluster` does not."""
-    return master == "local" or master.startswith("local[")
 
 
 @contextmanager

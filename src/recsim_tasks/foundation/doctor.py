@@ -1,6 +1,7 @@
 """Examine a machine and its settings: what is missing or does not answer, and what to do about each.
 
-Quick and harmless: nothing heavy is imported, nothing is started, only a probe file is written and removed.
+Quick and harmless: nothing heavy is imported, and only a probe file is written and removed. With RECSIM_GPUS a process is started
+that asks TensorFlow for its GPUs, 5 s.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from recsim_tasks.foundation import prerequisites
 from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
+from recsim_tasks.foundation.gpus import REMEDY, ask_tensorflow, shortage
 from recsim_tasks.foundation.outages import diagnose
 from recsim_tasks.foundation.prerequisites import Finding
 from recsim_tasks.foundation.redaction import redacted
@@ -41,7 +43,9 @@ def findings(settings: Settings) -> list[Finding]:
     return [
         *prerequisites.examine(),
         _home(settings.home),
-        *(_package(name) for name in ("tensorflow-cpu", "horovod", "pyspark", "delta-spark")),
+        _package("tensorflow-cpu", "tensorflow"),
+        *(_package(name) for name in ("horovod", "pyspark", "delta-spark")),
+        *([_gpus(settings)] if settings.gpus else []),
         _delta_jars(),
         _mlflow(settings.tracking_uri),
     ]
@@ -60,9 +64,18 @@ def _home(home: Path) -> Finding:
         )
 
 
-def _package(name: str) -> Finding:
-    version = _version(name)
+def _package(name: str, other: str | None = None) -> Finding:
+    """Whether a distribution is installed, or the `other` that takes its place."""
+    version = _version(name) or (_version(other) if other else None)
     return Finding(name, version is not None, version or "not installed", "" if version else INSTALL)
+
+
+def _gpus(settings: Settings) -> Finding:
+    if not settings.is_local:
+        return Finding("GPUs", True, "the executors' own, which are not looked at from here", "")
+    found = ask_tensorflow()
+    enough = found.count >= settings.gpus
+    return Finding("GPUs", enough, f"TensorFlow sees {found.count}" if enough else shortage(settings.gpus, found), "" if enough else REMEDY)
 
 
 def _version(name: str) -> str | None:

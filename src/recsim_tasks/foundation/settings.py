@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -47,6 +48,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Location = Annotated[str, AfterValidator(_without_credentials)]
+# A variable is text, which no literal equals.
+Channels = Annotated[Literal[1, 3], BeforeValidator(lambda given: int(given) if given in ("1", "3") else given)]
 
 
 class Settings(BaseSettings):
@@ -73,7 +76,7 @@ class Settings(BaseSettings):
     spark_shuffle_partitions: Count = Field(4, description="Partitions of a shuffle; raise it with the cluster.")
 
     image_size: Annotated[int, Field(ge=16, le=512)] = Field(64, description="Side of the model's input, pixels.")
-    image_channels: Annotated[int, Field(ge=1, le=3)] = Field(3, description="Channels of the model's input: 1 grey, 3 colour.")
+    image_channels: Channels = Field(3, description="Channels of the model's input: 1 grey, 3 colour.")
     image_max_pixels: Annotated[int, Field(ge=1, le=89_478_485)] = Field(
         40_000_000, description="A larger product image goes to quarantine."
     )
@@ -88,6 +91,10 @@ class Settings(BaseSettings):
     ranks: Count = Field(2, description="Horovod ranks of one training; one GPU each when there are GPUs.")
     gpus: Annotated[int, Field(ge=0)] = Field(
         0, description="GPUs for tuning and training, in all: the slots of `gpu_pool`; 0 trains on CPU threads."
+    )
+    deterministic: bool = Field(
+        False,
+        description="Whether training on a GPU gives the same model to the bit each time, about a fifth slower; on processors it does anyway.",
     )
     embedding_size: Annotated[int, Field(ge=8, le=1024)] = Field(128, description="Length of an embedding.")
     train_images: Count = Field(250_000, description="Images that training sees in all, counted with repetition.")
@@ -218,6 +225,11 @@ class Settings(BaseSettings):
         return self.mlflow_tracking_uri or f"sqlite:///{self.home.absolute() / 'mlflow' / 'mlflow.db'}"
 
     @property
+    def is_local(self) -> bool:
+        """Whether Spark's tasks run on this machine, within the driver."""
+        return is_local(self.spark_master)
+
+    @property
     def device_slots(self) -> int:
         """Devices for tuning and training, which are the slots of `gpu_pool`: GPUs; without any, the slots of a local Spark master.
 
@@ -226,8 +238,21 @@ class Settings(BaseSettings):
         local = re.fullmatch(r"local\[(\d+)[^\]]*\]", self.spark_master)
         return self.gpus or (int(local[1]) if local else max(self.ranks, self.tune_parallel))
 
+    @property
+    def embedding_slots(self) -> int:
+        """Slots of `gpu_pool` that embedding takes: all GPUs of a cluster.
+
+        None on a local master, which gives no GPU to its tasks.
+        """
+        return 0 if self.is_local else self.gpus
+
     def _table(self, name: str) -> str:
         return str(self.home.absolute() / "tables" / name)
+
+
+def is_local(master: str) -> bool:
+    """Whether `master` runs tasks in the driver, which `local-cluster` does not."""
+    return master == "local" or master.startswith("local[")
 
 
 def load_settings() -> Settings:
@@ -242,6 +267,21 @@ def load_settings() -> Settings:
         raise ConfigurationError(_explain(error)) from None  # its text has the values
     except ValueError as error:
         raise ConfigurationError(f"The settings file {config} cannot be read: {error}") from error
+
+
+def visible_gpus() -> tuple[str, ...] | None:
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves to this process; None when it leaves all.
+
+    They have numbers, UUIDs or MIG names. As CUDA reads it, the list ends where a name is no name of a GPU, so that `-1` hides all.
+    """
+    value = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = (value or "").replace(" ", "").split(",")
+    return None if value is None else tuple(takewhile(re.compile(r"\d+|GPU-.+|MIG-.+").fullmatch, names))
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment of this process with `changes`, for one that it starts."""
+    return {**os.environ, **changes}
 
 
 def parent_pid() -> int | None:

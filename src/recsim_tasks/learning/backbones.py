@@ -88,7 +88,8 @@ def _resnet18(preprocessing: Preprocessing) -> Any:
 
     keras = tensorflow().keras
     pixels = keras.layers.Input(preprocessing.shape)
-    return keras.Model(pixels, build_resnet(preprocessing.shape)(keras.layers.Rescaling(1 / 255)(pixels)), name="resnet18")
+    features = _fused(build_resnet(preprocessing.shape))
+    return keras.Model(pixels, features(keras.layers.Rescaling(1 / 255)(pixels)), name="resnet18")
 
 
 def _efficientnet(preprocessing: Preprocessing) -> Any:
@@ -98,7 +99,24 @@ def _efficientnet(preprocessing: Preprocessing) -> Any:
     keras = tensorflow().keras
     pixels = keras.layers.Input(preprocessing.shape)
     colour = pixels if preprocessing.channels == 3 else keras.layers.Concatenate()([pixels] * 3)
-    return keras.Model(pixels, build_effnet("B0", weights=None, trainable="full")(colour), name="efficientnet-b0")
+    features = _fused(build_effnet("B0", weights=None, trainable="full"))
+    return keras.Model(pixels, features(colour), name="efficientnet-b0")
+
+
+def _fused(architecture: Any) -> Any:
+    """Replace the synchronised batch normalisation of an architecture of TF Similarity by the fused one.
+
+    It synchronises over the replicas of `tf.distribute`, of which a rank has one, and Keras computes it in
+    many small steps. Names and weights stay as they are.
+    """
+    keras = tensorflow().keras
+
+    def plain(layer: Any) -> Any:
+        if not isinstance(layer, keras.layers.experimental.SyncBatchNormalization):
+            return type(layer).from_config(layer.get_config())
+        return keras.layers.BatchNormalization.from_config({**layer.get_config(), "fused": True})
+
+    return keras.models.clone_model(architecture, clone_function=plain)
 
 
 BACKBONES: dict[str, Callable[[Preprocessing], Any]] = {"cnn": _cnn, "resnet18": _resnet18, "efficientnet-b0": _efficientnet}

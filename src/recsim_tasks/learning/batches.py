@@ -11,14 +11,19 @@ LEAST_PER_CATEGORY = 4
 Rows = npt.NDArray[np.int64]
 
 
-def balanced_batches(labels: npt.NDArray[np.int64], size: int, rng: np.random.Generator) -> Iterator[Rows]:
-    """Endless batches of row numbers into `labels` [n]; all of one length, P x K, at most `size`.
+def shape_of(labels: npt.NDArray[np.int64], size: int) -> tuple[int, int]:
+    """P categories and K images of each in a batch of at most `size`: K = size / P, which is at least 4."""
+    categories = max(1, min(len(np.unique(labels)), size // LEAST_PER_CATEGORY))
+    return categories, max(1, size // categories)
 
-    K = size / P is at least 4. A category's images all come once, shuffled, before one comes again; so do the categories.
+
+def balanced_batches(labels: npt.NDArray[np.int64], size: int, rng: np.random.Generator) -> Iterator[Rows]:
+    """Endless batches of row numbers into `labels` [n]; all of one length, P x K, as `shape_of` has it.
+
+    A category's images all come once, shuffled, before one comes again; so do the categories.
     """
     rows_of = [_endless(np.flatnonzero(labels == label), rng) for label in np.unique(labels)]
-    categories = max(1, min(len(rows_of), size // LEAST_PER_CATEGORY))
-    each = max(1, size // categories)
+    categories, each = shape_of(labels, size)
     chosen = _endless(np.arange(len(rows_of)), rng)
     while True:
         yield np.array([next(rows_of[category]) for category in _take(chosen, categories) for _ in range(each)], np.int64)

@@ -79,11 +79,15 @@ def check_published(folder: Path) -> None:
 
 def _in_float32(trained: Any, preprocessing: Preprocessing, embedding_size: int, backbone: str) -> Any:
     """The same network in full precision: what was trained with less would not convert."""
-    keras = tensorflow().keras
-    if keras.mixed_precision.global_policy().name == "float32":
+    if all(layer.compute_dtype == "float32" for layer in trained._flatten_layers()):
         return trained
-    keras.mixed_precision.set_global_policy("float32")
-    network = build_network(preprocessing, embedding_size, backbone)
+    precision = tensorflow().keras.mixed_precision
+    policy = precision.global_policy()
+    precision.set_global_policy("float32")
+    try:
+        network = build_network(preprocessing, embedding_size, backbone)
+    finally:
+        precision.set_global_policy(policy)
     network.set_weights(trained.get_weights())
     return network
 

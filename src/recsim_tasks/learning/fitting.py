@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -9,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from recsim_tasks.foundation.errors import InputError, RecsimError
 from recsim_tasks.foundation.progress import progress, say
+from recsim_tasks.learning.batches import shape_of
 from recsim_tasks.learning.checkpoints import Checkpoint, Checkpoints
 from recsim_tasks.learning.collapse import refuse_collapsed, refuse_nonsense, spread
 from recsim_tasks.learning.examples import Examples, labelled, load, select
@@ -68,7 +71,7 @@ def fit(
     `heard` is told all so far, and says whether to go on. Raises `RecsimError`, on all ranks alike, when the embeddings collapse or the
     loss is no number.
     """
-    trainer, each = Trainer(job, ranks), job.batch * ranks.size
+    trainer, each = Trainer(job, ranks), _images_a_step(shards.train.labels, job.batch, ranks)
     done, rounds = _start(trainer, job, shards, checkpoints)
     peak = trainer.peak_rate * (WARM_SHARE if job.champion else 1)
     ends = round_ends(max(job.rounds, round(job.images / each)), job.rounds)
@@ -91,6 +94,11 @@ def fit(
                 if heard and not heard(rounds):
                     break
     return trainer, rounds
+
+
+def _images_a_step(labels: npt.NDArray[np.int64], batch: int, ranks: Ranks) -> int:
+    """What all ranks' batches hold together: with 10 categories a batch of 64 holds 60."""
+    return sum(ranks.collect(math.prod(shape_of(labels, batch))))
 
 
 def _start(trainer: Trainer, job: Job, shards: Shards, checkpoints: Checkpoints | None) -> tuple[int, list[Round]]:

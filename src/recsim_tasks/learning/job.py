@@ -14,12 +14,14 @@ from recsim_tasks.learning.preprocessing import Preprocessing
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and with how much of a machine a training runs; its result does not depend on it."""
+    """Where and with how much of a machine a training runs; what is trained does not depend on it."""
 
     home: Path = Path(".recsim")
     gpus: int = 0
     at_once: int = 1
     """Trainings, or ranks of one, that share the processors of a machine."""
+    deterministic: bool = False
+    """Whether a GPU may only use operations that give the same bits each time."""
 
 
 @dataclass(frozen=True)

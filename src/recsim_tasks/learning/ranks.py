@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from recsim_tasks.foundation.errors import ConfigurationError, RecsimError, UnavailableError
 from recsim_tasks.foundation.progress import say
-from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.foundation.settings import Settings, is_local
 from recsim_tasks.learning.backend import tensorflow
 from recsim_tasks.learning.devices import device, processors
 from recsim_tasks.learning.ending import Ending
-from recsim_tasks.learning.job import Job
+from recsim_tasks.learning.job import Job, Machine
+from recsim_tasks.learning.loopback import INTERFACE, bind_here, bind_in_tasks
 
 START_SECONDS = 120
 # A rank that answers no more, alive or not, ends the training after this long.
@@ -79,9 +80,9 @@ class Alone:
 class HorovodRanks:
     """The ranks of a Horovod job, connected; the processors of a machine are shared out among its ranks."""
 
-    def __init__(self, gpus: int, ending: Ending) -> None:
+    def __init__(self, machine: Machine, ending: Ending) -> None:
         os.environ["HOROVOD_GLOO_TIMEOUT_SECONDS"] = str(SILENCE_SECONDS)
-        tf = tensorflow(gpus=gpus)
+        tf = tensorflow(gpus=machine.gpus, deterministic=machine.deterministic)
         import horovod.tensorflow as hvd
 
         hvd.init()
@@ -136,14 +137,14 @@ def on_ranks(settings: Settings, work: Callable[[Ranks, Any], Any], job: Job) ->
     """
     if settings.ranks == 1:
         with device(job.machine.home, job.machine.gpus, 1):
-            tensorflow(processors(), job.machine.gpus)
+            tensorflow(processors(), job.machine.gpus, job.machine.deterministic)
             return work(Alone(), job)
     from recsim_tasks.catalogue.executors import slots
     from recsim_tasks.catalogue.spark import spark_session
 
     with spark_session(settings, "recsim train") as spark:
         _check_slots(settings.spark_master, settings.ranks, slots(spark, settings.spark_master, settings.ranks))
-        outcomes = _launch(settings.ranks, work, job)
+        outcomes = _launch(settings, work, job)
     for outcome in outcomes:
         if isinstance(outcome, RecsimError):
             raise outcome
@@ -152,8 +153,6 @@ def on_ranks(settings: Settings, work: Callable[[Ranks, Any], Any], job: Job) ->
 
 def _check_slots(master: str, ranks: int, found: int) -> None:
     """What does not fit on this machine never will; on a cluster, workers may be away and cores be taken."""
-    from recsim_tasks.catalogue.executors import is_local
-
     if found >= ranks:
         return
     sentence = f"{ranks} ranks (RECSIM_RANKS) do not fit on the {found} slots of {master} (RECSIM_SPARK_MASTER)."
@@ -162,7 +161,7 @@ def _check_slots(master: str, ranks: int, found: int) -> None:
     raise UnavailableError(f"{sentence} Start its workers, free cores that other applications hold, or lower RECSIM_RANKS.")
 
 
-def _launch(ranks: int, work: Callable[[Ranks, Any], Any], job: Job) -> list[Any]:
+def _launch(settings: Settings, work: Callable[[Ranks, Any], Any], job: Job) -> list[Any]:
     import horovod.runner.launch
     import horovod.spark
 
@@ -170,9 +169,20 @@ def _launch(ranks: int, work: Callable[[Ranks, Any], Any], job: Job) -> list[Any
     # which on a local master is ours.
     # Horovod would import TensorFlow in a fork of this process, 5 s, only to ask whether it was built with Gloo. It was: see pyproject.toml.
     horovod.runner.launch.gloo_built = lambda **_: True
+    if settings.is_local:
+        bind_here()
+        bind_in_tasks()
+    nics = {INTERFACE} if settings.is_local else None
     try:
         outcomes: list[Any] = horovod.spark.run(
-            _rank, args=(work, job), num_proc=ranks, use_gloo=True, use_mpi=False, start_timeout=START_SECONDS, verbose=0
+            _rank,
+            args=(work, job),
+            num_proc=settings.ranks,
+            use_gloo=True,
+            use_mpi=False,
+            nics=nics,
+            start_timeout=START_SECONDS,
+            verbose=0,
         )
     except Exception as error:  # Horovod raises plain Exception and RuntimeError
         raise RecsimError(
@@ -184,14 +194,16 @@ def _launch(ranks: int, work: Callable[[Ranks, Any], Any], job: Job) -> list[Any
 
 def _rank(work: Callable[[Ranks, Any], Any], job: Job) -> Any:
     """Run in each rank's own process."""
+    from horovod.spark.task import get_available_devices
+
     from recsim_tasks.foundation.processes import die_with, end_when_frozen
 
     ending = Ending()
     die_with(os.getppid(), ending.farewell)
     end_when_frozen(SILENCE_SECONDS)
     try:
-        with device(job.machine.home, job.machine.gpus, job.machine.at_once):
-            return work(HorovodRanks(job.machine.gpus, ending), job)
+        with device(job.machine.home, job.machine.gpus, job.machine.at_once, tuple(get_available_devices())):
+            return work(HorovodRanks(job.machine, ending), job)
     except RecsimError as error:
         say(f"A rank of the training ends: {error}")
         return error

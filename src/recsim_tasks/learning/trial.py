@@ -31,7 +31,7 @@ def try_out(job: Job, shards: Shards, parameters: Parameters, finished: Sequence
     tried: Trial = {"params": parameters.as_json()}
     try:
         with device(job.machine.home, job.machine.gpus, job.machine.at_once):
-            tensorflow(max(1, processors() // job.machine.at_once), job.machine.gpus)
+            tensorflow(max(1, processors() // job.machine.at_once), job.machine.gpus, job.machine.deterministic)
             rounds = _rounds(replace(job, parameters=parameters), shards, finished)
     except RecsimError as error:
         return {"status": STATUS_FAIL, "reason": redacted(str(error)), **tried}

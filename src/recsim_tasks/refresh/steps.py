@@ -15,6 +15,7 @@ from recsim_tasks.refresh.plan import Mode, decide, lines
 from recsim_tasks.refresh.workspace import Workspace
 
 if TYPE_CHECKING:
+    from recsim_tasks.catalogue.cursor import Cursor
     from recsim_tasks.release.approval import Through
 
 
@@ -43,10 +44,11 @@ def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]
     if made.decision != "skip" and champion and not found.facts.missing:
         found = with_copy(settings, workspace, registry, champion, found)
         made = decide(found.facts, settings, mode)
+    reasons = [production.problem, *made.reasons] if champion and production.problem else made.reasons
     planned = {
         "refresh_id": workspace.refresh_id,
         "decision": made.decision,
-        "reasons": [production.problem, *made.reasons] if champion and production.problem else made.reasons,
+        "reasons": [*reasons, *(_training(settings, now) if made.decision == "retrain" else ())],
         "warm_start": made.warm_start,
         "cursor": champion.cursor.as_json() if champion else None,
         "head": now.as_json(),
@@ -58,6 +60,16 @@ def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]
     for line in lines(planned):
         say(line)
     return planned
+
+
+def _training(settings: Settings, head: Cursor) -> list[str]:
+    """Reasons that only the plan of a training has; `MissingError` when there are too few GPUs for it."""
+    from recsim_tasks.foundation.gpus import check_gpus
+    from recsim_tasks.learning.planning import share_of_catalogue
+
+    check_gpus(settings)
+    share = share_of_catalogue(settings, head)
+    return [share] if share else []
 
 
 def tune(settings: Settings, workspace: Workspace, trials: int) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""The GPUs of this machine: which ones the environment leaves to us, and how many TensorFlow can use."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+
+from recsim_tasks.foundation.errors import MissingError
+from recsim_tasks.foundation.settings import Settings, environment, visible_gpus
+
+ASK = """
+import json, tensorflow as tf
+print(json.dumps([len(tf.config.list_physical_devices("GPU")), tf.test.is_built_with_cuda()]))
+"""
+ASK_SECONDS = 120
+# What TensorFlow logs when it cannot use a GPU, the most telling first.
+REASONS = (
+    "Could not load dynamic library",
+    "Cannot dlopen",
+    "failed call to cuInit",
+    "Could not find cuda drivers",
+    "Skipping registering",
+)
+REMEDY = "Install a TensorFlow with CUDA (docs/learning.md), or lower RECSIM_GPUS; 0 trains on processors."
+PROCESSORS_ONLY = "The installed TensorFlow is built for processors alone (tensorflow-cpu)"
+
+
+@dataclass(frozen=True)
+class Usable:
+    """How many GPUs TensorFlow can use on this machine, and why there are no more, if it says so."""
+
+    count: int
+    reason: str
+
+
+@cache
+def ask_tensorflow() -> Usable:
+    """Ask TensorFlow in a process of its own, which takes 5 s: its import here would set it up for good."""
+    command, loud = [sys.executable, "-c", ASK], environment(TF_CPP_MIN_LOG_LEVEL="0")
+    try:
+        asked = subprocess.run(command, env=loud, capture_output=True, text=True, timeout=ASK_SECONDS, check=False)
+        count, built_with_cuda = json.loads(asked.stdout.splitlines()[-1])
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
+        return Usable(0, f"TensorFlow cannot be imported ({error})")
+    return Usable(count, reason(asked.stderr) if built_with_cuda else PROCESSORS_ONLY)
+
+
+def check_gpus(settings: Settings) -> None:
+    """Refuse to begin (`MissingError`) when `settings.gpus` are more than TensorFlow can use here.
+
+    On a cluster the GPUs are the executors': there each rank and each trial looks for its own when it starts.
+    """
+    if settings.gpus and settings.is_local and (found := ask_tensorflow()).count < settings.gpus:
+        raise MissingError(missing(settings.gpus, found))
+
+
+def missing(wanted: int, found: Usable) -> str:
+    """Say that TensorFlow uses fewer GPUs than wanted, why, and what to do."""
+    return f"{shortage(wanted, found)}. {REMEDY}"
+
+
+def shortage(wanted: int, found: Usable) -> str:
+    """Say that TensorFlow uses fewer GPUs than wanted, and why."""
+    given = visible_gpus()
+    left = "" if given is None else f" (CUDA_VISIBLE_DEVICES leaves {', '.join(given) or 'none'})"
+    return (
+        f"{wanted} {'GPU is' if wanted == 1 else 'GPUs are'} asked for (RECSIM_GPUS, or Spark's resource `gpu`), "
+        f"but TensorFlow sees {found.count or 'none'} on {socket.gethostname()}{left}: {found.reason or 'it gives no reason'}"
+    )
+
+
+def reason(log: str) -> str:
+    """Why TensorFlow uses no GPU, out of what it logs; empty when it says nothing of it."""
+    lines = [re.sub(r"^.*?\] ", "", line).strip() for line in log.splitlines()]
+    found = [line for mark in REASONS for line in lines if mark in line]
+    return found[0].rstrip(".") if found else ""
