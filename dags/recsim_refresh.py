@@ -69,6 +69,7 @@ def embed(hours: float) -> RecsimJobOperator:
     return RecsimJobOperator(
         task_id="embed",
         job="embed",
+        **({"pool": GPU_POOL, "pool_slots": settings.embedding_slots} if settings.embedding_slots else {}),
         execution_timeout=timedelta(hours=hours),
         doc_md="Gives every image an embedding that has none by this model yet: *embedded n of m*. Safe to clear: what is embedded is not embedded again.",
     )
@@ -115,10 +116,10 @@ with DAG(
             description="Whether somebody is asked before a new release goes into Production.",
         ),
         "trials": Param(
-            4,
+            settings.tune_trials,
             type="integer",
             minimum=1,
-            maximum=200,
+            maximum=max(200, settings.tune_trials),
             title="Trials",
             section="Retraining",
             description="How many parameter sets the search tries. Matters to a retrain alone.",

@@ -156,6 +156,17 @@ def test_the_gpu_pool_admits_one_training_at_a_time(refresh: DAG) -> None:
     assert {task.task_id for task in refresh.tasks if task.pool == "gpu_pool"} == {"retrain.tune", "retrain.train"}
 
 
+def test_embedding_takes_the_gpus_of_a_cluster_from_the_gpu_pool(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECSIM_GPUS", "3")
+    assert embedding_slots(read("recsim_refresh")) == {"default_pool": 1}, "a local master gives its tasks no GPU"
+    monkeypatch.setenv("RECSIM_SPARK_MASTER", "spark://there:7077")
+    assert embedding_slots(read("recsim_refresh")) == {"gpu_pool": 3}
+
+
+def embedding_slots(refresh: DAG) -> dict[str, int]:
+    return {task.pool: task.pool_slots for task in refresh.tasks if task.task_id.endswith(".embed")}
+
+
 def test_the_refresh_has_these_tasks_and_edges(refresh: DAG) -> None:
     assert {task.task_id: set(task.downstream_task_ids) for task in refresh.tasks} == EDGES
 
@@ -216,6 +227,15 @@ def test_the_trigger_form_offers_mode_approval_and_trials_within_bounds(refresh:
     assert (forms["mode"].value, forms["mode"].schema["enum"]) == ("auto", ["auto", "append", "rebuild", "retrain"])
     assert (forms["trials"].value, forms["trials"].schema["minimum"], forms["trials"].schema["maximum"]) == (4, 1, 200)
     assert all(form.schema["title"] and form.description for form in forms.values())
+
+
+@pytest.mark.parametrize(("setting", "default", "most"), [("9", 9, 200), ("300", 300, 300)])
+def test_the_settings_say_how_many_trials_a_run_without_a_form_has(
+    setting: str, default: int, most: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECSIM_TUNE_TRIALS", setting)
+    trials = read("recsim_refresh").params.get_param("trials")
+    assert (trials.resolve(), trials.schema["maximum"]) == (default, most)
 
 
 def test_whether_a_refresh_asks_before_it_promotes_is_a_setting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
