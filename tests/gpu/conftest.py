@@ -1,0 +1,17 @@
+"""Tests that need a GPU: `make test ARGS="-m gpu"`, in a pytest of their own, whose TensorFlow sees it."""
+
+from __future__ import annotations
+
+import pytest
+
+from learning.conftest import catalogue
+from recsim_tasks.foundation.gpus import ask_tensorflow
+
+__all__ = ["catalogue"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def gpu() -> None:
+    found = ask_tensorflow()
+    if not found.count:
+        pytest.skip(f"TensorFlow sees no GPU: {found.reason}")
