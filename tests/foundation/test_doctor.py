@@ -49,6 +49,14 @@ def test_a_machine_that_has_all_is_well(settings: Settings, user: Path) -> None:
     } <= names
 
 
+@pytest.mark.parametrize(("installed", "ok"), [("tensorflow-cpu", True), ("tensorflow", True), ("tensorboard", False)])
+def test_either_build_of_tensorflow_will_do(
+    installed: str, ok: bool, settings: Settings, user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsim_tasks.foundation.doctor._version", lambda name: "2.18.1" if name == installed else None)
+    assert finding(settings, "tensorflow-cpu").ok == ok
+
+
 def test_all_faults_are_told_at_once_with_exit_code_2(settings: Settings, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")

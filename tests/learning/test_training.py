@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.ml, pytest.mark.usefixtures("shared_spark")]
 
 RANKS_SCRIPT = Path(__file__).with_name("ranks_that_drift.py")
+EMBED_BY_TENSORFLOW = """
+import sys, numpy as np
+from recsim_tasks.learning.backend import tensorflow
+tf = tensorflow()
+embed = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+np.save(sys.argv[3], embed(tf.constant(np.load(sys.argv[2])))["embeddings"])
+"""
 TRAINING_SCRIPT = Path(__file__).with_name("long_training.py")
 
 
@@ -135,6 +142,24 @@ def test_the_litert_copy_equals_the_saved_model(trained: tuple[dict[str, Any], P
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert np.abs(embedder.embed(images[7:8]) - vectors[7:8]).max() < 1e-4
     assert embedder.embed(images[:0]).shape == (0, 64)
+
+
+def test_the_model_gives_the_same_vectors_with_onednn_without_it_and_in_litert(
+    trained: tuple[dict[str, Any], Path], fashion_mnist: FashionMnist, tmp_path: Path
+) -> None:
+    """Within what export accepts, and what a release's canaries may differ by."""
+    from recsim_tasks.learning.export import TOLERANCE as EXPORTED
+    from recsim_tasks.release.bundle import TOLERANCE as CANARIES
+
+    images, vectors = fashion_mnist.test_images[:600, ..., None], {}
+    np.save(tmp_path / "images.npy", images)
+    for onednn in ("0", "1"):
+        vectors[onednn] = tmp_path / f"{onednn}.npy"
+        command = [sys.executable, "-c", EMBED_BY_TENSORFLOW, trained[1] / "saved_model", tmp_path / "images.npy", vectors[onednn]]
+        subprocess.run(command, env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": onednn}, check=True)
+    litert, without, using = Embedder(trained[1]).embed(images), *(np.load(vectors[onednn]) for onednn in ("0", "1"))
+    assert not np.array_equal(without, using), "oneDNN computed nothing"
+    assert max(np.abs(one - other).max() for one, other in ((litert, without), (litert, using))) < min(EXPORTED, CANARIES)
 
 
 def test_a_gpu_embeds_with_the_saved_model_and_one_that_is_not_there_is_named(
