@@ -30,6 +30,7 @@ from recsim_airflow.approval import HeldFeedApprovalOperator, ReleaseApprovalOpe
 from recsim_airflow.assets import CATALOGUE, RELEASE, catalogue_commits, feed_inbox
 from recsim_airflow.committed import UpToDateOperator, note_committed, note_heard
 from recsim_airflow.operators import DecisionBranchOperator, RecsimJobOperator, refuse_unknown_conf
+from recsim_airflow.pools import GPU_POOL, VARIABLE
 from recsim_airflow.retries import RETRIES, OutageRetryPolicy, begin_try
 from recsim_airflow.sensors import DeltaChangeDataFeedSensor
 from recsim_airflow.storage import storage_conn_id
@@ -49,7 +50,8 @@ VERSION = "{{ ti.xcom_pull(task_ids='register')['version'] }}"
 APPROVED_BY = "{{ (ti.xcom_pull(task_ids='approve') or {}).get('by') or 'refresh' }}"
 ANSWERED_AT = "{% set at = (ti.xcom_pull(task_ids='approve') or {}).get('at') %}{{ '--answered-at=' ~ at if at }}"
 REJECTED = "{{ '--reject' if (ti.xcom_pull(task_ids='approve') or {}).get('answer') == 'reject' }}"
-GPU_POOL = "gpu_pool"
+# The scheduler writes it when the run begins; empty where it has not, and where the pool is without bounds.
+POOL_SLOTS = f"{{% set slots = var.value.get('{VARIABLE}', '') %}}{{{{ '--pool-slots=' ~ slots if slots and slots != '-1' }}}}"
 # No time but the coming night: left at its default, a DAG that is switched on in the small hours runs at once.
 NIGHTLY = CronTriggerTimetable("0 2 * * *", timezone="UTC", run_immediately=timedelta())
 
@@ -174,7 +176,7 @@ with DAG(
     plan = RecsimJobOperator(
         task_id="plan",
         job="plan",
-        arguments=["--mode", "{{ params.mode }}"],
+        arguments=["--mode", "{{ params.mode }}", POOL_SLOTS],
         execution_timeout=timedelta(minutes=15),
         doc_md="Decides `skip`, `append`, `rebuild` or `retrain` from the serving release's cursor and what changed since. Changes nothing.",
     )

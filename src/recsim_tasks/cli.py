@@ -92,9 +92,10 @@ def quarantine(
 def plan(
     refresh: RefreshId,
     mode: Annotated[Literal["auto", "append", "rebuild", "retrain"], typer.Option(help="What to do; auto decides.")] = "auto",
+    pool_slots: Annotated[int | None, typer.Option(min=0, help="Slots of gpu_pool; default what the settings ask for.")] = None,
 ) -> None:
     """Decide what a refresh must do, and say why."""
-    _step("plan", refresh, lambda settings: steps.plan(settings, Workspace.of(settings, refresh), mode))
+    _step("plan", refresh, lambda settings: steps.plan(settings, Workspace.of(settings, refresh), mode, pool_slots))
 
 
 @app.command()

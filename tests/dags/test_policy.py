@@ -48,7 +48,8 @@ COMMANDS = {
     "ingest": "ingest",
     "answer_feed": "ingest --{{ ti.xcom_pull(task_ids='approve_feed')['answer'] }} {{ ti.xcom_pull(task_ids='approve_feed')['digest'] }} "
     "--by {{ ti.xcom_pull(task_ids='approve_feed')['by'] }}",
-    "plan": "plan --mode {{ params.mode }}",
+    "plan": "plan --mode {{ params.mode }} {% set slots = var.value.get('recsim_gpu_pool_slots', '') %}"
+    "{{ '--pool-slots=' ~ slots if slots and slots != '-1' }}",
     "append.embed": "embed",
     "append.index": "index append",
     "rebuild.embed": "embed",

@@ -34,7 +34,7 @@ def test_a_landed_feed_starts_a_refresh_by_itself(shop: Shop) -> None:
     assert shop.airflow.xcom(DAG, run_id, "append.embed", "reason") == "embedded 3 of 3, reused 0"
     release = len(shop.releases())
     assert [line.split(" as ")[0] for line in shop.commands()[before_said:]] == [
-        *("ingest", "plan --mode auto", "embed", "index append", "evaluate", "register"),
+        *("ingest", "plan --mode auto --pool-slots=2", "embed", "index append", "evaluate", "register"),
         *(f"promote --version {release} --by refresh --through=airflow", f"verify --version {release}"),
     ]
     reasons = {task["task_id"]: task["rendered_map_index"] for task in shop.airflow.task_instances(DAG, run_id)}
@@ -65,10 +65,21 @@ def test_a_retrain_goes_through_the_gpu_pool_with_the_trials_of_the_form(shop: S
     assert state == "success"
     assert skipped(states) == {"approve_feed", "answer_feed", "up_to_date", "append", "rebuild"}
     said = [line.split(" as ")[0] for line in shop.commands()]
-    assert "plan --mode retrain" in said
+    assert "plan --mode retrain --pool-slots=2" in said
     assert "tune --trials 9" in said
     pools = {task["task_id"]: task["pool"] for task in shop.airflow.task_instances(DAG, run_id)}
     assert pools["retrain.tune"] == pools["retrain.train"] == "gpu_pool"
+
+
+def test_the_plan_knows_how_many_slots_the_pool_has_in_airflow(shop: Shop) -> None:
+    """A task that asks for more than there are is never started, and Airflow says so in the scheduler's log alone."""
+    pool = {"name": "gpu_pool", "slots": 1, "include_deferred": False}
+    shop.airflow._call("PATCH", "/pools/gpu_pool", pool)
+    try:
+        shop.run({"mode": "retrain"})
+        assert "plan --mode retrain --pool-slots=1" in [line.split(" as ")[0] for line in shop.commands()]
+    finally:
+        shop.airflow._call("PATCH", "/pools/gpu_pool", {**pool, "slots": 2})
 
 
 def test_a_held_release_is_red_says_why_and_goes_no_further(shop: Shop) -> None:

@@ -48,7 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def listeners() -> set[tuple[str, str]]:
-    """By program and address, what listened while `trained` was made."""
+    """By program, the addresses that it listened on while `trained` was made."""
     return set()
 
 
@@ -68,8 +68,7 @@ def watched(listeners: set[tuple[str, str]]) -> Iterator[None]:
         while not over.wait(0.1):
             for process in [psutil.Process(), *descendants(os.getpid())]:
                 with suppress(psutil.Error):
-                    where = {socket.laddr.ip for socket in process.net_connections("tcp") if socket.status == psutil.CONN_LISTEN}
-                    listeners.update((program(process), address) for address in where)
+                    listeners.update((program(process), address) for address in addresses_of(process))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -78,6 +77,12 @@ def watched(listeners: set[tuple[str, str]]) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def addresses_of(process: psutil.Process) -> set[str]:
+    """Where it listens, and where it is connected with this machine itself: ranks listen for a moment, then stay connected."""
+    found = process.net_connections("tcp")
+    return {s.laddr.ip for s in found if s.status == psutil.CONN_LISTEN or (s.raddr and s.raddr.ip == s.laddr.ip)}
 
 
 def program(process: psutil.Process) -> str:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.errors import ConfigurationError, InputError
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.refresh.plan import Champion, Facts, Mode, decide, lines
+from recsim_tasks.refresh.plan import Champion, Decision, Facts, Mode, check_pool, decide, lines
 from recsim_tasks.release.drift import Drift
 
 NOTHING = {"insert": 0, "replace": 0, "update": 0, "delete": 0}
@@ -199,6 +200,31 @@ def test_a_training_that_asks_for_more_devices_than_there_are_is_refused_when_it
     with pytest.raises(ConfigurationError, match=said):
         decide(OLD, too_much)
     assert decide(BUSY, too_much).decision == "append", "what trains nothing asks for no device"
+
+
+@pytest.mark.parametrize(
+    ("decision", "update", "slots", "said"),
+    [
+        (
+            "retrain",
+            {"ranks": 2, "tune_parallel": 1},
+            1,
+            "RECSIM_RANKS asks for 2 slots of gpu_pool, which has 1 in Airflow.*airflow pools set",
+        ),
+        ("retrain", {"ranks": 1, "tune_parallel": 2}, 1, "RECSIM_TUNE_PARALLEL asks for 2"),
+        ("retrain", {}, 0, "which has 0 in Airflow"),
+        ("append", {"gpus": 4, "spark_master": "spark://there:7077"}, 2, "RECSIM_GPUS asks for 4"),
+    ],
+)
+def test_a_task_for_which_the_pool_is_too_small_is_refused_when_it_is_planned(
+    decision: Decision, update: dict[str, Any], slots: int, said: str, settings: Settings
+) -> None:
+    asked = settings.model_copy(update=update)
+    with pytest.raises(ConfigurationError, match=said):
+        check_pool(decision, asked, slots)
+    check_pool(decision, asked, 4)
+    check_pool(decision, asked, None)
+    check_pool("skip", asked, slots)
 
 
 def test_another_master_than_a_local_one_is_asked_for_as_many_as_are_wanted(settings: Settings) -> None:

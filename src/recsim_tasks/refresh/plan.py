@@ -137,6 +137,19 @@ def _check_devices(settings: Settings) -> None:
             )
 
 
+def check_pool(decision: Decision, settings: Settings, slots: int | None) -> None:
+    """Refuse a refresh (`ConfigurationError`) one of whose tasks asks for more slots than Airflow's pool has."""
+    asked = {"RECSIM_GPUS": settings.embedding_slots} if decision != "skip" else {}
+    if decision == "retrain":
+        asked |= {"RECSIM_RANKS": settings.ranks, "RECSIM_TUNE_PARALLEL": settings.tune_parallel}
+    for name, count in asked.items():
+        if slots is not None and count > slots:
+            raise ConfigurationError(
+                f"{name} asks for {count} slots of gpu_pool, which has {slots} in Airflow: the task would wait for ever. "
+                f"Run `airflow pools set gpu_pool {settings.device_slots} devices`, or lower {name}."
+            )
+
+
 def _start(champion: Champion | None, settings: Settings) -> tuple[bool, list[str]]:
     if champion is None or not settings.warm_start:
         return False, []

@@ -11,7 +11,7 @@ from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.inputs import fetch_champion, own_index, take_model
-from recsim_tasks.refresh.plan import Mode, decide, lines
+from recsim_tasks.refresh.plan import Mode, check_pool, decide, lines
 from recsim_tasks.refresh.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from recsim_tasks.release.approval import Through
 
 
-def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]:
-    """Decide what this refresh must do."""
+def plan(settings: Settings, workspace: Workspace, mode: Mode, pool_slots: int | None = None) -> dict[str, Any]:
+    """Decide what this refresh must do; refuse what needs more slots of `gpu_pool` than it has, if those are known."""
     from recsim_tasks.catalogue.change_range import short_retentions
     from recsim_tasks.catalogue.health import check_catalogue
     from recsim_tasks.catalogue.table import head
@@ -45,6 +45,7 @@ def plan(settings: Settings, workspace: Workspace, mode: Mode) -> dict[str, Any]
         found = with_copy(settings, workspace, registry, champion, found)
         made = decide(found.facts, settings, mode)
     reasons = [production.problem, *made.reasons] if champion and production.problem else made.reasons
+    check_pool(made.decision, settings, pool_slots)
     planned = {
         "refresh_id": workspace.refresh_id,
         "decision": made.decision,
