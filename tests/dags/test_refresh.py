@@ -74,9 +74,11 @@ def test_a_retrain_goes_through_the_gpu_pool_with_the_trials_of_the_form(shop: S
 def test_the_plan_knows_how_many_slots_the_pool_has_in_airflow(shop: Shop) -> None:
     """A task that asks for more than there are is never started, and Airflow says so in the scheduler's log alone."""
     pool = {"name": "gpu_pool", "slots": 1, "include_deferred": False}
+    shop.order(plan={"exit_code": 2, "result": {"error": "RECSIM_RANKS asks for 2 slots of gpu_pool, which has 1 in Airflow."}})
     shop.airflow._call("PATCH", "/pools/gpu_pool", pool)
     try:
-        shop.run({"mode": "retrain"})
+        state, states, _ = shop.run({"mode": "retrain"})
+        assert (state, states["plan"]) == ("failed", "failed")
         assert "plan --mode retrain --pool-slots=1" in [line.split(" as ")[0] for line in shop.commands()]
     finally:
         shop.airflow._call("PATCH", "/pools/gpu_pool", {**pool, "slots": 2})
