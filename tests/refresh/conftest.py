@@ -53,5 +53,6 @@ def embeddings(release: Release) -> pa.Table:
         "model_fingerprint": [release.manifest.model_fingerprint] * len(hashes),
         "image_hash": hashes,
         "embedding": pa.array(list(vectors), pa.list_(pa.float32())),
+        "thumbnail": release.index.items["thumbnail"].cast(pa.binary()),
     }
     return pa.table(columns)

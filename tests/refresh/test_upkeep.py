@@ -21,7 +21,7 @@ def models(settings: Settings) -> set[str]:
 
 def embed(settings: Settings, model: str, days_ago: int) -> None:
     """An embedding by `model`, whose file says that it was written so long ago."""
-    row = {"model_fingerprint": [model], "image_hash": ["a"], "embedding": [[1.0]]}
+    row = {"model_fingerprint": [model], "image_hash": ["a"], "embedding": [[1.0]], "thumbnail": [b""]}
     write_deltalake(settings.embeddings_uri, pa.table(row), mode="append", partition_by=["model_fingerprint"])
     table = DeltaTable(settings.embeddings_uri)
     log = Path(settings.embeddings_uri, "_delta_log", f"{table.version():020d}.json")

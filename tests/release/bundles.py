@@ -25,6 +25,8 @@ from recsim_tasks.learning.preprocessing import Preprocessing, decode_all
 from recsim_tasks.release.bundle import assemble
 from recsim_tasks.release.manifest import Manifest, Training
 from recsim_tasks.vectors.index import Index
+from recsim_tasks.vectors.items import with_thumbnails
+from recsim_tasks.vectors.thumbnails import thumbnail
 
 SIZE, DIMENSIONS = 16, 8
 PREPROCESSING = Preprocessing(SIZE, 1)
@@ -109,7 +111,10 @@ def make_model(folder: Path, seed: int = 0, blind: int = 0) -> Path:
 def make_index(folder: Path, model: Path, table: pa.Table, cursor: Cursor = CURSOR) -> Path:
     """An index folder of `table`'s products by the model in `model`."""
     embedder = Embedder(model)
-    vectors = embedder.embed(decode_all(table.column("image").to_pylist(), embedder.preprocessing))
+    images = table.column("image").to_pylist()
+    vectors = embedder.embed(decode_all(images, embedder.preprocessing))
+    looks = np.frombuffer(b"".join(thumbnail(Image.open(io.BytesIO(image))) for image in images), np.uint8)
+    table = with_thumbnails(table, looks.reshape(len(images), -1))
     Index.build(table, vectors, {"model_fingerprint": embedder.fingerprint, "cursor": cursor.as_json()}, exact_below=1000).save(folder)
     return folder
 

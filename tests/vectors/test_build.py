@@ -16,6 +16,7 @@ from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.vectors.build import append, build, compact
 from recsim_tasks.vectors.index import Index
+from recsim_tasks.vectors.thumbnails import BYTES
 
 MODEL, DIMENSIONS, PRODUCTS = "model-a", 8, 300
 SCHEMA = pa.schema(
@@ -46,12 +47,18 @@ def vector(image_hash: str) -> list[float]:
     return (drawn / np.linalg.norm(drawn)).tolist()
 
 
+def look(image_hash: str) -> bytes:
+    """The thumbnail that this image would have."""
+    return np.random.default_rng(int(image_hash[:12], 16)).integers(1, 250, BYTES).astype(np.uint8).tobytes()
+
+
 def embed(settings: Settings, rows: list[dict[str, object]]) -> None:
     hashes = [str(row["image_hash"]) for row in rows]
     columns = {
         "model_fingerprint": [MODEL] * len(rows),
         "image_hash": hashes,
         "embedding": pa.array([vector(h) for h in hashes], pa.list_(pa.float32())),
+        "thumbnail": pa.array([look(h) for h in hashes], pa.binary()),
     }
     write_deltalake(settings.embeddings_uri, pa.table(columns), mode="append", partition_by=["model_fingerprint"])
 

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from delta import DeltaTable as DeltaTableOfSpark
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
+from PIL import Image
 from pyspark.sql import SparkSession
 
 from recsim_demo.dataset import FashionMnist
@@ -28,6 +29,7 @@ from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.vectors.build import append, build
 from recsim_tasks.vectors.embedding import embed_missing
 from recsim_tasks.vectors.embeddings import read_embeddings
+from recsim_tasks.vectors.thumbnails import thumbnail
 from recsim_tasks.vectors.verification import verify
 from release.bundles import make_model
 from vectors.shop import change
@@ -72,6 +74,27 @@ def test_only_what_an_anti_join_leaves_is_embedded(settings: Settings, model: Pa
     assert embed_missing(settings, cursor, other) == {"embedded": 24, "reused": 0, "of": 24, "faulted": 0}
     assert embed_missing(settings, cursor, model)["embedded"] == 0
     assert len(rows(settings)) == 48
+
+
+def test_each_image_has_its_thumbnail_in_the_table_and_in_the_index(settings: Settings, model: Path, pictures: np.ndarray) -> None:
+    cursor = change(settings, {f"p{n}": pictures[n] for n in range(6)})
+    embed_missing(settings, cursor, model)
+    index, _ = build(settings, cursor, _fingerprint(model))
+    looks = dict(zip(index.items["product_id"].to_pylist(), index.items["thumbnail"].to_pylist(), strict=True))
+    assert looks == {f"p{n}": thumbnail(Image.fromarray(pictures[n])) for n in range(6)}
+    assert {row["thumbnail"] for row in rows(settings)} == set(looks.values())
+
+
+def test_a_table_that_an_earlier_version_made_without_thumbnails_is_filled_again(
+    settings: Settings, model: Path, pictures: np.ndarray
+) -> None:
+    old = {"model_fingerprint": [_fingerprint(model)], "image_hash": ["h"], "embedding": pa.array([[1.0]], pa.list_(pa.float32()))}
+    write_deltalake(settings.embeddings_uri, pa.table(old), partition_by=["model_fingerprint"])
+    cursor = change(settings, {f"p{n}": pictures[n] for n in range(3)})
+    for embedded in (3, 0):
+        assert embed_missing(settings, cursor, model) == {"embedded": embedded, "reused": 3 - embedded, "of": 3, "faulted": 0}
+    assert len(rows(settings)) == len([row for row in rows(settings) if row["thumbnail"]]) == 3
+    assert len(build(settings, cursor, _fingerprint(model))[0]) == 3
 
 
 def test_rows_of_a_file_that_the_catalogue_does_not_have_any_more_are_not_embedded(
@@ -144,8 +167,8 @@ def test_an_embedding_killed_after_some_commits_goes_on_where_it_was(
     expected = rows(settings)
     held = {row["image_hash"]: row["embedding"] for row in expected}
     asked = [*sorted(held, reverse=True), *list(held)[:5]]
-    vectors, good = read_embeddings(settings.embeddings_uri, _fingerprint(model), pa.chunked_array([asked]))
-    assert (vectors.tolist(), good.all()) == ([held[name] for name in asked], True)
+    found = read_embeddings(settings.embeddings_uri, _fingerprint(model), pa.chunked_array([asked]))
+    assert (found.vectors.tolist(), found.good.all()) == ([held[name] for name in asked], True)
 
     monkeypatch.setenv("RECSIM_EMBED_COMMIT_IMAGES", "40")
     monkeypatch.setenv("RECSIM_EMBEDDINGS", str(tmp_path / "killed"))

@@ -198,7 +198,7 @@ def test_a_full_disk_leaves_the_old_index_and_the_next_try_is_clean(source: Path
     script = textwrap.dedent("""
         set -e
         python=$0 source=$1 disk=$2 program=$3
-        mount -t tmpfs -o size=160k none "$disk"
+        mount -t tmpfs -o size=300k none "$disk"
         publish() { "$python" -c "$program" "$source" "$disk/index"; }
         publish
         before=$(sha256sum "$disk"/index/* | sort)

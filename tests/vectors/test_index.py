@@ -15,6 +15,8 @@ from recsim_tasks.foundation.errors import InputError, RecsimError
 from recsim_tasks.vectors.exact import exact_neighbours
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.index import Index
+from recsim_tasks.vectors.items import with_thumbnails
+from recsim_tasks.vectors.thumbnails import BYTES
 from vectors.reference import products, unit
 
 SIZE = 600
@@ -124,17 +126,37 @@ def test_scores_are_the_same_to_the_last_bit_whichever_way_the_index_was_made(ex
 
 
 @both_kinds
-def test_one_product_stands_for_a_group_of_nearly_identical_ones(exact_below: int) -> None:
+def test_one_product_stands_for_all_whose_images_are_copies_and_others_as_near_stay(exact_below: int) -> None:
     index, query = fresh(exact_below), unit(1, seed=2)
-    noise = np.random.default_rng(0).normal(0, 1e-4, (50, 16)).astype(np.float32)
-    group = (query + noise) / np.linalg.norm(query + noise, axis=1, keepdims=True)
-    index.upsert(products([f"p-{n}" for n in range(900, 950)]), group)
-    plain, collapsed = index.search(query, 10)[0], index.search(query, 10, alike=0.999)[0]
-    assert {hit.product_id[:3] for hit in plain} == {"p-9"}
-    assert len(collapsed) == 10
-    assert collapsed[0] == plain[0]
-    assert all(hit.score < 0.999 for hit in collapsed[1:])
-    assert collapsed[1:] == [hit for hit in index.search(query, 60)[0] if hit.score < 0.999][:9]
+    noise = np.random.default_rng(0).normal(0, 1e-4, (100, 16)).astype(np.float32)
+    near = (query + noise) / np.linalg.norm(query + noise, axis=1, keepdims=True)
+    looks = np.random.default_rng(1).integers(10, 240, (50, BYTES)).astype(np.uint8)
+    thumbnails = np.concatenate([looks[:1] + np.random.default_rng(2).integers(0, 3, (50, BYTES)).astype(np.uint8), looks])
+    names = [f"p-{n}" for n in range(900, 1000)]  # fifty copies of one image, then fifty different ones, the first of which is a copy too
+    index.upsert(with_thumbnails(products(names), thumbnails), near)
+    plain, distinct = index.search(query, 60)[0], index.search(query, 60, distinct=True)[0]
+    assert len(distinct) == 60
+    assert distinct[0] == plain[0]
+    copies = {f"p-{n}" for n in range(900, 951)}
+    assert len(copies & {hit.product_id for hit in distinct}) == 1
+    first = next(hit for hit in plain if hit.product_id in copies)
+    assert distinct == [hit for hit in index.search(query, 200)[0] if hit == first or hit.product_id not in copies][:60]
+
+
+@both_kinds
+def test_thumbnails_stay_when_fields_change_or_the_index_is_stored_and_go_with_their_product(exact_below: int, tmp_path: Path) -> None:
+    looks = np.random.default_rng(1).integers(1, 250, (SIZE, BYTES)).astype(np.uint8)
+    index = Index.build(with_thumbnails(products(NAMES), looks), VECTORS, {"model_fingerprint": "m"}, exact_below)
+    index.update(products(["p-5", "p-7"], price=9.0))
+    index.upsert(with_thumbnails(products(["p-8", "p-900"]), looks[:2]), VECTORS[8:10])
+    index.upsert(products(["p-9"]), VECTORS[9:10])
+    index.remove(["p-0"])
+    index.save(tmp_path / "index")
+    again = Index.open(tmp_path / "index")
+    expected = {name: looks[n] for n, name in enumerate(NAMES)} | {"p-8": looks[0], "p-900": looks[1], "p-9": looks[0] * 0}
+    ids = again.items["product_id"].to_pylist()
+    assert set(ids) == expected.keys() - {"p-0"}
+    assert np.array_equal(again.thumbnails_at(np.arange(len(ids))), np.stack([expected[name] for name in ids]))
 
 
 @both_kinds

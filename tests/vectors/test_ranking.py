@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsim_tasks.vectors.ranking import ROUNDING, best_first, one_a_group, scores_of, settled
+from recsim_tasks.vectors.ranking import ROUNDING, best_first, scores_of, settled
 from vectors.reference import unit
 
 INF = np.inf
@@ -24,12 +24,3 @@ def test_equal_scores_come_in_the_order_of_the_ranks() -> None:
 def test_the_first_k_stand_when_nothing_as_near_can_have_been_left_out() -> None:
     last, worst = np.array([0.8, 0.8, 0.8, -INF]), np.array([0.7, 0.8, 0.8 - ROUNDING / 2, 0.7])
     assert settled(last, worst).tolist() == [True, False, False, False]
-
-
-def test_of_a_group_the_first_is_kept_and_a_chain_is_no_group() -> None:
-    """Each is near to the next, but the third is not near to the first."""
-    angles = np.deg2rad([0, 5, 10, 40])
-    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    assert one_a_group(vectors, float(np.cos(np.deg2rad(6))), 10).tolist() == [True, False, True, True]
-    assert one_a_group(vectors, float(np.cos(np.deg2rad(6))), 2).tolist() == [True, False, True, False]
-    assert one_a_group(vectors[:0], 0.9, 10).tolist() == []

@@ -23,8 +23,6 @@ from recsim_tasks.vectors.index import Index
 MODEL, INDEX = "model", "index"
 # How far a vector of a canary may be from the manifest's, in any of its numbers: another processor rounds otherwise.
 TOLERANCE = 1e-4
-# Cosine from which on two products look the same to a person.
-ALIKE = 0.999
 # For images that a caller sends, unless RECSIM_SERVING_MAX_PIXELS says otherwise.
 MAX_PIXELS = 16_000_000
 ANSWERED = ("title", "category", "price", "in_stock")
@@ -90,7 +88,8 @@ class Release:
     def similar(self, image: bytes, k: int, filters: Filters, distinct: bool = False) -> list[dict[str, Any]]:
         """Find the `k` products that look most like the picture, best first; `InputError` when it does not decode.
 
-        Of products that look nearly the same `distinct` leaves the first. Each is a dict of `product_id`, `score` (cosine), `title`, `category`, `price`, `in_stock`.
+        Of products whose images are copies of each other `distinct` leaves the first. Each is a dict of `product_id`, `score` (cosine),
+        `title`, `category`, `price`, `in_stock`.
         """
         pixels = decode_query(image, self.embedder.preprocessing, self._max_pixels)
         return self._answer(self.embedder.embed(pixels[None]), k, filters, distinct)
@@ -100,7 +99,7 @@ class Release:
         return self._answer(self.index.vector(product_id)[None], k, replace(filters, exclude=(*filters.exclude, product_id)), distinct)
 
     def _answer(self, query: Floats, k: int, filters: Filters, distinct: bool) -> list[dict[str, Any]]:
-        found = self.index.neighbours(query, k, filters, ALIKE if distinct else None)
+        found = self.index.neighbours(query, k, filters, distinct)
         there = found.positions[0] >= 0
         products = self.index.products_at(found.positions[0][there], ("product_id", *ANSWERED))
         return [

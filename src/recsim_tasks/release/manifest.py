@@ -52,7 +52,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    release_format: Literal[5] = 5
+    release_format: Literal[6] = 6
     cursor: Cursor
     catalogue_at: float
     """When that version of the catalogue was committed, in seconds since the epoch."""

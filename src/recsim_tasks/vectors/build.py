@@ -14,6 +14,7 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.vectors.embeddings import read_embeddings
 from recsim_tasks.vectors.exact import Floats
 from recsim_tasks.vectors.index import Index
+from recsim_tasks.vectors.items import with_thumbnails
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,14 +57,15 @@ def compact(settings: Settings, index: Index) -> tuple[Index, dict[str, int]]:
 
 
 def _with_vectors(settings: Settings, model_fingerprint: str, products: pa.Table) -> tuple[pa.Table, Floats, pa.Table]:
-    """The products whose picture has a vector, these vectors, and the products whose picture has none."""
+    """The products whose image has a vector, with thumbnails; these vectors; and the products whose image has none."""
     if not len(products):
         return products, np.empty((0, 0), np.float32), products
-    vectors, good = read_embeddings(settings.embeddings_uri, model_fingerprint, products["image_hash"])
+    embedded = read_embeddings(settings.embeddings_uri, model_fingerprint, products["image_hash"])
+    products, good = with_thumbnails(products, embedded.thumbnails), embedded.good
     if good.all():
-        return products, vectors, products.slice(0, 0)
-    say(f"{int((~good).sum()):,} of {len(good):,} products are left out: their picture has no vector. `recsim quarantine` lists them.")
-    return products.filter(good), vectors[good], products.filter(~good)
+        return products, embedded.vectors, products.slice(0, 0)
+    say(f"{int((~good).sum()):,} of {len(good):,} products are left out: their image has no vector. `recsim quarantine` lists them.")
+    return products.filter(good), embedded.vectors[good], products.filter(~good)
 
 
 def _ids(products: pa.Table) -> list[str]:

@@ -11,19 +11,21 @@ import numpy as np
 
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.catalogue.files import places
+from recsim_tasks.catalogue.images import open_image
 from recsim_tasks.catalogue.spark import following, spark_session
 from recsim_tasks.catalogue.table import read_products
 from recsim_tasks.catalogue.tables import flush
-from recsim_tasks.foundation.errors import RecsimError
+from recsim_tasks.foundation.errors import InputError, RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import Embedder
-from recsim_tasks.learning.preprocessing import decode_readable
+from recsim_tasks.learning.preprocessing import Pixels, Preprocessing, fit
 from recsim_tasks.vectors.checks import unit_rows
 from recsim_tasks.vectors.chunks import Chunk, chunks
-from recsim_tasks.vectors.embeddings import SCHEMA, create_table, without_embedding
+from recsim_tasks.vectors.embeddings import COLUMNS, SCHEMA, create_table, without_embedding
 from recsim_tasks.vectors.faults import set_aside
+from recsim_tasks.vectors.thumbnails import thumbnail
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,13 +106,27 @@ def _embedded(batch: pa.RecordBatch, network: Embedder, fingerprint: str, max_pi
     """Rows of the embeddings table; without a vector where the image does not decode or none of unit length comes."""
     import pyarrow as pa
 
-    pixels, readable = decode_readable(batch["image"].to_pylist(), network.preprocessing, max_pixels)
-    vectors = network.embed(pixels)
+    pixels, thumbnails = _decoded(batch["image"].to_pylist(), network.preprocessing, max_pixels)
+    vectors, unreadable = network.embed(pixels), np.array([found is None for found in thumbnails], bool)
     offsets = pa.array(np.arange(len(vectors) + 1) * vectors.shape[1], pa.int32())
-    lists = pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()), mask=pa.array(~(unit_rows(vectors) & readable)))
-    return pa.RecordBatch.from_arrays(
-        [pa.array([fingerprint] * len(vectors)), batch["image_hash"], lists], names=["model_fingerprint", "image_hash", "embedding"]
-    )
+    lists = pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()), mask=pa.array(unreadable | ~unit_rows(vectors)))
+    columns = [pa.array([fingerprint] * len(vectors)), batch["image_hash"], lists, pa.array(thumbnails, pa.binary())]
+    return pa.RecordBatch.from_arrays(columns, names=COLUMNS)
+
+
+def _decoded(images: list[bytes | None], preprocessing: Preprocessing, max_pixels: int) -> tuple[Pixels, list[bytes | None]]:
+    """The network's input uint8 [n, size, size, channels] and the thumbnails; zeros and None where an image does not decode."""
+    pixels, thumbnails = np.zeros((len(images), *preprocessing.shape), np.uint8), list[bytes | None]()
+    for row, data in enumerate(images):
+        try:
+            image = open_image(data or b"", max_pixels)
+        except InputError as error:
+            say(f"An image of the catalogue is left out: {error}")
+            thumbnails.append(None)
+        else:
+            pixels[row] = fit(image, preprocessing)
+            thumbnails.append(thumbnail(image))
+    return pixels, thumbnails
 
 
 @cache

@@ -3,28 +3,59 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from recsim_tasks.catalogue import tables
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.leases import lease
+from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.vectors.exact import Floats
+from recsim_tasks.vectors.exact import Floats, Rows
 from recsim_tasks.vectors.ranking import Flags
+from recsim_tasks.vectors.thumbnails import BYTES, Thumbnails
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-# An embedding that is null: the model gives this image no unit vector.
-SCHEMA = "model_fingerprint string, image_hash string, embedding array<float>"
+# An embedding that is null: the model gives this image no unit vector. A thumbnail that is null: the image does not decode.
+SCHEMA = "model_fingerprint string, image_hash string, embedding array<float>, thumbnail binary"
+COLUMNS = [column.split()[0] for column in SCHEMA.split(", ")]
+
+
+class Embedded(NamedTuple):
+    """What the table has of n images."""
+
+    vectors: Floats
+    """Embeddings float32 [n, d]; zeros where the model gives no unit vector."""
+    good: Flags
+    """Which of them have an embedding, [n]."""
+    thumbnails: Thumbnails
+    """Thumbnails uint8 [n, 147]; zeros where the image does not decode."""
+
+    def take(self, rows: Rows) -> Embedded:
+        """What it has of the images in these rows."""
+        return Embedded(self.vectors[rows], self.good[rows], self.thumbnails[rows])
 
 
 def create_table(spark: SparkSession, uri: str) -> None:
     """Create the table where it is missing; a model's embeddings lie in a partition of their own. The caller holds its lease."""
+    empty_without_thumbnails(uri)
     tables.create_table(spark, uri, SCHEMA, {"delta.enableDeletionVectors": "false"}, "model_fingerprint")
+
+
+def empty_without_thumbnails(uri: str) -> None:
+    """Take all rows out of a table that an earlier version made without thumbnails, so that its images are embedded again."""
+    from deltalake import DeltaTable, Field
+    from deltalake.schema import PrimitiveType
+
+    if not DeltaTable.is_deltatable(uri) or "thumbnail" in {field.name for field in DeltaTable(uri).schema().fields}:
+        return
+    say(f"{uri} was written by an earlier version, without thumbnails: its images are embedded again.")
+    DeltaTable(uri).delete()
+    DeltaTable(uri).alter.add_columns(Field("thumbnail", PrimitiveType("binary")))
 
 
 def without_embedding(uri: str, model_fingerprint: str | None, image_hashes: pa.Array) -> pa.Array:
@@ -42,21 +73,16 @@ def faulted(uri: str, model_fingerprint: str) -> pa.Array:
     return _hashes(uri, f"model_fingerprint = '{model_fingerprint}' AND embedding IS NULL")
 
 
-def read_embeddings(uri: str, model_fingerprint: str, image_hashes: pa.ChunkedArray) -> tuple[Floats, Flags]:
-    """The embeddings float32 [n, d] of `image_hashes` [n] by one model, in their order, and which of them are there [n].
-
-    The others are zeros: the model gives these images no unit vector. Raises `RecsimError` when an image has not been embedded yet.
-    """
+def read_embeddings(uri: str, model_fingerprint: str, image_hashes: pa.ChunkedArray) -> Embedded:
+    """What one model made of `image_hashes` [n], in their order. Raises `RecsimError` when an image has not been embedded yet."""
     encoded = image_hashes.combine_chunks().dictionary_encode()
-    vectors, seen, good = _scan(uri, model_fingerprint, encoded.dictionary)
+    found, seen = _scan(uri, model_fingerprint, encoded.dictionary)
     if not seen.all():
         raise RecsimError(
             f"{int((~seen).sum()):,} of {len(seen):,} images are not embedded by model {model_fingerprint[:12]}. Run `recsim embed` first."
         )
     places = np.asarray(encoded.indices)
-    if np.array_equal(places, np.arange(len(vectors))):
-        return vectors, good  # not a copy of a million vectors
-    return vectors[places], good[places]
+    return found if np.array_equal(places, np.arange(len(seen))) else found.take(places)  # not a copy of a million vectors
 
 
 def forget_unused(settings: Settings, used: set[str]) -> int:
@@ -91,8 +117,8 @@ def _hashes(uri: str, where: str) -> pa.Array:
     return pa.RecordBatchReader.from_stream(scan).read_all()["image_hash"].cast(pa.string()).combine_chunks()
 
 
-def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Floats, Flags, Flags]:
-    """By place in `wanted` [n], different hashes: vectors float32 [n, d], whether there is a row, and whether it has a vector.
+def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Embedded, Flags]:
+    """By place in `wanted` [n], different hashes: what the table has, and whether it has a row.
 
     A batch at a time: a model's whole partition is gone through, and never held.
     """
@@ -100,16 +126,19 @@ def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Floats, F
     import pyarrow.compute as pc
     from deltalake import DeltaTable
 
-    vectors, seen, good = np.zeros((len(wanted), 0), np.float32), np.zeros(len(wanted), bool), np.zeros(len(wanted), bool)
-    scan = DeltaTable(uri).scan(columns=["image_hash", "embedding"], predicate=f"model_fingerprint = '{model_fingerprint}'")
+    seen, good, thumbnails = np.zeros(len(wanted), bool), np.zeros(len(wanted), bool), np.zeros((len(wanted), BYTES), np.uint8)
+    vectors = np.zeros((len(wanted), 0), np.float32)
+    scan = DeltaTable(uri).scan(columns=["image_hash", "embedding", "thumbnail"], predicate=f"model_fingerprint = '{model_fingerprint}'")
     for batch in pa.RecordBatchReader.from_stream(scan):
         places = pc.index_in(batch["image_hash"].cast(pa.string()), value_set=wanted)
-        here, embeddings = pc.is_valid(places), batch["embedding"]
+        here = pc.is_valid(places)
         seen[np.asarray(places.filter(here))] = True
-        whole = pc.and_(here, pc.is_valid(embeddings))
+        decoded, whole = (pc.and_(here, pc.is_valid(batch[name])) for name in ("thumbnail", "embedding"))
+        images = b"".join(batch["thumbnail"].cast(pa.binary()).filter(decoded).to_pylist())
+        thumbnails[np.asarray(places.filter(decoded))] = np.frombuffer(images, np.uint8).reshape(-1, BYTES)
         rows = np.asarray(places.filter(whole))
         if len(rows):
-            found = np.asarray(embeddings.filter(whole).flatten(), np.float32).reshape(len(rows), -1)
+            found = np.asarray(batch["embedding"].filter(whole).flatten(), np.float32).reshape(len(rows), -1)
             vectors = vectors if vectors.shape[1] else np.zeros((len(wanted), found.shape[1]), np.float32)
             vectors[rows], good[rows] = found, True
-    return vectors, seen, good
+    return Embedded(vectors, good, thumbnails), seen

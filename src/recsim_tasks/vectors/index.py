@@ -20,6 +20,7 @@ from recsim_tasks.vectors.exact import Floats, Rows
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.items import Items
 from recsim_tasks.vectors.search import Found, Searcher
+from recsim_tasks.vectors.thumbnails import Thumbnails
 
 RECEIPT = "index.json"
 VECTORS_FILE = "vectors.faiss"
@@ -46,6 +47,8 @@ class Index:
     @classmethod
     def build(cls, products: pa.Table, vectors: Floats, metadata: dict[str, Any], exact_below: int, recall: float = 0.99) -> Index:
         """A new index of `products` (their fields, a row each) and their unit `vectors` float32 [n, d]; `InputError` when they are not that.
+
+        A column `thumbnail` of `products` has what `thumbnails.thumbnail` gives; without it no product is the copy of another.
 
         It is exact when n is below `exact_below`, else it looks at as much as it takes to find `recall` of the ten nearest.
         Its metadata has, beside what is given, `embedding_size`, how many products it was `built` of, what share of the ten nearest it
@@ -88,7 +91,7 @@ class Index:
         return fingerprint
 
     def upsert(self, products: pa.Table, vectors: Floats) -> None:
-        """Add products, or replace those that are there, with all their fields and unit `vectors` float32 [n, d]; `InputError` as in `build`."""
+        """Add products, or replace those that are there, with all that `build` takes; `InputError` as there."""
         check_products(products)
         check_vectors(vectors, len(products), self.metadata["embedding_size"])
         keys = self._items.keys_of(products.column("product_id").to_pylist())
@@ -100,9 +103,9 @@ class Index:
         self._count_churn(len(keys))
 
     def update(self, products: pa.Table) -> None:
-        """Replace the fields of products that are there, and pass over others; vectors stay."""
+        """Replace the fields of products that are there, and pass over others; vectors and thumbnails stay."""
         keys = self._items.keys_of(products.column("product_id").to_pylist())
-        self._items = self._items.put(products.filter(keys >= 0), keys[keys >= 0])
+        self._items = self._items.update(products.filter(keys >= 0), keys[keys >= 0])
 
     def remove(self, product_ids: list[str]) -> int:
         """Take products out; one that is not there is passed over. Returns how many were there."""
@@ -113,21 +116,22 @@ class Index:
         self._count_churn(len(keys))
         return len(keys)
 
-    def search(self, queries: Floats, k: int, filters: Filters | None = None, alike: float | None = None) -> list[list[Hit]]:
+    def search(self, queries: Floats, k: int, filters: Filters | None = None, distinct: bool = False) -> list[list[Hit]]:
         """`neighbours`, each with its product's id."""
-        found = self.neighbours(queries, k, filters, alike)
+        found = self.neighbours(queries, k, filters, distinct)
         there = found.positions >= 0
         ids, counts = iter(self._items.ids_at(found.positions[there])), there.sum(axis=1).tolist()
         return [list(map(Hit, islice(ids, count), scores)) for count, scores in zip(counts, found.scores.tolist(), strict=True)]
 
-    def neighbours(self, queries: Floats, k: int, filters: Filters | None = None, alike: float | None = None) -> Found:
+    def neighbours(self, queries: Floats, k: int, filters: Filters | None = None, distinct: bool = False) -> Found:
         """The `k` nearest products by cosine for each of unit `queries` float32 [q, d], best first; `k` of them when `k` pass `filters`.
 
-        Equal scores come in the order of the product ids. With `alike`, of products whose embeddings are that near to each other
-        (cosine) only the nearest is given; both among the 10,000 nearest that pass. `InputError` when k is below 1, or the queries have another size than the index's vectors.
+        Equal scores come in the order of the product ids. Of products whose images are copies of each other `distinct` leaves only the
+        nearest (`thumbnails`); both among the 10,000 nearest that pass. `InputError` when k is below 1, or the queries have another size
+        than the index's vectors.
         """
         check_queries(queries, k, self.metadata["embedding_size"])
-        return Searcher(self._vectors, self._items, filters or Filters(), alike).search(np.ascontiguousarray(queries, np.float32), k)
+        return Searcher(self._vectors, self._items, filters or Filters(), distinct).search(np.ascontiguousarray(queries, np.float32), k)
 
     def vector(self, product_id: str) -> Floats:
         """The embedding of a product, float32 [d]; `InputError` when it is not in the index."""
@@ -136,6 +140,10 @@ class Index:
     def vectors_at(self, positions: Sequence[int] | np.ndarray[Any, Any]) -> Floats:
         """The embeddings float32 [n, d] of the products in these rows of `items`."""
         return self._vectors.get(self._items.row_keys[np.asarray(positions, np.int64)])
+
+    def thumbnails_at(self, positions: Rows) -> Thumbnails:
+        """The thumbnails uint8 [n, 147] of the products in these rows of `items`; zeros where none is known."""
+        return self._items.thumbnails[positions]
 
     def all_vectors(self) -> tuple[list[str], Floats]:
         """All product ids and their embeddings float32 [n, d], in the order of `items`."""
@@ -151,7 +159,7 @@ class Index:
 
     @property
     def items(self) -> pa.Table:
-        """`row_key` and the products' fields, a row each, ordered by key."""
+        """`row_key`, the products' fields and `thumbnail`, a row each, ordered by key."""
         return self._items.table
 
     @property

@@ -16,15 +16,17 @@ from recsim_tasks.catalogue.table import PRODUCT_FIELDS
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.vectors.exact import Rows
 from recsim_tasks.vectors.ranking import Flags
+from recsim_tasks.vectors.thumbnails import BYTES, Thumbnails
 
 # Position of the product that comes n-th when they are sorted by id: finds one by bisection, and breaks ties.
 BY_ID = "by_id"
+THUMBNAIL = "thumbnail"
 # Up to so many, one by one is faster than all at once.
 FEW = 100
 
 
 class Items:
-    """An Arrow table of `row_key` (int64, ascending) and `PRODUCT_FIELDS`; never changed, only replaced.
+    """An Arrow table of `row_key` (int64, ascending), `PRODUCT_FIELDS` and `thumbnail`; never changed, only replaced.
 
     A position is a row of this table. Products keep their order, and so do ties, however the table came about.
     """
@@ -62,6 +64,11 @@ class Items:
         take[self.positions(keys[~new])] = added[~new]
         take[len(self) :] = added[new]
         return Items(both.take(pa.array(take)).combine_chunks())
+
+    def update(self, products: pa.Table, keys: Rows) -> Items:
+        """With the fields of `products` in place of those that `keys`, all of which must be here, held; thumbnails stay."""
+        thumbnails = self.table.column(THUMBNAIL).take(pa.array(self.positions(keys)))
+        return self.put(products.select(PRODUCT_FIELDS).append_column(THUMBNAIL, thumbnails), keys)
 
     def drop(self, keys: Rows) -> Items:
         """Without what `keys` hold."""
@@ -121,6 +128,13 @@ class Items:
         return self._sorted if self._sorted is not None else np.asarray(pc.sort_indices(self._ids), np.int64)
 
     @cached_property
+    def thumbnails(self) -> Thumbnails:
+        """Thumbnails by position, uint8 [n, 147]; zeros where none is known."""
+        column = self._whole(THUMBNAIL)
+        values = np.frombuffer(column.buffers()[1] or b"", np.uint8)[column.offset * BYTES :]
+        return values[: len(self) * BYTES].reshape(len(self), BYTES)
+
+    @cached_property
     def _places(self) -> Rows:
         """Positions by row key, int64 [largest key + 1]."""
         places = np.full(int(self.row_keys[-1]) + 1 if len(self) else 0, -1)
@@ -136,12 +150,29 @@ class Items:
 
     @cached_property
     def _ids(self) -> pa.Array:
-        column = self.table.column("product_id")
+        return self._whole("product_id")
+
+    def _whole(self, name: str) -> pa.Array:
+        """A column as one array: a view of its file where the table was opened from one."""
+        column = self.table.column(name)
         return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
     def __len__(self) -> int:
         return len(self.table)
 
 
+def with_thumbnails(products: pa.Table, thumbnails: Thumbnails) -> pa.Table:
+    """`products` [n] with their `thumbnails` uint8 [n, 147] as a column."""
+    values = pa.py_buffer(np.ascontiguousarray(thumbnails))
+    return products.append_column(THUMBNAIL, pa.Array.from_buffers(pa.binary(BYTES), len(products), [None, values]))
+
+
 def _keyed(products: pa.Table, keys: Rows) -> pa.Table:
-    return products.select(PRODUCT_FIELDS).add_column(0, "row_key", pa.array(keys, pa.int64()))
+    """The table that `Items` holds, of `products` that may lack thumbnails."""
+    if THUMBNAIL not in products.column_names:
+        return _keyed(with_thumbnails(products, np.zeros((len(products), BYTES), np.uint8)), keys)
+    return (
+        products.select(PRODUCT_FIELDS)
+        .add_column(0, "row_key", pa.array(keys, pa.int64()))
+        .append_column(THUMBNAIL, products.column(THUMBNAIL))
+    )

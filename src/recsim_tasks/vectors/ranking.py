@@ -30,14 +30,3 @@ def best_first(scores: Scores, ranks: Rows) -> Rows:
 def settled(last: Scores, worst: Scores) -> Flags:
     """For which queries what was left out is farther than the k-th, whose scores are `last` [q]: it can be as near as the `worst` [q] found."""
     return np.asarray(last - worst > ROUNDING)
-
-
-def one_a_group(vectors: Floats, alike: float, k: int) -> Flags:
-    """The first k of `vectors` [w, d], best first, that are not nearly identical (cosine of `alike` or more) to one that was kept before."""
-    kept, left = np.zeros(len(vectors), bool), np.ones(len(vectors), bool)
-    while kept.sum() < k and left.any():
-        first = int(left.argmax())
-        kept[first] = True
-        left &= vectors @ vectors[first] < alike
-        left[first] = False
-    return kept

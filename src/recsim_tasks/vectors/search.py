@@ -9,8 +9,9 @@ import numpy as np
 from recsim_tasks.vectors.exact import Floats, Rows
 from recsim_tasks.vectors.filters import Filters, passing
 from recsim_tasks.vectors.items import Items
-from recsim_tasks.vectors.ranking import Flags, Scores, best_first, one_a_group, scores_of, settled
+from recsim_tasks.vectors.ranking import Flags, Scores, best_first, scores_of, settled
 from recsim_tasks.vectors.stores import Store
+from recsim_tasks.vectors.thumbnails import first_of_copies
 
 # Asked for beyond k, so that a tie at the end is seen.
 SPARE = 6
@@ -18,7 +19,7 @@ SPARE = 6
 WIDER = 4
 # A thousand queries at ten: FAISS multiplies a quarter of that in the same time.
 VECTORS_AT_A_TIME = 16_384
-# Beyond k, no more are looked at one by one: of more equal products, or of a larger group of nearly identical ones, not all are seen.
+# Beyond k, no more are looked at one by one: of more equal products, or of more copies of one image, not all are seen.
 MOST = 10_000
 
 
@@ -33,8 +34,8 @@ class Found:
 class Searcher:
     """The vectors and the products of an index, and what a caller asks of the products."""
 
-    def __init__(self, vectors: Store, items: Items, filters: Filters, alike: float | None) -> None:
-        self._vectors, self._items, self._alike = vectors, items, alike
+    def __init__(self, vectors: Store, items: Items, filters: Filters, distinct: bool) -> None:
+        self._vectors, self._items, self._distinct = vectors, items, distinct
         meets = passing(items.table, filters)
         self._among = None if meets is None else items.by_key(meets)
         self._passing = len(items) if meets is None else int(meets.sum())
@@ -70,7 +71,7 @@ class Searcher:
     def _once(self, queries: Floats, k: int, wanted: int, effort: float) -> tuple[Found, Flags]:
         """The first k of what one search for `wanted` gives, and for which queries they are settled."""
         keys = self._vectors.search(queries, wanted, self._among, effort)[1]
-        if keys.min() < 0 or len(self._excluded) or self._alike is not None or wanted < k:
+        if keys.min() < 0 or len(self._excluded) or self._distinct or wanted < k:
             return self._with_gaps(queries, keys, k)
         scores = scores_of(queries, self._vectors.get(keys.ravel()).reshape(*keys.shape, -1))
         positions = self._items.positions(keys)
@@ -87,18 +88,17 @@ class Searcher:
         worst = np.where(missing, np.inf, scores).min(axis=1)
         scores[missing | np.isin(keys, self._excluded)] = -np.inf
         order, rows = best_first(scores, self._items.ranks[positions]), np.arange(len(keys))[:, None]
-        if self._alike is not None:
-            order = self._without_twins(vectors, scores, order, k)
+        if self._distinct:
+            order = self._without_copies(positions, scores, order, k)
         found = _first(k, positions[rows, order], scores[rows, order])
         last = found.scores[:, -1]
         return found, np.isfinite(last) & (missing.any(axis=1) | settled(last, worst))
 
-    def _without_twins(self, vectors: Floats, scores: Scores, order: Rows, k: int) -> Rows:
-        """`order` with all but the first of each group of nearly identical products at the end, where their `scores` become -inf."""
-        assert self._alike is not None
+    def _without_copies(self, positions: Rows, scores: Scores, order: Rows, k: int) -> Rows:
+        """`order` with all but the first of the copies of each image at the end, where their `scores` become -inf."""
         for row, places in enumerate(order):
             real = places[np.isfinite(scores[row, places])]
-            scores[row, real[~one_a_group(vectors[row, real], self._alike, k)]] = -np.inf
+            scores[row, real[~first_of_copies(self._items.thumbnails[positions[row, real]], k)]] = -np.inf
         return np.take_along_axis(order, np.argsort(-np.take_along_axis(scores, order, axis=1), axis=1, kind="stable"), axis=1)
 
 

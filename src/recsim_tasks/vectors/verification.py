@@ -34,9 +34,9 @@ class Verification:
     outdated: int
     """Products with other fields, or another picture."""
     compared: int
-    """Vectors that were compared with the embeddings table."""
+    """Products whose vector and thumbnail were compared with the embeddings table."""
     differing: int
-    """Vectors that differ from it in any bit."""
+    """Those that differ from it in any bit."""
     overlap: float
     """Share of the exact ten nearest that the index finds."""
     rebuilt_overlap: float
@@ -74,15 +74,16 @@ def spread(count: int, most: int) -> Rows:
 
 
 def verification(settings: Settings, index: Index, cursor: Cursor, rows: Rows, overlap: float, rebuilt_overlap: float) -> Verification:
-    """Compare the products of `index` with the catalogue at `cursor`, and the vectors in `rows` with the embeddings table, bit for bit."""
+    """Compare the products of `index` with the catalogue at `cursor`, and vectors and thumbnails in `rows` with the embeddings table, bit for bit."""
     import pyarrow.compute as pc
 
     model = index.metadata["model_fingerprint"]
     products = read_products(settings.products_uri, cursor, list(PRODUCT_FIELDS))
     left_out = pc.is_in(products["image_hash"], value_set=faulted(settings.embeddings_uri, model))
     kinds = count_kinds(compare(index.items, products.filter(pc.invert(left_out))))
-    expected, good = read_embeddings(settings.embeddings_uri, model, index.items["image_hash"].take(rows))
-    same = (expected == index.vectors_at(rows)).all(axis=1) & good
+    expected = read_embeddings(settings.embeddings_uri, model, index.items["image_hash"].take(rows))
+    same = (expected.vectors == index.vectors_at(rows)).all(axis=1) & expected.good
+    same &= (expected.thumbnails == index.thumbnails_at(rows)).all(axis=1)
     return Verification(
         size=len(index),
         missing=kinds["insert"],
