@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,12 @@ Done = tuple[int, dict[str, object], str]
 RECSIM = [sys.executable, "-m", "recsim_tasks.cli"]
 
 
-def recsim(*arguments: str, **variables: str) -> Done:
+def recsim(*arguments: str | bytes, **variables: str) -> Done:
     """Exit code, the JSON of the last line of stdout, the last line of stderr."""
     return run([*RECSIM, *arguments], **variables)
 
 
-def run(command: list[str], **variables: str) -> Done:
+def run(command: Sequence[str | bytes], **variables: str) -> Done:
     done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=120)
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), (done.stderr.strip().splitlines() or [""])[-1]
 
@@ -40,7 +41,12 @@ def recsim_on(disk: Path, options: str, *arguments: str) -> Done:
     [
         (("plan", "--refresh", "r"), {}, "There is no catalogue at"),
         (("query", "--product", "p"), {}, "No release is in Production yet"),
-        (("query",), {}, "No release is in Production yet"),
+        (("query",), {}, "Give either --image FILE or --product ID"),
+        (("query", "--product", "p", "--image", __file__), {}, "not both"),
+        (("query", "--product", "p", "--min-price", "-1"), {}, "min_price: Input should be greater than or equal to 0"),
+        (("query", "--product", "p", "--max-price", "nan"), {}, "max_price: Input should be a finite number"),
+        (("query", "--product", "p", "--category", b"\xff"), {}, "categories.0: Value error, the text is not Unicode"),
+        (("query", "--product", "p", *["--exclude", "q"] * 1001), {}, "exclude: List should have at most 1000 items"),
         (("rollback",), {}, "release"),
         (("train", "--refresh", "r"), {}, "Run `recsim"),
         (("index", "append", "--refresh", "r"), {}, "Run `recsim plan"),
@@ -52,12 +58,12 @@ def recsim_on(disk: Path, options: str, *arguments: str) -> Done:
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence_with_exit_code_2(
-    settings: Settings, arguments: tuple[str, ...], variables: dict[str, str], sentence: str
+    settings: Settings, arguments: tuple[str | bytes, ...], variables: dict[str, str], sentence: str
 ) -> None:
     code, result, last = recsim(*arguments, **variables)
     assert (code, result["exit_code"]) == (2, 2)
     assert sentence in str(result["error"])
-    assert last == f"recsim {arguments[0]}: {result['error']}"
+    assert last == f"recsim {arguments[0]!s}: {result['error']}"
     assert not (settings.home / "tables").exists()
 
 

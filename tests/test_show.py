@@ -21,7 +21,7 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def row(text: str) -> dict[str, Any]:
-    return {"product_id": text, "score": 0.5, "category": text, "title": text}
+    return {"product_id": text, "score": 0.5, "category": text, "title": text, "price": None, "in_stock": None}
 
 
 @pytest.mark.parametrize(("text", "shown"), list(zip(ODD, SHOWN, strict=True)))

@@ -227,15 +227,27 @@ def status(json: JsonOnly = False) -> None:
 
 @app.command()
 def query(
-    image: Annotated[Path | None, typer.Option(help="Picture to look for.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Image to look for.")] = None,
     product: Annotated[str | None, typer.Option(help="Product to find more like.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many neighbours.")] = 10,
+    category: Annotated[list[str] | None, typer.Option(help="Only of this category; may be repeated.")] = None,
+    min_price: Annotated[float | None, typer.Option(help="Not cheaper.")] = None,
+    max_price: Annotated[float | None, typer.Option(help="Not dearer.")] = None,
+    in_stock: Annotated[
+        bool | None, typer.Option("--in-stock/--out-of-stock", help="Only those in stock, or only those that are not.")
+    ] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Not the product with this id; may be repeated.")] = None,
+    distinct: Annotated[
+        bool, typer.Option("--distinct", help="Of products whose images are copies of each other only the nearest.")
+    ] = False,
     json: JsonOnly = False,
 ) -> None:
-    """Ask the release in Production what looks like a picture or a product."""
+    """Ask the release in Production what looks like an image or a product."""
+    prices = {"min_price": min_price, "max_price": max_price}
+    others = {"categories": category or [], "in_stock": in_stock, "exclude": exclude or [], "distinct": distinct}
 
     def work(settings: Settings) -> dict[str, Any]:
-        told = answers.query(settings, image, product, k)
+        told = answers.query(settings, image, product, {"k": k, **prices, **others})
         return told if json else show_neighbours(told)
 
     run("query", work)

@@ -50,11 +50,13 @@ def show_releases(told: dict[str, Any]) -> dict[str, Any]:
 
 def show_neighbours(told: dict[str, Any]) -> dict[str, Any]:
     """Print the answer of `recsim query` as a table; returns it unchanged."""
-    table = Table("product", "score", "category", "title", title=f"release {told['release']}")
+    table = Table("product", "score", "category", "price", "in stock", "title", title=f"release {told['release']}")
     for row in told["results"]:
-        cells = (row["product_id"], f"{row['score']:.3f}", row["category"], row.get("title"))
+        price = None if row["price"] is None else f"{row['price']:,.2f}"
+        in_stock = {True: "yes", False: "no"}.get(row["in_stock"])
+        cells = (row["product_id"], f"{row['score']:.3f}", row["category"], price, in_stock, row["title"])
         table.add_row(*map(_cell, cells))
-    Console().print(table)
+    Console().print(table if told["results"] else "No product meets these conditions.")
     return told
 
 

@@ -200,14 +200,14 @@ def test_an_alias_moved_by_hand_is_named_by_plan_and_status_and_the_champion_is_
     for told in (plan["reasons"][0], status["problem"]):
         assert told.startswith(f"The alias champion was moved to release {held} by hand, which is not served: the gate did not pass it")
         assert told.endswith("`recsim promote --version 1` sets the alias again.")
-    assert answers.query(behind, None, "p001", 3)["release"] == 1
+    assert answers.query(behind, None, "p001", {"k": 3})["release"] == 1
     with pytest.raises(HeldError, match=f"The gate held release {held}"):
         Promotions(registry).promote(held)
 
 
 def test_a_damaged_copy_is_fetched_again_for_a_query_and_the_copy_of_before_goes(behind: Settings) -> None:
-    first = answers.query(behind, None, "p001", 3)
+    first = answers.query(behind, None, "p001", {"k": 3})
     (behind.home / "query" / "7").mkdir()
     cut(behind.home / "query" / "1")
-    assert answers.query(behind, None, "p001", 3) == first
+    assert answers.query(behind, None, "p001", {"k": 3}) == first
     assert [path.name for path in (behind.home / "query").iterdir()] == ["1"]

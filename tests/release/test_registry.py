@@ -102,7 +102,7 @@ def test_mlflows_own_server_answers_from_a_registered_release(
     with running(command, f"http://127.0.0.1:{port}/health", tmp_path / "serve.log", env):
         body = {
             "dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(picture(5)).decode()]]},
-            "params": {"k": 2, "max_price": 20},
+            "params": {"k": 2, "max_price": 20, "exclude": ["p007"], "distinct": True},
         }
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/invocations", json.dumps(body).encode(), headers={"Content-Type": "application/json"}
@@ -112,6 +112,7 @@ def test_mlflows_own_server_answers_from_a_registered_release(
     assert predictions[0][0]["product_id"] == "p005"
     assert len(predictions[0]) == 2
     assert predictions[0][1]["price"] <= 20
+    assert predictions[0][1]["product_id"] != "p007"
 
 
 @pytest.mark.server

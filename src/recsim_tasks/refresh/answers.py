@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,12 +72,15 @@ def _first_with(settings: Settings, registry: Registry, history: list[dict[str, 
     return {"feed_id": feed, **told, "first_served": first}
 
 
-def query(settings: Settings, image: Path | None, product: str | None, k: int) -> dict[str, Any]:
-    """The `k` nearest products of a picture or a product, by the release in Production."""
+def query(settings: Settings, image: Path | None, product: str | None, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The nearest products of an image or a product, by the release in Production; `wanted` are fields of `Wishes`."""
     from recsim_tasks.release.local_copy import open_copy
     from recsim_tasks.release.registry import NO_RELEASE, Registry
-    from recsim_tasks.vectors.filters import Filters
+    from recsim_tasks.release.wishes import Wishes
 
+    wishes, data = Wishes.of(wanted), None if product is not None else _read(image)
+    if product is not None and image is not None:
+        raise InputError("Give either --image FILE or --product ID, not both.")
     registry = Registry(settings)
     production = registry.production()
     if production.problem:
@@ -89,7 +93,8 @@ def query(settings: Settings, image: Path | None, product: str | None, k: int) -
     for other in folder.parent.glob("[0-9]*"):
         if other != folder:
             remove(other)  # the release that was asked before
-    results = release.more_like(product, k, Filters()) if product is not None else release.similar(_read(image), k, Filters())
+    asked = wishes.k, wishes.filters, wishes.distinct
+    results = release.similar(data, *asked) if data is not None else release.more_like(str(product), *asked)
     return {"release": champion.version, "results": results}
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import recsim_tasks
+from recsim_tasks.release.bundle import ANSWERED
 
 if TYPE_CHECKING:
     from mlflow.models.model import Model
@@ -78,12 +79,22 @@ def _copy_code(scratch: Path) -> Path:
 def _signature() -> ModelSignature:
     from mlflow.models.signature import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array, Object, Property
 
+    others = {"price": DataType.double, "in_stock": DataType.boolean}
+    product = [Property("product_id", DataType.string), Property("score", DataType.double)]
+    product += [Property(name, others.get(name, DataType.string), required=False) for name in ANSWERED]
     params = [
         ParamSpec("k", DataType.long, 10),
         ParamSpec("categories", DataType.string, [], (-1,)),
         ParamSpec("min_price", DataType.double, None),
         ParamSpec("max_price", DataType.double, None),
         ParamSpec("in_stock", DataType.boolean, None),
+        ParamSpec("exclude", DataType.string, [], (-1,)),
+        ParamSpec("distinct", DataType.boolean, False),
     ]
-    return ModelSignature(inputs=Schema([ColSpec(DataType.string, "image")]), params=ParamSchema(params))
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.string, "image")]),
+        outputs=Schema([ColSpec(Array(Object(product)))]),
+        params=ParamSchema(params),
+    )

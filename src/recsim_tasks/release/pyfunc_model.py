@@ -15,9 +15,7 @@ from mlflow.models import set_model
 from recsim_tasks.catalogue.image_text import from_base64
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.release.bundle import Release
-from recsim_tasks.vectors.filters import Filters
-
-MOST_NEIGHBOURS = 1000
+from recsim_tasks.release.wishes import Wishes
 
 
 class ReleaseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # MLflow's class has no types
@@ -28,13 +26,12 @@ class ReleaseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined
         self.release = Release.open(Path(context.artifacts["release"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[Any]:  # noqa: ARG002
-        """Lists of `product_id`, `score`, `category`, ... a row; `params` are `k` and the filters."""
-        given = params or {}
-        k = int(given.get("k", 10))
-        if not 1 <= k <= MOST_NEIGHBOURS:
-            raise InputError(f"k is {k}; ask for 1 to {MOST_NEIGHBOURS} neighbours.")
-        filters = Filters(tuple(given.get("categories") or ()), given.get("min_price"), given.get("max_price"), given.get("in_stock"))
-        return [self.release.similar(from_base64(image), k, filters) for image in model_input["image"]]
+        """Lists of products as `Release.similar` gives them, one a row; `params` are the fields of `Wishes`, `InputError` when they are not."""
+        wishes = Wishes.of(params or {})
+        if not all(isinstance(image, str) for image in model_input["image"]):
+            raise InputError("The column `image` holds something else than base64 text. Send one image in each row.")
+        k, filters, distinct = wishes.k, wishes.filters, wishes.distinct
+        return [self.release.similar(from_base64(image), k, filters, distinct) for image in model_input["image"]]
 
 
 set_model(ReleaseModel())

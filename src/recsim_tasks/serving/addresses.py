@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from fastapi.routing import APIRoute
-from pydantic import AfterValidator
 from starlette.routing import Match
 
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-# Bytes that are not UTF-8 stay visible, and are refused with the sentence of `unicode_text`.
+# Bytes that are not UTF-8 stay visible, and `wishes.unicode_text` refuses them.
 BYTES = "surrogateescape"
-
-
-def unicode_text(text: str) -> str:
-    """`text` itself; `ValueError` when it is not Unicode, which no product, category or file can hold."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("the text is not Unicode: send it as UTF-8, without lone surrogates") from error
-    return text
-
-
-Text = Annotated[str, AfterValidator(unicode_text)]
 
 
 class AddressRoute(APIRoute):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.serving.questions import Wishes
+from recsim_tasks.release.wishes import Wishes
 
 MOST_ROWS, MOST_COLUMNS = 100, 100
 FORMS = "Send one of `dataframe_split`, `dataframe_records` or `inputs`, with a column `image` of base64 text."

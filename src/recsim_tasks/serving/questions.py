@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
 from recsim_tasks.catalogue.image_text import from_base64
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.serving.addresses import Text
-from recsim_tasks.vectors.filters import Filters
+from recsim_tasks.release.wishes import Wishes
 
-MOST_NEIGHBOURS = 1000
 MOST_FIELDS = 20
 # An image of 6 MiB in base64, as photos of phones are; larger ones are uploaded. Of 100 rows each has 80 KiB.
 MOST_JSON_BYTES = 8 * 2**20
@@ -27,26 +25,6 @@ MOST_VALUES = 100_000
 SMALL_BYTES = 64 * 2**10
 LISTS = ("categories", "exclude")
 T = TypeVar("T")
-Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Wishes(BaseModel):
-    """How many neighbours, and which."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    k: int = Field(10, ge=1, le=MOST_NEIGHBOURS, description="How many neighbours.")
-    categories: list[Text] = Field([], max_length=100, fail_fast=True, description="Only of these categories.")
-    min_price: Price | None = Field(None, description="Not cheaper.")
-    max_price: Price | None = Field(None, description="Not dearer.")
-    in_stock: bool | None = Field(None, description="Only those in stock, or only those that are not.")
-    exclude: list[Text] = Field([], max_length=1000, fail_fast=True, description="Not these products.")
-    distinct: bool = Field(False, description="Of nearly identical products only the nearest.")
-
-    @property
-    def filters(self) -> Filters:
-        """The conditions, as the index takes them."""
-        return Filters(tuple(self.categories), self.min_price, self.max_price, self.in_stock, tuple(self.exclude))
 
 
 class PictureQuestion(Wishes):

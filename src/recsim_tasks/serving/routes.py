@@ -15,13 +15,14 @@ from starlette.exceptions import HTTPException
 
 from recsim_tasks.catalogue.image_text import from_base64
 from recsim_tasks.foundation.errors import InputError, UnavailableError
-from recsim_tasks.serving.addresses import AddressRoute, Text
+from recsim_tasks.release.wishes import Text, Wishes
+from recsim_tasks.serving.addresses import AddressRoute
 from recsim_tasks.serving.following import JUST_STARTED, Problem
 from recsim_tasks.serving.hot_swap import Live
 from recsim_tasks.serving.invocations import Invocation
 from recsim_tasks.serving.pictures import media_type
 from recsim_tasks.serving.problems import RELEASE_HEADER, RETRY_SECONDS, NotFoundError
-from recsim_tasks.serving.questions import Asked, PictureQuestion, Wishes, json_body, picture_question
+from recsim_tasks.serving.questions import Asked, PictureQuestion, json_body, picture_question
 from recsim_tasks.serving.shelf import SHOWN
 
 MOST_ON_A_SHELF = 200
