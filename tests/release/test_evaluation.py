@@ -10,6 +10,7 @@ from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.split import split_of
+from recsim_tasks.release.asking import sample_rows
 from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.evaluation import compare, evaluate, findable, withdrawn
 from recsim_tasks.vectors.index import Index
@@ -77,6 +78,23 @@ def test_only_images_that_no_training_has_seen_are_asked_for() -> None:
     index = index_of(vectors, categories)
     unseen = sum(split_of(name) == "test" for name in index.items.column("image_hash").to_pylist())
     assert sum(part["queries"] for part in evaluate(index, SETTINGS).as_result()["slices"].values()) == unseen == 205
+
+
+@pytest.mark.parametrize("queries", [50, 1_000])
+def test_the_products_asked_for_are_those_that_a_look_at_each_of_them_gives(queries: int) -> None:
+    """Some have no category, some share an image; of all rows and of some."""
+    vectors, categories = corners(3_000)
+    index = index_of(vectors, [None if n % 7 == 0 else name for n, name in enumerate(categories)])
+    shared = pa.array([index.items["image_hash"][n // 3].as_py() for n in range(3_000)])
+    items = index.items.drop_columns(["row_key", "image_hash"]).append_column("image_hash", shared)
+    index = Index.build(items, index.all_vectors()[1], index.metadata, 10**6)
+    for among in (None, np.arange(0, 3_000, 2)):
+        rows = [n for n in (range(3_000) if among is None else among.tolist()) if items["category"][n].as_py()]
+        rows = [n for n in rows if split_of(items["image_hash"][n].as_py()) == "test"]
+        rows.sort(key=lambda n: (items["image_hash"][n].as_py(), items["product_id"][n].as_py()))
+        found = sample_rows(index, queries, among).tolist()
+        assert found[:queries] == rows[:queries]
+        assert set(found) <= set(rows)
 
 
 def test_products_that_came_after_the_training_are_told_apart() -> None:

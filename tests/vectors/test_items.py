@@ -35,7 +35,8 @@ def test_what_is_put_stands_in_place_of_what_its_key_held_and_new_keys_stand_las
     assert items.table["product_id"].to_pylist() == ["p-1", "p-2", "p-3", "p-5", "p-4"]
     assert items.row_keys.tolist() == [0, 1, 2, 3, 9]
     assert items.table["price"].to_pylist() == [1.0, 7.0, 3.0, 7.0, 7.0]
-    assert items.row(1, ["product_id"])["product_id"] == "p-2"
+    assert items.rows(keys(1, 0), ["product_id", "price"]) == [{"product_id": "p-2", "price": 7.0}, {"product_id": "p-1", "price": 1.0}]
+    assert items.rows(keys(), ["product_id"]) == []
 
 
 def test_what_is_dropped_leaves_the_others_under_their_keys() -> None:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.learning.metrics import Labels, Shares, average_precisions, precisions_at_k, r_precisions, relevant_counts
-from recsim_tasks.learning.split import split_of
+from recsim_tasks.learning.shards import places
+from recsim_tasks.learning.split import splits_of
 from recsim_tasks.vectors.exact import Floats, Rows, exact_neighbours
 from recsim_tasks.vectors.index import Index
 from recsim_tasks.vectors.recall import K, drop_own, recalls, without_own
@@ -70,11 +71,13 @@ def sample_rows(index: Index, most: int, among: Rows | None = None) -> Rows:
     """
     ids, hashes = (index.items.column(name).to_pylist() for name in ("product_id", "image_hash"))
     names = categories(index)
-    labelled = [row for row in (range(len(names)) if among is None else among.tolist()) if names[row]]
+    labelled = np.arange(len(names)) if among is None else among
+    labelled = labelled[names[labelled] != ""]
     if len(labelled) < 2:
         raise InputError("The index holds fewer than two products with a category: nothing tells a good answer. Deliver categories.")
-    unseen = [row for row in labelled if split_of(hashes[row]) == "test"]
-    candidates = sorted(unseen if len(unseen) >= FEWEST_QUERIES else labelled, key=lambda row: (hashes[row], ids[row]))
+    unseen = labelled[splits_of(places([hashes[row] for row in labelled.tolist()])[0]) == "test"]
+    rows = (unseen if len(unseen) >= FEWEST_QUERIES else labelled).tolist()
+    candidates = sorted(rows, key=lambda row: (hashes[row], ids[row]))
     chosen, counts = candidates[:most], Counter(names[row] for row in candidates[:most])
     for row in candidates[most:]:
         if counts[names[row]] < FEWEST_OF_A_PART:

@@ -8,8 +8,10 @@ import numpy as np
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Rows = np.ndarray[Any, np.dtype[np.int64]]
-# Products of a query and a vector that are looked at together: a quarter of a gigabyte, and three times that to sort them.
-AT_A_TIME = 2**26
+# Products of a query and a vector that are looked at together: 64 MiB.
+AT_A_TIME = 2**24
+# So many neighbouring products are first looked at by their largest alone.
+GROUP = 64
 
 
 def exact_neighbours(vectors: Floats, queries: Floats, k: int) -> tuple[Rows, Floats]:
@@ -18,16 +20,29 @@ def exact_neighbours(vectors: Floats, queries: Floats, k: int) -> tuple[Rows, Fl
     Both results are [q, min(k, n)], best first; ties go to the lower row.
     """
     k = min(k, len(vectors))
+    rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
     block = max(1, AT_A_TIME // max(len(vectors), 1))
-    parts = [_nearest(vectors, queries[i : i + block], k) for i in range(0, len(queries), block)]
-    rows = np.concatenate([part[0] for part in parts]) if parts else np.empty((0, k), np.int64)
-    scores = np.concatenate([part[1] for part in parts]) if parts else np.empty((0, k), np.float32)
+    for start in range(0, len(queries) if k else 0, block):
+        part = slice(start, start + block)
+        rows[part], scores[part] = _nearest(vectors, queries[part], k)
     return rows, scores
 
 
 def _nearest(vectors: Floats, queries: Floats, k: int) -> tuple[Rows, Floats]:
+    """One block. What lies below the k-th largest product of k groups is not among the first k: little is left to be sorted."""
     scores = queries @ vectors.T
-    rows = np.argpartition(-scores, k - 1, axis=1)[:, :k] if k < scores.shape[1] else np.tile(np.arange(k), (len(queries), 1))
-    best = np.take_along_axis(scores, rows, axis=1)
-    order = np.lexsort((rows, -best), axis=1)
-    return np.take_along_axis(rows, order, axis=1).astype(np.int64), np.take_along_axis(best, order, axis=1)
+    asked, rows = np.nonzero(scores >= _least(scores, k)[:, None])
+    found = scores[asked, rows]
+    order = np.lexsort((rows, -found, asked))
+    starts = np.searchsorted(asked, np.arange(len(queries)))
+    first = order[starts[:, None] + np.arange(k)]
+    return rows[first], found[first]
+
+
+def _least(scores: Floats, k: int) -> Floats:
+    """A number for each query, [q], that at least k of its `scores` [q, n] reach."""
+    groups = scores.shape[1] // GROUP
+    if groups < 2 * k:
+        return np.asarray(np.partition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k])
+    largest = scores[:, : groups * GROUP].reshape(len(scores), groups, GROUP).max(axis=2)
+    return np.asarray(np.partition(largest, groups - k, axis=1)[:, groups - k])

@@ -151,11 +151,11 @@ class Index:
 
     def product(self, product_id: str) -> dict[str, Any]:
         """The fields of a product; `InputError` when it is not in the index."""
-        return self._items.row(int(self._items.positions(np.array([self._items.key_of(product_id)]))[0]), PRODUCT_FIELDS)
+        return self._items.rows(self._items.positions(np.array([self._items.key_of(product_id)])), PRODUCT_FIELDS)[0]
 
     def products_at(self, positions: Rows, fields: Sequence[str]) -> list[dict[str, Any]]:
         """These fields of the products at `positions` [n]."""
-        return [self._items.row(position, fields) for position in positions.tolist()]
+        return self._items.rows(positions, fields)
 
     @property
     def items(self) -> pa.Table:

@@ -108,9 +108,11 @@ class Items:
         names: list[str] = self._ids.take(pa.array(positions)).to_pylist()
         return names
 
-    def row(self, position: int, fields: Sequence[str]) -> dict[str, Any]:
-        """These fields of the product at `position`."""
-        return {name: self.table.column(name)[position].as_py() for name in fields}
+    def rows(self, positions: Rows, fields: Sequence[str]) -> list[dict[str, Any]]:
+        """These fields of the products at `positions` [n]."""
+        places = positions.tolist()
+        values = [[column[place].as_py() for place in places] for column in map(self._columns.__getitem__, fields)]
+        return [dict(zip(fields, row, strict=True)) for row in zip(*values, strict=True)]
 
     def _key_of(self, product_id: str) -> int:
         place = bisect_left(self.by_id, product_id, key=lambda position: self._ids[position].as_py())
@@ -130,7 +132,7 @@ class Items:
     @cached_property
     def thumbnails(self) -> Thumbnails:
         """Thumbnails by position, uint8 [n, 147]; zeros where none is known."""
-        column = self._whole(THUMBNAIL)
+        column = self._columns[THUMBNAIL]
         values = np.frombuffer(column.buffers()[1] or b"", np.uint8)[column.offset * BYTES :]
         return values[: len(self) * BYTES].reshape(len(self), BYTES)
 
@@ -148,14 +150,15 @@ class Items:
         ranks[self.by_id] = np.arange(len(self))
         return ranks
 
-    @cached_property
+    @property
     def _ids(self) -> pa.Array:
-        return self._whole("product_id")
+        return self._columns["product_id"]
 
-    def _whole(self, name: str) -> pa.Array:
-        """A column as one array: a view of its file where the table was opened from one."""
-        column = self.table.column(name)
-        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    @cached_property
+    def _columns(self) -> dict[str, pa.Array]:
+        """Each column as one array: a view of its file where the table was opened from one."""
+        columns = zip(self.table.column_names, self.table.columns, strict=True)
+        return {name: column.chunk(0) if column.num_chunks == 1 else column.combine_chunks() for name, column in columns}
 
     def __len__(self) -> int:
         return len(self.table)
