@@ -17,7 +17,7 @@ BIN := .venv/bin
 # The lock that .venv was made from; lives in it, so that it goes with it.
 STAMP := .venv/.made-from
 
-.PHONY: help setup demo test drill check up bench-catalogue bench-drift bench-learning bench-serving bench-vectors clean prerequisites environment for-tests
+.PHONY: help setup demo test drill check up bench-catalogue bench-distinct bench-drift bench-learning bench-serving bench-vectors clean prerequisites environment for-tests
 
 help: ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -46,6 +46,9 @@ up: setup ## start everything and keep it running until Ctrl-C
 
 bench-catalogue: setup ## measure what a feed costs, about 20 minutes; ARGS="--rows 1000 --large 14000 --rounds 1", ARGS=--plot
 	@exec $(BIN)/python -m benchmarks.catalogue $(ARGS)
+
+bench-distinct: setup ## measure which copies of an image are found, about 6 minutes; ARGS="--images 1000 --train 0", ARGS="--folder IMAGES"
+	@exec $(BIN)/python -m benchmarks.distinct $(ARGS)
 
 bench-drift: setup ## measure which deliveries of new images cause a retrain, about 15 minutes
 	@exec $(BIN)/python -m benchmarks.drift $(ARGS)

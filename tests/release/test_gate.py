@@ -171,7 +171,7 @@ def test_a_release_in_which_some_products_are_not_found_is_held(value: float) ->
         ("missing", "1 are missing, 0 are too many"),
         ("unexpected", "1 are too many"),
         ("outdated", "1 are outdated"),
-        ("differing", "1 of 10 vectors differ"),
+        ("differing", "1 of 10 vectors or thumbnails differ"),
     ],
 )
 def test_an_index_that_holds_other_products_than_a_rebuild_is_held(difference: str, said: str) -> None:

@@ -15,7 +15,7 @@ Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def unicode_text(text: str) -> str:
-    """`text` itself; `ValueError` when it is not Unicode, which no product, category or file can hold."""
+    """Return `text`; raise `ValueError` when it is not Unicode, which no product, category or file can hold."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -27,7 +27,7 @@ Text = Annotated[str, AfterValidator(unicode_text)]
 
 
 class Wishes(BaseModel):
-    """How many neighbours, and which."""
+    """Say how many neighbours a caller wants, and which."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,7 +41,7 @@ class Wishes(BaseModel):
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
-        """The wishes in `given`; `InputError` with a sentence for each that cannot be met."""
+        """Check the wishes in `given`; raise `InputError`, with a sentence for each fault, when they are not valid."""
         try:
             return cls.model_validate(given)
         except ValidationError as error:
@@ -50,5 +50,5 @@ class Wishes(BaseModel):
 
     @property
     def filters(self) -> Filters:
-        """The conditions, as the index takes them."""
+        """Return the conditions as the index takes them."""
         return Filters(tuple(self.categories), self.min_price, self.max_price, self.in_stock, tuple(self.exclude))

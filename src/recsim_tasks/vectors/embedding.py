@@ -115,7 +115,7 @@ def _embedded(batch: pa.RecordBatch, network: Embedder, fingerprint: str, max_pi
 
 
 def _decoded(images: list[bytes | None], preprocessing: Preprocessing, max_pixels: int) -> tuple[Pixels, list[bytes | None]]:
-    """The network's input uint8 [n, size, size, channels] and the thumbnails; zeros and None where an image does not decode."""
+    """Decode images to the network's input uint8 [n, size, size, channels] and thumbnails; zeros and None where one does not decode."""
     pixels, thumbnails = np.zeros((len(images), *preprocessing.shape), np.uint8), list[bytes | None]()
     for row, data in enumerate(images):
         try:

@@ -26,7 +26,7 @@ COLUMNS = [column.split()[0] for column in SCHEMA.split(", ")]
 
 
 class Embedded(NamedTuple):
-    """What the table has of n images."""
+    """Hold what the table has of n images."""
 
     vectors: Floats
     """Embeddings float32 [n, d]; zeros where the model gives no unit vector."""
@@ -36,7 +36,7 @@ class Embedded(NamedTuple):
     """Thumbnails uint8 [n, 147]; zeros where the image does not decode."""
 
     def take(self, rows: Rows) -> Embedded:
-        """What it has of the images in these rows."""
+        """Select the images in these rows."""
         return Embedded(self.vectors[rows], self.good[rows], self.thumbnails[rows])
 
 
@@ -74,7 +74,7 @@ def faulted(uri: str, model_fingerprint: str) -> pa.Array:
 
 
 def read_embeddings(uri: str, model_fingerprint: str, image_hashes: pa.ChunkedArray) -> Embedded:
-    """What one model made of `image_hashes` [n], in their order. Raises `RecsimError` when an image has not been embedded yet."""
+    """Read what one model made of `image_hashes` [n], in their order. Raises `RecsimError` when an image has not been embedded yet."""
     encoded = image_hashes.combine_chunks().dictionary_encode()
     found, seen = _scan(uri, model_fingerprint, encoded.dictionary)
     if not seen.all():
@@ -118,7 +118,7 @@ def _hashes(uri: str, where: str) -> pa.Array:
 
 
 def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Embedded, Flags]:
-    """By place in `wanted` [n], different hashes: what the table has, and whether it has a row.
+    """Read what the table has of the different hashes `wanted` [n], in their order, and whether it has a row of each.
 
     A batch at a time: a model's whole partition is gone through, and never held.
     """

@@ -29,7 +29,7 @@ def exact_neighbours(vectors: Floats, queries: Floats, k: int) -> tuple[Rows, Fl
 
 
 def _nearest(vectors: Floats, queries: Floats, k: int) -> tuple[Rows, Floats]:
-    """One block. What lies below the k-th largest product of k groups is not among the first k: little is left to be sorted."""
+    """Search one block of queries, and sort only the few products that reach what at least k of them reach."""
     scores = queries @ vectors.T
     asked, rows = np.nonzero(scores >= _least(scores, k)[:, None])
     found = scores[asked, rows]
@@ -40,7 +40,7 @@ def _nearest(vectors: Floats, queries: Floats, k: int) -> tuple[Rows, Floats]:
 
 
 def _least(scores: Floats, k: int) -> Floats:
-    """A number for each query, [q], that at least k of its `scores` [q, n] reach."""
+    """Find for each query a number, [q], that at least k of its `scores` [q, n] reach: the k-th largest of the groups' maxima."""
     groups = scores.shape[1] // GROUP
     if groups < 2 * k:
         return np.asarray(np.partition(scores, scores.shape[1] - k, axis=1)[:, scores.shape[1] - k])

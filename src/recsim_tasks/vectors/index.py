@@ -142,7 +142,7 @@ class Index:
         return self._vectors.get(self._items.row_keys[np.asarray(positions, np.int64)])
 
     def thumbnails_at(self, positions: Rows) -> Thumbnails:
-        """The thumbnails uint8 [n, 147] of the products in these rows of `items`; zeros where none is known."""
+        """Read the thumbnails uint8 [n, 147] of the products in these rows of `items`; zeros where none is known."""
         return self._items.thumbnails[positions]
 
     def all_vectors(self) -> tuple[list[str], Floats]:

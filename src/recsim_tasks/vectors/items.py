@@ -66,7 +66,7 @@ class Items:
         return Items(both.take(pa.array(take)).combine_chunks())
 
     def update(self, products: pa.Table, keys: Rows) -> Items:
-        """With the fields of `products` in place of those that `keys`, all of which must be here, held; thumbnails stay."""
+        """Replace the fields of the products under `keys`, all of which must be here; their thumbnails stay."""
         thumbnails = self.table.column(THUMBNAIL).take(pa.array(self.positions(keys)))
         return self.put(products.select(PRODUCT_FIELDS).append_column(THUMBNAIL, thumbnails), keys)
 
@@ -109,7 +109,7 @@ class Items:
         return names
 
     def rows(self, positions: Rows, fields: Sequence[str]) -> list[dict[str, Any]]:
-        """These fields of the products at `positions` [n]."""
+        """Read these fields of the products at `positions` [n]."""
         places = positions.tolist()
         values = [[column[place].as_py() for place in places] for column in map(self._columns.__getitem__, fields)]
         return [dict(zip(fields, row, strict=True)) for row in zip(*values, strict=True)]
@@ -165,13 +165,13 @@ class Items:
 
 
 def with_thumbnails(products: pa.Table, thumbnails: Thumbnails) -> pa.Table:
-    """`products` [n] with their `thumbnails` uint8 [n, 147] as a column."""
+    """Add the `thumbnails` uint8 [n, 147] of `products` [n] as a column."""
     values = pa.py_buffer(np.ascontiguousarray(thumbnails))
     return products.append_column(THUMBNAIL, pa.Array.from_buffers(pa.binary(BYTES), len(products), [None, values]))
 
 
 def _keyed(products: pa.Table, keys: Rows) -> pa.Table:
-    """The table that `Items` holds, of `products` that may lack thumbnails."""
+    """Make the table that `Items` holds from `products`, which may lack thumbnails."""
     if THUMBNAIL not in products.column_names:
         return _keyed(with_thumbnails(products, np.zeros((len(products), BYTES), np.uint8)), keys)
     return (

@@ -27,7 +27,7 @@ Thumbnails = npt.NDArray[np.uint8]
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """The thumbnail of an image of mode `L` or `RGB`, whatever its size: its pixels in RGB, row by row, 147 bytes.
+    """Reduce an image of mode `L` or `RGB` to its thumbnail: pixels in RGB, row by row, 147 bytes.
 
     Lanczos' filter passes what a small and a large copy have in common, and hardly anything else.
     """
@@ -37,19 +37,22 @@ def thumbnail(image: Image.Image) -> bytes:
 
 
 def first_of_copies(thumbnails: Thumbnails, k: int) -> Flags:
-    """The first k of `thumbnails` uint8 [w, 147], best first, that are no copy of one that was kept before.
+    """Keep the first k of `thumbnails` uint8 [w, 147], best first, that are not copies of one that was kept before.
 
-    A thumbnail of zeros stands for none, and is no copy of any.
+    A thumbnail of zeros means that none is known: it is not a copy of any other.
     """
     # Sums of products of whole numbers below 2^24: exact in float32, in whatever order a matrix product adds them up.
     values = thumbnails.astype(np.float32)
-    squares, known = np.einsum("wb,wb->w", values, values).astype(np.float64), thumbnails.any(axis=1)
+    squares = np.einsum("wb,wb->w", values, values).astype(np.float64)
     kept, left = np.zeros(len(values), bool), np.ones(len(values), bool)
-    while kept.sum() < k and left.any():
+    for _ in range(min(k, len(values))):
         first = int(left.argmax())
+        if not left[first]:
+            break
         kept[first], left[first] = True, False
-        if known[first]:
-            apart = squares + squares[first] - 2 * (values @ values[first])
-            near = np.flatnonzero(left & known & (apart <= MEAN_DIFFERENCE**2 * BYTES))
-            left[near[np.abs(values[near] - values[first]).max(axis=1, initial=0) <= LARGEST_DIFFERENCE]] = False
+        apart = squares + squares[first] - 2 * (values @ values[first])
+        near = np.flatnonzero(left & (apart <= MEAN_DIFFERENCE**2 * BYTES))
+        if len(near) and squares[first]:
+            alike = np.abs(values[near] - values[first]).max(axis=1) <= LARGEST_DIFFERENCE
+            left[near[alike & (squares[near] > 0)]] = False
     return kept

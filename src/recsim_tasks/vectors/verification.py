@@ -56,7 +56,7 @@ class Verification:
         """What was found, for people."""
         yield (
             f"of {self.size:,} products {self.missing:,} are missing, {self.unexpected:,} are too many, {self.outdated:,} are outdated; "
-            f"{self.differing:,} of {self.compared:,} vectors differ from the embeddings table."
+            f"{self.differing:,} of {self.compared:,} vectors or thumbnails differ from the embeddings table."
         )
         yield f"it finds {self.overlap:.4f} of the exact ten nearest, a rebuild {self.rebuilt_overlap:.4f}; {LEAST_OVERLAP} of that is asked for."
 

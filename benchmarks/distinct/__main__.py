@@ -1,0 +1,167 @@
+"""`make bench-distinct`: which copies of an image `distinct` finds, and which different products it takes for copies."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from benchmarks.distinct.copies import copies, in_colour, others
+from benchmarks.learning.worth import PREPROCESSING, learn, write_products
+from benchmarks.report import Measure, last_line, machine, table
+from recsim_demo.dataset import FashionMnist, fashion_mnist
+from recsim_tasks.foundation.settings import Settings, load_settings
+from recsim_tasks.learning.preprocessing import fit
+from recsim_tasks.vectors.thumbnails import BYTES, MEAN_DIFFERENCE, first_of_copies, thumbnail
+
+Images = Sequence[Image.Image]
+Values = npt.NDArray[Any]
+# Bits of 64 in which two perceptual hashes of one image may differ, and the cosine from which on two embeddings are called the same.
+BITS, COSINE = 4, 0.999
+STATED = ("JPEG, quality 75", "half the size, bicubic")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to tell copies: numbers for images [n, ...], and which pairs of them are copies, bool [n]."""
+
+    name: str
+    describe: Callable[[Images], Values]
+    alike: Callable[[Values, Values], npt.NDArray[np.bool_]]
+    pairs: Callable[[Values], Values]
+    """The rows [p, 2] of all pairs among n images that are copies."""
+
+    def taken_for_copies(self, images: Images) -> int:
+        """Count how many of `images`, all different, are called a copy of another one."""
+        return len(np.unique(self.pairs(self.describe(images))))
+
+
+def main() -> None:
+    """Measure, print."""
+    arguments = _arguments()
+    for name in [name for name in os.environ if name.startswith("RECSIM_")]:
+        del os.environ[name]
+    data = fashion_mnist()
+    with tempfile.TemporaryDirectory(prefix="recsim-bench-") as folder:
+        settings = load_settings().model_copy(update={"home": Path(folder) / "home", "image_size": 28, "image_channels": 1, "ranks": 1})
+        methods = [OURS, PHASH, *([cosine(settings, data, arguments.train, Path(folder) / "model")] if arguments.train else [])]
+        small = [Image.fromarray(pixels) for pixels in data.test_images[: arguments.images]]
+        found = shares(methods, small)
+        large = list(in_colour(arguments.folder))
+        found[f"thumbnails, {len(large):,} images in colour"] = shares([OURS], large)[OURS.name]
+        merged = {method.name: method.taken_for_copies(small) for method in methods}
+    print(f"{machine('pillow', 'faiss-cpu')}; {len(small):,} images of 28 pixels.\n\n{_table(found)}\n")
+    for name, count in merged.items():
+        print(f"Of {len(small):,} different products {name} takes {count:,} for the copy of another.")
+    pairs = near_pairs(thumbnails([Image.fromarray(pixels) for pixels in data.train_images]))
+    print(
+        f"Of {len(data.train_images):,} different products thumbnails take {len(np.unique(pairs)):,} for copies, in {len(pairs):,} pairs."
+    )
+    lines = goals(found, merged, len(small))
+    print("", table(lines), last_line(lines), sep="\n")
+
+
+def shares(methods: Sequence[Method], images: Images) -> dict[str, dict[str, float]]:
+    """Measure for each method and change the share of `images` whose changed version the method calls a copy."""
+    plain = {method.name: method.describe(images) for method in methods}
+    found: dict[str, dict[str, float]] = {method.name: {} for method in methods}
+    for name, change in {**copies(), **others()}.items():
+        changed = [change(image) for image in images]
+        for method in methods:
+            found[method.name][name] = float(method.alike(plain[method.name], method.describe(changed)).mean())
+    return found
+
+
+def near_pairs(looks: Values) -> Values:
+    """Find all pairs among thumbnails uint8 [n, 147] that are copies; their rows [p, 2]."""
+    index, values = faiss.IndexFlatL2(BYTES), looks.astype(np.float32)
+    index.add(values)
+    limits, _, there = index.range_search(values, MEAN_DIFFERENCE**2 * BYTES + 0.5)
+    here = np.repeat(np.arange(len(looks)), np.diff(limits.astype(np.int64)))
+    pairs = np.stack([here, there], axis=1)[here < there]
+    return np.asarray(pairs[_copies(looks[pairs[:, 0]], looks[pairs[:, 1]])])
+
+
+def goals(found: dict[str, dict[str, float]], merged: dict[str, int], products: int) -> list[Measure]:
+    """State the goals: copies are found, different products are kept apart."""
+    ours, peer = (min(found[method.name][name] for name in STATED) for method in (OURS, PHASH))
+    apart, theirs = (1 - merged[method.name] / products for method in (OURS, PHASH))
+    return [
+        Measure("C1", "copies found: JPEG 75, half the size", ours, peer, PHASH.name, "ours", 0.99, unit=""),
+        Measure("C2", "different products kept apart", apart, theirs, PHASH.name, "ours", 0.998, unit=""),
+    ]
+
+
+def thumbnails(images: Images) -> npt.NDArray[np.uint8]:
+    """Make the thumbnails uint8 [n, 147]."""
+    return np.frombuffer(b"".join(map(thumbnail, images)), np.uint8).reshape(len(images), BYTES)
+
+
+def phash(images: Images) -> npt.NDArray[np.bool_]:
+    """Compute bits [n, 64]: whether the 64 lowest coefficients of the discrete cosine transform lie above their median.
+
+    As in http://www.hackerfactor.com/blog/index.php?/archives/432-Looks-Like-It.html and the package ImageHash.
+    """
+    from scipy.fft import dctn  # type: ignore[import-untyped]
+
+    small = np.stack([np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS), np.float32) for image in images])
+    lowest = dctn(small, axes=(1, 2))[:, :8, :8].reshape(len(images), -1)
+    return np.asarray(lowest > np.median(lowest, axis=1, keepdims=True))
+
+
+def cosine(settings: Settings, data: FashionMnist, images: int, folder: Path) -> Method:
+    """Train an encoder on so many images, counted with repetition, and compare its embeddings."""
+    cursor = write_products(settings.products_uri, data, np.arange(len(data.train_images)))
+    embed, _ = learn(settings, cursor, images, folder)
+    return Method(
+        f"cosine ≥ {COSINE}",
+        lambda images: np.asarray(embed(np.stack([fit(image, PREPROCESSING)[..., 0] for image in images]))),
+        lambda one, other: np.asarray(np.einsum("nd,nd->n", one, other) >= COSINE),
+        lambda vectors: np.argwhere(np.triu(vectors @ vectors.T >= COSINE, 1)),
+    )
+
+
+def _signs(bits: Values) -> Values:
+    return np.where(bits, 1, -1).astype(np.float32)
+
+
+def _copies(one: Values, other: Values) -> npt.NDArray[np.bool_]:
+    return np.array([not first_of_copies(np.stack(pair), 2)[1] for pair in zip(one, other, strict=True)], bool)
+
+
+def _table(found: dict[str, dict[str, float]]) -> str:
+    lines = ["| called a copy after | " + " | ".join(found) + " |", "|---|" + "---|" * len(found)]
+    lines += [f"| {change} | " + " | ".join(f"{by[change]:.3f}" for by in found.values()) + " |" for change in {**copies(), **others()}]
+    return "\n".join(lines)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench-distinct", description=__doc__)
+    parser.add_argument("--images", type=int, default=10_000, help="images of 28 pixels to be changed (default %(default)s)")
+    parser.add_argument(
+        "--train", type=int, default=60_000, help="images that the encoder beside it sees; 0 leaves it out (default %(default)s)"
+    )
+    parser.add_argument("--folder", type=Path, help="images in colour (default: tiles of photographs that the environment holds)")
+    return parser.parse_args(sys.argv[1:])
+
+
+OURS = Method("thumbnails", thumbnails, _copies, near_pairs)
+PHASH = Method(
+    f"pHash, {BITS} of 64 bits",
+    phash,
+    lambda one, other: np.asarray((one != other).sum(axis=1) <= BITS),
+    lambda bits: np.argwhere(np.triu(_signs(bits) @ _signs(bits).T >= 64 - 2 * BITS, 1)),
+)
+
+if __name__ == "__main__":
+    main()
