@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from PIL import Image, ImageDraw
 
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.release import bundle as bundle_module
@@ -46,6 +50,48 @@ def test_filters_hold_for_every_product_of_an_answer(bundle: Path) -> None:
     found = Release.open(bundle).similar(picture(4), 40, filters)
     expected = {f"p{n:03d}" for n in range(40) if n % 2 and n % 3 and 5 <= n <= 25}
     assert {row["product_id"] for row in found} == expected
+
+
+def test_distinct_leaves_one_of_the_copies_of_an_image_and_every_other_product(tmp_path: Path) -> None:
+    """Ten photographs, each delivered four times, whole and in half the size, as PNG and JPEG; and ten products in other colours.
+
+    The encoder sees grey images, so that for it the other colours are the same.
+    """
+    photographs = [photograph(number) for number in range(10)]
+    half = [image.resize((image.width // 2, image.height // 2)) for image in photographs]
+    images = [encoded(image, kind) for images in (photographs, half) for kind in ("PNG", "JPEG") for image in images]
+    images += [encoded(in_other_colours(image), "PNG") for image in photographs]
+    table = products(50).set_column(6, "image", pa.array(images, pa.binary()))
+    model = make_model(tmp_path / "model")
+    index = make_index(tmp_path / "index", model, table)
+    assemble(model, index, images[:1], {}, TRAINING, AT, tmp_path / "release")
+    release = Release.open(tmp_path / "release")
+    shown = {f"p{number:03d}": number if number >= 40 else number % 10 for number in range(50)}
+    for number in range(10):
+        every, distinct = (release.similar(images[number], 50, ALL, wish) for wish in (False, True))
+        first = {shown[row["product_id"]]: row for row in reversed(every)}
+        assert distinct == [row for row in every if row in first.values()]
+        assert (len(every), len(distinct)) == (50, 20)
+
+
+def in_other_colours(image: Image.Image) -> Image.Image:
+    luma, blue, red = image.convert("YCbCr").split()
+    return Image.merge("YCbCr", (luma, red, blue)).convert("RGB")
+
+
+def photograph(number: int) -> Image.Image:
+    """Twenty discs in colour on white, 240 x 180."""
+    rng = np.random.default_rng(number)
+    image = Image.new("RGB", (240, 180), "white")
+    for x, y, size, *colour in rng.integers((0, 0, 12, 0, 0, 0), (220, 160, 80, 255, 255, 255), (20, 6)).tolist():
+        ImageDraw.Draw(image).ellipse((x, y, x + size, y + size), tuple(colour))
+    return image
+
+
+def encoded(image: Image.Image, kind: str) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, quality=75)
+    return file.getvalue()
 
 
 @pytest.mark.parametrize("place", ["first", "last"])
