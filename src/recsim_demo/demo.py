@@ -55,7 +55,8 @@ class Demo:
         return self._figures(first, second, answers)
 
     def _refresh(self, name: str, what: str, rows: list[dict[str, Any]], feed_id: str) -> Refresh:
-        say(f"\n{name}: {what}")
+        say("")
+        say(f"{name}: {what}")
         deliver(self.stack.inbox, f"{len(self.refreshes) + 1}-{feed_id}", rows, feed_id)
         refresh = follow(self.stack.airflow, len(self.refreshes), landed_at=time.time())
         say(f"  {refresh.decision} in {refresh.seconds:.0f} s")
@@ -66,7 +67,8 @@ class Demo:
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
-        say(f"\n{name}")
+        say("")
+        say(name)
         began = time.monotonic()
         yield
         self.phases[name] = round(time.monotonic() - began, 1)

@@ -85,6 +85,14 @@ def test_the_arrow_batch_of_good_rows_holds_all_their_fields() -> None:
     assert {name: kept[name] for name in row} == row
 
 
+def test_a_reason_that_is_cut_within_the_credentials_of_an_address_shows_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("x" * 150 + " at https://ada:" + "swordfish" * 20 + "@shop.example")
+
+    monkeypatch.setattr(examine, "take", fail)
+    assert "swordfish" not in examined()["reason"]
+
+
 @pytest.mark.parametrize(
     "address", ["https://ada:swordfish@shop.example/a.jpg", "https://b.s3.amazonaws.com/a.jpg?X-Amz-Signature=swordfish"]
 )

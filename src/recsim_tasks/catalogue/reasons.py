@@ -9,6 +9,7 @@ import zlib
 from functools import cache
 
 from recsim_tasks.foundation.progress import say
+from recsim_tasks.foundation.redaction import redacted
 
 # By these a decoder says that its input is damaged. All others may also be a mistake in our code.
 EXPECTED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, MemoryError)
@@ -24,7 +25,7 @@ def reason_of(error: Exception) -> str:
         _log(type(error).__name__, f"{frame.filename}:{frame.lineno}")
     if isinstance(error, struct.error) or isinstance(error.__cause__, struct.error):
         return "it is cut short or damaged"
-    text = ADDRESS.sub("an object", str(error).partition("\n")[0]).encode(errors="replace").decode()
+    text = ADDRESS.sub("an object", redacted(str(error)).partition("\n")[0]).encode(errors="replace").decode()
     known = isinstance(error, EXPECTED) and text
     return (text if known else f"{type(error).__name__} {text}").strip()[:LONGEST]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from recsim_tasks.catalogue.image_text import from_base64
 from recsim_tasks.catalogue.images import Limits, read_image
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.redaction import redacted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,7 +98,7 @@ def _check_text(row: Mapping[str, str | None]) -> None:
         if len(text) > LONGEST_TEXT:
             raise InputError(f"{name} has {len(text):,} characters, more than {LONGEST_TEXT:,}")
         if NO_TEXT.search(text):
-            raise InputError(f"{name} {text[:80]!r} holds characters that no text has; is the file in UTF-8?")
+            raise InputError(f"{name} {redacted(text)[:80]!r} holds characters that no text has; is the file in UTF-8?")
 
 
 def _read(folder: Path, name: str) -> bytes:

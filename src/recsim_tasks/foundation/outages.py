@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from recsim_tasks.foundation.errors import ConfigurationError, RecsimError, UnavailableError
+from recsim_tasks.foundation.redaction import redacted
 
 LONGEST_DETAIL = 300
 # Their texts quote values, such as a line of a feed, which may say anything.
@@ -141,4 +142,4 @@ def _file(chain: list[BaseException]) -> str | None:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())[:LONGEST_DETAIL].rstrip(".")
+    return " ".join(redacted(text).split())[:LONGEST_DETAIL].rstrip(".")

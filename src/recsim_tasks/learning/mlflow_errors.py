@@ -104,4 +104,5 @@ def _status(error: MlflowException) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:300].rstrip(".") if str(error) else type(error).__name__
+    text = redacted(str(error)).splitlines()  # before it is cut: half of a credential would not be recognised
+    return text[0][:300].rstrip(".") if text else type(error).__name__

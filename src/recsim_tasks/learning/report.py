@@ -57,7 +57,8 @@ def report(settings: Settings, job: Job, files: Files, rounds: list[Round], trac
         say("No test image has a category to learn: nothing is measured")
         return {}
     table = {name: found.metrics for name, found in compared.found.items()}
-    say("\n".join(lines(table)))
+    for line in lines(table):
+        say(line)
     tracker.client.log_text(run_id, "\n".join(lines(table)) + "\n\n" + "\n".join(_by_slice(compared.found[MODEL])), "quality/table.md")
     tracker.client.log_dict(run_id, {name: {**f.metrics, "slices": f.slices} for name, f in compared.found.items()}, "quality/table.json")
     for name, value in table[MODEL].items():

@@ -15,6 +15,7 @@ from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.reading import read_json
+from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.job import Job, Round
 from recsim_tasks.learning.mlflow_errors import SQLITE, database_file, is_away, speaking
@@ -42,7 +43,7 @@ class RoundLog:
         try:
             _log_rounds(MlflowClient(self.uri), self.run_id, rounds[-1:])
         except (MlflowException, OSError) as error:
-            say(f"MLflow does not take this round, it is logged at the end: {str(error).splitlines()[0][:200]}")
+            say(f"MLflow does not take this round, it is logged at the end: {redacted(str(error)).splitlines()[0][:200]}")
         return True
 
 

@@ -12,6 +12,7 @@ from recsim_tasks.foundation.errors import InputError, RecsimError
 from recsim_tasks.foundation.progress import Advance, progress, say
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.reading import read_json
+from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.fitting import load_shards
 from recsim_tasks.learning.job import Job, Round
@@ -143,7 +144,7 @@ class _Record:
         try:
             self.log()
         except MlflowException as error:
-            say(f"MLflow does not take this trial, it is logged later: {str(error).splitlines()[0][:200]}")
+            say(f"MLflow does not take this trial, it is logged later: {redacted(str(error)).splitlines()[0][:200]}")
         self.advance(1)
 
     def log(self) -> None:

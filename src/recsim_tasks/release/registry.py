@@ -136,7 +136,7 @@ class Registry:
                 raise MissingError(f"MLflow at {uri} has no {place}: it was removed.") from error
             if known := diagnose(error, f"{into}, or MLflow at {uri}"):
                 raise known from error
-            raise RecsimError(f"MLflow at {uri} does not give {place}: {' '.join(str(error).split())[:500]}") from error
+            raise RecsimError(f"MLflow at {uri} does not give {place}: {' '.join(redacted(str(error)).split())[:500]}") from error
 
     def _is_there(self, place: str) -> bool:
         """Whether MLflow lists a file or folder of the artifacts; each kind of store tells in another way that one is missing."""
