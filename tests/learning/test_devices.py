@@ -22,6 +22,8 @@ HOLD = "import sys, time, pathlib; from recsim_tasks.learning.devices import dev
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "WAIT_SECONDS", 0.3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # which `device` sets, so that it is as it was after each test
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
 
 
 def test_each_holder_has_a_device_of_its_own_and_one_too_many_is_refused(tmp_path: Path) -> None:

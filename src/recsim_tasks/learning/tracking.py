@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -59,6 +60,7 @@ class Tracker:
         if uri.startswith(SQLITE):
             database_file(uri).parent.mkdir(parents=True, exist_ok=True)
         with speaking(uri):
+            _check_database(uri)
             self.client: MlflowClient = MlflowClient(uri)
             self.experiment_id = self._experiment(settings)
 
@@ -150,7 +152,17 @@ def _log_rounds(client: MlflowClient, run_id: str, rounds: Sequence[Round]) -> N
     client.log_batch(run_id, metrics=[Metric(name, getattr(r, name), int(r.at * 1000), r.images) for r in rounds for name in MEASURES])
 
 
+def _check_database(uri: str) -> None:
+    """Connect once to a database other than SQLite: MLflow tries for 100 s, whatever the reason is that it cannot."""
+    from mlflow.store.db.db_types import DATABASE_ENGINES
+    from sqlalchemy import create_engine
+
+    if not uri.startswith(SQLITE) and re.split(r"[+:]", uri)[0] in DATABASE_ENGINES:
+        create_engine(uri).connect().close()
+
+
 def _be_quick() -> None:
-    """MLflow's own defaults keep trying for minutes."""
+    """MLflow's own defaults, and libpq's, keep trying for minutes."""
+    os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
