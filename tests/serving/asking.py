@@ -49,12 +49,12 @@ class Asking:
                 time.sleep(0.005)
 
 
-def wait_for(address: str, release: int, problem: str) -> None:
-    """Until `release` answers and the server tells `problem`, or none when that is empty."""
+def wait_for(address: str, release: int, problem: str | None = None) -> None:
+    """Wait until `release` answers and the server is in this state, which keeps the champion from serving."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         told = httpx.get(f"{address}/health/ready", timeout=30).json()
-        if told.get("release") == release and (problem in (told["problem"] or "") if problem else told["problem"] is None):
+        if told.get("release") == release and told["problem"] == problem:
             return
         time.sleep(0.05)
     raise AssertionError(f"no release {release} with {problem!r}: {told}")

@@ -82,9 +82,9 @@ def test_twenty_promotions_and_rollbacks_under_load_fail_no_question_and_mix_no_
     with asking.going_on():
         for version in versions:
             promotions.promote(version, "ada")
-            wait_for(served.address, version, "")
+            wait_for(served.address, version)
             promotions.rollback(None, "a drill", "ada")
-            wait_for(served.address, 1, "")
+            wait_for(served.address, 1)
             promotions.resume("ada")
     print(f"{len(versions)} promotions and rollbacks, {len(asking.told)} answers, {len(asking.failed)} failed")
     assert asking.failed == []
@@ -115,7 +115,7 @@ def test_fifty_swaps_under_load_leave_memory_and_open_files_as_they_were(served:
     with asking.going_on():
         for number in range(50):
             enthrone(served.registry, 2 - number % 2)
-            wait_for(served.address, 2 - number % 2, "")
+            wait_for(served.address, 2 - number % 2)
             time.sleep(2)
             memory.append(served.memory())
             files.append(sum(worker.num_fds() for worker in served.workers()))
@@ -142,10 +142,10 @@ def test_a_full_disk_keeps_the_old_release_until_there_is_room(home: Settings, t
         environment(home, port),
     ) as process:
         enthrone(registry, 2)
-        wait_for(address, 1, "No space left on device")
+        wait_for(address, 1, "release_unavailable")
         inside = ["nsenter", "--target", str(process.pid), "--user", "--mount"]
         subprocess.run([*inside, "mount", "-o", "remount,size=64m", str(folder)], check=True)
-        wait_for(address, 2, "")
+        wait_for(address, 2)
 
 
 def until(condition: object, seconds: float = 60) -> None:

@@ -180,8 +180,6 @@ class Follower:
         except (InputError, MissingError) as error:
             refused = Problem("release_refused", f"Release {champion.version} is refused: {error}")
             return now, self._refuse(champion, RETRY_REFUSED_SECONDS, refused)
-        except UnavailableError:
-            raise
         except (RecsimError, OSError) as error:
             missed = Problem("release_unavailable", f"Release {champion.version} could not be fetched: {error}")
             return now, self._refuse(champion, RETRY_FETCH_SECONDS, missed)
