@@ -71,6 +71,13 @@ def test_the_credentials_of_an_mlflow_server_go_where_its_client_looks_for_them(
     assert load_settings().tracking_uri == "https://mlflow.example:5000/path"
 
 
+def test_an_address_of_a_server_without_credentials_stays_as_it_is(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000/team@home")
+    assert load_settings().tracking_uri == "http://mlflow.example:5000/team@home"
+    assert "MLFLOW_TRACKING_PASSWORD" not in os.environ
+
+
 def test_a_database_keeps_its_credentials_and_no_message_shows_them(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = "postgresql://ada:12/34@56-swordfish@db/mlflow"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -151,3 +158,10 @@ def test_a_file_that_is_not_toml_is_refused(settings: Settings, tmp_path: Path, 
     monkeypatch.setenv("RECSIM_CONFIG", str(tmp_path / "recsim.toml"))
     with pytest.raises(ConfigurationError, match=r"recsim\.toml cannot be read"):
         load_settings()
+
+
+def test_what_is_no_address_of_a_server_is_refused_without_its_credentials(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:swordfish@[mlflow")
+    with pytest.raises(ConfigurationError, match="MLFLOW_TRACKING_URI is not an address") as refused:
+        load_settings()
+    assert "swordfish" not in "".join(traceback.format_exception(refused.value))

@@ -30,7 +30,7 @@ print(json.dumps({{
 PRETEND = "import tensorflow; tensorflow.config.list_physical_devices = lambda kind=None: ['a GPU']\n"
 
 
-def told(arguments: str = "", before: str = "", **environment: str) -> dict[str, object]:
+def reported(arguments: str = "", before: str = "", **environment: str) -> dict[str, object]:
     """How TensorFlow is set up in a process that asks the backend for it."""
     names = ("TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL", "TF_USE_LEGACY_KERAS", "CUDA_VISIBLE_DEVICES")
     bare = {name: value for name, value in os.environ.items() if name not in names}
@@ -41,16 +41,16 @@ def told(arguments: str = "", before: str = "", **environment: str) -> dict[str,
 
 def test_training_uses_onednn_keras_2_and_no_gpu_that_it_was_not_given() -> None:
     expected = {"onednn": ["1", True], "tf32": True, "deterministic": False, "log level": "3", "keras": "tf_keras", "gpus": "-1"}
-    assert told() == expected
+    assert reported() == expected
 
 
 def test_the_environment_may_switch_onednn_off_and_raise_the_log_level() -> None:
-    found = told(TF_ENABLE_ONEDNN_OPTS="0", TF_CPP_MIN_LOG_LEVEL="0")
+    found = reported(TF_ENABLE_ONEDNN_OPTS="0", TF_CPP_MIN_LOG_LEVEL="0")
     assert (found["onednn"], found["log level"]) == (["0", False], "0")
 
 
 def test_on_a_gpu_float32_is_float32_and_operations_are_deterministic_when_asked_for() -> None:
-    found = told("gpus=1, deterministic=True", PRETEND, TF_USE_LEGACY_KERAS="1", CUDA_VISIBLE_DEVICES="7")
+    found = reported("gpus=1, deterministic=True", PRETEND, TF_USE_LEGACY_KERAS="1", CUDA_VISIBLE_DEVICES="7")
     assert (found["tf32"], found["deterministic"], found["gpus"]) == (False, True, "7")
 
 

@@ -53,8 +53,8 @@ def wait_for(address: str, release: int, problem: str | None = None) -> None:
     """Wait until `release` answers and the server is in this state, which keeps the champion from serving."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        told = httpx.get(f"{address}/health/ready", timeout=30).json()
-        if told.get("release") == release and told["problem"] == problem:
+        state = httpx.get(f"{address}/health/ready", timeout=30).json()
+        if state.get("release") == release and state["problem"] == problem:
             return
         time.sleep(0.05)
-    raise AssertionError(f"no release {release} with {problem!r}: {told}")
+    raise AssertionError(f"no release {release} with {problem!r}: {state}")

@@ -10,7 +10,7 @@ import re
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -34,7 +34,8 @@ OTHER_VARIABLES = {"RECSIM_CONFIG", "RECSIM_PARENT_PID", "RECSIM_DEMO_DATA"}
 # Of MLflow's and AWS's clients, which take their credentials from here.
 MLFLOW_USERNAME, MLFLOW_PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 SECRET_VARIABLES = (MLFLOW_PASSWORD, "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD")
-CREDENTIALS = re.compile(r"(?P<scheme>[^:/]+)://(?P<user>[^:/@]*)(?::(?P<password>[^\s]*))?@")
+# Of a database's URI, as SQLAlchemy reads it.
+PASSWORD = re.compile(r"[^:/]+://[^:/@]*:(\S*)@")
 
 
 def _without_credentials(location: str) -> str:
@@ -323,15 +324,18 @@ def _keeping_secrets(settings: Settings) -> Settings:
     given = [os.environ.get(name) for name in SECRET_VARIABLES]
     given.append(settings.api_token.get_secret_value() if settings.api_token else None)
     uri = settings.mlflow_tracking_uri or ""
-    found = CREDENTIALS.match(uri)
-    if found and found["password"]:
-        given += [found["password"], unquote(found["password"])]
+    try:
+        server = urlsplit(uri) if uri.startswith(("http://", "https://")) else None
+    except ValueError as error:
+        raise ConfigurationError(f"MLFLOW_TRACKING_URI is not an address: {error}. Correct it or unset it.") from None
+    password = server.password if server else (found[1] if (found := PASSWORD.match(uri)) else None)
+    given += [password, unquote(password or "")]
     for secret in filter(None, given):
         redact_from_now_on(secret)
-    if not found or not found["scheme"].startswith("http"):
+    if server is None or "@" not in server.netloc:
         return settings  # a database is opened by its URI alone
-    os.environ[MLFLOW_USERNAME], os.environ[MLFLOW_PASSWORD] = unquote(found["user"]), unquote(found["password"] or "")
-    os.environ["MLFLOW_TRACKING_URI"] = f"{found['scheme']}://{uri[found.end() :]}"
+    os.environ[MLFLOW_USERNAME], os.environ[MLFLOW_PASSWORD] = unquote(server.username or ""), unquote(password or "")
+    os.environ["MLFLOW_TRACKING_URI"] = server._replace(netloc=server.netloc.rpartition("@")[2]).geturl()
     return settings.model_copy(update={"mlflow_tracking_uri": os.environ["MLFLOW_TRACKING_URI"]})
 
 

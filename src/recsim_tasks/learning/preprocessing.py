@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,13 +63,22 @@ def decode_readable(
 ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
     """As `decode_all`, and which were decoded, bool [n]; the log says why the others were not, and they are zeros."""
     decoded, readable = np.zeros((len(images), *preprocessing.shape), np.uint8), np.ones(len(images), bool)
-    for row, data in enumerate(images):
-        try:
-            decoded[row] = decode(data or b"", preprocessing, max_pixels)
-        except InputError as error:
+    for row, image in enumerate(open_readable(images, max_pixels)):
+        if image is None:
             readable[row] = False
-            say(f"An image of the catalogue is left out: {error}")
+        else:
+            decoded[row] = fit(image, preprocessing)
     return decoded, readable
+
+
+def open_readable(images: Sequence[bytes | None], max_pixels: int) -> Iterator[Image.Image | None]:
+    """Decode images of the catalogue one by one; None, with the reason in the log, for one that does not decode."""
+    for data in images:
+        try:
+            yield open_image(data or b"", max_pixels)
+        except InputError as error:
+            say(f"An image of the catalogue is left out: {error}")
+            yield None
 
 
 def fit(image: Image.Image, preprocessing: Preprocessing) -> Pixels:

@@ -11,16 +11,15 @@ import numpy as np
 
 from recsim_tasks.catalogue.cursor import Cursor
 from recsim_tasks.catalogue.files import places
-from recsim_tasks.catalogue.images import open_image
 from recsim_tasks.catalogue.spark import following, spark_session
 from recsim_tasks.catalogue.table import read_products
 from recsim_tasks.catalogue.tables import flush
-from recsim_tasks.foundation.errors import InputError, RecsimError
+from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import Embedder
-from recsim_tasks.learning.preprocessing import Pixels, Preprocessing, fit
+from recsim_tasks.learning.preprocessing import Pixels, Preprocessing, fit, open_readable
 from recsim_tasks.vectors.checks import unit_rows
 from recsim_tasks.vectors.chunks import Chunk, chunks
 from recsim_tasks.vectors.embeddings import COLUMNS, SCHEMA, create_table, without_embedding
@@ -117,15 +116,10 @@ def _embedded(batch: pa.RecordBatch, network: Embedder, fingerprint: str, max_pi
 def _decoded(images: list[bytes | None], preprocessing: Preprocessing, max_pixels: int) -> tuple[Pixels, list[bytes | None]]:
     """Decode images to the network's input uint8 [n, size, size, channels] and thumbnails; zeros and None where one does not decode."""
     pixels, thumbnails = np.zeros((len(images), *preprocessing.shape), np.uint8), list[bytes | None]()
-    for row, data in enumerate(images):
-        try:
-            image = open_image(data or b"", max_pixels)
-        except InputError as error:
-            say(f"An image of the catalogue is left out: {error}")
-            thumbnails.append(None)
-        else:
+    for row, image in enumerate(open_readable(images, max_pixels)):
+        thumbnails.append(None if image is None else thumbnail(image))
+        if image is not None:
             pixels[row] = fit(image, preprocessing)
-            thumbnails.append(thumbnail(image))
     return pixels, thumbnails
 
 
