@@ -42,7 +42,7 @@ check: environment ## check format, lint, types and import rules
 	PYTHONPATH=plugins $(BIN)/lint-imports
 
 up: setup ## start everything and keep it running until Ctrl-C
-	@exec $(BIN)/python -m recsim_demo.up
+	@exec $(BIN)/python -m recsim_local.up
 
 bench-catalogue: setup ## measure what a feed costs, about 20 minutes; ARGS="--rows 1000 --large 14000 --rounds 1", ARGS=--plot
 	@exec $(BIN)/python -m benchmarks.catalogue $(ARGS)

@@ -29,7 +29,10 @@ def main() -> int:
     try:
         print(_on_path() or _private())
     except (OSError, ValueError) as error:
-        print(f"uv {VERSION} could not be fetched: {error}. Install uv by hand (docs.astral.sh/uv) and run this again.", file=sys.stderr)
+        print(
+            f"uv {VERSION} could not be fetched: {error}. Install uv by hand (docs.astral.sh/uv) and run this again.",
+            file=sys.stderr,
+        )
         return 2
     return 0
 
@@ -56,8 +59,21 @@ def _by_pip() -> bool:
     """Install by pip into a folder beside and rename it; false when there is no pip or it fails."""
     staged = PRIVATE.with_name(f".{PRIVATE.name}.staged")
     shutil.rmtree(staged, ignore_errors=True)
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(staged), f"uv=={VERSION}"]
-    if subprocess.run(command, capture_output=True, check=False).returncode or not (staged / "bin" / "uv").exists():
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(staged),
+        f"uv=={VERSION}",
+    ]
+    if (
+        subprocess.run(command, capture_output=True, check=False).returncode
+        or not (staged / "bin" / "uv").exists()
+    ):
         return False
     staged.rename(PRIVATE)
     return True

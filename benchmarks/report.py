@@ -51,7 +51,13 @@ class Measure:
 
     def as_json(self) -> dict[str, Any]:
         """The form of the last line."""
-        told = {"value": _three(self.value), "unit": self.ratio, "peer": self.against, "goal": self.goal, "met": self.met}
+        told = {
+            "value": _three(self.value),
+            "unit": self.ratio,
+            "peer": self.against,
+            "goal": self.goal,
+            "met": self.met,
+        }
         cpu = {} if self.cpu_value is None else {"cpu_value": _three(self.cpu_value)}
         names = ("ours_seconds", "peer_seconds") if self.unit == "s" else ("ours", "peer")
         return told | cpu | dict(zip(names, (_significant(self.ours), _significant(self.peer)), strict=True))
@@ -65,8 +71,14 @@ class Measure:
 
 def machine(*packages: str) -> str:
     """What the figures were taken on, and how busy it was with other work."""
-    cpu = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    memory = int(next((line.split()[1] for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "0")) >> 20
+    cpu = next(
+        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.machine(),
+    )
+    memory = (
+        int(next((line.split()[1] for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "0"))
+        >> 20
+    )
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return f"{cpu}, {os.cpu_count()} CPUs, {memory} GiB; Python {platform.python_version()}, {versions}; load {load}"
@@ -74,7 +86,10 @@ def machine(*packages: str) -> str:
 
 def table(measures: Iterable[Measure]) -> str:
     """The measures as a Markdown table."""
-    lines = ["| | measured | ours | peer | the peer | ratio | of CPU time | goal | met |", "|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| | measured | ours | peer | the peer | ratio | of CPU time | goal | met |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for m in measures:
         sign = "≥" if m.ratio in AT_LEAST else "≤"
         goal = "" if m.goal is None else f"{sign} {m.goal:g}"
@@ -104,7 +119,13 @@ def _significant(value: float) -> float:
 def _told(value: float, unit: str) -> str:
     if unit != "s":
         return f"{value:.4g} {unit}".strip()
-    return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} µs"
+    return (
+        f"{value:.2f} s"
+        if value >= 1
+        else f"{value * 1000:.3g} ms"
+        if value >= 1e-3
+        else f"{value * 1e6:.3g} µs"
+    )
 
 
 def _lines(path: str) -> list[str]:

@@ -26,17 +26,20 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, Context, CronTriggerTimetable, Param, TaskGroup, TriggerRule
 
-from recsim_airflow.approval import HeldFeedApprovalOperator, ReleaseApprovalOperator, approvers
+from recsim_airflow.approvals import HeldFeedApprovalOperator, ReleaseApprovalOperator, approvers
+from recsim_airflow.asset_state import UpToDateOperator, note_committed, note_heard
 from recsim_airflow.assets import CATALOGUE, RELEASE, catalogue_commits, feed_inbox
-from recsim_airflow.committed import UpToDateOperator, note_committed, note_heard
+from recsim_airflow.listeners import GPU_POOL, VARIABLE
 from recsim_airflow.operators import DecisionBranchOperator, RecsimJobOperator, refuse_unknown_conf
-from recsim_airflow.pools import GPU_POOL, VARIABLE
 from recsim_airflow.retries import RETRIES, OutageRetryPolicy, begin_try
 from recsim_airflow.sensors import DeltaChangeDataFeedSensor
 from recsim_airflow.storage import storage_conn_id
 from recsim_tasks.foundation.settings import load_settings
 
-APPROVALS = {"none": "none: promote what the gate lets through", "ask": "ask: somebody looks at the verdict first"}
+APPROVALS = {
+    "none": "none: promote what the gate lets through",
+    "ask": "ask: somebody looks at the verdict first",
+}
 MODES = {
     "auto": "auto: let the plan decide",
     "append": "append: only what changed",
@@ -44,11 +47,15 @@ MODES = {
     "retrain": "retrain: search, train, embed and index all",
 }
 ANSWER = "{{ ti.xcom_pull(task_ids='approve_feed')['%s'] }}"
-INGESTED = "{{ (ti.xcom_pull(task_ids='answer_feed') or ti.xcom_pull(task_ids='ingest'))['table_version'] or 0 }}"
+INGESTED = (
+    "{{ (ti.xcom_pull(task_ids='answer_feed') or ti.xcom_pull(task_ids='ingest'))['table_version'] or 0 }}"
+)
 VERSION = "{{ ti.xcom_pull(task_ids='register')['version'] }}"
 # Empty where the run does not ask, and where a person has marked `approve` as a success instead of answering.
 APPROVED_BY = "{{ (ti.xcom_pull(task_ids='approve') or {}).get('by') or 'refresh' }}"
-ANSWERED_AT = "{% set at = (ti.xcom_pull(task_ids='approve') or {}).get('at') %}{{ '--answered-at=' ~ at if at }}"
+ANSWERED_AT = (
+    "{% set at = (ti.xcom_pull(task_ids='approve') or {}).get('at') %}{{ '--answered-at=' ~ at if at }}"
+)
 REJECTED = "{{ '--reject' if (ti.xcom_pull(task_ids='approve') or {}).get('answer') == 'reject' }}"
 # The scheduler writes it when the run begins; empty where it has not, and where the pool is without bounds.
 POOL_SLOTS = f"{{% set slots = var.value.get('{VARIABLE}', '') %}}{{{{ '--pool-slots=' ~ slots if slots and slots != '-1' }}}}"

@@ -40,7 +40,9 @@ with DAG(
     tags={"recsim", "release"},
     default_args={"owner": "recsim", **RETRIES},
     params={
-        "action": Param("back", type="string", enum=list(ACTIONS), values_display=ACTIONS, title="What to do"),
+        "action": Param(
+            "back", type="string", enum=list(ACTIONS), values_display=ACTIONS, title="What to do"
+        ),
         "to": Param(
             None,
             type=["null", "integer"],
@@ -49,7 +51,11 @@ with DAG(
             description="The version to go back to. Empty: the newest one before that can be read.",
         ),
         "reason": Param(
-            "", type="string", maxLength=500, title="Reason", description="Why, for those who look later; it is kept with the release."
+            "",
+            type="string",
+            maxLength=500,
+            title="Reason",
+            description="Why, for those who look later; it is kept with the release.",
         ),
     },
 ) as dag:

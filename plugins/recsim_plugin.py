@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
-from recsim_airflow import pools
+from recsim_airflow import listeners
 from recsim_airflow.links import MlflowLink
 
 
@@ -12,5 +12,5 @@ class RecsimPlugin(AirflowPlugin):
     """The buttons of recsim's tasks, and what the scheduler tells them."""
 
     name = "recsim"
-    listeners = [pools]  # noqa: RUF012 - the base class declares it so
+    listeners = [listeners]  # noqa: RUF012 - the base class declares it so
     operator_extra_links = [MlflowLink()]  # noqa: RUF012 - the base class declares it so

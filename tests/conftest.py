@@ -29,7 +29,9 @@ SLOWER_AND_SLOWER = ("spark", "ml", "server", "airflow", "e2e")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """More of what takes long: `make drill ARGS="tests/catalogue --kills 30 --histories 20"`."""
     parser.addoption("--kills", type=int, default=0, help="kill an ingest at so many more moments")
-    parser.addoption("--fuzz", type=int, default=150, help="send so many fuzzed requests in each test of them")
+    parser.addoption(
+        "--fuzz", type=int, default=150, help="send so many fuzzed requests in each test of them"
+    )
     parser.addoption("--histories", type=int, default=1, help="try so many random histories of feeds")
 
 
@@ -37,7 +39,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Unit tests, which have no mark, run first; the rest by what it starts."""
     items.sort(
         key=lambda item: max(
-            (1 + SLOWER_AND_SLOWER.index(mark.name) for mark in item.iter_markers() if mark.name in SLOWER_AND_SLOWER), default=0
+            (
+                1 + SLOWER_AND_SLOWER.index(mark.name)
+                for mark in item.iter_markers()
+                if mark.name in SLOWER_AND_SLOWER
+            ),
+            default=0,
         )
     )
 
@@ -57,7 +64,10 @@ def browser() -> Iterator[Browser]:
     """A headless Chromium; while it is open, the main thread has an event loop that no other may run beside."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"]) as browser:
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"]) as browser,
+    ):
         yield browser
 
 

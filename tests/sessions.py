@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from recsim_tasks.catalogue.spark import spark_session
 from recsim_tasks.foundation.settings import load_settings
+from recsim_tasks.foundation.spark import spark_session
 
 
 @pytest.fixture(scope="package")

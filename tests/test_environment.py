@@ -34,14 +34,21 @@ def test_no_two_distributions_of_the_environment_overwrite_each_others_files() -
     assert sum(map(len, installed.values())) > 1_000, "the environment records no files"
 
 
-def test_a_file_that_two_distributions_install_alike_is_shared_and_one_that_they_install_differently_is_contested() -> None:
-    installed = {"mlflow": {"mlflow/a.py": "1", "mlflow/b.py": "2"}, "mlflow-skinny": {"mlflow/a.py": "1", "mlflow/b.py": "3"}}
+def test_a_file_that_two_distributions_install_alike_is_shared_and_one_that_they_install_differently_is_contested() -> (
+    None
+):
+    installed = {
+        "mlflow": {"mlflow/a.py": "1", "mlflow/b.py": "2"},
+        "mlflow-skinny": {"mlflow/a.py": "1", "mlflow/b.py": "3"},
+    }
 
     assert contested(installed) == {"mlflow/b.py": ["mlflow", "mlflow-skinny"]}
 
 
 def test_one_distribution_brings_tensorflow() -> None:
-    names = {re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower() for distribution in distributions()}
+    names = {
+        re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower() for distribution in distributions()
+    }
 
     assert len(names & {"tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tf-nightly"}) == 1
 

@@ -61,16 +61,24 @@ def _measure(bench: Bench, arguments: argparse.Namespace) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-catalogue", description=__doc__)
-    parser.add_argument("--rows", type=int, default=SMALL, help="products of the smaller catalogue (default %(default)s)")
-    parser.add_argument("--large", type=int, default=LARGE, help="products of the larger one (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="tries of everything (default %(default)s)")
+    parser.add_argument(
+        "--rows", type=int, default=SMALL, help="products of the smaller catalogue (default %(default)s)"
+    )
+    parser.add_argument(
+        "--large", type=int, default=LARGE, help="products of the larger one (default %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, help="tries of everything (default %(default)s)"
+    )
     parser.add_argument(
         "--stock",
         type=int,
         default=STOCK,
         help="shuffle partitions of the stock session, and four times its snapshot's (default %(default)s, as Spark has them)",
     )
-    parser.add_argument("--plot", type=Path, nargs="?", const=PICTURE, help=f"draw a picture (default {PICTURE})")
+    parser.add_argument(
+        "--plot", type=Path, nargs="?", const=PICTURE, help=f"draw a picture (default {PICTURE})"
+    )
     parser.add_argument("--folder", type=Path, help="where to work; 6 GiB are needed")
     return parser.parse_args(sys.argv[1:])
 

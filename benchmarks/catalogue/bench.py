@@ -40,7 +40,9 @@ class Bench:
 
     def median(self, name: str) -> Time:
         """Of all tries under the name."""
-        return Time(median(time.wall for time in self.times[name]), median(time.cpu for time in self.times[name]))
+        return Time(
+            median(time.wall for time in self.times[name]), median(time.cpu for time in self.times[name])
+        )
 
     def size(self, builder: Session, count: int) -> Size:
         """A catalogue of `count` products, and the feed of a day."""

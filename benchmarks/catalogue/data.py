@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from recsim_demo.feeds import delete as withdraw
 from recsim_demo.feeds import deliver, product_id, upsert
-from recsim_tasks.catalogue.images import image_hash, open_image
+from recsim_tasks.catalogue.images.decode import image_hash, open_image
 
 CATEGORIES = 10
 PICTURE = 784

@@ -24,7 +24,9 @@ def build_table(uri: Path, rows: Path | None) -> None:
 def merge(uri: Path, changes: pa.Table) -> None:
     """Merge `changes`, doing with each row what ours does."""
     kept = {name: f"coalesce(s.{name}, t.{name})" for name in KEPT}
-    merge = DeltaTable(str(uri)).merge(changes, "s.product_id = t.product_id", source_alias="s", target_alias="t")
+    merge = DeltaTable(str(uri)).merge(
+        changes, "s.product_id = t.product_id", source_alias="s", target_alias="t"
+    )
     merge = merge.when_matched_delete("s.op = 'delete'")
     merge = merge.when_matched_update({name: f"s.{name}" for name in STATED} | kept)
     merge.when_not_matched_insert({name: f"s.{name}" for name in SCHEMA.names}, "s.op = 'upsert'").execute()

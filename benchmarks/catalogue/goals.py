@@ -11,11 +11,19 @@ DELTA_RS = "delta-rs's bare merge"
 
 def measures(bench: Bench, small: int, large: int) -> list[Measure]:
     """All lines of the table, from the medians."""
-    return [*_settings(bench, small), *_growth(bench, small, large), *_ranges(bench, small, large), _redelivery(bench, small)]
+    return [
+        *_settings(bench, small),
+        *_growth(bench, small, large),
+        *_ranges(bench, small, large),
+        _redelivery(bench, small),
+    ]
 
 
 def _settings(bench: Bench, small: int) -> list[Measure]:
-    day, whole = f"ingest of {small // 100:,} rows into {small:,}", f"ingest of {small:,} rows into an empty table, warm"
+    day, whole = (
+        f"ingest of {small // 100:,} rows into {small:,}",
+        f"ingest of {small:,} rows into an empty table, warm",
+    )
     return [
         _line(bench, "P10", f"{day}, first in its process", "ours day cold", "stock day cold", STOCK, 0.6),
         _line(bench, "ingest_day_warm", f"{day}, warm", "ours day warm", "stock day warm", STOCK, 0.6),
@@ -30,7 +38,9 @@ def _growth(bench: Bench, small: int, large: int) -> list[Measure]:
     day = f"ingest of {large // 100:,} rows into {large:,}, warm"
 
     def growth(name: str, variant: str, how: str, goal: float | None = None) -> Measure:
-        return _line(bench, name, what + how, f"{variant} {large}", f"{variant} {small}", f"itself at {small:,}", goal)
+        return _line(
+            bench, name, what + how, f"{variant} {large}", f"{variant} {small}", f"itself at {small:,}", goal
+        )
 
     return [
         growth("P10_growth", "ours", "ingest", 3.0),
@@ -44,10 +54,19 @@ def _growth(bench: Bench, small: int, large: int) -> list[Measure]:
 def _ranges(bench: Bench, small: int, large: int) -> list[Measure]:
     lines = []
     for name, count in (("P11", small), ("P11_large", large)):
-        ours, what = bench.median(f"range {count}").wall, f"the change range of {count // 100:,} of {count:,} products, netted"
+        ours, what = (
+            bench.median(f"range {count}").wall,
+            f"the change range of {count // 100:,} of {count:,} products, netted",
+        )
         spark, scan = (bench.median(f"{peer} {count}").wall for peer in ("spark range", "scan"))
-        lines.append(Measure(name, what, ours, spark, "warm Spark's change feed, not netted", "peer/ours", 20.0))
-        lines.append(Measure(f"{name}_scan", what, ours, scan, "delta-rs's scan of the table, no pictures", "peer/ours"))
+        lines.append(
+            Measure(name, what, ours, spark, "warm Spark's change feed, not netted", "peer/ours", 20.0)
+        )
+        lines.append(
+            Measure(
+                f"{name}_scan", what, ours, scan, "delta-rs's scan of the table, no pictures", "peer/ours"
+            )
+        )
     return lines
 
 
@@ -56,6 +75,8 @@ def _redelivery(bench: Bench, small: int) -> Measure:
     return _line(bench, "redelivery", what, f"again {small}", f"ours {small}", "its first ingest", 0.05)
 
 
-def _line(bench: Bench, name: str, what: str, ours: str, peer: str, against: str, goal: float | None = None) -> Measure:
+def _line(
+    bench: Bench, name: str, what: str, ours: str, peer: str, against: str, goal: float | None = None
+) -> Measure:
     one, other = bench.median(ours), bench.median(peer)
     return Measure(name, what, one.wall, other.wall, against, goal=goal, cpu=(one.cpu, other.cpu))

@@ -19,12 +19,28 @@ def draw(bench: Bench, small: int, large: int, to: Path) -> None:
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     for variant, label in GROWTH.items():
-        left.plot([small, large], [bench.median(f"{variant} {count}").wall for count in (small, large)], marker="o", label=label)
-    left.set(title="Ingest of a feed of 1 %, warm", xlabel="products in the catalogue", ylabel="seconds", xscale="log", ylim=(0, None))
+        left.plot(
+            [small, large],
+            [bench.median(f"{variant} {count}").wall for count in (small, large)],
+            marker="o",
+            label=label,
+        )
+    left.set(
+        title="Ingest of a feed of 1 %, warm",
+        xlabel="products in the catalogue",
+        ylabel="seconds",
+        xscale="log",
+        ylim=(0, None),
+    )
     left.legend()
     for place, variant in enumerate(("ours", "stock")):
         heights = [bench.median(f"{variant} {name}").wall for name in BARS]
-        right.bar([n + 0.4 * place for n in range(len(BARS))], heights, 0.38, label=("ours", "stock Spark settings")[place])
+        right.bar(
+            [n + 0.4 * place for n in range(len(BARS))],
+            heights,
+            0.38,
+            label=("ours", "stock Spark settings")[place],
+        )
     right.set(title=f"{small:,} products: Spark's settings", ylabel="seconds")
     right.set_xticks([n + 0.2 for n in range(len(BARS))], list(BARS.values()))
     right.legend()

@@ -7,9 +7,9 @@ from pathlib import Path
 from benchmarks.catalogue.bench import Bench, Size
 from benchmarks.catalogue.delta_rs import merge
 from benchmarks.catalogue.sessions import Session, ingest, read_changes, settings_of, without_deletion_vectors
-from recsim_tasks.catalogue.changes import compare, net_changes
-from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.catalogue.table import PRODUCT_FIELDS, head, read_products
+from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.catalogue.delta.net_changes import compare, net_changes
+from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, head, read_products
 
 FIELDS = list(PRODUCT_FIELDS)
 
@@ -17,7 +17,11 @@ FIELDS = list(PRODUCT_FIELDS)
 def settings_round(bench: Bench, session: Session, small: Size, empty: Size) -> None:
     """What a session's settings cost: a day's feed first thing in the process, once more, and a whole catalogue."""
     variant = "stock" if session.stock else "ours"
-    for name, size in ((f"{variant} day cold", small), (f"{variant} day warm", small), (f"{variant} whole", empty)):
+    for name, size in (
+        (f"{variant} day cold", small),
+        (f"{variant} day warm", small),
+        (f"{variant} whole", empty),
+    ):
         with bench.copy(size.home) as home:
             bench.ingest(name, session, home, size.feed)
 
@@ -60,7 +64,9 @@ def check_merges_agree(bench: Bench, session: Session, size: Size) -> None:
     with bench.copy(size.home) as home, bench.copy(size.delta_rs) as table:
         session.run(ingest, home, size.feed)
         merge(table, size.changes)
-        ours, theirs = (read_products(uri, _head(uri), FIELDS) for uri in (settings_of(home).products_uri, str(table)))
+        ours, theirs = (
+            read_products(uri, _head(uri), FIELDS) for uri in (settings_of(home).products_uri, str(table))
+        )
     if differing := len(compare(theirs, ours)):
         raise RuntimeError(f"delta-rs and we differ in {differing:,} products: the merges are not the same.")
 

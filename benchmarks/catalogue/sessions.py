@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import psutil
 
-from recsim_tasks.catalogue import spark
-from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.foundation import spark
 from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.settings import Settings, load_settings
 
@@ -71,7 +71,7 @@ def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Time, Any]:
 
 def ingest(home: Path, feed: Path) -> dict[str, Any]:
     """The real ingest of one feed."""
-    from recsim_tasks.catalogue.ingest import ingest_feed
+    from recsim_tasks.catalogue.feeds.ingest import ingest_feed
 
     return ingest_feed(settings_of(home), feed)
 
@@ -80,12 +80,14 @@ def build_home(home: Path, rows: Path | None) -> None:
     """Create the tables as an ingest does, and fill the catalogue with `rows`."""
     from pyspark.sql import SparkSession
 
-    from recsim_tasks.catalogue.tables import PRODUCTS, create_tables
+    from recsim_tasks.catalogue.delta.writer import PRODUCTS, create_tables
 
     settings, session = settings_of(home), SparkSession.builder.getOrCreate()
     create_tables(session, settings)
     if rows is not None:
-        session.read.schema(PRODUCTS).parquet(str(rows)).write.format("delta").mode("append").save(settings.products_uri)
+        session.read.schema(PRODUCTS).parquet(str(rows)).write.format("delta").mode("append").save(
+            settings.products_uri
+        )
 
 
 def without_deletion_vectors(home: Path) -> None:
@@ -93,7 +95,9 @@ def without_deletion_vectors(home: Path) -> None:
     from pyspark.sql import SparkSession
 
     uri = settings_of(home).products_uri
-    SparkSession.builder.getOrCreate().sql(f"ALTER TABLE delta.`{uri}` SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')")
+    SparkSession.builder.getOrCreate().sql(
+        f"ALTER TABLE delta.`{uri}` SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'false')"
+    )
 
 
 def read_changes(uri: str, columns: list[str], after: Cursor, to: Cursor) -> int:

@@ -53,8 +53,14 @@ def main() -> None:
         del os.environ[name]
     data = fashion_mnist()
     with tempfile.TemporaryDirectory(prefix="recsim-bench-") as folder:
-        settings = load_settings().model_copy(update={"home": Path(folder) / "home", "image_size": 28, "image_channels": 1, "ranks": 1})
-        methods = [OURS, PHASH, *([cosine(settings, data, arguments.train, Path(folder) / "model")] if arguments.train else [])]
+        settings = load_settings().model_copy(
+            update={"home": Path(folder) / "home", "image_size": 28, "image_channels": 1, "ranks": 1}
+        )
+        methods = [
+            OURS,
+            PHASH,
+            *([cosine(settings, data, arguments.train, Path(folder) / "model")] if arguments.train else []),
+        ]
         small = [Image.fromarray(pixels) for pixels in data.test_images[: arguments.images]]
         found = shares(methods, small)
         large = list(in_colour(arguments.folder))
@@ -78,7 +84,9 @@ def shares(methods: Sequence[Method], images: Images) -> dict[str, dict[str, flo
     for name, change in {**copies(), **others()}.items():
         changed = [change(image) for image in images]
         for method in methods:
-            found[method.name][name] = float(method.alike(plain[method.name], method.describe(changed)).mean())
+            found[method.name][name] = float(
+                method.alike(plain[method.name], method.describe(changed)).mean()
+            )
     return found
 
 
@@ -114,7 +122,12 @@ def phash(images: Images) -> npt.NDArray[np.bool_]:
     """
     from scipy.fft import dctn  # type: ignore[import-untyped]
 
-    small = np.stack([np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS), np.float32) for image in images])
+    small = np.stack(
+        [
+            np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS), np.float32)
+            for image in images
+        ]
+    )
     lowest = dctn(small, axes=(1, 2))[:, :8, :8].reshape(len(images), -1)
     return np.asarray(lowest > np.median(lowest, axis=1, keepdims=True))
 
@@ -136,22 +149,36 @@ def _signs(bits: Values) -> Values:
 
 
 def _copies(one: Values, other: Values) -> npt.NDArray[np.bool_]:
-    return np.array([not first_of_copies(np.stack(pair), 2)[1] for pair in zip(one, other, strict=True)], bool)
+    return np.array(
+        [not first_of_copies(np.stack(pair), 2)[1] for pair in zip(one, other, strict=True)], bool
+    )
 
 
 def _table(found: dict[str, dict[str, float]]) -> str:
     lines = ["| called a copy after | " + " | ".join(found) + " |", "|---|" + "---|" * len(found)]
-    lines += [f"| {change} | " + " | ".join(f"{by[change]:.3f}" for by in found.values()) + " |" for change in {**copies(), **others()}]
+    lines += [
+        f"| {change} | " + " | ".join(f"{by[change]:.3f}" for by in found.values()) + " |"
+        for change in {**copies(), **others()}
+    ]
     return "\n".join(lines)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-distinct", description=__doc__)
-    parser.add_argument("--images", type=int, default=10_000, help="images of 28 pixels to be changed (default %(default)s)")
     parser.add_argument(
-        "--train", type=int, default=60_000, help="images that the encoder beside it sees; 0 leaves it out (default %(default)s)"
+        "--images", type=int, default=10_000, help="images of 28 pixels to be changed (default %(default)s)"
     )
-    parser.add_argument("--folder", type=Path, help="images in colour (default: tiles of photographs that the environment holds)")
+    parser.add_argument(
+        "--train",
+        type=int,
+        default=60_000,
+        help="images that the encoder beside it sees; 0 leaves it out (default %(default)s)",
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="images in colour (default: tiles of photographs that the environment holds)",
+    )
     return parser.parse_args(sys.argv[1:])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from recsim_tasks.catalogue.images import MAX_PIXELS, open_image
+from recsim_tasks.catalogue.images.decode import MAX_PIXELS, open_image
 
 Change = Callable[[Image.Image], Image.Image]
 Filter = Image.Resampling
@@ -21,10 +21,19 @@ def copies() -> dict[str, Change]:
     half = partial(scaled, factor=0.5, by=Filter.BICUBIC)
     return {
         "PNG": partial(packed, kind="PNG"),
-        **{f"JPEG, quality {quality}": partial(packed, kind="JPEG", quality=quality) for quality in (95, 75, 50, 30)},
+        **{
+            f"JPEG, quality {quality}": partial(packed, kind="JPEG", quality=quality)
+            for quality in (95, 75, 50, 30)
+        },
         "WebP, quality 80": partial(packed, kind="WEBP", quality=80),
-        **{f"half the size, {by.name.lower()}": partial(scaled, factor=0.5, by=by) for by in (Filter.BICUBIC, Filter.LANCZOS)},
-        **{f"half the size, {by.name.lower()}": partial(scaled, factor=0.5, by=by) for by in (Filter.BOX, Filter.BILINEAR)},
+        **{
+            f"half the size, {by.name.lower()}": partial(scaled, factor=0.5, by=by)
+            for by in (Filter.BICUBIC, Filter.LANCZOS)
+        },
+        **{
+            f"half the size, {by.name.lower()}": partial(scaled, factor=0.5, by=by)
+            for by in (Filter.BOX, Filter.BILINEAR)
+        },
         "half the size, JPEG 75": lambda image: packed(half(image), "JPEG", 75),
         "a third of the size": partial(scaled, factor=1 / 3, by=Filter.LANCZOS),
         "twice the size": partial(scaled, factor=2, by=Filter.BICUBIC),
@@ -68,15 +77,22 @@ def cut(image: Image.Image, share: float) -> Image.Image:
 def in_colour(folder: Path | None) -> Iterator[Image.Image]:
     """Read the images of a folder; without one, cut tiles of 128 pixels from the photographs that scikit-learn and Matplotlib bring."""
     if folder is not None:
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp"})
+        paths = sorted(
+            path for path in folder.rglob("*") if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp"}
+        )
         yield from (open_image(path.read_bytes(), MAX_PIXELS) for path in paths)
         return
     import matplotlib
     import sklearn  # type: ignore[import-untyped]
 
-    photographs = [Path(sklearn.__file__).parent / "datasets" / "images" / name for name in ("china.jpg", "flower.jpg")]
+    photographs = [
+        Path(sklearn.__file__).parent / "datasets" / "images" / name for name in ("china.jpg", "flower.jpg")
+    ]
     photographs.append(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
     for photograph in photographs:
         image = open_image(photograph.read_bytes(), MAX_PIXELS)
         for top in range(0, image.height - TILE + 1, TILE):
-            yield from (image.crop((left, top, left + TILE, top + TILE)) for left in range(0, image.width - TILE + 1, TILE))
+            yield from (
+                image.crop((left, top, left + TILE, top + TILE))
+                for left in range(0, image.width - TILE + 1, TILE)
+            )

@@ -20,8 +20,8 @@ from benchmarks.learning.worth import learn, write_products
 from benchmarks.report import Measure, last_line, machine, table
 from recsim_demo.dataset import CATEGORIES, FashionMnist, fashion_mnist
 from recsim_tasks.foundation.settings import Settings, load_settings
-from recsim_tasks.release.drift import Drift
-from recsim_tasks.vectors.exact import Floats, Rows
+from recsim_tasks.release.evaluation.drift import Drift
+from recsim_tasks.vectors.brute_force import Floats, Rows
 
 CLEAN_SIZES = (20, 200, 1_000)
 SIZE = 200
@@ -53,7 +53,9 @@ def main() -> None:
     data = _part(fashion_mnist(), arguments.products)
     settings = load_settings()
     with tempfile.TemporaryDirectory(prefix="recsim-bench-") as folder:
-        home = settings.model_copy(update={"home": Path(folder) / "home", "image_size": 28, "image_channels": 1, "ranks": 1})
+        home = settings.model_copy(
+            update={"home": Path(folder) / "home", "image_size": 28, "image_channels": 1, "ranks": 1}
+        )
         clean, distorted = measured(home, data, arguments.images, Path(folder) / "model", arguments.draws)
     print(f"{machine('tensorflow-cpu', 'faiss-cpu')}; {len(data.train_images):,} products.\n")
     limit = settings.retrain_drift
@@ -62,7 +64,9 @@ def main() -> None:
     print(table(lines), last_line(lines), sep="\n")
 
 
-def measured(settings: Settings, data: FashionMnist, images: int, folder: Path, rounds: int) -> tuple[list[Line], list[Line]]:
+def measured(
+    settings: Settings, data: FashionMnist, images: int, folder: Path, rounds: int
+) -> tuple[list[Line], list[Line]]:
     """Train on `images`, counted with repetition; the lines of clean deliveries and of distorted ones."""
     cursor = write_products(settings.products_uri, data, np.arange(len(data.train_images)))
     embed, _ = learn(settings, cursor, images, folder)
@@ -75,7 +79,9 @@ def measured(settings: Settings, data: FashionMnist, images: int, folder: Path, 
     for name, distort in distortions().items():
         changed = distort(data.test_images)
         vectors = embed(changed)
-        stated = over_releases(known, products(changed, data.test_labels, "new"), vectors, draws(labels, USUAL_MIX, SIZE, 0))
+        stated = over_releases(
+            known, products(changed, data.test_labels, "new"), vectors, draws(labels, USUAL_MIX, SIZE, 0)
+        )
         distorted.append(Line(name, SIZE, best - known.precision_at_1(vectors, labels), stated))
     return clean, distorted
 
@@ -86,8 +92,26 @@ def goals(clean: list[Line], distorted: list[Line], limit: float) -> list[Measur
     costly = [any(line.drifts(limit)) for line in distorted if line.cost >= TOLERATED]
     none = "all of them"
     return [
-        Measure("D1", "releases of clean deliveries without a retrain", float(np.mean(quiet)), 1.0, none, "ours", 1.0, unit=""),
-        Measure("D2", "distortions that cost 0.05 and cause a retrain", float(np.mean(costly)), 1.0, none, "ours", 1.0, unit=""),
+        Measure(
+            "D1",
+            "releases of clean deliveries without a retrain",
+            float(np.mean(quiet)),
+            1.0,
+            none,
+            "ours",
+            1.0,
+            unit="",
+        ),
+        Measure(
+            "D2",
+            "distortions that cost 0.05 and cause a retrain",
+            float(np.mean(costly)),
+            1.0,
+            none,
+            "ours",
+            1.0,
+            unit="",
+        ),
     ]
 
 
@@ -107,8 +131,13 @@ def _clean_table(lines: list[Line], limit: float) -> list[str]:
     ]
     for line in lines:
         drifts = [drift for drift in line.stated if drift]
-        likelihood, at_least = max(drift.likelihood for drift in drifts), max(drift.at_least for drift in drifts)
-        text.append(f"| {line.name} | {line.size:,} | {len(line.stated)} | {likelihood:.2f} | {at_least:.2f} | {sum(line.drifts(limit))} |")
+        likelihood, at_least = (
+            max(drift.likelihood for drift in drifts),
+            max(drift.at_least for drift in drifts),
+        )
+        text.append(
+            f"| {line.name} | {line.size:,} | {len(line.stated)} | {likelihood:.2f} | {at_least:.2f} | {sum(line.drifts(limit))} |"
+        )
     return text
 
 
@@ -125,14 +154,28 @@ def _distorted_table(lines: list[Line], limit: float) -> list[str]:
 
 
 def _part(data: FashionMnist, count: int) -> FashionMnist:
-    return FashionMnist(data.train_images[:count], data.train_labels[:count], data.test_images, data.test_labels)
+    return FashionMnist(
+        data.train_images[:count], data.train_labels[:count], data.test_images, data.test_labels
+    )
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-drift", description=__doc__)
-    parser.add_argument("--images", type=int, default=250_000, help="images that training sees (default %(default)s)")
-    parser.add_argument("--products", type=int, default=60_000, help="products of the catalogue, 60,000 at most (default %(default)s)")
-    parser.add_argument("--draws", type=int, default=3, help="how often each kind of clean delivery is drawn (default %(default)s)")
+    parser.add_argument(
+        "--images", type=int, default=250_000, help="images that training sees (default %(default)s)"
+    )
+    parser.add_argument(
+        "--products",
+        type=int,
+        default=60_000,
+        help="products of the catalogue, 60,000 at most (default %(default)s)",
+    )
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=3,
+        help="how often each kind of clean delivery is drawn (default %(default)s)",
+    )
     return parser.parse_args(sys.argv[1:])
 
 

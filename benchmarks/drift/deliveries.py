@@ -12,10 +12,10 @@ from PIL import Image
 
 from recsim_demo.dataset import CATEGORIES, FashionMnist
 from recsim_demo.feeds import Pixels
-from recsim_tasks.catalogue.images import image_hash
-from recsim_tasks.release.drift import Drift, accumulate
-from recsim_tasks.release.drift_estimate import estimate_drift
-from recsim_tasks.vectors.exact import Floats, Rows, exact_neighbours
+from recsim_tasks.catalogue.images.decode import image_hash
+from recsim_tasks.release.evaluation.drift import Drift, accumulate
+from recsim_tasks.release.evaluation.drift_estimate import estimate_drift
+from recsim_tasks.vectors.brute_force import Floats, Rows, exact_neighbours
 from recsim_tasks.vectors.index import Index
 
 RELEASES = 5
@@ -60,7 +60,11 @@ def products(images: Pixels, labels: Any, prefix: str = "known") -> pa.Table:
 
 def draws(labels: Rows, category: str, size: int, seed: int) -> Iterator[Rows]:
     """Rows of five deliveries of `size` images each, of one category or of the usual mix, without an image twice."""
-    rows = np.arange(len(labels)) if category == USUAL_MIX else np.flatnonzero(labels == CATEGORIES.index(category))
+    rows = (
+        np.arange(len(labels))
+        if category == USUAL_MIX
+        else np.flatnonzero(labels == CATEGORIES.index(category))
+    )
     chosen = np.random.default_rng(seed).permutation(rows)
     for release in range(RELEASES):
         delivery = chosen[release * size : (release + 1) * size]
@@ -68,7 +72,9 @@ def draws(labels: Rows, category: str, size: int, seed: int) -> Iterator[Rows]:
             yield delivery
 
 
-def over_releases(known: Known, table: pa.Table, vectors: Floats, deliveries: Iterator[Rows]) -> list[Drift | None]:
+def over_releases(
+    known: Known, table: pa.Table, vectors: Floats, deliveries: Iterator[Rows]
+) -> list[Drift | None]:
     """The drift that each release states, one after the other; the catalogue that they are measured against stays."""
     total: Drift | None = None
     stated = []

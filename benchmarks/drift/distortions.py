@@ -17,11 +17,23 @@ Distortion = Callable[[Pixels], Pixels]
 def distortions() -> dict[str, Distortion]:
     """By name, from weak to strong."""
     return {
-        **{f"blur, radius {radius:g} px": partial(_each, partial(_blur, radius=radius)) for radius in (0.5, 0.75, 1, 1.5, 2)},
-        **{f"noise, standard deviation {deviation}": partial(noise, deviation=deviation) for deviation in (5, 10, 20, 30, 40)},
+        **{
+            f"blur, radius {radius:g} px": partial(_each, partial(_blur, radius=radius))
+            for radius in (0.5, 0.75, 1, 1.5, 2)
+        },
+        **{
+            f"noise, standard deviation {deviation}": partial(noise, deviation=deviation)
+            for deviation in (5, 10, 20, 30, 40)
+        },
         "inversion": invert,
-        **{f"darkening to {factor:.0%}": partial(darken, factor=factor) for factor in (0.9, 0.7, 0.5, 0.3, 0.2)},
-        **{f"JPEG, quality {quality}": partial(_each, partial(_jpeg, quality=quality)) for quality in (75, 40, 15)},
+        **{
+            f"darkening to {factor:.0%}": partial(darken, factor=factor)
+            for factor in (0.9, 0.7, 0.5, 0.3, 0.2)
+        },
+        **{
+            f"JPEG, quality {quality}": partial(_each, partial(_jpeg, quality=quality))
+            for quality in (75, 40, 15)
+        },
         "half the resolution": partial(_each, _half_resolution),
         "turned by 15 degrees": partial(_each, lambda image: image.rotate(15, Image.Resampling.BILINEAR)),
     }

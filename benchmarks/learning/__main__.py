@@ -18,7 +18,7 @@ from benchmarks.vectors.bench import Bench
 from benchmarks.vectors.data import write_catalogue
 from recsim_demo.dataset import FashionMnist, fashion_mnist
 from recsim_tasks.foundation.settings import Settings, load_settings
-from recsim_tasks.learning.quality import METRICS
+from recsim_tasks.learning.evaluation.retrieval import METRICS
 
 PICTURE = Path("docs/pictures/bench-learning.png")
 SETUPS = {"1 rank, 1 thread": (1, 1), "2 ranks, 1 thread": (2, 1), "1 rank, 2 threads": (1, 2)}
@@ -58,12 +58,20 @@ def _measure(bench: Bench, arguments: argparse.Namespace, data: FashionMnist, fo
     bench.figure("memory GiB", measured(2, 1, str(folder / "many"), folder / "speed", all_images=True)["gib"])
     rate = STEPS_SHARE / bench.median("2 ranks, 1 thread")
     for minutes in arguments.minutes:
-        embed, took = worth.learn(settings, cursor, round(rate * 60 * minutes), folder / f"{minutes:g}" / "model")
+        embed, took = worth.learn(
+            settings, cursor, round(rate * 60 * minutes), folder / f"{minutes:g}" / "model"
+        )
         bench.figure(f"ours, {minutes:g} min: minutes", took)
         worth.ask(bench, f"ours, {minutes:g} min", embed, data)
     worth.ask_of_additions(bench, embed, data)
     _unseen(bench, data, round(rate * 60 * min(arguments.minutes)), folder)
-    worth.ask(bench, f"{UNSEEN}, {worth.REPAIRED}", worth.article_without_some(data, min(arguments.minutes)), data, worth.UNSEEN)
+    worth.ask(
+        bench,
+        f"{UNSEEN}, {worth.REPAIRED}",
+        worth.article_without_some(data, min(arguments.minutes)),
+        data,
+        worth.UNSEEN,
+    )
     for name, look in worth.without_learning(data, settings.embedding_size).items():
         worth.ask(bench, name, look, data)
         worth.ask(bench, f"{UNSEEN}, {name}", look, data, worth.UNSEEN)
@@ -72,28 +80,46 @@ def _measure(bench: Bench, arguments: argparse.Namespace, data: FashionMnist, fo
     longest = max(arguments.minutes)
     return [
         *goals.speed_measures(bench),
-        *goals.worth_measures(bench, min(arguments.minutes), longest if longest > min(arguments.minutes) else None),
+        *goals.worth_measures(
+            bench, min(arguments.minutes), longest if longest > min(arguments.minutes) else None
+        ),
     ]
 
 
 def _unseen(bench: Bench, data: FashionMnist, images: int, folder: Path) -> None:
     """Train without four classes, ask them of everything."""
     settings = _settings(folder / "unseen")
-    cursor = worth.write_products(settings.products_uri, data, np.flatnonzero(~np.isin(data.train_labels, worth.UNSEEN)))
+    cursor = worth.write_products(
+        settings.products_uri, data, np.flatnonzero(~np.isin(data.train_labels, worth.UNSEEN))
+    )
     embed, _ = worth.learn(settings, cursor, images, folder / "unseen" / "run" / "model")
     worth.ask(bench, f"{UNSEEN}, ours", embed, data, worth.UNSEEN)
 
 
 def _qualities(bench: Bench) -> list[str]:
     """All ways of looking, a line each."""
-    names = [name.removesuffix(f": {METRICS[-1]}") for name in bench.figures if name.endswith(f": {METRICS[-1]}")]
+    names = [
+        name.removesuffix(f": {METRICS[-1]}") for name in bench.figures if name.endswith(f": {METRICS[-1]}")
+    ]
     lines = ["| asked | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 1) + "|"]
-    lines += [f"| {name} | " + " | ".join(f"{bench.figures[f'{name}: {metric}']:.4f}" for metric in METRICS) + " |" for name in names]
-    return lines + [f"{name}: {value:.4g}" for name, value in bench.figures.items() if not any(name.endswith(f": {m}") for m in METRICS)]
+    lines += [
+        f"| {name} | " + " | ".join(f"{bench.figures[f'{name}: {metric}']:.4f}" for metric in METRICS) + " |"
+        for name in names
+    ]
+    return lines + [
+        f"{name}: {value:.4g}"
+        for name, value in bench.figures.items()
+        if not any(name.endswith(f": {m}") for m in METRICS)
+    ]
 
 
 def _part(data: FashionMnist, images: int) -> FashionMnist:
-    return FashionMnist(data.train_images[:images], data.train_labels[:images], data.test_images[:images], data.test_labels[:images])
+    return FashionMnist(
+        data.train_images[:images],
+        data.train_labels[:images],
+        data.test_images[:images],
+        data.test_labels[:images],
+    )
 
 
 def _settings(home: Path) -> Settings:
@@ -102,11 +128,19 @@ def _settings(home: Path) -> Settings:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-learning", description=__doc__)
-    parser.add_argument("--minutes", type=float, nargs="+", default=[4.0, 30.0], help="budgets of training (default 4 30)")
-    parser.add_argument("--images", type=int, default=60_000, help="training images, 60,000 at most (default %(default)s)")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="images of the catalogue for memory (default %(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, nargs="+", default=[4.0, 30.0], help="budgets of training (default 4 30)"
+    )
+    parser.add_argument(
+        "--images", type=int, default=60_000, help="training images, 60,000 at most (default %(default)s)"
+    )
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help="images of the catalogue for memory (default %(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="tries of each speed (default %(default)s)")
-    parser.add_argument("--plot", type=Path, nargs="?", const=PICTURE, help=f"draw a picture (default {PICTURE})")
+    parser.add_argument(
+        "--plot", type=Path, nargs="?", const=PICTURE, help=f"draw a picture (default {PICTURE})"
+    )
     parser.add_argument("--folder", type=Path, help="where to work; 5 GiB are needed")
     return parser.parse_args(sys.argv[1:])
 

@@ -10,7 +10,10 @@ RAW, UNSEEN = "raw pixels", "four classes never trained on"
 
 def speed_measures(bench: Bench) -> list[Measure]:
     """P12, the input pipeline, memory."""
-    times = {name: 1 / bench.median(name) for name in ("1 rank, 1 thread", "2 ranks, 1 thread", "1 rank, 2 threads", "input")}
+    times = {
+        name: 1 / bench.median(name)
+        for name in ("1 rank, 1 thread", "2 ranks, 1 thread", "1 rank, 2 threads", "input")
+    }
     return [
         Measure("P12", "images/s of 2 ranks, each on 1 thread", times["2 ranks, 1 thread"] / 2, times["1 rank, 1 thread"], "1 rank on 1 thread; ours a rank", "of", 0.85, unit="images/s"),
         Measure("P12_threads", "images/s of 2 ranks, each on 1 thread", times["2 ranks, 1 thread"], times["1 rank, 2 threads"], "1 rank on 2 threads", "of", 1.0, unit="images/s"),
@@ -23,9 +26,14 @@ def worth_measures(bench: Bench, short: float, long: float | None) -> list[Measu
     """Q1 to Q5, as far as they were measured."""
     lines = [*_quality(bench, f"ours, {short:g} min", {"precision_at_1": 0.915, "map_at_r": 0.83}, "Q1")]
     if long is not None:
-        lines += _quality(bench, f"ours, {long:g} min", {"precision_at_1": 0.935 if long <= 30 else 0.945}, "Q2")
+        lines += _quality(
+            bench, f"ours, {long:g} min", {"precision_at_1": 0.935 if long <= 30 else 0.945}, "Q2"
+        )
         lines += _quality(bench, f"ours, {long:g} min", {"map_at_r": 0.92}, "Q3")
-    ours, raw = bench.figures[f"{UNSEEN}, ours: precision_at_1"], bench.figures[f"{UNSEEN}, {RAW}: precision_at_1"]
+    ours, raw = (
+        bench.figures[f"{UNSEEN}, ours: precision_at_1"],
+        bench.figures[f"{UNSEEN}, {RAW}: precision_at_1"],
+    )
     lines.append(Measure("Q4", f"precision@1 of {UNSEEN}", ours, raw, RAW, "of", 1.0, unit=""))
     added, before = (bench.figures[f"{name}: precision_at_1"] for name in ("added", "there before"))
     lines.append(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from recsim_tasks.learning.backend import tensorflow
+from recsim_tasks.learning.tensorflow_runtime import tensorflow
 
 CLASSES = (2, 3, 1, 7, 9, 6, 8)
 EACH = 20
@@ -36,17 +36,24 @@ def article(images: Any, labels: Any, seconds: float, seed: int, repaired: bool)
     def step(pixels: Any, classes: Any) -> None:
         with tf.GradientTape() as tape:
             value = loss(classes, model(pixels, training=True))
-        optimizer.apply_gradients(zip(tape.gradient(value, model.trainable_variables), model.trainable_variables, strict=True))
+        optimizer.apply_gradients(
+            zip(tape.gradient(value, model.trainable_variables), model.trainable_variables, strict=True)
+        )
 
     rng, chosen = np.random.default_rng(seed), np.unique(labels) if repaired else np.array(CLASSES)
     rows_of = {label: np.flatnonzero(labels == label) for label in chosen}
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        rows = np.concatenate([rng.choice(rows_of[label], EACH) for label in rng.permutation(chosen)[: len(CLASSES)]])
+        rows = np.concatenate(
+            [rng.choice(rows_of[label], EACH) for label in rng.permutation(chosen)[: len(CLASSES)]]
+        )
         step(_pixels(tf, images[rows]), tf.constant(labels[rows]))
 
     def embed(images: Any) -> Any:
-        parts = [model(_pixels(tf, images[at : at + EMBED_BATCH]), training=False).numpy() for at in range(0, len(images), EMBED_BATCH)]
+        parts = [
+            model(_pixels(tf, images[at : at + EMBED_BATCH]), training=False).numpy()
+            for at in range(0, len(images), EMBED_BATCH)
+        ]
         return np.concatenate(parts)
 
     return embed

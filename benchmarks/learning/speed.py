@@ -16,16 +16,25 @@ from typing import Any
 
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.devices import processors
-from recsim_tasks.learning.parameters import Parameters
-from recsim_tasks.learning.planning import plan_job
-from recsim_tasks.learning.ranks import Ranks, on_ranks
+from recsim_tasks.learning.hyperparameters import Parameters
+from recsim_tasks.learning.training.distributed import Ranks, on_ranks
+from recsim_tasks.learning.training.planning import plan_job
 
 BATCH, WARM, STEPS = 64, 5, 40
 
 
 def measured(ranks: int, threads: int, uri: str, home: Path, all_images: bool = False) -> dict[str, float]:
     """Images/s of `ranks` ranks together, each on `threads` threads; images/s of one rank's input alone; GiB of the largest rank."""
-    command = [sys.executable, "-m", "benchmarks.learning.speed", str(ranks), str(threads), uri, str(home), str(int(all_images))]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.learning.speed",
+        str(ranks),
+        str(threads),
+        uri,
+        str(home),
+        str(int(all_images)),
+    ]
     environment = {**os.environ, "RECSIM_HOME": str(home)}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -34,9 +43,9 @@ def measured(ranks: int, threads: int, uri: str, home: Path, all_images: bool = 
 
 def work(ranks: Ranks, job: Any) -> dict[str, float]:
     """On a rank: load its shard, take steps, take batches, look how much memory that took at most."""
-    from recsim_tasks.learning.fitting import load_shards
-    from recsim_tasks.learning.pipeline import batches
-    from recsim_tasks.learning.trainer import Trainer
+    from recsim_tasks.learning.training.input_pipeline import batches
+    from recsim_tasks.learning.training.loop import load_shards
+    from recsim_tasks.learning.training.trainer import Trainer
 
     shards, trainer = load_shards(job, ranks), Trainer(job, ranks)
     stream = iter(batches(shards.train, job.batch, job.seed, ranks.rank))
@@ -70,10 +79,16 @@ def _peak_gib() -> float:
 
 def main() -> None:
     """One set-up."""
-    from recsim_tasks.catalogue.table import head
+    from recsim_tasks.catalogue.delta.reader import head
     from recsim_tasks.foundation.settings import load_settings
 
-    ranks, threads, uri, home, all_images = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4]), sys.argv[5] == "1"
+    ranks, threads, uri, home, all_images = (
+        int(sys.argv[1]),
+        int(sys.argv[2]),
+        sys.argv[3],
+        Path(sys.argv[4]),
+        sys.argv[5] == "1",
+    )
     # The machine's processors are shared out among the ranks: one thread is had by taking one processor.
     if ranks * threads < processors():
         os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[: ranks * threads]))

@@ -14,17 +14,17 @@ from benchmarks.learning.recipes import article
 from benchmarks.vectors.bench import Bench
 from benchmarks.vectors.data import pictured
 from recsim_demo.dataset import FashionMnist
-from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.catalogue.images import image_hash
-from recsim_tasks.catalogue.table import head
+from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.catalogue.delta.reader import head
+from recsim_tasks.catalogue.images.decode import image_hash
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.baselines import Pca, pixels, untrained
+from recsim_tasks.learning.data.splits import split_of
 from recsim_tasks.learning.embedder import Embedder
+from recsim_tasks.learning.evaluation.baselines import Pca, pixels, untrained
+from recsim_tasks.learning.evaluation.retrieval import answers
+from recsim_tasks.learning.mlflow_runs import Tracker
 from recsim_tasks.learning.preprocessing import Preprocessing
-from recsim_tasks.learning.quality import answers
-from recsim_tasks.learning.split import split_of
-from recsim_tasks.learning.tracking import Tracker
-from recsim_tasks.learning.training import train
+from recsim_tasks.learning.training.train import train
 
 UNSEEN = (0, 4, 5, 8)
 REPAIRED = "the article's, repaired"
@@ -35,7 +35,9 @@ Embed = Callable[[Any], Any]
 def write_products(uri: str, data: FashionMnist, numbers: Any) -> Cursor:
     """A catalogue of these training images; where it stands."""
     for part in np.array_split(numbers, -(-len(numbers) // 20_000)):
-        write_deltalake(uri, pictured(data, part), mode="append", configuration={"delta.enableChangeDataFeed": "true"})
+        write_deltalake(
+            uri, pictured(data, part), mode="append", configuration={"delta.enableChangeDataFeed": "true"}
+        )
     cursor = head(uri)
     assert cursor is not None
     return cursor
@@ -48,7 +50,9 @@ def learn(settings: Settings, cursor: Cursor, images: int, folder: Path) -> tupl
     at = sorted(point.timestamp for point in points)
     embedder = Embedder(folder, threads=2)
     # Of n rounds the time between the ends of the first and the last is n - 1.
-    return lambda pictures: embedder.embed(pictures[..., None]), (at[-1] - at[0]) / 60_000 * len(at) / max(1, len(at) - 1)
+    return lambda pictures: embedder.embed(pictures[..., None]), (at[-1] - at[0]) / 60_000 * len(at) / max(
+        1, len(at) - 1
+    )
 
 
 def without_learning(data: FashionMnist, size: int) -> dict[str, Embed]:
@@ -66,13 +70,18 @@ def without_learning(data: FashionMnist, size: int) -> dict[str, Embed]:
 def articles(data: FashionMnist, minutes: float) -> dict[str, Embed]:
     """The article's recipe, trained for as long as ours."""
     labels = data.train_labels.astype(np.int64)
-    return {name: article(data.train_images, labels, minutes * 60, 20, name == REPAIRED) for name in ("the article's recipe", REPAIRED)}
+    return {
+        name: article(data.train_images, labels, minutes * 60, 20, name == REPAIRED)
+        for name in ("the article's recipe", REPAIRED)
+    }
 
 
 def article_without_some(data: FashionMnist, minutes: float) -> Embed:
     """The article's recipe, repaired, that has not seen four of the classes."""
     seen = ~np.isin(data.train_labels, UNSEEN)
-    return article(data.train_images[seen], data.train_labels[seen].astype(np.int64), minutes * 60, 20, repaired=True)
+    return article(
+        data.train_images[seen], data.train_labels[seen].astype(np.int64), minutes * 60, 20, repaired=True
+    )
 
 
 def ask(bench: Bench, name: str, embed: Embed, data: FashionMnist, only: Sequence[int] = ()) -> None:
@@ -92,7 +101,9 @@ def ask_of_additions(bench: Bench, embed: Embed, data: FashionMnist) -> None:
     added = len(data.test_images) // 2
     vectors = np.concatenate([embed(data.train_images), embed(data.test_images[:added])])
     labels = np.concatenate([data.train_labels, data.test_labels[:added]]).astype(np.int64)
-    old = np.array([split_of(image_hash(Image.fromarray(picture))) == "test" for picture in data.train_images])
+    old = np.array(
+        [split_of(image_hash(Image.fromarray(picture))) == "test" for picture in data.train_images]
+    )
     for name, rows in (("added", np.arange(len(old), len(labels))), ("there before", np.flatnonzero(old))):
         near = answers(vectors[rows], labels[rows], vectors, labels, {}).nearest
         other = np.where(near[:, 0] == rows, near[:, 1], near[:, 0])

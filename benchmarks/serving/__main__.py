@@ -23,8 +23,8 @@ from recsim_demo.dataset import fashion_mnist
 from recsim_demo.feeds import png
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.release.bundle import Release
-from recsim_tasks.release.promotion import Promotions
-from recsim_tasks.release.registry import Registry
+from recsim_tasks.release.registry.client import Registry
+from recsim_tasks.release.registry.promotion import Promotions
 from recsim_tasks.vectors.filters import Filters
 
 PICTURE = Path("docs/pictures/bench-serving.png")
@@ -49,14 +49,20 @@ def main() -> None:
         bodies = write_bodies([png(image) for image in data.test_images[:500]], Path(folder, "bodies"))
         _floor(bench, Release.open(bundle), [png(image) for image in data.test_images[:FLOOR_QUESTIONS]])
         beside_busy_cores(bench, arguments.rounds)
-        bench.figure("first, MiB", release.stored_mib(settings, version := release.register(settings, bundle, "first")))
+        bench.figure(
+            "first, MiB", release.stored_mib(settings, version := release.register(settings, bundle, "first"))
+        )
         Promotions(Registry(settings)).promote(version)
-        bench.figure("append, MiB", release.stored_mib(settings, release.register(settings, bundle, "append")))
+        bench.figure(
+            "append, MiB", release.stored_mib(settings, release.register(settings, bundle, "append"))
+        )
         for _ in range(arguments.rounds):
             _round(bench, settings, version, bodies, arguments)
         _swap(bench, settings, bundle, bodies, arguments)
     lines = measures(bench)
-    print(f"{before} before, {os.getloadavg()[0]:.1f} after; median of {arguments.rounds} rounds, {arguments.workers} workers each.\n")
+    print(
+        f"{before} before, {os.getloadavg()[0]:.1f} after; median of {arguments.rounds} rounds, {arguments.workers} workers each.\n"
+    )
     print(table(lines), "")
     if arguments.plot:
         draw(bench, CLIENTS, arguments.plot)
@@ -81,7 +87,11 @@ def measures(bench: Bench) -> list[Measure]:
     ]
     lines += [
         Measure(
-            f"P8_p99_{n}", f"p99, {n} clients", bench.median(f"ours, {n}, p99"), bench.median(f"mlflow, {n}, p99"), "mlflow models serve"
+            f"P8_p99_{n}",
+            f"p99, {n} clients",
+            bench.median(f"ours, {n}, p99"),
+            bench.median(f"mlflow, {n}, p99"),
+            "mlflow models serve",
         )
         for n in CLIENTS
     ]
@@ -106,7 +116,9 @@ def _floor(bench: Bench, opened: Release, pictures: list[bytes]) -> None:
         bench.times["floor"].append(time.perf_counter() - began)
 
 
-def _round(bench: Bench, settings: Settings, version: int, bodies: Path, arguments: argparse.Namespace) -> None:
+def _round(
+    bench: Bench, settings: Settings, version: int, bodies: Path, arguments: argparse.Namespace
+) -> None:
     with ours(settings, arguments.workers) as mine, mlflows(settings, arguments.workers, version) as theirs:
         for name, server in (("ours", mine), ("mlflow", theirs)):
             bench.note(f"{name}, ready", server.ready_seconds)
@@ -124,7 +136,9 @@ def _note(bench: Bench, name: str, found: Answered) -> None:
     bench.note(f"{name}, p99", found.p99_ms / 1000)
 
 
-def _swap(bench: Bench, settings: Settings, bundle: Path, bodies: Path, arguments: argparse.Namespace) -> None:
+def _swap(
+    bench: Bench, settings: Settings, bundle: Path, bodies: Path, arguments: argparse.Namespace
+) -> None:
     """Promote again and again under the load of 8 clients."""
     registry = Registry(settings)
     with ours(settings, arguments.workers) as server:
@@ -132,7 +146,9 @@ def _swap(bench: Bench, settings: Settings, bundle: Path, bodies: Path, argument
         for number in range(arguments.rounds):
             version = release.register(settings, bundle, f"swap {number}")
             found: list[Answered] = []
-            load = threading.Thread(target=lambda found=found: found.append(ask(server.address, 8, arguments.seconds, bodies)))
+            load = threading.Thread(
+                target=lambda found=found: found.append(ask(server.address, 8, arguments.seconds, bodies))
+            )
             load.start()
             time.sleep(arguments.seconds / 4)
             began = time.perf_counter()
@@ -151,11 +167,18 @@ def _first_answer(server: Server, version: int) -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-serving", description=__doc__)
-    parser.add_argument("--products", type=int, default=60_000, help="products of the release, 60,000 at most (default %(default)s)")
+    parser.add_argument(
+        "--products",
+        type=int,
+        default=60_000,
+        help="products of the release, 60,000 at most (default %(default)s)",
+    )
     parser.add_argument("--seconds", type=int, default=10, help="of load each time (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="tries of each (default %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="of both servers (default %(default)s)")
-    parser.add_argument("--plot", type=Path, nargs="?", const=PICTURE, help=f"draw a picture (default {PICTURE})")
+    parser.add_argument(
+        "--plot", type=Path, nargs="?", const=PICTURE, help=f"draw a picture (default {PICTURE})"
+    )
     return parser.parse_args(sys.argv[1:])
 
 

@@ -54,7 +54,10 @@ class Attack:
         self._where, self._count = (host, port), connections
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._trickle, daemon=True)]
-        self._threads += [threading.Thread(target=self._pour, args=(MANY if n % 2 else LONG,), daemon=True) for n in range(headers)]
+        self._threads += [
+            threading.Thread(target=self._pour, args=(MANY if n % 2 else LONG,), daemon=True)
+            for n in range(headers)
+        ]
         self._threads += [threading.Thread(target=self._describe, daemon=True) for _ in range(bodies)]
 
     def start(self) -> None:
@@ -125,7 +128,9 @@ def _alive(connection: socket.socket) -> bool:
     return True
 
 
-def measure(address: str, connections: int, headers: int, bodies: int, seconds: float, process: int | None) -> Cost:
+def measure(
+    address: str, connections: int, headers: int, bodies: int, seconds: float, process: int | None
+) -> Cost:
     """Attack `address` for so many seconds and ask for its health meanwhile."""
     parts = urlsplit(address)
     host, port = str(parts.hostname), int(parts.port or 80)
@@ -175,13 +180,27 @@ def main() -> None:
     """Attack, and print the cost as one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address", help="such as http://127.0.0.1:8000")
-    parser.add_argument("--connections", type=int, default=1500, help="that send a byte of a header now and then (default %(default)s)")
+    parser.add_argument(
+        "--connections",
+        type=int,
+        default=1500,
+        help="that send a byte of a header now and then (default %(default)s)",
+    )
     parser.add_argument("--headers", type=int, default=2, help="that do not end (default %(default)s)")
-    parser.add_argument("--bodies", type=int, default=0, help="clients that ask with JSON of 770,000 keys (default %(default)s)")
+    parser.add_argument(
+        "--bodies",
+        type=int,
+        default=0,
+        help="clients that ask with JSON of 770,000 keys (default %(default)s)",
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="of attack (default %(default)s)")
-    parser.add_argument("--process", type=int, help="id of the server's process, to watch the memory of it and its children")
+    parser.add_argument(
+        "--process", type=int, help="id of the server's process, to watch the memory of it and its children"
+    )
     asked = parser.parse_args(sys.argv[1:])
-    cost = measure(asked.address, asked.connections, asked.headers, asked.bodies, asked.seconds, asked.process)
+    cost = measure(
+        asked.address, asked.connections, asked.headers, asked.bodies, asked.seconds, asked.process
+    )
     shown = {name: round(value, 3) for name, value in asdict(cost).items() if name != "times"}
     print(json.dumps(shown))
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from benchmarks.vectors.bench import Bench
-from recsim_tasks.vectors import library
-from recsim_tasks.vectors.exact import Floats
+from recsim_tasks.vectors import faiss_store
+from recsim_tasks.vectors.brute_force import Floats
 
 PRODUCTS, DIMENSIONS = 19_999, 64
 QUESTIONS, NEIGHBOURS = 500, 10
@@ -25,14 +25,14 @@ def beside_busy_cores(bench: Bench, rounds: int) -> None:
     """Note the median of a query as `flat, idle` and `flat, busy`, in turns."""
     vectors = np.random.default_rng(0).normal(size=(PRODUCTS, DIMENSIONS)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    store = library.Flat.of(vectors, np.arange(PRODUCTS))
+    store = faiss_store.Flat.of(vectors, np.arange(PRODUCTS))
     for _ in range(rounds):
         bench.note("flat, idle", _median_seconds(store, vectors))
         with _busy_cores():
             bench.note("flat, busy", _median_seconds(store, vectors))
 
 
-def _median_seconds(store: library.Flat, vectors: Floats) -> float:
+def _median_seconds(store: faiss_store.Flat, vectors: Floats) -> float:
     times = []
     for number in range(QUESTIONS):
         time.sleep(PAUSE_SECONDS)

@@ -39,13 +39,18 @@ class Answered:
 def need_wrk() -> None:
     """`ConfigurationError` where wrk is not installed."""
     if not shutil.which("wrk"):
-        raise ConfigurationError("This benchmark asks with wrk, which is missing. Run: sudo apt-get install wrk")
+        raise ConfigurationError(
+            "This benchmark asks with wrk, which is missing. Run: sudo apt-get install wrk"
+        )
 
 
 def write_bodies(pictures: Sequence[bytes], path: Path) -> Path:
     """Questions in MLflow's scoring protocol, a picture each, that both servers take."""
     bodies = [
-        {"dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(picture).decode()]]}, "params": {"k": NEIGHBOURS}}
+        {
+            "dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(picture).decode()]]},
+            "params": {"k": NEIGHBOURS},
+        }
         for picture in pictures
     ]
     path.write_text("\n".join(map(json.dumps, bodies)) + "\n")
@@ -54,9 +59,30 @@ def write_bodies(pictures: Sequence[bytes], path: Path) -> Path:
 
 def ask(address: str, clients: int, seconds: int, bodies: Path) -> Answered:
     """Have `clients` ask `address` for `seconds`, each as soon as it is answered; `RecsimError` when not every question got a good answer."""
-    command = ["wrk", "-t", "1", "-c", str(clients), "-d", f"{seconds}s", "--timeout", "30s", "-s", str(SCRIPT), f"{address}/invocations"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "RECSIM_BENCH_BODIES": str(bodies)})
+    command = [
+        "wrk",
+        "-t",
+        "1",
+        "-c",
+        str(clients),
+        "-d",
+        f"{seconds}s",
+        "--timeout",
+        "30s",
+        "-s",
+        str(SCRIPT),
+        f"{address}/invocations",
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "RECSIM_BENCH_BODIES": str(bodies)},
+    )
     found = Answered(**json.loads(done.stdout.splitlines()[-1]))
     if found.refused or found.broken or not found.requests:
-        raise RecsimError(f"{address} refused {found.refused} and broke {found.broken} of {found.requests} questions of {clients} clients.")
+        raise RecsimError(
+            f"{address} refused {found.refused} and broke {found.broken} of {found.requests} questions of {clients} clients."
+        )
     return found

@@ -25,7 +25,10 @@ def draw(bench: Bench, clients: Sequence[int], to: Path) -> None:
             heights = [bench.median(f"{name}, {count}, {quantile}") * 1000 for count in clients]
             right.bar(at, heights, 0.38, alpha=opacity, color=f"C{place}")
     for axes in (left, right):
-        axes.set_xticks([n + 0.2 for n in range(len(clients))], [f"{count} client{'s' if count > 1 else ''}" for count in clients])
+        axes.set_xticks(
+            [n + 0.2 for n in range(len(clients))],
+            [f"{count} client{'s' if count > 1 else ''}" for count in clients],
+        )
     left.set(title="Answers a second")
     right.set(title="Milliseconds to an answer: median, and paler p99", yscale="log")
     right.yaxis.set_major_formatter("{x:g}")

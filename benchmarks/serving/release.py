@@ -9,20 +9,20 @@ import numpy as np
 from benchmarks.vectors.data import pictured
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import png
-from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.catalogue.table import PRODUCT_FIELDS
+from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import Embedder
-from recsim_tasks.learning.export import export, publish
-from recsim_tasks.learning.network import build_network
+from recsim_tasks.learning.model.export import export, publish
+from recsim_tasks.learning.model.network import build_network
 from recsim_tasks.learning.preprocessing import Preprocessing
-from recsim_tasks.release import registration
 from recsim_tasks.release.bundle import assemble
 from recsim_tasks.release.manifest import Manifest, Training
-from recsim_tasks.release.references import Origin
-from recsim_tasks.release.registry import Registry
-from recsim_tasks.release.sharing import local_folder
-from recsim_tasks.release.stages import CHAMPION, NAME
+from recsim_tasks.release.registry import registration
+from recsim_tasks.release.registry.client import Registry
+from recsim_tasks.release.registry.deduplication import local_folder
+from recsim_tasks.release.registry.references import Origin
+from recsim_tasks.release.registry.stages import CHAMPION, NAME
 from recsim_tasks.vectors.index import Index
 
 PREPROCESSING = Preprocessing(28, 1)
@@ -46,7 +46,15 @@ def make(settings: Settings, data: FashionMnist, products: int, folder: Path) ->
     vectors = embedder.embed(data.train_images[:products, ..., None])
     facts = {"model_fingerprint": embedder.fingerprint, "cursor": CURSOR.as_json()}
     Index.build(table, vectors, facts, settings.index_exact_below).save(folder / "index")
-    assemble(folder / "model", folder / "index", [png(image) for image in data.test_images[:8]], {}, TRAINING, 0.0, folder / "release")
+    assemble(
+        folder / "model",
+        folder / "index",
+        [png(image) for image in data.test_images[:8]],
+        {},
+        TRAINING,
+        0.0,
+        folder / "release",
+    )
     return folder / "release"
 
 
@@ -54,7 +62,9 @@ def register(settings: Settings, bundle: Path, refresh: str) -> int:
     """Register the bundle as one more version."""
     registry = Registry(settings)
     champion = registry.stages.aliases().get(CHAMPION)
-    return registration.register(registry, bundle, Manifest.read(bundle), Origin(refresh, champion), PASSED, "")
+    return registration.register(
+        registry, bundle, Manifest.read(bundle), Origin(refresh, champion), PASSED, ""
+    )
 
 
 def stored_mib(settings: Settings, version: int) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from recsim_demo.private_airflow import free_port
+from recsim_local.airflow import free_port
 from recsim_tasks.foundation.errors import UnavailableError
 from recsim_tasks.foundation.settings import Settings
 
@@ -41,7 +41,11 @@ class Server:
 def ours(settings: Settings, workers: int) -> Iterator[Server]:
     """`recsim serve`."""
     port = free_port()
-    env = {"RECSIM_PORT": str(port), "RECSIM_SERVING_WORKERS": str(workers), "RECSIM_SERVING_POLL_SECONDS": "0.2"}
+    env = {
+        "RECSIM_PORT": str(port),
+        "RECSIM_SERVING_WORKERS": str(workers),
+        "RECSIM_SERVING_POLL_SECONDS": "0.2",
+    }
     with _running([_script("recsim"), "serve"], port, "/health/ready", settings, env) as server:
         yield server
 
@@ -52,17 +56,30 @@ def mlflows(settings: Settings, workers: int, version: int) -> Iterator[Server]:
     port = free_port()
     where = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
     with _running(
-        [_script("mlflow"), "models", "serve", "--model-uri", f"models:/recsim/{version}", *where], port, "/health", settings, {}
+        [_script("mlflow"), "models", "serve", "--model-uri", f"models:/recsim/{version}", *where],
+        port,
+        "/health",
+        settings,
+        {},
     ) as server:
         yield server
 
 
 @contextmanager
-def _running(command: list[str], port: int, health: str, settings: Settings, env: dict[str, str]) -> Iterator[Server]:
-    env = {"RECSIM_HOME": str(settings.home), "MLFLOW_TRACKING_URI": settings.tracking_uri, "PATH": _path(), **env}
+def _running(
+    command: list[str], port: int, health: str, settings: Settings, env: dict[str, str]
+) -> Iterator[Server]:
+    env = {
+        "RECSIM_HOME": str(settings.home),
+        "MLFLOW_TRACKING_URI": settings.tracking_uri,
+        "PATH": _path(),
+        **env,
+    }
     address, began = f"http://127.0.0.1:{port}", time.monotonic()
     with (settings.home / f"{port}.log").open("wb") as log:
-        process = subprocess.Popen(command, env={**os.environ, **env}, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, env={**os.environ, **env}, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         _wait(f"{address}{health}", process, log.name)
         yield Server(address, time.monotonic() - began, psutil.Process(process.pid))

@@ -32,12 +32,16 @@ def main() -> None:
     arguments = _arguments()
     for name in [name for name in os.environ if name.startswith("RECSIM_")]:
         del os.environ[name]
-    load_before = machine("faiss-cpu", "hnswlib", "usearch", "onnxruntime", "tensorflow-cpu", "ai-edge-litert")
+    load_before = machine(
+        "faiss-cpu", "hnswlib", "usearch", "onnxruntime", "tensorflow-cpu", "ai-edge-litert"
+    )
     bench, data = Bench(), fashion_mnist()
     with tempfile.TemporaryDirectory(prefix="recsim-bench-", dir=arguments.folder) as folder:
         lines = _measure(bench, arguments, data, Path(folder))
     print(f"{load_before} before, {os.getloadavg()[0]:.1f} after; median of {arguments.rounds} rounds.\n")
-    print(table(lines), "\n".join(f"{name}: {value:.6g}" for name, value in bench.figures.items()), "", sep="\n")
+    print(
+        table(lines), "\n".join(f"{name}: {value:.6g}" for name, value in bench.figures.items()), "", sep="\n"
+    )
     if arguments.plot:
         draw(bench, arguments.small, {"small": arguments.small, "large": arguments.rows}, arguments.plot)
         print(f"Plot: {arguments.plot}")
@@ -55,7 +59,9 @@ def _measure(bench: Bench, arguments: argparse.Namespace, data: FashionMnist, fo
     cursor = write_catalogue(large.products_uri, data, arguments.rows)
     embedding_rounds.refreshes(bench, "large", large, data, cursor, arguments.rows, model)
     # Last, for it brings TensorFlow into this process.
-    embedding_rounds.runtimes(bench, embedding_rounds.fresh_network(), model, data.train_images, arguments.rounds)
+    embedding_rounds.runtimes(
+        bench, embedding_rounds.fresh_network(), model, data.train_images, arguments.rounds
+    )
     return [
         *goals.index_measures(bench, arguments.small, arguments.rows),
         *goals.scale_measures(bench, arguments.rows, SCALE_DIMENSIONS),
@@ -67,7 +73,10 @@ def _measure(bench: Bench, arguments: argparse.Namespace, data: FashionMnist, fo
 
 def _small(bench: Bench, arguments: argparse.Namespace, data: FashionMnist, folder: Path) -> None:
     """Embeddings of real pictures: adding, against every peer; churn; our layer."""
-    base, rest = (embedding_rounds.embedded(folder / "model", images) for images in (data.train_images, data.test_images))
+    base, rest = (
+        embedding_rounds.embedded(folder / "model", images)
+        for images in (data.train_images, data.test_images)
+    )
     base, queries, more = base[: arguments.small], rest[:QUERIES], rest[QUERIES:]
     index = index_rounds.build(bench, "small", base)
     index.save(folder / "small-index")
@@ -81,14 +90,18 @@ def _small(bench: Bench, arguments: argparse.Namespace, data: FashionMnist, fold
 
 def _large(bench: Bench, arguments: argparse.Namespace, name: str, spread: float, folder: Path) -> None:
     """Synthetic vectors: speed at a recall, adding, our layer."""
-    vectors, queries = clustered(arguments.rows + arguments.rounds * (arguments.rows // 100), QUERIES, DIMENSIONS, spread)
+    vectors, queries = clustered(
+        arguments.rows + arguments.rounds * (arguments.rows // 100), QUERIES, DIMENSIONS, spread
+    )
     base, more = vectors[: arguments.rows], vectors[arguments.rows :]
     near = index_rounds.truth(base, queries)
     index = index_rounds.build(bench, f"{name} ours", base, exact_below=1)
     index.save(folder / name)
     if name == "tight":
         index_rounds.layer(bench, "large", folder / name, queries, arguments.rounds)
-    index_rounds.speed_at_recall(bench, f"{name} ours", Faiss.read(folder / name / VECTORS_FILE), queries, near, arguments.rounds)
+    index_rounds.speed_at_recall(
+        bench, f"{name} ours", Faiss.read(folder / name / VECTORS_FILE), queries, near, arguments.rounds
+    )
     index_rounds.add_rounds(bench, f"{name} ours", index, more, arguments.rounds)
     hnswlib = Hnswlib(DIMENSIONS, len(vectors))
     index_rounds.peer_build(bench, f"{name} hnswlib", hnswlib, base)
@@ -97,19 +110,41 @@ def _large(bench: Bench, arguments: argparse.Namespace, name: str, spread: float
 
 
 def _settings(home: Path) -> Settings:
-    values = {"HOME": home, "IMAGE_SIZE": 28, "IMAGE_CHANNELS": 1, "EMBEDDING_SIZE": 128, "RANKS": 1, "TRAIN_IMAGES": TRAIN_IMAGES}
+    values = {
+        "HOME": home,
+        "IMAGE_SIZE": 28,
+        "IMAGE_CHANNELS": 1,
+        "EMBEDDING_SIZE": 128,
+        "RANKS": 1,
+        "TRAIN_IMAGES": TRAIN_IMAGES,
+    }
     os.environ.update({f"RECSIM_{name}": str(value) for name, value in values.items()})
     return load_settings()
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-vectors", description=__doc__)
-    parser.add_argument("--small", type=int, default=SMALL, help="products with real pictures, 60,000 at most (default %(default)s)")
     parser.add_argument(
-        "--rows", type=int, default=LARGE, help="synthetic vectors, and products of the large catalogue (default %(default)s)"
+        "--small",
+        type=int,
+        default=SMALL,
+        help="products with real pictures, 60,000 at most (default %(default)s)",
     )
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="tries of everything that is repeated (default %(default)s)")
-    parser.add_argument("--plot", type=Path, nargs="?", const=PICTURE, help=f"draw a picture (default {PICTURE})")
+    parser.add_argument(
+        "--rows",
+        type=int,
+        default=LARGE,
+        help="synthetic vectors, and products of the large catalogue (default %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=ROUNDS,
+        help="tries of everything that is repeated (default %(default)s)",
+    )
+    parser.add_argument(
+        "--plot", type=Path, nargs="?", const=PICTURE, help=f"draw a picture (default {PICTURE})"
+    )
     parser.add_argument("--folder", type=Path, help="where to work; 10 GiB are needed")
     return parser.parse_args(sys.argv[1:])
 

@@ -11,9 +11,9 @@ from deltalake import write_deltalake
 
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import png
-from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.catalogue.images import image_hash, open_image
-from recsim_tasks.catalogue.table import head
+from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.catalogue.delta.reader import head
+from recsim_tasks.catalogue.images.decode import image_hash, open_image
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 CENTRES, SUBSPACE = 2_000, 16
@@ -41,19 +41,25 @@ def clustered(count: int, queries: int, dimensions: int, spread: float) -> tuple
         noise = rng.normal(size=(n, SUBSPACE)).astype(np.float32) @ directions
         return _unit(centres[rng.integers(0, CENTRES, n)] + spread / SUBSPACE**0.5 * noise)
 
-    return np.concatenate([draw(min(100_000, count - start)) for start in range(0, count, 100_000)]), draw(queries)
+    return np.concatenate([draw(min(100_000, count - start)) for start in range(0, count, 100_000)]), draw(
+        queries
+    )
 
 
 def products(count: int) -> pa.Table:
     """The fields of products without pictures, as an index takes them."""
-    return _products(np.arange(count), [f"category {n % 10}" for n in range(count)], [f"{n:064x}" for n in range(count)])
+    return _products(
+        np.arange(count), [f"category {n % 10}" for n in range(count)], [f"{n:064x}" for n in range(count)]
+    )
 
 
 def write_catalogue(uri: str, data: FashionMnist, count: int) -> Cursor:
     """A catalogue of `count` products: the real pictures while they last, then the same with one pixel changed, so that each is another."""
     for start in range(0, count, ROWS_A_FILE):
         numbers = np.arange(start, min(start + ROWS_A_FILE, count))
-        write_deltalake(uri, pictured(data, numbers), mode="append", configuration={"delta.enableChangeDataFeed": "true"})
+        write_deltalake(
+            uri, pictured(data, numbers), mode="append", configuration={"delta.enableChangeDataFeed": "true"}
+        )
     cursor = head(uri)
     assert cursor is not None
     return cursor
@@ -63,7 +69,9 @@ def pictured(data: FashionMnist, numbers: Any) -> pa.Table:
     """Rows of the catalogue for these products."""
     pictures = [png(_pixels(data, int(number))) for number in numbers]
     hashes = [image_hash(open_image(picture, 28 * 28)) for picture in pictures]
-    table = _products(numbers, [f"label {data.train_labels[n % len(data.train_labels)]}" for n in numbers], hashes)
+    table = _products(
+        numbers, [f"label {data.train_labels[n % len(data.train_labels)]}" for n in numbers], hashes
+    )
     return table.add_column(5, "image", pa.array(pictures, pa.binary())).cast(SCHEMA)
 
 

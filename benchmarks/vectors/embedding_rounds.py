@@ -14,13 +14,13 @@ from deltalake import DeltaTable
 from benchmarks.vectors.bench import Bench
 from benchmarks.vectors.data import pictured, write_catalogue
 from recsim_demo.dataset import FashionMnist
-from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.catalogue.spark import spark_session
-from recsim_tasks.catalogue.table import head
+from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.foundation.spark import spark_session
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.preprocessing import Preprocessing
-from recsim_tasks.learning.training import train
+from recsim_tasks.learning.training.train import train
 from recsim_tasks.vectors.build import append, build
 from recsim_tasks.vectors.embedding import embed_missing
 from recsim_tasks.vectors.index import Index
@@ -40,8 +40,8 @@ def train_model(settings: Settings, data: FashionMnist, count: int, folder: Path
 
 def fresh_network() -> Any:
     """The project's network in Keras, with random weights, which cost as much as trained ones."""
-    from recsim_tasks.learning.backend import tensorflow
-    from recsim_tasks.learning.network import build_network
+    from recsim_tasks.learning.model.network import build_network
+    from recsim_tasks.learning.tensorflow_runtime import tensorflow
 
     tensorflow(threads=2)
     return build_network(PREPROCESSING, EMBEDDING_SIZE)
@@ -72,10 +72,16 @@ def runtimes(bench: Bench, network: Any, model: Path, images: Any, rounds: int) 
                 run(pixels[:size], size)
                 bench.call(f"{name} batch {size}", run, pixels, size, each=IMAGES)
             run(pixels[:1], 1)
-            bench.call(f"{name} single", lambda run=run: [run(pixels[at : at + 1], 1) for at in range(SINGLE)], each=SINGLE)
+            bench.call(
+                f"{name} single",
+                lambda run=run: [run(pixels[at : at + 1], 1) for at in range(SINGLE)],
+                each=SINGLE,
+            )
 
 
-def refreshes(bench: Bench, name: str, settings: Settings, data: FashionMnist, cursor: Cursor, count: int, model: Path) -> None:
+def refreshes(
+    bench: Bench, name: str, settings: Settings, data: FashionMnist, cursor: Cursor, count: int, model: Path
+) -> None:
     """Embed and index a catalogue, then what 0.1, 1 and 10 % of change leave to do; the session's start is noted apart."""
     starting = spark_session(settings, "benchmark of the vectors")
     bench.call("Spark session", starting.__enter__)
@@ -108,7 +114,9 @@ def _change(settings: Settings, data: FashionMnist, count: int, changed: int) ->
     """Half of the changes are new products, half are other pictures of old ones; none of these pictures was there before."""
     table = DeltaTable(settings.products_uri)
     fresh = pictured(data, 10 * count + table.version() * count + np.arange(changed))
-    old = [f"product-{n:08d}" for n in np.random.default_rng(changed).choice(count, changed // 2, replace=False)]
+    old = [
+        f"product-{n:08d}" for n in np.random.default_rng(changed).choice(count, changed // 2, replace=False)
+    ]
     new = fresh["product_id"].to_pylist()[len(old) :]
     rows = fresh.set_column(0, "product_id", pa.array([*old, *new]))
     merging = table.merge(rows, "s.product_id = t.product_id", source_alias="s", target_alias="t")
@@ -122,7 +130,17 @@ def _onnx(model: Path) -> Any:
     import onnxruntime
 
     file = model.parent / "model.onnx"
-    command = [sys.executable, "-m", "tf2onnx.convert", "--saved-model", str(model / "saved_model"), "--output", str(file), "--opset", "17"]
+    command = [
+        sys.executable,
+        "-m",
+        "tf2onnx.convert",
+        "--saved-model",
+        str(model / "saved_model"),
+        "--output",
+        str(file),
+        "--opset",
+        "17",
+    ]
     subprocess.run(command, check=True, capture_output=True)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2

@@ -13,8 +13,19 @@ def index_measures(bench: Bench, small: int, large: int) -> list[Measure]:
     """Adding, churn, speed at a recall, our layer, mapped files."""
     add = f"a product added to {small:,}, 1 % at a time, found afterwards"
     return [
-        *(_line(bench, name, add, "small add 1 %", f"{peer} add 1 %", peer, "peer/ours", goal) for name, peer, goal in ADDS),
-        _line(bench, "P2", f"a product added to {large:,}", "tight ours add 1 %", "small add 1 %", f"itself at {small:,}", goal=3.0),
+        *(
+            _line(bench, name, add, "small add 1 %", f"{peer} add 1 %", peer, "peer/ours", goal)
+            for name, peer, goal in ADDS
+        ),
+        _line(
+            bench,
+            "P2",
+            f"a product added to {large:,}",
+            "tight ours add 1 %",
+            "small add 1 %",
+            f"itself at {small:,}",
+            goal=3.0,
+        ),
         *(_lost(bench, name, who, goal) for name, who, goal in CHURNED),
         *_speeds(bench, large),
         *_layer(bench, "small", small),
@@ -22,7 +33,12 @@ def index_measures(bench: Bench, small: int, large: int) -> list[Measure]:
     ]
 
 
-ADDS = (("P1", "TF Similarity", 500.0), ("add_hnswlib", "hnswlib", None), ("add_usearch", "usearch", None), ("add_numpy", "NumPy", None))
+ADDS = (
+    ("P1", "TF Similarity", 500.0),
+    ("add_hnswlib", "hnswlib", None),
+    ("add_usearch", "usearch", None),
+    ("add_numpy", "NumPy", None),
+)
 CHURNED = (("P3", "ours", 0.005), ("churn_hnswlib", "hnswlib", None), ("churn_usearch", "usearch", None))
 
 
@@ -31,11 +47,23 @@ def scale_measures(bench: Bench, rows: int, dimensions: int) -> list[Measure]:
     times = [name for name in bench.times if name.startswith("scale ")]
     build = bench.median("scale build")
     lines = [
-        Measure(name.replace(" ", "_"), f"{name.removeprefix('scale ')}, {rows:,} x {dimensions}", bench.median(name), build, "its build")
+        Measure(
+            name.replace(" ", "_"),
+            f"{name.removeprefix('scale ')}, {rows:,} x {dimensions}",
+            bench.median(name),
+            build,
+            "its build",
+        )
         for name in times
     ]
     memory = Measure(
-        "scale_memory", f"most memory, {rows:,} x {dimensions}", bench.figures["scale GiB"], GIB, "allowed", goal=1.0, unit="GiB"
+        "scale_memory",
+        f"most memory, {rows:,} x {dimensions}",
+        bench.figures["scale GiB"],
+        GIB,
+        "allowed",
+        goal=1.0,
+        unit="GiB",
     )
     return [memory, *lines]
 
@@ -55,12 +83,43 @@ def embedding_measures(bench: Bench) -> list[Measure]:
             "peer/ours",
             1.0,
         ),
-        Measure("P7_best", "an image embedded, 1,024 a batch", ours, best, "the best of all runtimes", "peer/ours", 0.95),
-        _line(
-            bench, "embed_256", "an image embedded, 256 a batch", "ours batch 256", "ONNX Runtime batch 256", "ONNX Runtime", "peer/ours"
+        Measure(
+            "P7_best",
+            "an image embedded, 1,024 a batch",
+            ours,
+            best,
+            "the best of all runtimes",
+            "peer/ours",
+            0.95,
         ),
-        _line(bench, "P7_single", "one image alone", "ours single", "Keras predict single", "Keras predict", "peer/ours", 100.0),
-        _line(bench, "single_onnx", "one image alone", "ours single", "ONNX Runtime single", "ONNX Runtime", "peer/ours"),
+        _line(
+            bench,
+            "embed_256",
+            "an image embedded, 256 a batch",
+            "ours batch 256",
+            "ONNX Runtime batch 256",
+            "ONNX Runtime",
+            "peer/ours",
+        ),
+        _line(
+            bench,
+            "P7_single",
+            "one image alone",
+            "ours single",
+            "Keras predict single",
+            "Keras predict",
+            "peer/ours",
+            100.0,
+        ),
+        _line(
+            bench,
+            "single_onnx",
+            "one image alone",
+            "ours single",
+            "ONNX Runtime single",
+            "ONNX Runtime",
+            "peer/ours",
+        ),
     ]
 
 
@@ -69,41 +128,97 @@ def refresh_measures(bench: Bench, name: str, count: int) -> list[Measure]:
     whole = bench.median(f"{name} embed all") + bench.median(f"{name} index all")
     start = bench.median("Spark session")
     lines = [
-        Measure(f"refresh_{name}_start", f"Spark session, once a refresh, {count:,} products", start, whole, "embed and index all"),
+        Measure(
+            f"refresh_{name}_start",
+            f"Spark session, once a refresh, {count:,} products",
+            start,
+            whole,
+            "embed and index all",
+        ),
     ]
     for share in SHARES:
         taken = bench.median(f"{name} embed {share}") + bench.median(f"{name} index {share}")
-        key = {("small", 0.01): "P14", ("large", 0.01): "P14_large"}.get((name, share), f"refresh_{name}_{share:g}")
+        key = {("small", 0.01): "P14", ("large", 0.01): "P14_large"}.get(
+            (name, share), f"refresh_{name}_{share:g}"
+        )
         what = f"embed and index {share:.1%} of {count:,}"
-        lines.append(Measure(key, what, taken, whole, "embed and index all", goal=0.03 if share == 0.01 else None))
+        lines.append(
+            Measure(key, what, taken, whole, "embed and index all", goal=0.03 if share == 0.01 else None)
+        )
     return lines
 
 
 def _line(
-    bench: Bench, name: str, what: str, ours: str, peer: str, against: str, ratio: str = "ours/peer", goal: float | None = None
+    bench: Bench,
+    name: str,
+    what: str,
+    ours: str,
+    peer: str,
+    against: str,
+    ratio: str = "ours/peer",
+    goal: float | None = None,
 ) -> Measure:
     return Measure(name, what, bench.median(ours), bench.median(peer), against, ratio, goal)  # type: ignore[arg-type]
 
 
 def _lost(bench: Bench, name: str, who: str, goal: float | None) -> Measure:
     churned, fresh = (bench.figures[f"recall {who} {how}"] for how in ("churned", "fresh"))
-    return Measure(name, f"recall@10 after 20 x 5 % of churn, {who}", churned, fresh, "built anew", "peer-ours", goal, unit="")
+    return Measure(
+        name,
+        f"recall@10 after 20 x 5 % of churn, {who}",
+        churned,
+        fresh,
+        "built anew",
+        "peer-ours",
+        goal,
+        unit="",
+    )
 
 
 def _speeds(bench: Bench, large: int) -> list[Measure]:
     lines = []
     for name, spread in (("P4", "tight"), ("P4_loose", "loose")):
         what = f"a query of {large:,} x 64 at recall@10 0.99, clusters {spread}"
-        lines.append(_line(bench, name, what, f"{spread} ours query", f"{spread} hnswlib query", "hnswlib", "peer/ours", 1.0))
+        lines.append(
+            _line(
+                bench,
+                name,
+                what,
+                f"{spread} ours query",
+                f"{spread} hnswlib query",
+                "hnswlib",
+                "peer/ours",
+                1.0,
+            )
+        )
         what = f"a vector added to {large:,} x 64, clusters {spread}"
-        lines.append(_line(bench, f"add_{spread}", what, f"{spread} ours add 1 %", f"{spread} hnswlib add 1 %", "hnswlib", "peer/ours"))
+        lines.append(
+            _line(
+                bench,
+                f"add_{spread}",
+                what,
+                f"{spread} ours add 1 %",
+                f"{spread} hnswlib add 1 %",
+                "hnswlib",
+                "peer/ours",
+            )
+        )
     return lines
 
 
 def _layer(bench: Bench, name: str, count: int) -> list[Measure]:
     key = "" if name == "large" else f"_{name}"
     return [
-        _line(bench, f"P5{key}", f"one query of {count:,}", f"{name} single ours", f"{name} single bare", "bare FAISS", "ours-peer", 50e-6),
+        _line(
+            bench,
+            f"P5{key}",
+            f"one query of {count:,}",
+            f"{name} single ours",
+            f"{name} single bare",
+            "bare FAISS",
+            "ours-peer",
+            50e-6,
+        ),
         _line(
             bench,
             f"P5_batch{key}",
@@ -114,7 +229,13 @@ def _layer(bench: Bench, name: str, count: int) -> list[Measure]:
             goal=1.1,
         ),
         _line(
-            bench, f"P6_open{key}", f"open {count:,} for search, by its map", f"{name} map", f"{name} load", "load into memory", goal=0.5
+            bench,
+            f"P6_open{key}",
+            f"open {count:,} for search, by its map",
+            f"{name} map",
+            f"{name} load",
+            "load into memory",
+            goal=0.5,
         ),
         _line(
             bench,

@@ -22,7 +22,9 @@ CHURN_ROUNDS, CHURN_SHARE = 20, 0.05
 def build(bench: Bench, name: str, vectors: Floats, exact_below: int = 100_000) -> Index:
     """Our index of `vectors`, as a refresh builds it."""
     metadata = {"model_fingerprint": "benchmark", "cursor": {}}
-    index: Index = bench.call(f"{name} build", Index.build, products(len(vectors)), vectors, metadata, exact_below)
+    index: Index = bench.call(
+        f"{name} build", Index.build, products(len(vectors)), vectors, metadata, exact_below
+    )
     return index
 
 
@@ -50,7 +52,12 @@ def peer_add_rounds(bench: Bench, name: str, peer: Peer, size: int, more: Floats
 
 def all_peers(dimensions: int, most: int) -> dict[str, Peer]:
     """Every other library."""
-    kinds: dict[str, Callable[[int, int], Peer]] = {"hnswlib": Hnswlib, "usearch": Usearch, "TF Similarity": Nmslib, "NumPy": NumPy}
+    kinds: dict[str, Callable[[int, int], Peer]] = {
+        "hnswlib": Hnswlib,
+        "usearch": Usearch,
+        "TF Similarity": Nmslib,
+        "NumPy": NumPy,
+    }
     return {name: kind(dimensions, most) for name, kind in kinds.items()}
 
 
@@ -58,7 +65,10 @@ def churn(bench: Bench, vectors: Floats, queries: Floats, rounds: int = CHURN_RO
     """Take out 5 % and put in as many under new ids, over and over: what is then found, against an index that was built of the same."""
     size, rng = len(vectors) // 2, np.random.default_rng(1)
     ours = build(bench, "churn", vectors[:size], exact_below=1)
-    peers: dict[str, Peer] = {"hnswlib": Hnswlib(vectors.shape[1], 2 * size), "usearch": Usearch(vectors.shape[1], 2 * size)}
+    peers: dict[str, Peer] = {
+        "hnswlib": Hnswlib(vectors.shape[1], 2 * size),
+        "usearch": Usearch(vectors.shape[1], 2 * size),
+    }
     everything, live = products(2 * size + 1), np.arange(size)
     for peer in peers.values():
         peer.add(vectors[:size], live)
@@ -80,7 +90,9 @@ def churn(bench: Bench, vectors: Floats, queries: Floats, rounds: int = CHURN_RO
         bench.figure(f"recall {label}", _overlap(np.array(ids), near))
     for name, peer in peers.items():
         bench.figure(f"recall {name} churned", _overlap(peer.search(queries, K), near))
-        again = all_peers(vectors.shape[1], size)[name] if name != "hnswlib" else Hnswlib(vectors.shape[1], size)
+        again = (
+            all_peers(vectors.shape[1], size)[name] if name != "hnswlib" else Hnswlib(vectors.shape[1], size)
+        )
         again.add(vectors[live], live)
         again.level(levels[name])
         bench.figure(f"recall {name} fresh", _overlap(again.search(queries, K), near))
@@ -116,9 +128,17 @@ def layer(bench: Bench, name: str, folder: Path, queries: Floats, rounds: int) -
     faiss.omp_set_num_threads(1)
     asked = queries[:SINGLE_QUERIES]
     for _ in range(max(rounds, 3)):
-        bench.call(f"{name} single ours", lambda: [ours.search(query[None], K) for query in asked], each=len(asked))
-        bench.call(f"{name} single bare", lambda: [bare.search(query[None], K) for query in asked], each=len(asked))
-        bench.call(f"{name} single mapped", lambda: [mapped.search(query[None], K) for query in asked], each=len(asked))
+        bench.call(
+            f"{name} single ours", lambda: [ours.search(query[None], K) for query in asked], each=len(asked)
+        )
+        bench.call(
+            f"{name} single bare", lambda: [bare.search(query[None], K) for query in asked], each=len(asked)
+        )
+        bench.call(
+            f"{name} single mapped",
+            lambda: [mapped.search(query[None], K) for query in asked],
+            each=len(asked),
+        )
         bench.call(f"{name} batch ours", ours.neighbours, queries, K, each=len(queries))
         bench.call(f"{name} batch bare", bare.search, queries, K, each=len(queries))
         bench.call(f"{name} load", Faiss.read, folder / VECTORS_FILE)
@@ -147,7 +167,14 @@ def _level(peer: Peer, queries: Floats, vectors: Floats, keys: Rows) -> int:
 
 
 def _overlap(found: Rows, near: Rows) -> float:
-    return float(np.mean([len(set(one) & set(other)) / near.shape[1] for one, other in zip(found.tolist(), near.tolist(), strict=True)]))
+    return float(
+        np.mean(
+            [
+                len(set(one) & set(other)) / near.shape[1]
+                for one, other in zip(found.tolist(), near.tolist(), strict=True)
+            ]
+        )
+    )
 
 
 def _add_and_ask(index: Index, rows: object, vectors: Floats) -> None:

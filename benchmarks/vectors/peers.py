@@ -75,7 +75,9 @@ class Usearch(Peer):
     def __init__(self, dimensions: int, most: int) -> None:  # noqa: ARG002
         from usearch.index import Index
 
-        self.index = Index(ndim=dimensions, metric="ip", dtype="f32", connectivity=LINKS, expansion_add=BUILD_EFFORT)
+        self.index = Index(
+            ndim=dimensions, metric="ip", dtype="f32", connectivity=LINKS, expansion_add=BUILD_EFFORT
+        )
 
     def add(self, vectors: Floats, keys: Rows) -> None:  # noqa: D102
         self.index.add(keys, vectors, threads=os.cpu_count() or 1)
@@ -95,7 +97,7 @@ class Nmslib(Peer):
     """TF Similarity's own index: every addition builds the whole graph anew, and nothing can be removed."""
 
     def __init__(self, dimensions: int, most: int) -> None:  # noqa: ARG002
-        from recsim_tasks.learning.backend import tensorflow
+        from recsim_tasks.learning.tensorflow_runtime import tensorflow
 
         tensorflow(threads=os.cpu_count() or 1)
         from tensorflow_similarity.search import NMSLibSearch

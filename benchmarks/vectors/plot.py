@@ -25,17 +25,34 @@ def draw(bench: Bench, small: int, sizes: dict[str, int], to: Path) -> None:
     for place, how in enumerate(("fresh", "churned")):
         values = [bench.figures[f"recall {name} {how}"] for name in CHURNED]
         middle.bar(
-            [n + 0.4 * place for n in range(len(CHURNED))], values, 0.38, label={"fresh": "built anew", "churned": "after 20 x 5 %"}[how]
+            [n + 0.4 * place for n in range(len(CHURNED))],
+            values,
+            0.38,
+            label={"fresh": "built anew", "churned": "after 20 x 5 %"}[how],
         )
     middle.set(title="Recall@10 under churn, same settings", ylim=(0.9, 1.0))
     middle.set_xticks([n + 0.2 for n in range(len(CHURNED))], ["recsim", "hnswlib", "usearch"])
     middle.legend(loc="lower left", framealpha=1)
     for name, count in sizes.items():
         whole = bench.median(f"{name} embed all") + bench.median(f"{name} index all")
-        shares = [(bench.median(f"{name} embed {share}") + bench.median(f"{name} index {share}")) / whole for share in SHARES]
-        right.plot([share * 100 for share in SHARES], [share * 100 for share in shares], marker="o", label=f"{count:,} products")
+        shares = [
+            (bench.median(f"{name} embed {share}") + bench.median(f"{name} index {share}")) / whole
+            for share in SHARES
+        ]
+        right.plot(
+            [share * 100 for share in SHARES],
+            [share * 100 for share in shares],
+            marker="o",
+            label=f"{count:,} products",
+        )
     right.plot([0.1, 10], [0.1, 10], "--", color="grey", label="in proportion to the change")
-    right.set(title="A refresh against all anew", xlabel="% of the products changed", ylabel="% of the time", xscale="log", yscale="log")
+    right.set(
+        title="A refresh against all anew",
+        xlabel="% of the products changed",
+        ylabel="% of the time",
+        xscale="log",
+        yscale="log",
+    )
     right.legend()
     to.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(to, dpi=110)

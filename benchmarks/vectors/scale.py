@@ -20,7 +20,17 @@ from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.index import Index
 
 K = 10
-STEPS = ("build", "save", "load", "append", "save_again", "open", "query", "query_in_stock", "query_one_in_thousand")
+STEPS = (
+    "build",
+    "save",
+    "load",
+    "append",
+    "save_again",
+    "open",
+    "query",
+    "query_in_stock",
+    "query_one_in_thousand",
+)
 
 
 def scale(bench: Bench, rows: int, dimensions: int, folder: Path) -> None:

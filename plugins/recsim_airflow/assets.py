@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from airflow.sdk import Asset, AssetWatcher
 
+from recsim_airflow.asset_triggers import CatalogueCommitTrigger, FeedManifestTrigger
 from recsim_airflow.storage import storage_conn_id
-from recsim_airflow.watchers import CatalogueCommitTrigger, FeedManifestTrigger
 from recsim_tasks.foundation.settings import Settings
 
 FEED_INBOX = "recsim_feed_inbox"
@@ -21,8 +21,15 @@ def feed_inbox(settings: Settings) -> Asset:
     """The inbox as an asset that is updated whenever feeds lie in it."""
     inbox = str(settings.inbox_dir)
     poll = REMOTE_POLL if "://" in inbox else LOCAL_POLL
-    trigger = FeedManifestTrigger(asset_name=FEED_INBOX, inbox=inbox, poll_interval=poll, conn_id=storage_conn_id())
-    return Asset(FEED_INBOX, uri="x-recsim://feed-inbox", group="recsim", watchers=[AssetWatcher(name="closed_feeds", trigger=trigger)])
+    trigger = FeedManifestTrigger(
+        asset_name=FEED_INBOX, inbox=inbox, poll_interval=poll, conn_id=storage_conn_id()
+    )
+    return Asset(
+        FEED_INBOX,
+        uri="x-recsim://feed-inbox",
+        group="recsim",
+        watchers=[AssetWatcher(name="closed_feeds", trigger=trigger)],
+    )
 
 
 def catalogue_commits(settings: Settings) -> Asset:
@@ -30,6 +37,8 @@ def catalogue_commits(settings: Settings) -> Asset:
 
     Not the asset that a refresh tells of: a refresh that heard of its own commits would start itself.
     """
-    trigger = CatalogueCommitTrigger(asset_name=CATALOGUE_COMMITS, table_uri=settings.products_uri, conn_id=storage_conn_id())
+    trigger = CatalogueCommitTrigger(
+        asset_name=CATALOGUE_COMMITS, table_uri=settings.products_uri, conn_id=storage_conn_id()
+    )
     watcher = AssetWatcher(name="foreign_commits", trigger=trigger)
     return Asset(CATALOGUE_COMMITS, uri="x-recsim://catalogue-commits", group="recsim", watchers=[watcher])

@@ -13,7 +13,20 @@ Cursor = dict[str, Any]
 """`table_id` and `version`, as the state store and the jobs' results carry it; empty where nothing was noted yet."""
 
 # Commits by which no row comes, goes or changes. What is not named here counts as a change: looking once too often costs a skip.
-HOUSEKEEPING = ("OPTIMIZE", "VACUUM", "CREATE TABLE", "ADD", "CHANGE", "DROP", "RENAME", "SET", "UNSET", "UPGRADE", "CLUSTER", "REORG")
+HOUSEKEEPING = (
+    "OPTIMIZE",
+    "VACUUM",
+    "CREATE TABLE",
+    "ADD",
+    "CHANGE",
+    "DROP",
+    "RENAME",
+    "SET",
+    "UNSET",
+    "UPGRADE",
+    "CLUSTER",
+    "REORG",
+)
 
 
 class ChangeFeedOffError(ValueError):
@@ -67,7 +80,8 @@ def decide(table_uri: str, head: TableHead | None, wanted: Wanted) -> Decision:
         return Decision("wait", f"{table_uri} does not exist yet.")
     if not head.change_feed:
         return Decision(
-            "refuse", f"{table_uri} has no change feed. Set its property delta.enableChangeDataFeed to true, then rebuild the index."
+            "refuse",
+            f"{table_uri} has no change feed. Set its property delta.enableChangeDataFeed to true, then rebuild the index.",
         )
     version = wanted.version(head)
     if head.version < version:
@@ -124,13 +138,28 @@ def table_news(table_uri: str, known: list[Cursor], options: dict[str, str]) -> 
     if table is None:
         return None
     table_id, head = str(table.metadata().id), table.version()
-    after = max((cursor["version"] for cursor in known if cursor.get("table_id") == table_id and cursor["version"] <= head), default=-1)
+    after = max(
+        (
+            cursor["version"]
+            for cursor in known
+            if cursor.get("table_id") == table_id and cursor["version"] <= head
+        ),
+        default=-1,
+    )
     return News(
-        table_id, head, [version for version, commit in _commits(table_uri, range(after + 1, head + 1), options) if is_foreign(commit)]
+        table_id,
+        head,
+        [
+            version
+            for version, commit in _commits(table_uri, range(after + 1, head + 1), options)
+            if is_foreign(commit)
+        ],
     )
 
 
-def _commits(table_uri: str, versions: range, options: dict[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _commits(
+    table_uri: str, versions: range, options: dict[str, str]
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """What each commit says of itself; nothing where the log was cleaned.
 
     One by one: `DeltaTable.history` keeps Python's lock until it has them all, which stops the event loop from any thread.

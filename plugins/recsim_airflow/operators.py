@@ -14,10 +14,10 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from recsim_airflow.job_process import JobProcess, end_recorded
 from recsim_airflow.links import MlflowLink
-from recsim_airflow.processes import JobProcess, end_recorded
-from recsim_airflow.reasons import REASON_COLUMN, give_reason
 from recsim_airflow.results import Result, failure, outcome, parse_result, summary
+from recsim_airflow.status import REASON_COLUMN, give_reason
 
 PROCESS_KEY = "process"
 
@@ -89,14 +89,22 @@ class RecsimJobOperator(BaseOperator):
             self._process.stop()
 
     def _start(self, context: Context) -> JobProcess:
-        command = [self.command or default_command(), self.job, *filter(None, self.arguments), "--refresh", self.refresh_id]
+        command = [
+            self.command or default_command(),
+            self.job,
+            *filter(None, self.arguments),
+            "--refresh",
+            self.refresh_id,
+        ]
         self.log.info("Running %s", " ".join(command))
         try:
             process = self._process = JobProcess(command, job_environment(self.environment or {}))
         except OSError as error:
             sentence = f"{command[0]} cannot be run: {error.strerror}. Install recsim there, or set AIRFLOW__RECSIM__COMMAND to its path."
             raise AirflowFailException(sentence) from error
-        context["task_state_store"].set(PROCESS_KEY, {"pid": process.pid, "started": process.started, "host": socket.gethostname()})
+        context["task_state_store"].set(
+            PROCESS_KEY, {"pid": process.pid, "started": process.started, "host": socket.gethostname()}
+        )
         return process
 
     def _follow(self, process: JobProcess) -> tuple[Result | None, str]:
@@ -141,7 +149,9 @@ class RecsimJobOperator(BaseOperator):
         if not record or record["host"] != socket.gethostname():
             return
         if end_recorded(record["pid"], record["started"]):
-            self.log.warning("Ended process %s, which an earlier try of this task had left running.", record["pid"])
+            self.log.warning(
+                "Ended process %s, which an earlier try of this task had left running.", record["pid"]
+            )
 
 
 class DecisionBranchOperator(BaseBranchOperator):

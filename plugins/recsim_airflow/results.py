@@ -47,7 +47,9 @@ def failure(job: str, exit_code: int, result: Result | None, last_line: str) -> 
     if result and (sentence := result.get("error") or _reasons(result)):
         return str(sentence)
     if exit_code < 0:
-        return f"recsim {job} was ended by signal {-exit_code}" + (" (was the machine out of memory?)." if exit_code == -9 else ".")
+        return f"recsim {job} was ended by signal {-exit_code}" + (
+            " (was the machine out of memory?)." if exit_code == -9 else "."
+        )
     return last_line or f"recsim {job} ended with exit code {exit_code} and said nothing."
 
 
@@ -72,14 +74,19 @@ def _taken(result: Result) -> str:
         return "no feed in the inbox"
     if result.get("applied") is False:
         return f"{result['feed_id']} was applied before, nothing has changed"
-    counts = ", ".join(f"{result[key]:,} {key}" for key in ("inserted", "updated", "deleted", "unchanged", "outdated", "quarantined"))
+    counts = ", ".join(
+        f"{result[key]:,} {key}"
+        for key in ("inserted", "updated", "deleted", "unchanged", "outdated", "quarantined")
+    )
     share = f" ({result['quarantined_share']:.1%})" if result["quarantined"] else ""
     return f"{result['feed_id']}: {counts}{share}; catalogue at version {result['table_version']}"
 
 
 def _plan(result: Result) -> str:
     why = _reasons(result)
-    return (f"{result['decision']}: {why}" if why else str(result["decision"])) + _estimate(result.get("estimate") or {})
+    return (f"{result['decision']}: {why}" if why else str(result["decision"])) + _estimate(
+        result.get("estimate") or {}
+    )
 
 
 def _estimate(estimate: Result) -> str:
@@ -87,11 +94,17 @@ def _estimate(estimate: Result) -> str:
     images, minutes = estimate.get("images"), estimate.get("minutes")
     if not images:
         return ""
-    return f" (about {minutes:g} min, {images:,} images to embed)" if minutes is not None else f" ({images:,} images to embed)"
+    return (
+        f" (about {minutes:g} min, {images:,} images to embed)"
+        if minutes is not None
+        else f" ({images:,} images to embed)"
+    )
 
 
 def _tune(result: Result) -> str:
-    return _reasons(result) or f"best {result['metric']} {result['best_score']:.3f} of {result['trials']} trials"
+    return (
+        _reasons(result) or f"best {result['metric']} {result['best_score']:.3f} of {result['trials']} trials"
+    )
 
 
 def _train(result: Result) -> str:
@@ -101,7 +114,9 @@ def _train(result: Result) -> str:
 
 
 def _measures(measures: Result) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in measures.items() if isinstance(value, int | float))
+    return ", ".join(
+        f"{name} {value:.3f}" for name, value in measures.items() if isinstance(value, int | float)
+    )
 
 
 def _embed(result: Result) -> str:
@@ -115,7 +130,9 @@ def _index(result: Result) -> str:
 def _evaluate(result: Result) -> str:
     metrics = result["metrics"]
     figures = f"precision@1 {metrics['precision_at_1']:.3f}, @10 {metrics['precision_at_10']:.3f}"
-    return " ".join([f"{result['verdict']}: {figures}; {len(result['rules'])} rules kept.", *result.get("doubts", [])])
+    return " ".join(
+        [f"{result['verdict']}: {figures}; {len(result['rules'])} rules kept.", *result.get("doubts", [])]
+    )
 
 
 def _register(result: Result) -> str:
@@ -124,7 +141,9 @@ def _register(result: Result) -> str:
 
 def _promote(result: Result) -> str:
     previous = result.get("previous")
-    return f"release {result['version']} is in {result['stage']}" + (f", instead of {previous}" if previous else "")
+    return f"release {result['version']} is in {result['stage']}" + (
+        f", instead of {previous}" if previous else ""
+    )
 
 
 def _rollback(result: Result) -> str:

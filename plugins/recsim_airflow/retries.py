@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from recsim_airflow.commits import UnreadableTableError
 from recsim_airflow.operators import JobUnavailableError
-from recsim_airflow.reasons import give_reason
+from recsim_airflow.status import give_reason
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,13 @@ class OutageRetryPolicy(RetryPolicy):
     def __init__(self, failures: int = 2) -> None:
         self.failures = failures
 
-    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None) -> RetryDecision:  # noqa: ARG002
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,
+        max_tries: int,  # noqa: ARG002 - Airflow's signature
+        context: Context | None = None,
+    ) -> RetryDecision:
         """Decide by what the failed try raised."""
         assert context is not None
         tries = Tries.of(context)

@@ -7,11 +7,24 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 from airflow.sdk import Asset, BaseOperator, BaseSensorOperator, Context
-from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferralError, TaskDeferralTimeout
+from airflow.sdk.exceptions import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+)
 
-from recsim_airflow.commits import ChangeFeedOffError, Cursor, TableHead, UnreadableTableError, Wanted, decide, table_head
-from recsim_airflow.committed import committed
-from recsim_airflow.reasons import REASON_COLUMN, give_reason
+from recsim_airflow.asset_state import committed
+from recsim_airflow.commits import (
+    ChangeFeedOffError,
+    Cursor,
+    TableHead,
+    UnreadableTableError,
+    Wanted,
+    decide,
+    table_head,
+)
+from recsim_airflow.status import REASON_COLUMN, give_reason
 from recsim_airflow.storage import credentials, delta_options
 from recsim_airflow.triggers import DeltaChangeDataFeedTrigger
 
@@ -44,7 +57,13 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         inlets = [cursor_of] if cursor_of else []
-        super().__init__(poke_interval=poke_interval, soft_fail=soft_fail, inlets=inlets, map_index_template=REASON_COLUMN, **kwargs)
+        super().__init__(
+            poke_interval=poke_interval,
+            soft_fail=soft_fail,
+            inlets=inlets,
+            map_index_template=REASON_COLUMN,
+            **kwargs,
+        )
         self.table_uri = table_uri
         self.min_version = min_version
         self.cursor_of = cursor_of
@@ -63,7 +82,12 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
             poll_interval=self.poke_interval,
             conn_id=self.conn_id,
         )
-        self.defer(trigger=trigger, method_name="execute_complete", kwargs={"after": wanted.after}, timeout=timedelta(seconds=self.timeout))
+        self.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            kwargs={"after": wanted.after},
+            timeout=timedelta(seconds=self.timeout),
+        )
 
     def execute_complete(self, context: Context, event: dict[str, Any], after: Cursor) -> dict[str, Any]:
         """Check what the trigger saw by the same rule."""
@@ -79,7 +103,10 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
         except TaskDeferralTimeout:
             self._time_out(context)
         except TaskDeferralError as error:
-            give_reason(context, f"The triggerer could not wait for {self.table_uri}: {error}. See its log, then clear this task.")
+            give_reason(
+                context,
+                f"The triggerer could not wait for {self.table_uri}: {error}. See its log, then clear this task.",
+            )
             raise
 
     def _wanted(self, context: Context, after: Cursor | None = None) -> Wanted:
@@ -101,7 +128,12 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
         if decision.kind != "ready" or head is None:
             raise ChangeFeedOffError(decision.sentence)
         start = wanted.start(head)
-        return {"table_id": head.table_id, "start_version": start, "end_version": head.version, "n_commits": head.version - start + 1}
+        return {
+            "table_id": head.table_id,
+            "start_version": start,
+            "end_version": head.version,
+            "n_commits": head.version - start + 1,
+        }
 
     def _time_out(self, context: Context) -> NoReturn:
         decision = decide(self.table_uri, self._head(context), self._wanted(context))

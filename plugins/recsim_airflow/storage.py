@@ -69,7 +69,9 @@ def open_inbox(inbox: str, conn_id: str | None, given: Options) -> Path:
         rest["client_kwargs"] = {"region_name": given["region_name"]}
     # Attached under the connection's id, so that Airflow needs no provider package for the scheme.
     conn_id = conn_id or "recsim_environment"
-    attach(scheme, conn_id).fs = fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True, **rest)
+    attach(scheme, conn_id).fs = fsspec.filesystem(
+        scheme, use_listings_cache=False, skip_instance_cache=True, **rest
+    )
     return cast("Path", ObjectStoragePath(inbox, conn_id=conn_id))
 
 

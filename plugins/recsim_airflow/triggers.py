@@ -23,7 +23,15 @@ class DeltaChangeDataFeedTrigger(BaseTrigger):
     :param conn_id: Airflow connection with the credentials of the table's object store
     """
 
-    def __init__(self, *, table_uri: str, min_version: int | None, after: Cursor, poll_interval: float, conn_id: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        table_uri: str,
+        min_version: int | None,
+        after: Cursor,
+        poll_interval: float,
+        conn_id: str | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.table_uri = table_uri
         self.min_version = min_version

@@ -25,7 +25,18 @@ from recsim_tasks.foundation.settings import demo_data, load_settings
 
 UInt8 = np.ndarray[Any, np.dtype[np.uint8]]
 
-CATEGORIES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+CATEGORIES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")
 PACKAGE = "dataset-fashion-mnist"
 KERAS_ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
@@ -56,7 +67,9 @@ def fashion_mnist(folder: Path | None = None) -> FashionMnist:
     """
     folder = folder or locate()
     train_images, train_labels, test_images, test_labels = (_content(folder / name) for name in FILES)
-    return FashionMnist(_images(train_images), _labels(train_labels), _images(test_images), _labels(test_labels))
+    return FashionMnist(
+        _images(train_images), _labels(train_labels), _images(test_images), _labels(test_labels)
+    )
 
 
 def locate() -> Path:
@@ -105,7 +118,9 @@ def _download_package(folder: Path) -> None:
         _run(["apt-get", "download", PACKAGE], folder)
     except ConfigurationError as error:
         if os.geteuid() != 0:
-            raise ConfigurationError(f"{error} Its lists may be old: run sudo apt-get update and try again.") from error
+            raise ConfigurationError(
+                f"{error} Its lists may be old: run sudo apt-get update and try again."
+            ) from error
         _run(["apt-get", "update"], folder)
         _run(["apt-get", "download", PACKAGE], folder)
 
@@ -136,9 +151,13 @@ def _content(path: Path) -> bytes:
     try:
         content = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is not a whole gzip file ({error}). Delete it and run `make setup`.") from error
+        raise InputError(
+            f"{path} is not a whole gzip file ({error}). Delete it and run `make setup`."
+        ) from error
     if hashlib.sha256(content).hexdigest() != FILES[path.name]:
-        raise InputError(f"{path} is not the published file: its SHA-256 differs. Delete it and run `make setup`.")
+        raise InputError(
+            f"{path} is not the published file: its SHA-256 differs. Delete it and run `make setup`."
+        )
     return content
 
 

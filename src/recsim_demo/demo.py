@@ -20,12 +20,12 @@ from rich.table import Table
 
 from recsim_demo.dataset import fashion_mnist
 from recsim_demo.feeds import deliver
-from recsim_demo.interrupt import leave_in_order_on_term, until_interrupted
-from recsim_demo.questions import Answers, ask
+from recsim_demo.queries import Answers, ask
 from recsim_demo.sheet import draw
-from recsim_demo.stack import Stack, running
 from recsim_demo.story import Story, tell
 from recsim_demo.watch import Refresh, follow
+from recsim_local.interrupt import leave_in_order_on_term, until_interrupted
+from recsim_local.stack import Stack, running, show_pages
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.progress import say
@@ -50,7 +50,13 @@ class Demo:
         self._refresh("feed 2 again", "the very same feed", self.story.second, "demo-2")
         with self._phase("questions"), self.stack.client() as client:
             answers = ask(client, self.story.held_out, self.story.held_out_categories)
-            sheet = draw(client, self.story.held_out, self.story.held_out_categories, answers, self.stack.home / "retrieval-sheet.png")
+            sheet = draw(
+                client,
+                self.story.held_out,
+                self.story.held_out_categories,
+                answers,
+                self.stack.home / "retrieval-sheet.png",
+            )
         say(f"Retrieval sheet: {sheet}")
         return self._figures(first, second, answers)
 
@@ -62,7 +68,10 @@ class Demo:
         say(f"  {refresh.decision} in {refresh.seconds:.0f} s")
         self.refreshes.append(refresh)
         self.phases[refresh.decision] = refresh.seconds
-        self.phases |= {f"{refresh.decision}: {task.rpartition('.')[2]}": seconds for task, seconds in refresh.phases.items()}
+        self.phases |= {
+            f"{refresh.decision}: {task.rpartition('.')[2]}": seconds
+            for task, seconds in refresh.phases.items()
+        }
         return refresh
 
     @contextmanager
@@ -122,12 +131,6 @@ def _demonstrate(home: Path) -> dict[str, Any]:
             show_pages(stack)
             until_interrupted("Everything stays up until Ctrl-C.")
     return figures
-
-
-def show_pages(stack: Stack) -> None:
-    """Say where to look."""
-    for name, address in stack.pages().items():
-        say(f"  {name:<12} {address}")
 
 
 def _show(figures: dict[str, Any]) -> None:

@@ -28,7 +28,10 @@ def upsert(number: int, category: str, pixels: Pixels | None, price: float | Non
 
 def delete(number: int) -> dict[str, Any]:
     """One row that withdraws a product."""
-    return dict.fromkeys(("title", "category", "price", "in_stock", "image")) | {"product_id": product_id(number), "op": "delete"}
+    return dict.fromkeys(("title", "category", "price", "in_stock", "image")) | {
+        "product_id": product_id(number),
+        "op": "delete",
+    }
 
 
 def product_id(number: int) -> str:
@@ -51,7 +54,9 @@ def deliver(inbox: Path, name: str, rows: Iterable[dict[str, Any]], feed_id: str
     import pyarrow.parquet as pq
 
     text = {name: pa.string() for name in ("product_id", "op", "title", "category")}
-    schema = pa.schema([*text.items(), ("price", pa.float64()), ("in_stock", pa.bool_()), ("image", pa.binary())])
+    schema = pa.schema(
+        [*text.items(), ("price", pa.float64()), ("in_stock", pa.bool_()), ("image", pa.binary())]
+    )
     table = pa.Table.from_pylist(list(rows), schema=schema)
     folder = inbox / name
     folder.mkdir(parents=True)

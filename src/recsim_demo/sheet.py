@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from recsim_demo.feeds import Pixels
-from recsim_demo.questions import Answers
-from recsim_tasks.learning.pictures import lettered
+from recsim_demo.queries import Answers
+from recsim_tasks.learning.evaluation.plots import lettered
 
 NEIGHBOURS = 8
 RIGHT, WRONG, INK, FAINT = "#1a7f4b", "#c0392b", "#222222", "#777777"
@@ -25,13 +25,26 @@ def draw(client: httpx.Client, images: Pixels, categories: list[str], answers: A
     from matplotlib import pyplot as plt
 
     rows = [categories.index(name) for name in dict.fromkeys(categories)]
-    figure, axes = plt.subplots(len(rows), NEIGHBOURS + 1, figsize=(1.35 * (NEIGHBOURS + 1), 1.72 * len(rows)), squeeze=False)
+    figure, axes = plt.subplots(
+        len(rows), NEIGHBOURS + 1, figsize=(1.35 * (NEIGHBOURS + 1), 1.72 * len(rows)), squeeze=False
+    )
     for cells, row in zip(axes, rows, strict=True):
         _picture(cells[0], images[row], "query", categories[row], INK)
         for cell, hit in zip(cells[1:], answers.neighbours[row], strict=False):
             colour = RIGHT if hit["category"] == categories[row] else WRONG
-            _picture(cell, _image(client, hit["product_id"]), f"{lettered(hit['product_id'])}\n{hit['score']:.3f}", hit["category"], colour)
-    figure.suptitle(f"Release {answers.release}: pictures that no feed held, and their nearest products", fontsize=12, color=INK, y=0.998)
+            _picture(
+                cell,
+                _image(client, hit["product_id"]),
+                f"{lettered(hit['product_id'])}\n{hit['score']:.3f}",
+                hit["category"],
+                colour,
+            )
+    figure.suptitle(
+        f"Release {answers.release}: pictures that no feed held, and their nearest products",
+        fontsize=12,
+        color=INK,
+        y=0.998,
+    )
     figure.tight_layout(pad=0.6, rect=(0, 0, 1, 0.985))
     figure.savefig(path, dpi=110, facecolor="white")
     plt.close(figure)

@@ -25,7 +25,9 @@ class Story:
 
 def tell(data: FashionMnist, products: int = 60_000, scale: float = 1.0) -> Story:
     """The demo's story on the first `products` images; `scale` shrinks the day's changes."""
-    new, replaced, repriced, deleted = (max(1, round(count * scale)) for count in (NEW, REPLACED, REPRICED, DELETED))
+    new, replaced, repriced, deleted = (
+        max(1, round(count * scale)) for count in (NEW, REPLACED, REPRICED, DELETED)
+    )
     images, labels = data.train_images[:products], data.train_labels[:products]
     fresh = _fresh(data.test_images, images, new + replaced)
     arrivals, replacements = fresh[:new], fresh[new:]

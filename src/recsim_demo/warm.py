@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 from recsim_demo import dataset
-from recsim_tasks.catalogue.spark import delta_jars, warm_jars
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import load_settings
+from recsim_tasks.foundation.spark import delta_jars, warm_jars
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from recsim_demo.private_airflow import PrivateAirflow
+from recsim_local.airflow import PrivateAirflow
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.progress import say
 
@@ -55,7 +55,11 @@ class _Watcher:
 
     def change(self, task_id: str, state: str) -> None:
         if state in SHOWN:
-            reason = self.airflow.xcom(DAG, self.run_id, task_id, "reason") if state in ("success", "failed") else None
+            reason = (
+                self.airflow.xcom(DAG, self.run_id, task_id, "reason")
+                if state in ("success", "failed")
+                else None
+            )
             say(f"  {task_id:<18} {state}{f': {reason}' if reason else ''}")
         if state == "running":
             self.running = task_id
@@ -68,7 +72,11 @@ class _Watcher:
         if self.running is None or time.monotonic() - self.said_at < LOG_LINE_EVERY_SECONDS:
             return
         self.said_at = time.monotonic()
-        lines = [line for line in self.airflow.logs(DAG, self.run_id, self.running).splitlines() if PROGRESS.search(line)]
+        lines = [
+            line
+            for line in self.airflow.logs(DAG, self.run_id, self.running).splitlines()
+            if PROGRESS.search(line)
+        ]
         if lines and lines[-1] != self.last_line:
             self.last_line = lines[-1]
             say(f"    {self.last_line.partition('<stderr>:')[2] or self.last_line}")
@@ -84,5 +92,12 @@ def _durations(instances: list[dict[str, Any]]) -> dict[str, float]:
         began, ended = (datetime.fromisoformat(instance[name]) for name in ("start_date", "end_date"))
         return round((ended - began).total_seconds(), 1)
 
-    ran = [instance for instance in instances if instance["state"] == "success" and instance["start_date"] and instance["end_date"]]
-    return {instance["task_id"]: seconds(instance) for instance in sorted(ran, key=lambda instance: instance["start_date"])}
+    ran = [
+        instance
+        for instance in instances
+        if instance["state"] == "success" and instance["start_date"] and instance["end_date"]
+    ]
+    return {
+        instance["task_id"]: seconds(instance)
+        for instance in sorted(ran, key=lambda instance: instance["start_date"])
+    }

@@ -12,8 +12,8 @@ from benchmarks.catalogue.plot import draw
 from benchmarks.catalogue.rounds import check_merges_agree, range_round
 from benchmarks.catalogue.sessions import Session, Time
 
-from recsim_tasks.catalogue.spark import spark_session
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.foundation.spark import spark_session
 
 
 class Here(Session):
@@ -25,7 +25,9 @@ class Here(Session):
 
 @pytest.mark.bench
 @pytest.mark.spark
-def test_an_ingest_leaves_the_products_that_delta_rs_merge_leaves_and_the_range_names_the_feeds(settings: Settings, tmp_path: Path) -> None:
+def test_an_ingest_leaves_the_products_that_delta_rs_merge_leaves_and_the_range_names_the_feeds(
+    settings: Settings, tmp_path: Path
+) -> None:
     bench, session = Bench(tmp_path), Here(tmp_path)
     with spark_session(settings, "test of the benchmark"):
         size = bench.size(session, 1_000)

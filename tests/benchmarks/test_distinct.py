@@ -23,7 +23,9 @@ def test_the_goals_name_what_is_missed() -> None:
 
 
 def test_pairs_of_copies_are_counted(fashion_mnist: FashionMnist) -> None:
-    pixels = np.concatenate([fashion_mnist.test_images[:50], fashion_mnist.test_images[:3], fashion_mnist.test_images[:1]])
+    pixels = np.concatenate(
+        [fashion_mnist.test_images[:50], fashion_mnist.test_images[:3], fashion_mnist.test_images[:1]]
+    )
     pairs = near_pairs(thumbnails([Image.fromarray(image) for image in pixels]))
     assert sorted(map(tuple, pairs.tolist())) == [(0, 50), (0, 53), (1, 51), (2, 52), (50, 53)]
 
@@ -33,5 +35,9 @@ def test_photographs_in_colour_come_without_the_network() -> None:
     assert len(images) > 40
     assert {image.mode for image in images} == {"RGB"}
     assert (
-        min(shares([OURS], images)[OURS.name][name] for name in ("JPEG, quality 75", "half the size, bicubic", "WebP, quality 80")) == 1.0
+        min(
+            shares([OURS], images)[OURS.name][name]
+            for name in ("JPEG, quality 75", "half the size, bicubic", "WebP, quality 80")
+        )
+        == 1.0
     )

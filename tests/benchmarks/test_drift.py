@@ -10,7 +10,7 @@ from benchmarks.drift.distortions import distortions
 
 from recsim_demo.dataset import CATEGORIES, FashionMnist
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.release.drift import Drift
+from recsim_tasks.release.evaluation.drift import Drift
 
 DRIFTS, CLEAN = Drift(0.9, 500, 0.01), Drift(0.5, 500, 0.01)
 
@@ -25,7 +25,9 @@ def test_every_distortion_changes_the_images_and_keeps_their_form(fashion_mnist:
     assert np.array_equal(images, before)
 
 
-def test_deliveries_hold_no_image_twice_and_are_of_the_category_that_is_asked_for(fashion_mnist: FashionMnist) -> None:
+def test_deliveries_hold_no_image_twice_and_are_of_the_category_that_is_asked_for(
+    fashion_mnist: FashionMnist,
+) -> None:
     labels = fashion_mnist.test_labels.astype(np.int64)
     for category in (USUAL_MIX, "Sneaker"):
         rows = np.concatenate(list(draws(labels, category, 200, 0)))
@@ -34,7 +36,11 @@ def test_deliveries_hold_no_image_twice_and_are_of_the_category_that_is_asked_fo
 
 
 def test_the_goals_name_what_is_missed() -> None:
-    clean, costly, harmless = Line("a", 200, 0.0, [CLEAN, None]), Line("b", 200, 0.06, [CLEAN, DRIFTS]), Line("c", 200, 0.01, [CLEAN])
+    clean, costly, harmless = (
+        Line("a", 200, 0.0, [CLEAN, None]),
+        Line("b", 200, 0.06, [CLEAN, DRIFTS]),
+        Line("c", 200, 0.01, [CLEAN]),
+    )
     assert [measure.met for measure in goals([clean], [costly, harmless], 0.55)] == [True, True]
     unseen, alarm = Line("d", 200, 0.06, [CLEAN]), Line("e", 200, 0.0, [CLEAN, DRIFTS])
     missed = goals([clean, alarm], [costly, unseen], 0.55)
@@ -43,7 +49,9 @@ def test_the_goals_name_what_is_missed() -> None:
 
 @pytest.mark.bench
 @pytest.mark.ml
-def test_a_small_run_tells_clean_deliveries_from_distorted_ones(settings: Settings, tmp_path: Path, fashion_mnist: FashionMnist) -> None:
+def test_a_small_run_tells_clean_deliveries_from_distorted_ones(
+    settings: Settings, tmp_path: Path, fashion_mnist: FashionMnist
+) -> None:
     data = FashionMnist(
         *(part[:6_000] for part in (fashion_mnist.train_images, fashion_mnist.train_labels)),
         *(part[:2_500] for part in (fashion_mnist.test_images, fashion_mnist.test_labels)),

@@ -46,7 +46,9 @@ def test_the_articles_recipe_learns_when_it_is_repaired(small: FashionMnist) -> 
 
 @pytest.mark.bench
 @pytest.mark.ml
-def test_speed_and_memory_are_measured_in_processes_of_their_own(settings: Settings, tmp_path: Path, small: FashionMnist) -> None:
+def test_speed_and_memory_are_measured_in_processes_of_their_own(
+    settings: Settings, tmp_path: Path, small: FashionMnist
+) -> None:
     worth.write_products(settings.products_uri, small, np.arange(2_000))
     found = measured(1, 1, settings.products_uri, tmp_path, all_images=True)
     assert found["images"] == pytest.approx(1_800, abs=60)
@@ -56,7 +58,9 @@ def test_speed_and_memory_are_measured_in_processes_of_their_own(settings: Setti
 
 @pytest.mark.bench
 @pytest.mark.ml
-def test_a_model_is_trained_for_as_long_as_is_asked_and_then_asked(settings: Settings, tmp_path: Path, small: FashionMnist) -> None:
+def test_a_model_is_trained_for_as_long_as_is_asked_and_then_asked(
+    settings: Settings, tmp_path: Path, small: FashionMnist
+) -> None:
     alone = settings.model_copy(update={"image_size": 28, "image_channels": 1, "ranks": 1})
     cursor = worth.write_products(alone.products_uri, small, np.arange(2_000))
     embed, minutes = worth.learn(alone, cursor, 3_000, tmp_path / "run" / "model")

@@ -28,7 +28,9 @@ def test_every_index_is_measured_on_the_same_vectors_and_finds_nearly_all(tmp_pa
     index_rounds.peer_build(bench, "hnswlib", hnswlib, base)
     index_rounds.speed_at_recall(bench, "tight hnswlib", hnswlib, queries, near, 1)
     index_rounds.peer_add_rounds(bench, "hnswlib", hnswlib, 2_000, more, 2)
-    index_rounds.speed_at_recall(bench, "tight ours", Faiss.read(tmp_path / "index" / VECTORS_FILE), queries, near, 1)
+    index_rounds.speed_at_recall(
+        bench, "tight ours", Faiss.read(tmp_path / "index" / VECTORS_FILE), queries, near, 1
+    )
     index_rounds.layer(bench, "small", tmp_path / "index", queries, 1)
     assert len(index) == 2_040
     assert min(bench.figures["tight hnswlib recall"], bench.figures["tight ours recall"]) >= 0.99
@@ -51,27 +53,39 @@ def test_a_million_products_are_measured_in_a_process_of_their_own(tmp_path: Pat
 
 @pytest.mark.bench
 @pytest.mark.spark
-def test_a_refresh_embeds_what_changed(settings: Settings, tmp_path: Path, fashion_mnist: FashionMnist) -> None:
+def test_a_refresh_embeds_what_changed(
+    settings: Settings, tmp_path: Path, fashion_mnist: FashionMnist
+) -> None:
     cursor = write_catalogue(settings.products_uri, fashion_mnist, 2_000)
     bench = Bench()
-    embedding_rounds.refreshes(bench, "small", settings, fashion_mnist, cursor, 2_000, make_model(tmp_path / "model"))
+    embedding_rounds.refreshes(
+        bench, "small", settings, fashion_mnist, cursor, 2_000, make_model(tmp_path / "model")
+    )
     told = {line.name: line for line in goals.refresh_measures(bench, "small", 2_000)}
     assert (told["P14"].goal, told["refresh_small_0.1"].met) == (0.03, None)
 
 
-def test_pictures_of_a_large_catalogue_are_all_different(settings: Settings, fashion_mnist: FashionMnist) -> None:
+def test_pictures_of_a_large_catalogue_are_all_different(
+    settings: Settings, fashion_mnist: FashionMnist
+) -> None:
     from benchmarks.vectors.data import pictured
 
     numbers = np.concatenate([np.arange(50), 60_000 * np.arange(1, 50)])
     assert len(set(pictured(fashion_mnist, numbers)["image_hash"].to_pylist())) == 99
-    assert products(3)["product_id"].to_pylist() == pictured(fashion_mnist, np.arange(3))["product_id"].to_pylist()
+    assert (
+        products(3)["product_id"].to_pylist()
+        == pictured(fashion_mnist, np.arange(3))["product_id"].to_pylist()
+    )
 
 
 def test_the_goals_are_told_and_drawn_from_what_was_measured(tmp_path: Path) -> None:
     bench = Bench(defaultdict(lambda: [2.0]), defaultdict(lambda: 0.99))
     bench.times["TF Similarity add 1 %"] = [2_000.0]
     bench.times["scale build"] = [1.0]
-    told = {line.name: line for line in [*goals.index_measures(bench, 10, 100), *goals.scale_measures(bench, 100, 8)]}
+    told = {
+        line.name: line
+        for line in [*goals.index_measures(bench, 10, 100), *goals.scale_measures(bench, 100, 8)]
+    }
     assert (told["P1"].value, told["P1"].met, told["P2"].met, told["P3"].met) == (1_000.0, True, True, True)
     assert {name for name, line in told.items() if line.goal} == {
         *("P1", "P2", "P3", "P4", "P4_loose", "scale_memory"),

@@ -14,8 +14,8 @@ from pathlib import Path
 import pyspark
 from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 
-from recsim_tasks.catalogue.spark import delta_jars
 from recsim_tasks.foundation.leases import lease
+from recsim_tasks.foundation.spark import delta_jars
 
 WRITERS = 2
 # As a Delta transaction does it: take the version after the newest, and the next one where another writer was faster. The disk is a slow

@@ -115,7 +115,11 @@ class Model:
             return "deleted" if there else "unchanged"
         if there is None:
             return "inserted" if row["image"] else "quarantined"
-        return "unchanged" if row["title"] == there["title"] and row["image"] in (None, there["image"]) else "updated"
+        return (
+            "unchanged"
+            if row["title"] == there["title"] and row["image"] in (None, there["image"])
+            else "updated"
+        )
 
     def _take(self, key: str, row: Row, done: str) -> None:
         if row["op"] == "delete":

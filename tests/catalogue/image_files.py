@@ -25,12 +25,19 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 def product(width: int = 12, height: int = 8, seed: int = 0) -> Image.Image:
     """A colourful block on white, so that no two of its turns are equal."""
     pixels = np.full((height, width, 3), 255, np.uint8)
-    pixels[1 : height - 2, 2 : width - 1] = np.random.default_rng(seed).integers(0, 200, (height - 3, width - 3, 3))
+    pixels[1 : height - 2, 2 : width - 1] = np.random.default_rng(seed).integers(
+        0, 200, (height - 3, width - 3, 3)
+    )
     return Image.fromarray(pixels)
 
 
 def chunk(name: bytes, data: bytes, checksum: int | None = None) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data) if checksum is None else checksum)
+    return (
+        struct.pack(">I", len(data))
+        + name
+        + data
+        + struct.pack(">I", zlib.crc32(name + data) if checksum is None else checksum)
+    )
 
 
 def with_chunks(png: bytes, *chunks: bytes, before: bytes = b"IDAT") -> bytes:
@@ -39,10 +46,14 @@ def with_chunks(png: bytes, *chunks: bytes, before: bytes = b"IDAT") -> bytes:
     return png[:at] + b"".join(chunks) + png[at:]
 
 
-def raw_png(samples: np.ndarray[Any, Any], bits: int, colour: int, transparent: bytes = b"", palette: bytes = b"") -> bytes:
+def raw_png(
+    samples: np.ndarray[Any, Any], bits: int, colour: int, transparent: bytes = b"", palette: bytes = b""
+) -> bytes:
     """A PNG of `samples` [height, width, channels], `bits` each, of a colour type; `transparent` is its tRNS chunk."""
     height, width = samples.shape[:2]
-    row_bits = np.unpackbits(samples.astype(">u2").reshape(height, -1, 1).view(np.uint8), axis=-1)[..., 16 - bits :]
+    row_bits = np.unpackbits(samples.astype(">u2").reshape(height, -1, 1).view(np.uint8), axis=-1)[
+        ..., 16 - bits :
+    ]
     rows = np.packbits(row_bits.reshape(height, -1), axis=-1)
     lines = b"".join(b"\0" + row.tobytes() for row in rows)
     parts = [
@@ -68,4 +79,6 @@ def exif(entries: Iterable[Entry], order: str = "<", claimed: int | None = None)
     """A TIFF directory as EXIF has it: entries of tag, type, count and the four bytes of value or offset."""
     body = [struct.pack(f"{order}HHI", tag, kind, count) + value for tag, kind, count, value in entries]
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
-    return head + struct.pack(f"{order}H", len(body) if claimed is None else claimed) + b"".join(body) + bytes(4)
+    return (
+        head + struct.pack(f"{order}H", len(body) if claimed is None else claimed) + b"".join(body) + bytes(4)
+    )

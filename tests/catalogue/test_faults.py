@@ -25,7 +25,7 @@ from pyspark.sql import SparkSession
 
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import delete, deliver, upsert
-from recsim_tasks.catalogue.ingest import ingest_feed
+from recsim_tasks.catalogue.feeds.ingest import ingest_feed
 from recsim_tasks.foundation.settings import Settings
 
 pytestmark = [pytest.mark.drill, pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
@@ -34,10 +34,12 @@ LONGEST = 600.0
 
 
 def start(home: Path, feed: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "recsim_tasks.cli", "ingest", str(feed)]
+    command = [sys.executable, "-m", "recsim_tasks.cli.main", "ingest", str(feed)]
     environment = os.environ | {"RECSIM_HOME": str(home)}
     log = (home / "stderr").open("a")
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+    )
 
 
 def wait_until(is_time: Callable[[], bool], *processes: subprocess.Popen[str]) -> None:
@@ -100,7 +102,12 @@ def test_an_ingest_killed_at_any_moment_leaves_the_tables_as_if_it_ran_once(
     ingest_feed(settings, deliver(tmp_path, "one", [*rows[:20], {**rows[20], "image": b"bad"}], "one"))
     home, feed = (
         tmp_path / "killed",
-        deliver(tmp_path, "two", [*rows[20:], {**rows[0], "price": 1.0}, {**rows[1], "image": b"bad"}, delete(2)], "two"),
+        deliver(
+            tmp_path,
+            "two",
+            [*rows[20:], {**rows[0], "price": 1.0}, {**rows[1], "image": b"bad"}, delete(2)],
+            "two",
+        ),
     )
     shutil.copytree(settings.home, home)
     ingest_feed(settings, feed)
@@ -131,7 +138,10 @@ def test_an_ingest_killed_while_its_tables_are_created_hinders_none_after_it(
 ) -> None:
     rows = [upsert(n, f"c{n % 3}", fashion_mnist.train_images[n]) for n in range(3)]
     lines = [{**row, "image": base64.b64encode(row["image"]).decode()} for row in rows]
-    lines += [{**lines[0], "product_id": "bad", "image": "none"}, {"product_id": "gone", "op": "delete", "updated_at": "2026-01-01"}]
+    lines += [
+        {**lines[0], "product_id": "bad", "image": "none"},
+        {"product_id": "gone", "op": "delete", "updated_at": "2026-01-01"},
+    ]
     feed = tmp_path / "one"
     feed.mkdir()
     (feed / "products.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -151,7 +161,9 @@ def test_an_ingest_killed_while_its_tables_are_created_hinders_none_after_it(
         (home / "tables" / table / "_delta_log").mkdir(parents=True)
     # The control: Delta by itself does not create a table in the place of what a kill leaves.
     with pytest.raises(Exception, match="DELTA"):
-        DeltaTables.createIfNotExists(SparkSession.active()).location(str(home / "tables" / "products")).addColumn("a", "int").execute()
+        DeltaTables.createIfNotExists(SparkSession.active()).location(
+            str(home / "tables" / "products")
+        ).addColumn("a", "int").execute()
     result = json.loads(start(home, feed).communicate(timeout=LONGEST)[0].splitlines()[-1])
     assert result["applied"] is True
     assert tables(home) == expected

@@ -16,10 +16,10 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from catalogue.histories import Model, deliver, random_feed
-from recsim_tasks.catalogue import ingest
-from recsim_tasks.catalogue.changes import count_kinds, net_changes
-from recsim_tasks.catalogue.quarantine import quarantined
-from recsim_tasks.catalogue.table import head
+from recsim_tasks.catalogue.delta.net_changes import count_kinds, net_changes
+from recsim_tasks.catalogue.delta.reader import head
+from recsim_tasks.catalogue.feeds import ingest
+from recsim_tasks.catalogue.feeds.quarantine import quarantined
 from recsim_tasks.foundation.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.drill, pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
@@ -92,7 +92,10 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]
 def test_every_history_leaves_what_the_model_says(pytestconfig: pytest.Config) -> None:
     @given(seed=st.integers(0, 2**32 - 1))
     @limits(
-        max_examples=pytestconfig.getoption("--histories"), phases=[Phase.generate], database=None, suppress_health_check=list(HealthCheck)
+        max_examples=pytestconfig.getoption("--histories"),
+        phases=[Phase.generate],
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
     def check(seed: int) -> None:
         chance, model = random.Random(seed), Model()
@@ -113,6 +116,8 @@ def test_every_history_leaves_what_the_model_says(pytestconfig: pytest.Config) -
                 assert now is not None
                 if start is None:
                     start, at_start = now, dict(model.products)
-                assert count_kinds(net_changes(settings.products_uri, start, now)) == differences(at_start, model.products)
+                assert count_kinds(net_changes(settings.products_uri, start, now)) == differences(
+                    at_start, model.products
+                )
 
     check()

@@ -18,11 +18,15 @@ COMMITS = 200
 @pytest.mark.drill
 def test_two_writers_lose_commits_without_the_lease_and_none_with_it(tmp_path: Path) -> None:
     names = [f"writer{number}" for number in range(WRITERS)]
-    writers = [subprocess.Popen([sys.executable, program, str(tmp_path), name, str(COMMITS)]) for name in names]
+    writers = [
+        subprocess.Popen([sys.executable, program, str(tmp_path), name, str(COMMITS)]) for name in names
+    ]
     assert [writer.wait(timeout=300) for writer in writers] == [0] * WRITERS
     acknowledged = {f"{name} {number}" for name in names for number in range(COMMITS)}
     lost = {how: len(acknowledged - _lines(tmp_path / how)) for how in ("free", "leased")}
-    print(f"Of {len(acknowledged)} acknowledged commits were lost: {lost['free']} without the lease, {lost['leased']} with it.")
+    print(
+        f"Of {len(acknowledged)} acknowledged commits were lost: {lost['free']} without the lease, {lost['leased']} with it."
+    )
     assert lost["leased"] == 0 < lost["free"]
 
 

@@ -11,10 +11,10 @@ from deltalake import DeltaTable, write_deltalake
 
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import deliver, upsert
-from recsim_tasks.catalogue.commits import feeds_between
-from recsim_tasks.catalogue.inbox import ingest_inbox
-from recsim_tasks.catalogue.ingest import ingest_feed
-from recsim_tasks.catalogue.table import head
+from recsim_tasks.catalogue.delta.feed_commits import feeds_between
+from recsim_tasks.catalogue.delta.reader import head
+from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
+from recsim_tasks.catalogue.feeds.ingest import ingest_feed
 from recsim_tasks.foundation.errors import ConfigurationError, InputError
 from recsim_tasks.foundation.settings import Settings
 
@@ -29,7 +29,10 @@ def rows(fashion_mnist: FashionMnist) -> Rows:
 
 def prices(settings: Settings) -> dict[str, float]:
     scan = DeltaTable(settings.products_uri).scan(columns=["product_id", "price"])
-    return {row["product_id"]: row["price"] for row in pa.RecordBatchReader.from_stream(scan).read_all().to_pylist()}
+    return {
+        row["product_id"]: row["price"]
+        for row in pa.RecordBatchReader.from_stream(scan).read_all().to_pylist()
+    }
 
 
 def sql(settings: Settings, statement: str) -> None:
@@ -48,13 +51,18 @@ def test_tables_whose_creation_was_killed_are_created(settings: Settings, tmp_pa
     table = pa.Table.from_pylist([{**row, "updated_at": "2026-01-01"} for row in rows[:2]] + [dated])
     feed = deliver(tmp_path, "one", rows[:2], "one")
     moments = table.column("updated_at").cast(pa.timestamp("us"))
-    pa.parquet.write_table(table.set_column(table.column_names.index("updated_at"), "updated_at", moments), feed / "products.parquet")
+    pa.parquet.write_table(
+        table.set_column(table.column_names.index("updated_at"), "updated_at", moments),
+        feed / "products.parquet",
+    )
     (feed / "manifest.json").write_text('{"feed_id": "one", "rows": 3}')
     assert ingest_feed(settings, feed)["inserted"] == 2
     assert DeltaTable(settings.withdrawals_uri).version() == 1
 
 
-def test_a_feed_that_a_restore_undid_is_applied_when_it_comes_again_and_only_then(settings: Settings, tmp_path: Path, rows: Rows) -> None:
+def test_a_feed_that_a_restore_undid_is_applied_when_it_comes_again_and_only_then(
+    settings: Settings, tmp_path: Path, rows: Rows
+) -> None:
     one = deliver(tmp_path, "one", [{**row, "price": 1.0} for row in rows[:3]], "one")
     two = deliver(tmp_path, "two", [{**row, "price": 2.0} for row in rows[2:4]], "two")
     ingest_feed(settings, one)
@@ -82,16 +90,26 @@ def test_a_feed_that_a_restore_undid_is_applied_when_it_comes_again_and_only_the
         ingest_feed(settings, two)
 
 
-def test_what_another_writer_demands_of_rows_puts_aside_those_that_do_not_have_it(settings: Settings, tmp_path: Path, rows: Rows) -> None:
+def test_what_another_writer_demands_of_rows_puts_aside_those_that_do_not_have_it(
+    settings: Settings, tmp_path: Path, rows: Rows
+) -> None:
     ingest_feed(settings, deliver(tmp_path, "one", rows[:2], "one"))
     sql(settings, "ALTER TABLE TABLE! ADD CONSTRAINT cheap CHECK (price < 1000)")
     sql(settings, "ALTER TABLE TABLE! ADD CONSTRAINT hashed CHECK (length(image_hash) > 5)")
     sql(settings, "ALTER TABLE TABLE! ADD CONSTRAINT named CHECK (category IS NOT NULL)")
-    changes = [{**rows[0], "price": 5000.0}, {**rows[1], "price": 7.0, "image": None}, {**rows[2], "category": None}, rows[3]]
+    changes = [
+        {**rows[0], "price": 5000.0},
+        {**rows[1], "price": 7.0, "image": None},
+        {**rows[2], "category": None},
+        rows[3],
+    ]
     result = ingest_feed(settings, deliver(tmp_path, "two", changes, "two"))
     assert (result["inserted"], result["updated"], result["quarantined"]) == (1, 1, 2)
     scan = DeltaTable(settings.quarantine_uri).scan(columns=["product_id", "reason"])
-    reasons = {row["product_id"]: row["reason"] for row in pa.RecordBatchReader.from_stream(scan).read_all().to_pylist()}
+    reasons = {
+        row["product_id"]: row["reason"]
+        for row in pa.RecordBatchReader.from_stream(scan).read_all().to_pylist()
+    }
     assert "constraint cheap" in reasons[rows[0]["product_id"]]
     assert "constraint named" in reasons[rows[2]["product_id"]]
 
@@ -105,7 +123,12 @@ def test_what_another_writer_demands_of_rows_puts_aside_those_that_do_not_have_i
 def test_a_catalogue_that_another_writer_has_spoilt_is_no_feeds_fault(settings: Settings, rows: Rows) -> None:
     deliver(settings.inbox_dir, "one", rows[:2], "one")
     ingest_inbox(settings)
-    (first,) = pa.RecordBatchReader.from_stream(DeltaTable(settings.products_uri).scan()).read_all().slice(0, 1).to_batches()
+    (first,) = (
+        pa.RecordBatchReader.from_stream(DeltaTable(settings.products_uri).scan())
+        .read_all()
+        .slice(0, 1)
+        .to_batches()
+    )
     write_deltalake(settings.products_uri, pa.Table.from_batches([first]), mode="append")
     deliver(settings.inbox_dir, "two", rows[2:4], "two")
     before = head(settings.products_uri)

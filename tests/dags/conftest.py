@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from recsim_demo.airflow_api import FINISHED
-from recsim_demo.private_airflow import PrivateAirflow
+from recsim_local.airflow import PrivateAirflow
+from recsim_local.airflow_api import FINISHED
 
 # Importing Airflow writes a configuration file into its home: not into the developer's.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="recsim-airflow-home-")
@@ -56,7 +56,9 @@ class Shop:
         import pyarrow as pa
         from deltalake import DeltaTable
 
-        rows = pa.RecordBatchReader.from_stream(DeltaTable(str(self.home / "tables" / "products")).scan()).read_all()
+        rows = pa.RecordBatchReader.from_stream(
+            DeltaTable(str(self.home / "tables" / "products")).scan()
+        ).read_all()
         return sorted(rows.column("id").to_pylist())
 
     def head(self) -> dict[str, Any]:
@@ -101,7 +103,13 @@ class Shop:
 
     def clear(self, run_id: str, *tasks: str) -> None:
         """Clear tasks and what comes after them, as a person does on their page."""
-        body = {"dag_run_id": run_id, "task_ids": list(tasks), "dry_run": False, "only_failed": False, "include_downstream": True}
+        body = {
+            "dag_run_id": run_id,
+            "task_ids": list(tasks),
+            "dry_run": False,
+            "only_failed": False,
+            "include_downstream": True,
+        }
         self.airflow._call("POST", f"/dags/{DAG}/clearTaskInstances", body)
 
     def runs(self) -> int:
@@ -136,7 +144,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     (home / "commands.log").touch()
     ours = CommitProperties(custom_metadata={"userMetadata": json.dumps({"refresh": "the first"})})
     properties = {"delta.enableChangeDataFeed": "true"}
-    write_deltalake(str(home / "tables" / "products"), pa.table({"id": ["a"]}), configuration=properties, commit_properties=ours)
+    write_deltalake(
+        str(home / "tables" / "products"),
+        pa.table({"id": ["a"]}),
+        configuration=properties,
+        commit_properties=ours,
+    )
     command.write_text(f"#!{sys.executable}\n" + (Path(__file__).parent / "stand_in.py").read_text())
     command.chmod(0o755)
     env = {
@@ -151,4 +164,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         family = set(psutil.Process().children(recursive=True)).difference(others)
         assert family
         yield Shop(airflow, home)
-    assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert not [
+        process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    ]

@@ -17,9 +17,9 @@ from typing import Any
 
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
-from recsim_tasks.catalogue.arrivals import APPLIED, REFUSED, move_aside
-from recsim_tasks.catalogue.listing import closed_feeds
-from recsim_tasks.catalogue.manifest import MANIFEST
+from recsim_tasks.catalogue.feeds.listing import closed_feeds
+from recsim_tasks.catalogue.feeds.manifest import MANIFEST
+from recsim_tasks.catalogue.feeds.transfer import APPLIED, REFUSED, move_aside
 
 HOME = Path(os.environ["RECSIM_HOME"])
 TABLE = str(HOME / "tables" / "products")
@@ -35,7 +35,12 @@ STATIC: dict[str, dict[str, Any]] = {
     "train": {"model_fingerprint": "a" * 64, "ranks": 2, "metrics": {}, "mlflow_run_id": "run"},
     "embed": {"embedded": 3, "reused": 0, "of": 3},
     "index": {"size": 3, "added": 3, "replaced": 0, "removed": 0, "index_fingerprint": "b" * 64},
-    "evaluate": {"verdict": "pass", "reasons": [], "metrics": {"precision_at_1": 0.9, "precision_at_10": 0.8}, "rules": [RULE]},
+    "evaluate": {
+        "verdict": "pass",
+        "reasons": [],
+        "metrics": {"precision_at_1": 0.9, "precision_at_10": 0.8},
+        "rules": [RULE],
+    },
     "verify": {"version": 7, "live": True, "reasons": []},
 }
 
@@ -84,19 +89,28 @@ def commit(told: dict[str, Any]) -> None:
 
 def ingested(taken: list[str]) -> dict[str, Any]:
     """The result of an ingest."""
-    counts = dict.fromkeys(("updated", "deleted", "unchanged", "outdated", "quarantined", "quarantined_share"), 0)
+    counts = dict.fromkeys(
+        ("updated", "deleted", "unchanged", "outdated", "quarantined", "quarantined_share"), 0
+    )
     whole = {"feed_id": ", ".join(taken) or None, "applied": bool(taken), "inserted": len(taken), **counts}
     return whole | {"table_version": DeltaTable(TABLE).version()}
 
 
 def held(feed_id: str, digest: str, folder: Path) -> dict[str, Any]:
     """What is added when a guard holds a feed."""
-    sentence = "The feed would withdraw 51,204 of 60,000 products (85%); RECSIM_MAX_WITHDRAWN_SHARE allows 50%."
+    sentence = (
+        "The feed would withdraw 51,204 of 60,000 products (85%); RECSIM_MAX_WITHDRAWN_SHARE allows 50%."
+    )
     figure = {"guard": "max_withdrawn_share", "value": 0.8534, "limit": 0.5, "sentence": sentence}
     shift = "The feed would move 41% of the catalogue between categories, most of all 'Bag' from 10% to 51%; RECSIM_MAX_CATEGORY_SHIFT allows 30%."
     other = {"guard": "max_category_shift", "value": 0.41, "limit": 0.3, "sentence": shift}
     told = {"feed_id": feed_id, "digest": digest, "folder": str(folder), "figures": [figure, other]}
-    return {"held": told, "reasons": [sentence, shift], "error": f"Feed {feed_id} waits. {sentence}", "exit_code": 3}
+    return {
+        "held": told,
+        "reasons": [sentence, shift],
+        "error": f"Feed {feed_id} waits. {sentence}",
+        "exit_code": 3,
+    }
 
 
 def plan(workspace: Path) -> dict[str, Any]:
@@ -105,9 +119,15 @@ def plan(workspace: Path) -> dict[str, Any]:
     head = {"table_id": str(table.metadata().id), "version": table.version()}
     same = champion().get("cursor") == head
     decision = (
-        {"decision": "skip", "reasons": ["No product changed."]} if same else {"decision": "append", "reasons": ["3 products changed."]}
+        {"decision": "skip", "reasons": ["No product changed."]}
+        if same
+        else {"decision": "append", "reasons": ["3 products changed."]}
     )
-    return decision | {"head": head, "cursor": champion().get("cursor"), "estimate": {"images": 0 if same else 3, "minutes": None}}
+    return decision | {
+        "head": head,
+        "cursor": champion().get("cursor"),
+        "estimate": {"images": 0 if same else 3, "minutes": None},
+    }
 
 
 def register(workspace: Path) -> dict[str, Any]:
@@ -118,7 +138,12 @@ def register(workspace: Path) -> dict[str, Any]:
         known.append(workspace.name)
         releases.write_text(json.dumps(known))
     version = known.index(workspace.name) + 1
-    return {"version": version, "previous": version - 1 or None, "stage": "Staging", "asks": "--ask" in sys.argv}
+    return {
+        "version": version,
+        "previous": version - 1 or None,
+        "stage": "Staging",
+        "asks": "--ask" in sys.argv,
+    }
 
 
 def promote(workspace: Path) -> dict[str, Any]:

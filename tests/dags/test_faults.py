@@ -52,7 +52,9 @@ def test_a_triggerer_that_is_killed_after_a_commit_loses_no_change_and_doubles_n
     shop.airflow.kill("triggerer")  # between the event and the note that it was announced
     shop.airflow.restart("triggerer")
     shop.next_run(runs)
-    shop.until(lambda: shop.airflow.state_of_asset(COMMITS).get("announced", {}).get("version") == head["version"])
+    shop.until(
+        lambda: shop.airflow.state_of_asset(COMMITS).get("announced", {}).get("version") == head["version"]
+    )
     shop.idle()  # what is told twice makes a second run, which has nothing to do
     assert shop.champion["cursor"] == head
     assert len(shop.releases()) == len(releases) + 1
@@ -95,16 +97,22 @@ def night(shop: Shop) -> Night:
     return Night(while_paused, first, second)
 
 
-def test_feeds_that_land_while_the_dag_is_paused_are_taken_in_when_it_is_not(shop: Shop, night: Night) -> None:
+def test_feeds_that_land_while_the_dag_is_paused_are_taken_in_when_it_is_not(
+    shop: Shop, night: Night
+) -> None:
     assert night.while_paused == 0
     assert {"same-second-a", "same-second-b"} <= set(shop.table())
 
 
-def test_two_feeds_of_the_same_second_are_both_taken_in_and_a_half_written_one_is_not(shop: Shop, night: Night) -> None:
+def test_two_feeds_of_the_same_second_are_both_taken_in_and_a_half_written_one_is_not(
+    shop: Shop, night: Night
+) -> None:
     assert taken(shop, night.first) == "same-second-a, same-second-b"
 
 
-def test_all_feeds_that_land_while_a_refresh_runs_are_in_the_next_one_in_order_of_arrival(shop: Shop, night: Night) -> None:
+def test_all_feeds_that_land_while_a_refresh_runs_are_in_the_next_one_in_order_of_arrival(
+    shop: Shop, night: Night
+) -> None:
     assert taken(shop, night.second) == "during-1, half-written, during-2, during-3"
     assert shop.champion["cursor"] == shop.head()
     assert not list(shop.inbox.glob("[!.]*/manifest.json"))
@@ -114,7 +122,9 @@ def test_nothing_that_landed_that_night_is_there_twice(shop: Shop, night: Night)
     assert len(shop.table()) == len(set(shop.table()))
 
 
-def test_an_inbox_that_cannot_be_read_is_heard_of_later_and_a_feed_that_was_taken_back_is_no_failure(shop: Shop) -> None:
+def test_an_inbox_that_cannot_be_read_is_heard_of_later_and_a_feed_that_was_taken_back_is_no_failure(
+    shop: Shop,
+) -> None:
     runs, head = shop.runs(), shop.head()
     shop.order(ingest={"sleep": 4})
     away = shop.inbox.rename(shop.home / "away")
@@ -147,10 +157,14 @@ def test_a_held_feed_that_is_approved_is_taken_in_and_those_behind_it_follow(sho
     assert shop.champion["cursor"] == shop.head()
     given = shop.airflow.xcom(DAG, run_id, "approve_feed")
     assert (given["answer"], given["feed_id"], given["by"]) == ("accept", "held-1", "admin")
-    assert f"ingest --accept {given['digest']} --by admin" in [line.split(" as ")[0] for line in shop.commands()]
+    assert f"ingest --accept {given['digest']} --by admin" in [
+        line.split(" as ")[0] for line in shop.commands()
+    ]
 
 
-def test_a_held_feed_that_nobody_answers_for_is_red_and_asked_for_again_and_refused_it_is_moved_aside(shop: Shop) -> None:
+def test_a_held_feed_that_nobody_answers_for_is_red_and_asked_for_again_and_refused_it_is_moved_aside(
+    shop: Shop,
+) -> None:
     runs, head = shop.runs(), shop.head()
     feed = shop.land("held-2", hold=True)
     run_id = shop.airflow.wait_for_run(DAG, runs)
@@ -159,7 +173,9 @@ def test_a_held_feed_that_nobody_answers_for_is_red_and_asked_for_again_and_refu
     state, states, _ = shop.end(run_id)
     assert (state, states["approve_feed"]) == ("failed", "failed")
     assert {states[task] for task in ("answer_feed", "await_catalogue", "plan")} == {"upstream_failed"}
-    assert shop.airflow.xcom(DAG, run_id, "approve_feed", "reason").startswith("Held: nobody answered about feed held-2")
+    assert shop.airflow.xcom(DAG, run_id, "approve_feed", "reason").startswith(
+        "Held: nobody answered about feed held-2"
+    )
     assert feed.exists()
     again = shop.airflow.trigger(DAG)
     shop.asked(again, "approve_feed")
@@ -185,7 +201,12 @@ def let_time_pass(shop: Shop, run_id: str) -> None:
 
 
 def test_a_job_that_fails_with_nothing_away_is_tried_three_times(shop: Shop) -> None:
-    append = {"decision": "append", "reasons": ["3 products changed."], "error": "A bug.", "error_type": "failed"}
+    append = {
+        "decision": "append",
+        "reasons": ["3 products changed."],
+        "error": "A bug.",
+        "error_type": "failed",
+    }
     shop.order(plan={"exit_code": 1, "result": append})
     run_id = shop.airflow.trigger(DAG)
     assert shop.airflow.wait(DAG, run_id, timeout=420)["state"] == "failed"

@@ -15,7 +15,20 @@ pytestmark = pytest.mark.airflow
 
 ROOT = Path(__file__).parents[2]
 DAG_FILES = sorted((ROOT / "dags").glob("*.py"))
-HEAVY = ("tensorflow", "tf_keras", "pyspark", "delta", "deltalake", "pandas", "numpy", "pyarrow", "mlflow", "faiss", "horovod", "hyperopt")
+HEAVY = (
+    "tensorflow",
+    "tf_keras",
+    "pyspark",
+    "delta",
+    "deltalake",
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "mlflow",
+    "faiss",
+    "horovod",
+    "hyperopt",
+)
 
 
 def fresh(text: str, tmp_path: Path) -> Any:
@@ -28,7 +41,9 @@ def fresh(text: str, tmp_path: Path) -> Any:
         "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT / 'plugins'}",
         "RECSIM_HOME": str(tmp_path / "home"),
     }
-    ended = subprocess.run([sys.executable, "-c", text], env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", text], env=env, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout.splitlines()[-1])
 
@@ -38,7 +53,9 @@ def test_there_are_dags() -> None:
 
 
 @pytest.mark.parametrize("file", DAG_FILES, ids=lambda file: file.stem)
-def test_reading_a_dag_is_quick_imports_nothing_heavy_and_uses_nothing_that_airflow_will_drop(file: Path, tmp_path: Path) -> None:
+def test_reading_a_dag_is_quick_imports_nothing_heavy_and_uses_nothing_that_airflow_will_drop(
+    file: Path, tmp_path: Path
+) -> None:
     text = f"""
 import importlib.util, json, sys, time, warnings
 import airflow.sdk
@@ -55,7 +72,9 @@ print(json.dumps([time.process_time() - began, [m for m in {HEAVY!r} if m in sys
     assert seconds < 2
 
 
-def test_every_dag_can_be_stored_and_read_back_and_a_wrong_setting_is_a_readable_import_error(tmp_path: Path) -> None:
+def test_every_dag_can_be_stored_and_read_back_and_a_wrong_setting_is_a_readable_import_error(
+    tmp_path: Path,
+) -> None:
     text = f"""
 import json, os
 from airflow.dag_processing.dagbag import DagBag

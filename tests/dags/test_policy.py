@@ -107,7 +107,9 @@ def test_a_dag_does_not_catch_up_and_does_not_run_for_ever(dag: DAG) -> None:
     assert dag.dagrun_timeout is not None
 
 
-def test_every_task_has_retries_a_time_limit_an_owner_and_a_page_for_operators(tasks: list[BaseOperator]) -> None:
+def test_every_task_has_retries_a_time_limit_an_owner_and_a_page_for_operators(
+    tasks: list[BaseOperator],
+) -> None:
     for task in tasks:
         assert task.retries >= 1, task.task_id
         assert task.retry_delay >= timedelta(seconds=10), task.task_id
@@ -118,7 +120,9 @@ def test_every_task_has_retries_a_time_limit_an_owner_and_a_page_for_operators(t
         assert len(task.doc_md or "") > 40, task.task_id
 
 
-def test_every_task_is_tried_again_while_something_is_away_and_else_a_few_times(tasks: list[BaseOperator]) -> None:
+def test_every_task_is_tried_again_while_something_is_away_and_else_a_few_times(
+    tasks: list[BaseOperator],
+) -> None:
     for task in tasks:
         assert isinstance(task.retry_policy, OutageRetryPolicy), task.task_id
         assert 1 <= task.retry_policy.failures <= 2, task.task_id
@@ -154,12 +158,19 @@ def test_the_gpu_pool_admits_one_training_at_a_time(refresh: DAG) -> None:
     slots = {task.task_id: task.pool_slots for task in refresh.tasks if task.pool == "gpu_pool"}
     assert slots == {"retrain.tune": SETTINGS.tune_parallel, "retrain.train": SETTINGS.ranks}
     assert POOLS["gpu_pool"]["slots"] == SETTINGS.device_slots == max(slots.values())
-    assert {task.task_id for task in refresh.tasks if task.pool == "gpu_pool"} == {"retrain.tune", "retrain.train"}
+    assert {task.task_id for task in refresh.tasks if task.pool == "gpu_pool"} == {
+        "retrain.tune",
+        "retrain.train",
+    }
 
 
-def test_embedding_takes_the_gpus_of_a_cluster_from_the_gpu_pool(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embedding_takes_the_gpus_of_a_cluster_from_the_gpu_pool(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RECSIM_GPUS", "3")
-    assert embedding_slots(read("recsim_refresh")) == {"default_pool": 1}, "a local master gives its tasks no GPU"
+    assert embedding_slots(read("recsim_refresh")) == {"default_pool": 1}, (
+        "a local master gives its tasks no GPU"
+    )
     monkeypatch.setenv("RECSIM_SPARK_MASTER", "spark://there:7077")
     assert embedding_slots(read("recsim_refresh")) == {"gpu_pool": 3}
 
@@ -173,16 +184,24 @@ def test_the_refresh_has_these_tasks_and_edges(refresh: DAG) -> None:
 
 
 def test_each_job_is_one_command(refresh: DAG) -> None:
-    jobs = {task.task_id: " ".join([task.job, *task.arguments]) for task in refresh.tasks if isinstance(task, RecsimJobOperator)}
+    jobs = {
+        task.task_id: " ".join([task.job, *task.arguments])
+        for task in refresh.tasks
+        if isinstance(task, RecsimJobOperator)
+    }
     assert jobs == COMMANDS
 
 
-def test_the_refresh_runs_at_night_or_when_a_feed_lands_or_when_somebody_changes_the_catalogue(refresh: DAG, settings: Settings) -> None:
+def test_the_refresh_runs_at_night_or_when_a_feed_lands_or_when_somebody_changes_the_catalogue(
+    refresh: DAG, settings: Settings
+) -> None:
     schedule = refresh.timetable
     assert isinstance(schedule, AssetOrTimeSchedule)
     assert schedule.timetable.expression == "0 2 * * *"  # type: ignore[attr-defined]
     assert isinstance(schedule.asset_condition, AssetAny)
-    watched = {asset.name: asset.watchers[0].trigger.serialize()[1] for asset in schedule.asset_condition.objects}  # type: ignore[union-attr]
+    watched = {
+        asset.name: asset.watchers[0].trigger.serialize()[1] for asset in schedule.asset_condition.objects
+    }  # type: ignore[union-attr]
     assert set(watched) == {"recsim_feed_inbox", "recsim_catalogue_commits"}
     assert watched["recsim_feed_inbox"]["inbox"] == str(settings.inbox_dir)
     assert watched["recsim_catalogue_commits"]["table_uri"] == settings.products_uri
@@ -194,7 +213,9 @@ def test_a_refresh_does_not_hear_of_itself(refresh: DAG) -> None:
     assert not heard & {asset.name for task in refresh.tasks for asset in task.outlets}
 
 
-def test_watchers_carry_the_id_of_the_connection_and_nothing_else_of_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watchers_carry_the_id_of_the_connection_and_nothing_else_of_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW__RECSIM__STORAGE_CONN_ID", "lake")
     monkeypatch.setenv("RECSIM_INBOX", "s3://lake/inbox")
     refresh = read("recsim_refresh")
@@ -213,7 +234,9 @@ def test_an_answer_is_waited_for_no_longer_than_the_run_may_last(refresh: DAG, t
 
 def test_both_answers_may_be_waited_for_and_the_next_night_still_finds_no_run(refresh: DAG) -> None:
     assert refresh.dagrun_timeout is not None
-    answers = sum((refresh.get_task(task).response_timeout for task in ("approve_feed", "approve")), timedelta())
+    answers = sum(
+        (refresh.get_task(task).response_timeout for task in ("approve_feed", "approve")), timedelta()
+    )
     assert answers + timedelta(hours=6) < refresh.dagrun_timeout < timedelta(hours=24)
 
 
@@ -225,8 +248,15 @@ def test_the_trigger_form_offers_mode_approval_and_trials_within_bounds(refresh:
     forms = {name: refresh.params.get_param(name) for name in refresh.params}
     assert set(forms) == {"mode", "approval", "trials"}
     assert (forms["approval"].value, forms["approval"].schema["enum"]) == ("none", ["none", "ask"])
-    assert (forms["mode"].value, forms["mode"].schema["enum"]) == ("auto", ["auto", "append", "rebuild", "retrain"])
-    assert (forms["trials"].value, forms["trials"].schema["minimum"], forms["trials"].schema["maximum"]) == (4, 1, 200)
+    assert (forms["mode"].value, forms["mode"].schema["enum"]) == (
+        "auto",
+        ["auto", "append", "rebuild", "retrain"],
+    )
+    assert (forms["trials"].value, forms["trials"].schema["minimum"], forms["trials"].schema["maximum"]) == (
+        4,
+        1,
+        200,
+    )
     assert all(form.schema["title"] and form.description for form in forms.values())
 
 
@@ -239,22 +269,37 @@ def test_the_settings_say_how_many_trials_a_run_without_a_form_has(
     assert (trials.resolve(), trials.schema["maximum"]) == (default, most)
 
 
-def test_whether_a_refresh_asks_before_it_promotes_is_a_setting(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whether_a_refresh_asks_before_it_promotes_is_a_setting(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RECSIM_APPROVAL", "ask")
     assert read("recsim_refresh").params.get_param("approval").value == "ask"
 
 
-def test_who_may_approve_a_release_is_in_airflows_configuration(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_may_approve_a_release_is_in_airflows_configuration(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert not read("recsim_refresh").get_task("approve").assigned_users
     monkeypatch.setenv("AIRFLOW__RECSIM__APPROVERS", "1:ada, grace")
-    assert read("recsim_refresh").get_task("approve").assigned_users == [{"id": "1", "name": "ada"}, {"id": "grace", "name": "grace"}]
+    assert read("recsim_refresh").get_task("approve").assigned_users == [
+        {"id": "1", "name": "ada"},
+        {"id": "grace", "name": "grace"},
+    ]
 
 
 def test_the_rollback_is_a_command_and_a_check_that_it_is_live() -> None:
     rollback = read("recsim_rollback")
-    jobs = {task.task_id: [task.job, *task.arguments] for task in rollback.tasks if isinstance(task, RecsimJobOperator)}
+    jobs = {
+        task.task_id: [task.job, *task.arguments]
+        for task in rollback.tasks
+        if isinstance(task, RecsimJobOperator)
+    }
     assert jobs["rollback"] == [
-        *("rollback", "{{ '--resume' if params.action == 'resume' }}", "{{ '--to=' ~ params.to if params.to }}"),
+        *(
+            "rollback",
+            "{{ '--resume' if params.action == 'resume' }}",
+            "{{ '--to=' ~ params.to if params.to }}",
+        ),
         *(
             "{{ '--reason=' ~ params.reason if params.reason }}",
             "--by={{ dag_run.triggering_user_name or 'airflow' }}",

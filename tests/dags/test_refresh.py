@@ -37,7 +37,9 @@ def test_a_landed_feed_starts_a_refresh_by_itself(shop: Shop) -> None:
         *("ingest", "plan --mode auto --pool-slots=2", "embed", "index append", "evaluate", "register"),
         *(f"promote --version {release} --by refresh --through=airflow", f"verify --version {release}"),
     ]
-    reasons = {task["task_id"]: task["rendered_map_index"] for task in shop.airflow.task_instances(DAG, run_id)}
+    reasons = {
+        task["task_id"]: task["rendered_map_index"] for task in shop.airflow.task_instances(DAG, run_id)
+    }
     assert reasons["plan"] == reasons["decide"] == "append: 3 products changed. (3 images to embed)"
     now = shop.head()["version"]
     assert now == head["version"] + 1
@@ -45,18 +47,39 @@ def test_a_landed_feed_starts_a_refresh_by_itself(shop: Shop) -> None:
     assert shop.airflow.xcom(DAG, run_id, "await_catalogue")["end_version"] == now
     assert shop.airflow.state_of_asset("recsim_catalogue_commits")["committed"] == shop.head()
     inbox = shop.airflow.state_of_asset("recsim_feed_inbox")
-    assert inbox["heard"]["at"] > inbox["announced"]["at"], "else the feed would be announced again, for nothing"
+    assert inbox["heard"]["at"] > inbox["announced"]["at"], (
+        "else the feed would be announced again, for nothing"
+    )
 
 
 def test_nothing_changed_is_a_success_that_does_nothing(shop: Shop) -> None:
     state, states, run_id = shop.run()
     assert state == "success"
-    assert {task for task, its in states.items() if its == "success"} == {"ingest", "await_catalogue", "plan", "decide", "up_to_date"}
+    assert {task for task, its in states.items() if its == "success"} == {
+        "ingest",
+        "await_catalogue",
+        "plan",
+        "decide",
+        "up_to_date",
+    }
     assert skipped(states) == {
-        *("approve_feed", "answer_feed", "append", "rebuild", "retrain", "evaluate", "register", "approve", "promote", "verify")
+        *(
+            "approve_feed",
+            "answer_feed",
+            "append",
+            "rebuild",
+            "retrain",
+            "evaluate",
+            "register",
+            "approve",
+            "promote",
+            "verify",
+        )
     }
     assert shop.airflow.xcom(DAG, run_id, "await_catalogue")["n_commits"] == 0
-    assert shop.airflow.xcom(DAG, run_id, "up_to_date", "reason").endswith(f"at version {shop.head()['version']}")
+    assert shop.airflow.xcom(DAG, run_id, "up_to_date", "reason").endswith(
+        f"at version {shop.head()['version']}"
+    )
 
 
 def test_a_retrain_goes_through_the_gpu_pool_with_the_trials_of_the_form(shop: Shop) -> None:
@@ -74,7 +97,12 @@ def test_a_retrain_goes_through_the_gpu_pool_with_the_trials_of_the_form(shop: S
 def test_the_plan_knows_how_many_slots_the_pool_has_in_airflow(shop: Shop) -> None:
     """A task that asks for more than there are is never started, and Airflow says so in the scheduler's log alone."""
     pool = {"name": "gpu_pool", "slots": 1, "include_deferred": False}
-    shop.order(plan={"exit_code": 2, "result": {"error": "RECSIM_RANKS asks for 2 slots of gpu_pool, which has 1 in Airflow."}})
+    shop.order(
+        plan={
+            "exit_code": 2,
+            "result": {"error": "RECSIM_RANKS asks for 2 slots of gpu_pool, which has 1 in Airflow."},
+        }
+    )
     shop.airflow._call("PATCH", "/pools/gpu_pool", pool)
     try:
         state, states, _ = shop.run({"mode": "retrain"})
@@ -133,24 +161,42 @@ def test_a_release_is_promoted_when_somebody_who_saw_the_verdict_approves(shop: 
     asked = shop.airflow.question(DAG, run_id, "approve")
     release = len(shop.releases())
     assert asked["subject"] == f"Release {release}: put it into Production?"
-    assert "| Precision@1 no worse than the champion | 0.8 | 0.79 | +0.0100 (+0.0020 to +0.0180) |" in asked["body"].replace("\\", "")
+    assert "| Precision@1 no worse than the champion | 0.8 | 0.79 | +0.0100 (+0.0020 to +0.0180) |" in asked[
+        "body"
+    ].replace("\\", "")
     shop.answer(run_id, "approve", "Approve")
     state, _, _ = shop.end(run_id)
     assert state == "success"
-    assert f"promote --version {release} --by {shop.airflow.username} --through=airflow --answered-at=20" in "\n".join(shop.commands())
+    assert (
+        f"promote --version {release} --by {shop.airflow.username} --through=airflow --answered-at=20"
+        in "\n".join(shop.commands())
+    )
     assert "register --ask" in "\n".join(shop.commands())
-    assert shop.airflow.xcom(DAG, run_id, "approve", "reason") == f"approved by {shop.airflow.username}: release {release}"
+    assert (
+        shop.airflow.xcom(DAG, run_id, "approve", "reason")
+        == f"approved by {shop.airflow.username}: release {release}"
+    )
 
 
-def test_a_release_that_is_rejected_is_not_promoted_until_a_person_who_is_asked_again_approves(shop: Shop) -> None:
+def test_a_release_that_is_rejected_is_not_promoted_until_a_person_who_is_asked_again_approves(
+    shop: Shop,
+) -> None:
     before, user = shop.champion, shop.airflow.username
     run_id = waiting(shop)
     release = len(shop.releases())
     shop.answer(run_id, "approve", "Reject")
     state, states, _ = shop.end(run_id)
-    assert (state, states["approve"], states["promote"], states["verify"]) == ("failed", "success", "failed", "upstream_failed")
+    assert (state, states["approve"], states["promote"], states["verify"]) == (
+        "failed",
+        "success",
+        "failed",
+        "upstream_failed",
+    )
     assert shop.airflow.xcom(DAG, run_id, "approve", "reason") == f"rejected by {user}: release {release}"
-    assert shop.airflow.xcom(DAG, run_id, "promote", "reason") == f"Held: Release {release} stays in Staging: {user} rejected it."
+    assert (
+        shop.airflow.xcom(DAG, run_id, "promote", "reason")
+        == f"Held: Release {release} stays in Staging: {user} rejected it."
+    )
     shop.clear(run_id, "promote")
     assert shop.end(run_id)[0] == "failed"
     last = shop.commands()[-1].split(" as ")[0]
@@ -171,7 +217,9 @@ def test_an_approval_that_is_marked_as_a_success_instead_of_answered_promotes_no
     shop.airflow.set_state(DAG, run_id, "approve", "success")
     state, states, _ = shop.end(run_id)
     assert (state, states["promote"]) == ("failed", "failed")
-    assert shop.commands()[-1].split(" as ")[0].endswith("--by refresh --through=airflow"), "no name is invented, and no time"
+    assert shop.commands()[-1].split(" as ")[0].endswith("--by refresh --through=airflow"), (
+        "no name is invented, and no time"
+    )
     assert shop.airflow.xcom(DAG, run_id, "promote", "reason").endswith("it waits for an approval.")
     assert shop.champion == before
     shop.order()
@@ -181,7 +229,10 @@ def test_a_rollback_is_a_form_and_one_run(shop: Shop) -> None:
     before = shop.champion["version"]
     run_id = shop.airflow.trigger("recsim_rollback", {"reason": "stripes look like rings"})
     assert shop.airflow.wait("recsim_rollback", run_id, timeout=180)["state"] == "success"
-    assert f"rollback --reason=stripes look like rings --by={shop.airflow.username} --through=airflow" in shop.commands()[-2]
+    assert (
+        f"rollback --reason=stripes look like rings --by={shop.airflow.username} --through=airflow"
+        in shop.commands()[-2]
+    )
     assert shop.commands()[-1].startswith(f"verify --version {before - 1}")
     assert shop.champion["version"] == before - 1
     run_id = shop.airflow.trigger("recsim_rollback", {"action": "resume"})

@@ -40,7 +40,10 @@ def test_the_real_images_come_with_their_labels(fashion_mnist: FashionMnist) -> 
 
 def test_labels_belong_to_their_images(fashion_mnist: FashionMnist) -> None:
     """Trousers are narrow, ankle boots dark at the top left: a shifted label file would mix them."""
-    mean = {name: fashion_mnist.train_images[fashion_mnist.train_labels == label].mean(axis=0) for label, name in enumerate(CATEGORIES)}
+    mean = {
+        name: fashion_mnist.train_images[fashion_mnist.train_labels == label].mean(axis=0)
+        for label, name in enumerate(CATEGORIES)
+    }
     assert mean["Trouser"][:, :6].mean() < 5 < mean["Trouser"][:, 10:18].mean()
     assert mean["Ankle boot"][:8, :8].mean() < mean["Ankle boot"][20:, 8:].mean()
 
@@ -71,7 +74,11 @@ def test_a_file_of_other_content_is_refused_by_name(folder: Path, name: str) -> 
 def test_a_file_that_is_no_whole_gzip_is_refused_by_name(folder: Path, damage: str) -> None:
     labels = folder / "train-labels-idx1-ubyte.gz"
     whole = labels.read_bytes()
-    labels.write_bytes({"truncate": whole[:9_000], "scramble": whole[:50] + bytes(100) + whole[150:], "replace": b"<html>"}[damage])
+    labels.write_bytes(
+        {"truncate": whole[:9_000], "scramble": whole[:50] + bytes(100) + whole[150:], "replace": b"<html>"}[
+            damage
+        ]
+    )
     with pytest.raises(InputError, match=r"train-labels-idx1-ubyte\.gz is not"):
         dataset.fashion_mnist(folder)
 
@@ -86,7 +93,9 @@ def test_the_folder_that_somebody_named_is_taken_and_no_other(
         dataset.fashion_mnist()
 
 
-def test_what_was_fetched_before_is_taken_again(settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_fetched_before_is_taken_again(
+    settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dataset, "INSTALLED", Path("/absent"))
     cached = settings.home / "datasets" / "fashion-mnist"
     shutil.copytree(folder, cached)
@@ -103,8 +112,16 @@ def program(folder: Path, name: str, script: str) -> None:
 def debian(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An apt-get and a dpkg that hand out the real files as Debian's package does."""
     monkeypatch.setattr(dataset, "INSTALLED", Path("/usr/share/datasets/absent"))
-    program(tmp_path / "bin", "apt-get", '[ "$1 $2" = "download dataset-fashion-mnist" ] && touch dataset-fashion-mnist_0_all.deb')
-    program(tmp_path / "bin", "dpkg", f'mkdir -p "$3/usr/share/datasets" && cp -r {folder} "$3/usr/share/datasets/absent"')
+    program(
+        tmp_path / "bin",
+        "apt-get",
+        '[ "$1 $2" = "download dataset-fashion-mnist" ] && touch dataset-fashion-mnist_0_all.deb',
+    )
+    program(
+        tmp_path / "bin",
+        "dpkg",
+        f'mkdir -p "$3/usr/share/datasets" && cp -r {folder} "$3/usr/share/datasets/absent"',
+    )
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     return tmp_path / "bin"
 
@@ -132,7 +149,9 @@ def test_old_package_lists_are_updated_by_root_and_pointed_at_for_others(
         dataset._download_package(settings.home)
 
 
-def test_no_source_at_all_is_a_sentence_that_says_what_to_do(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_source_at_all_is_a_sentence_that_says_what_to_do(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dataset, "INSTALLED", Path("/absent"))
 
     def unreachable(_: Path) -> None:
@@ -147,7 +166,13 @@ def test_no_source_at_all_is_a_sentence_that_says_what_to_do(settings: Settings,
 
 def test_the_command_ends_with_a_sentence_and_exit_code_2(settings: Settings, tmp_path: Path) -> None:
     environment = {**os.environ, "RECSIM_DEMO_DATA": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-m", "recsim_demo.dataset"], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "recsim_demo.dataset"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2
     assert done.stderr.startswith(f"{tmp_path}/train-images-idx3-ubyte.gz is missing.")
     assert "Traceback" not in done.stderr

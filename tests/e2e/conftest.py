@@ -11,9 +11,9 @@ import pytest
 from e2e.outages import Outage, take_away
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import deliver
-from recsim_demo.stack import Stack, running
 from recsim_demo.story import Story, tell
 from recsim_demo.watch import Refresh, follow
+from recsim_local.stack import Stack, running
 
 # The real jobs on a thirtieth of the real images: enough to tell a trained model from a guess.
 SMALL = {
@@ -27,7 +27,10 @@ SMALL = {
 
 
 # Secrets that the refreshes run with. No file that is left behind may hold one of them.
-CANARIES = {name: f"canary-{name.lower().replace('_', '-')}" for name in ("RECSIM_API_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")}
+CANARIES = {
+    name: f"canary-{name.lower().replace('_', '-')}"
+    for name in ("RECSIM_API_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+}
 MLFLOW_CANARY = "canary-of-mlflow"
 
 
@@ -53,14 +56,18 @@ def outages() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.fixture(scope="session")
-def three_feeds(fashion_mnist: FashionMnist, tmp_path_factory: pytest.TempPathFactory, outages: ThreadPoolExecutor) -> Iterator[ThreeFeeds]:
+def three_feeds(
+    fashion_mnist: FashionMnist, tmp_path_factory: pytest.TempPathFactory, outages: ThreadPoolExecutor
+) -> Iterator[ThreeFeeds]:
     """While the second is taken in, MLflow is away for at least 20 s; all that is tested of the refreshes holds in spite of it."""
     story = tell(fashion_mnist, products=2_000, scale=0.05)
     home: Path = tmp_path_factory.mktemp("e2e")
     with running(home, SMALL | CANARIES, f"ada:{MLFLOW_CANARY}@") as stack:
         refreshes, mlflow = [], stack.servers["mlflow"]
         outage = outages.submit(take_away, stack, 1, mlflow.stop, mlflow.start)
-        for number, (rows, feed_id) in enumerate([(story.first, "one"), (story.second, "two"), (story.second, "two")]):
+        for number, (rows, feed_id) in enumerate(
+            [(story.first, "one"), (story.second, "two"), (story.second, "two")]
+        ):
             deliver(stack.inbox, f"{number}-{feed_id}", rows, feed_id)
             refreshes.append(follow(stack.airflow, number, landed_at=time.time()))
         yield ThreeFeeds(stack, story, refreshes, outage.result())

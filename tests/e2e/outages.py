@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from recsim_demo.stack import Stack
+from recsim_local.stack import Stack
 
 DAG = "recsim_refresh"
 OUTAGE_SECONDS = 20.0
@@ -22,7 +22,9 @@ class Outage:
     reason: str
 
 
-def take_away(stack: Stack, earlier_runs: int, take: Callable[[], None], bring_back: Callable[[], None]) -> Outage:
+def take_away(
+    stack: Stack, earlier_runs: int, take: Callable[[], None], bring_back: Callable[[], None]
+) -> Outage:
     """From the end of `ingest` on, for 20 s and until the next task that asks MLflow has failed to."""
     run_id = stack.airflow.wait_for_run(DAG, earlier_runs, timeout=GIVE_UP_SECONDS)
     _until(stack, run_id, "ingest", "success")
@@ -30,7 +32,9 @@ def take_away(stack: Stack, earlier_runs: int, take: Callable[[], None], bring_b
     began = time.monotonic()
     try:
         state = _until(stack, run_id, "plan", "up_for_retry")
-        reason = stack.airflow.xcom(DAG, run_id, "plan", "reason")  # Airflow empties the table's column when a try has failed
+        reason = stack.airflow.xcom(
+            DAG, run_id, "plan", "reason"
+        )  # Airflow empties the table's column when a try has failed
         time.sleep(max(0.0, OUTAGE_SECONDS - (time.monotonic() - began)))
     finally:
         bring_back()

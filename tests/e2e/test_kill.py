@@ -34,7 +34,7 @@ def test_everything_ends_when_who_started_it_is_killed(settings: Settings, tmp_p
     log = tmp_path / "up.log"
     with log.open("wb") as output:
         starter = subprocess.Popen(
-            [sys.executable, "-m", "recsim_demo.up"],
+            [sys.executable, "-m", "recsim_local.up"],
             env=os.environ,
             stdout=output,
             stderr=output,

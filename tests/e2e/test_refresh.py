@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from recsim_tasks.catalogue.table import head
+from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.release.bundle import Release
-from recsim_tasks.release.registry import Registry
+from recsim_tasks.release.registry.client import Registry
 
 if TYPE_CHECKING:
     from conftest import ThreeFeeds
@@ -57,7 +57,9 @@ def second(three_feeds: ThreeFeeds, start: int, count: int) -> list[dict[str, An
     return three_feeds.story.second[start : start + count]
 
 
-def test_the_first_feed_retrains_the_second_appends_the_third_changes_nothing(three_feeds: ThreeFeeds) -> None:
+def test_the_first_feed_retrains_the_second_appends_the_third_changes_nothing(
+    three_feeds: ThreeFeeds,
+) -> None:
     assert [refresh.decision for refresh in three_feeds.refreshes] == ["retrain", "append", "skip"]
 
 
@@ -74,17 +76,27 @@ def test_an_mlflow_that_is_away_is_waited_for_and_named_as_the_reason(three_feed
 
 def test_the_branch_that_was_not_needed_shows_as_skipped(three_feeds: ThreeFeeds) -> None:
     airflow, append = three_feeds.stack.airflow, three_feeds.refreshes[1]
-    states = {instance["task_id"]: instance["state"] for instance in airflow.task_instances(DAG, append.run_id)}
+    states = {
+        instance["task_id"]: instance["state"] for instance in airflow.task_instances(DAG, append.run_id)
+    }
     assert {states[f"append.{task}"] for task in ("embed", "index")} == {"success"}
     assert {states[task] for task in ("evaluate", "register", "promote", "verify")} == {"success"}
     assert {states[f"retrain.{task}"] for task in ("tune", "train", "embed", "index")} == {"skipped"}
-    skip = {instance["task_id"]: instance["state"] for instance in airflow.task_instances(DAG, three_feeds.refreshes[2].run_id)}
+    skip = {
+        instance["task_id"]: instance["state"]
+        for instance in airflow.task_instances(DAG, three_feeds.refreshes[2].run_id)
+    }
     assert (skip["up_to_date"], skip["evaluate"], skip["promote"]) == ("success", "skipped", "skipped")
 
 
-def test_exactly_the_new_images_are_embedded_and_each_once_a_model(three_feeds: ThreeFeeds, jobs: Settings) -> None:
+def test_exactly_the_new_images_are_embedded_and_each_once_a_model(
+    three_feeds: ThreeFeeds, jobs: Settings
+) -> None:
     airflow = three_feeds.stack.airflow
-    first, append = (airflow.xcom(DAG, refresh.run_id, f"{refresh.decision}.embed") for refresh in three_feeds.refreshes[:2])
+    first, append = (
+        airflow.xcom(DAG, refresh.run_id, f"{refresh.decision}.embed")
+        for refresh in three_feeds.refreshes[:2]
+    )
     assert append["embedded"] == NEW + REPLACED
     assert append["embedded"] + append["reused"] == append["of"]
     keys = [(row["model_fingerprint"], row["image_hash"]) for row in rows_of(jobs.embeddings_uri)]
@@ -103,7 +115,9 @@ def test_the_index_takes_in_the_changes_and_nothing_else(three_feeds: ThreeFeeds
     }
 
 
-def test_the_release_reflects_the_whole_catalogue_at_its_head(three_feeds: ThreeFeeds, jobs: Settings, release: Release) -> None:
+def test_the_release_reflects_the_whole_catalogue_at_its_head(
+    three_feeds: ThreeFeeds, jobs: Settings, release: Release
+) -> None:
     products = {row["product_id"]: row for row in rows_of(jobs.products_uri)}
     items = {row["product_id"]: row for row in release.index.items.to_pylist()}
     assert items.keys() == products.keys()
@@ -126,7 +140,9 @@ def test_a_replaced_product_is_found_by_its_new_image_and_not_by_its_old_one(thr
     old = {row["product_id"]: row["image"] for row in three_feeds.story.first}
     for row in second(three_feeds, NEW, REPLACED):
         assert similar(three_feeds, row["image"])[0]["product_id"] == row["product_id"]
-        by_old = [hit["product_id"] for hit in similar(three_feeds, old[row["product_id"]]) if hit["score"] > 0.9999]
+        by_old = [
+            hit["product_id"] for hit in similar(three_feeds, old[row["product_id"]]) if hit["score"] > 0.9999
+        ]
         assert row["product_id"] not in by_old
 
 
@@ -144,7 +160,9 @@ def test_a_deleted_product_is_gone(three_feeds: ThreeFeeds, release: Release) ->
     assert reply.status_code == httpx.codes.NOT_FOUND
     assert not set(deleted) & set(release.index.items.column("product_id").to_pylist())
     images = {row["product_id"]: row["image"] for row in three_feeds.story.first}
-    assert not set(deleted) & {hit["product_id"] for name in deleted for hit in similar(three_feeds, images[name], k=20)}
+    assert not set(deleted) & {
+        hit["product_id"] for name in deleted for hit in similar(three_feeds, images[name], k=20)
+    }
 
 
 def test_the_registry_has_one_champion_and_the_release_before_it(three_feeds: ThreeFeeds) -> None:
@@ -152,12 +170,19 @@ def test_the_registry_has_one_champion_and_the_release_before_it(three_feeds: Th
 
     client = MlflowClient(three_feeds.stack.mlflow)
     versions = client.search_model_versions("name='recsim'")
-    assert {int(version.version): version.current_stage for version in versions} == {1: "Archived", 2: "Production"}
+    assert {int(version.version): version.current_stage for version in versions} == {
+        1: "Archived",
+        2: "Production",
+    }
     assert client.get_registered_model("recsim").aliases == {"champion": "2", "previous": "1"}
 
 
-def test_both_releases_share_one_model_and_it_beats_a_guess(three_feeds: ThreeFeeds, jobs: Settings, tmp_path: Path) -> None:
-    manifests = [Release.open(Registry(jobs).download(version, tmp_path / str(version))).manifest for version in (1, 2)]
+def test_both_releases_share_one_model_and_it_beats_a_guess(
+    three_feeds: ThreeFeeds, jobs: Settings, tmp_path: Path
+) -> None:
+    manifests = [
+        Release.open(Registry(jobs).download(version, tmp_path / str(version))).manifest for version in (1, 2)
+    ]
     assert manifests[0].model_fingerprint == manifests[1].model_fingerprint
     assert manifests[0].cursor.version < manifests[1].cursor.version
     assert manifests[1].metrics["precision_at_1"] > 0.5

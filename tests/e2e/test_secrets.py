@@ -20,7 +20,11 @@ CANARY = "canary-"
 def holding(home: Path, text: str) -> set[str]:
     """The files under `home` in which `text` stands, as plain bytes."""
     wanted = text.encode()
-    return {str(path.relative_to(home)) for path in home.rglob("*") if path.is_file() and wanted in path.read_bytes()}
+    return {
+        str(path.relative_to(home))
+        for path in home.rglob("*")
+        if path.is_file() and wanted in path.read_bytes()
+    }
 
 
 def test_no_file_holds_a_secret(three_feeds: ThreeFeeds) -> None:
@@ -43,6 +47,8 @@ def test_pages_that_ask_for_no_token_hold_no_secret(three_feeds: ThreeFeeds) -> 
 
 
 def test_the_api_asks_for_its_token(three_feeds: ThreeFeeds) -> None:
-    assert httpx.get(f"{three_feeds.stack.api}/v1/products", timeout=30).status_code == httpx.codes.UNAUTHORIZED
+    assert (
+        httpx.get(f"{three_feeds.stack.api}/v1/products", timeout=30).status_code == httpx.codes.UNAUTHORIZED
+    )
     with three_feeds.stack.client() as client:
         assert client.get("/v1/products").status_code == httpx.codes.OK

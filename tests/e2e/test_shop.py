@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 
-def test_the_shop_window_shows_the_release_that_the_refresh_has_promoted(three_feeds: ThreeFeeds, browser: Browser) -> None:
+def test_the_shop_window_shows_the_release_that_the_refresh_has_promoted(
+    three_feeds: ThreeFeeds, browser: Browser
+) -> None:
     from playwright.sync_api import expect
 
     page = browser.new_page()

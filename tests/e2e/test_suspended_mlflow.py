@@ -19,13 +19,21 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 
-def test_a_refresh_ends_well_when_mlflow_hangs_in_its_middle(three_feeds: ThreeFeeds, outages: ThreadPoolExecutor) -> None:
+def test_a_refresh_ends_well_when_mlflow_hangs_in_its_middle(
+    three_feeds: ThreeFeeds, outages: ThreadPoolExecutor
+) -> None:
     stack = three_feeds.stack
     runs = len(stack.airflow.runs(DAG))
     guard = psutil.Process(stack.servers["mlflow"].process.pid)
     family = guard.children(recursive=True)
     assert family
-    outage = outages.submit(take_away, stack, runs, lambda: [each.suspend() for each in family], lambda: [each.resume() for each in family])
+    outage = outages.submit(
+        take_away,
+        stack,
+        runs,
+        lambda: [each.suspend() for each in family],
+        lambda: [each.resume() for each in family],
+    )
     row = {**three_feeds.story.first[7], "price": 77.0}
     deliver(stack.inbox, "9-price", [row], "price")
     refresh = follow(stack.airflow, runs, landed_at=time.time())

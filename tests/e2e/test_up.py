@@ -20,14 +20,15 @@ pytestmark = pytest.mark.e2e
 def test_it_prints_four_addresses_that_answer_and_ends_all_that_it_started(tmp_path: Path) -> None:
     env = {**os.environ, "RECSIM_HOME": str(tmp_path / "home")}
     with (tmp_path / "up.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "recsim_demo.up"], env=env, stdout=log, stderr=log)
+        process = subprocess.Popen([sys.executable, "-m", "recsim_local.up"], env=env, stdout=log, stderr=log)
     try:
         said = until_it_runs(process, tmp_path / "up.log")
         pages = dict(re.findall(r"^  (\S[\w ]*\w) +(http\S+)", said, re.MULTILINE))
         assert list(pages) == ["Airflow", "MLflow", "shop window", "HTTP API"]
-        assert {name: httpx.get(page, follow_redirects=True, timeout=30).status_code for name, page in pages.items()} == dict.fromkeys(
-            pages, 200
-        )
+        assert {
+            name: httpx.get(page, follow_redirects=True, timeout=30).status_code
+            for name, page in pages.items()
+        } == dict.fromkeys(pages, 200)
         assert (tmp_path / "home" / "inbox").is_dir()
         family = psutil.Process(process.pid).children(recursive=True)
     finally:

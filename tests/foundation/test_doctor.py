@@ -49,25 +49,39 @@ def test_a_machine_that_has_all_is_well(settings: Settings, user: Path) -> None:
     } <= names
 
 
-@pytest.mark.parametrize(("installed", "ok"), [("tensorflow-cpu", True), ("tensorflow", True), ("tensorboard", False)])
+@pytest.mark.parametrize(
+    ("installed", "ok"), [("tensorflow-cpu", True), ("tensorflow", True), ("tensorboard", False)]
+)
 def test_either_build_of_tensorflow_will_do(
     installed: str, ok: bool, settings: Settings, user: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recsim_tasks.foundation.doctor._version", lambda name: "2.18.1" if name == installed else None)
+    monkeypatch.setattr(
+        "recsim_tasks.foundation.doctor._version", lambda name: "2.18.1" if name == installed else None
+    )
     assert finding(settings, "tensorflow-cpu").ok == ok
 
 
-def test_all_faults_are_told_at_once_with_exit_code_2(settings: Settings, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_faults_are_told_at_once_with_exit_code_2(
+    settings: Settings, user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(ConfigurationError) as refused:
         examine(load_settings())
     assert refused.value.exit_code == 2
-    for told in ("openjdk-17-jre-headless", "install g++", "install cmake", "install make", "http://127.0.0.1:9 does not answer"):
+    for told in (
+        "openjdk-17-jre-headless",
+        "install g++",
+        "install cmake",
+        "install make",
+        "http://127.0.0.1:9 does not answer",
+    ):
         assert told in str(refused.value)
 
 
-def test_what_is_away_and_nothing_else_is_exit_1(settings: Settings, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_away_and_nothing_else_is_exit_1(
+    settings: Settings, user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(UnavailableError, match=r"http://127\.0\.0\.1:9 does not answer"):
         examine(load_settings())
@@ -93,7 +107,9 @@ def test_a_pom_without_its_jar_is_told_as_the_reason_why_ivy_stops(settings: Set
     assert "~/.m2/repository" in found.remedy
 
 
-def test_a_home_that_cannot_be_written_is_told(settings: Settings, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_that_cannot_be_written_is_told(
+    settings: Settings, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RECSIM_HOME", str(tmp_path / "file" / "home"))
     found = finding(load_settings(), "RECSIM_HOME")
@@ -117,7 +133,9 @@ def server() -> Iterator[str]:
         served.shutdown()
 
 
-def test_an_mlflow_that_answers_is_well(settings: Settings, user: Path, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_mlflow_that_answers_is_well(
+    settings: Settings, user: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{server}/")
     assert finding(load_settings(), "MLflow").ok
 
@@ -131,4 +149,7 @@ def test_something_else_at_mlflows_address_is_not_taken_for_it(
 
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys; from recsim_tasks.foundation import doctor; print(*{'tensorflow', 'pyspark', 'delta', 'mlflow', 'horovod', 'numpy'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "\n"
+    )

@@ -31,7 +31,9 @@ def unasked() -> None:
 def sees(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, output: str, log: str = "") -> None:
     """Let a program that prints `output` and `log` stand for a Python whose TensorFlow does."""
     program = tmp_path / "python"
-    program.write_text(f"#!{sys.executable}\nimport sys\nprint({output!r})\nprint({log!r}, file=sys.stderr)\n")
+    program.write_text(
+        f"#!{sys.executable}\nimport sys\nprint({output!r})\nprint({log!r}, file=sys.stderr)\n"
+    )
     program.chmod(0o755)
     monkeypatch.setattr(gpus.sys, "executable", str(program))
 
@@ -53,26 +55,35 @@ def test_the_reason_is_what_tensorflow_says_of_its_gpus(log: str, said: str) -> 
 def test_a_gpu_is_refused_with_the_reason_when_tensorflow_is_built_for_processors(settings: Settings) -> None:
     assert ask_tensorflow() == Usable(0, PROCESSORS_ONLY)
     with pytest.raises(
-        MissingError, match=r"1 GPU is asked for \(RECSIM_GPUS.*sees none on .*built for processors alone.*docs/learning.md"
+        MissingError,
+        match=r"1 GPU is asked for \(RECSIM_GPUS.*sees none on .*built for processors alone.*docs/learning.md",
     ):
         check_gpus(settings.model_copy(update={"gpus": 1}))
 
 
-def test_more_gpus_than_tensorflow_sees_are_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_more_gpus_than_tensorflow_sees_are_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     sees(monkeypatch, tmp_path, "[2, true]")
     check_gpus(settings.model_copy(update={"gpus": 2}))
     with pytest.raises(MissingError, match=r"4 GPUs are asked for .* but TensorFlow sees 2 on"):
         check_gpus(settings.model_copy(update={"gpus": 4}))
 
 
-def test_the_reason_of_a_build_with_cuda_stands_in_the_refusal(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_reason_of_a_build_with_cuda_stands_in_the_refusal(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     sees(monkeypatch, tmp_path, "[0, true]", NO_LIBRARIES)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    with pytest.raises(MissingError, match=r"\(CUDA_VISIBLE_DEVICES leaves none\): Cannot dlopen some GPU libraries"):
+    with pytest.raises(
+        MissingError, match=r"\(CUDA_VISIBLE_DEVICES leaves none\): Cannot dlopen some GPU libraries"
+    ):
         check_gpus(settings.model_copy(update={"gpus": 1}))
 
 
-def test_a_tensorflow_that_cannot_be_imported_is_said(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_tensorflow_that_cannot_be_imported_is_said(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     sees(monkeypatch, tmp_path, "no JSON")
     with pytest.raises(MissingError, match="TensorFlow cannot be imported"):
         check_gpus(settings.model_copy(update={"gpus": 1}))
@@ -86,9 +97,14 @@ def test_without_gpus_and_on_a_cluster_nobody_asks_this_machine(
     check_gpus(settings.model_copy(update=update))
 
 
-def test_doctor_says_how_many_gpus_tensorflow_sees(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_doctor_says_how_many_gpus_tensorflow_sees(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     sees(monkeypatch, tmp_path, "[1, true]")
-    found = {wanted: next(f for f in findings(settings.model_copy(update={"gpus": wanted})) if f.name == "GPUs") for wanted in (1, 2)}
+    found = {
+        wanted: next(f for f in findings(settings.model_copy(update={"gpus": wanted})) if f.name == "GPUs")
+        for wanted in (1, 2)
+    }
     assert (found[1].ok, found[1].detail) == (True, "TensorFlow sees 1")
     assert (found[2].ok, found[2].detail.split(",")[0]) == (False, "2 GPUs are asked for (RECSIM_GPUS")
     assert "GPUs" not in {f.name for f in findings(settings)}

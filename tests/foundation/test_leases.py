@@ -55,7 +55,10 @@ def test_a_held_lease_is_refused_with_who_holds_it_and_a_killed_holder_frees_it(
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout
         holder.stdout.readline()
-        with pytest.raises(RecsimError, match=f"table is in use: process {holder.pid} "), lease(tmp_path, "table", timeout=0.2):
+        with (
+            pytest.raises(RecsimError, match=f"table is in use: process {holder.pid} "),
+            lease(tmp_path, "table", timeout=0.2),
+        ):
             pass
         with lease(tmp_path, "another table", timeout=0.2):
             pass
@@ -78,7 +81,10 @@ def test_what_stands_in_a_leases_way_is_named(tmp_path: Path) -> None:
         (path,) = (tmp_path / "leases").iterdir()
     path.unlink()
     path.mkdir()
-    with pytest.raises(ConfigurationError, match=rf"{path} of table cannot be taken.*Move away"), lease(tmp_path, "table", timeout=1):
+    with (
+        pytest.raises(ConfigurationError, match=rf"{path} of table cannot be taken.*Move away"),
+        lease(tmp_path, "table", timeout=1),
+    ):
         pass
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="RECSIM_HOME"), lease(tmp_path / "file", "table", timeout=1):
@@ -94,7 +100,10 @@ def test_a_lease_file_with_anything_in_it_is_taken_and_waited_for(tmp_path: Path
     with lease(tmp_path, "table"):
         (path,) = (tmp_path / "leases").iterdir()
         path.write_text(left)
-        with pytest.raises(RecsimError, match="another process holds its lease"), lease(tmp_path, "table", timeout=0.05):
+        with (
+            pytest.raises(RecsimError, match="another process holds its lease"),
+            lease(tmp_path, "table", timeout=0.05),
+        ):
             pass
     path.write_text(left)
     with lease(tmp_path, "table", timeout=1):

@@ -73,7 +73,9 @@ class LibraryError(Exception):
         (hide(ask_in_vain, ValueError, "it failed"), UnavailableError, "Connection refused"),
     ],
 )
-def test_a_fault_of_the_machine_is_known_anywhere_in_the_chain(fault: Callable[[], None], kind: type[RecsimError], said: str) -> None:
+def test_a_fault_of_the_machine_is_known_anywhere_in_the_chain(
+    fault: Callable[[], None], kind: type[RecsimError], said: str
+) -> None:
     known = diagnose(caught(fault), "the place")
     assert type(known) is kind
     with pytest.raises(kind, match=said):
@@ -92,7 +94,9 @@ def test_a_fault_of_the_machine_is_known_anywhere_in_the_chain(fault: Callable[[
         (errno.EPERM, ConfigurationError, "This user may not use /data/file"),
     ],
 )
-def test_each_number_of_the_kernel_has_its_sentence_with_the_path(number: int, kind: type[RecsimError], said: str) -> None:
+def test_each_number_of_the_kernel_has_its_sentence_with_the_path(
+    number: int, kind: type[RecsimError], said: str
+) -> None:
     known = diagnose(OSError(number, os.strerror(number), "/data/file"), "the place")
     assert type(known) is kind
     assert said in str(known)
@@ -100,7 +104,9 @@ def test_each_number_of_the_kernel_has_its_sentence_with_the_path(number: int, k
     assert os.strerror(number) in str(known)
 
 
-@pytest.mark.parametrize("number", [errno.ECONNRESET, errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.ESTALE])
+@pytest.mark.parametrize(
+    "number", [errno.ECONNRESET, errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.ESTALE]
+)
 def test_a_lost_connection_names_the_service_that_was_used(number: int) -> None:
     known = diagnose(OSError(number, os.strerror(number)), "the home", "the server")
     assert isinstance(known, UnavailableError)
@@ -113,12 +119,18 @@ def test_a_lost_connection_names_the_service_that_was_used(number: int) -> None:
         ("(sqlite3.OperationalError) database or disk is full\n[SQL: INSERT ...]", UnavailableError),
         ("(sqlite3.OperationalError) database is locked", UnavailableError),
         ("(sqlite3.OperationalError) attempt to write a readonly database", ConfigurationError),
-        ("The following failures occurred:\n##### File a #####\n[Errno 28] No space left on device", UnavailableError),
+        (
+            "The following failures occurred:\n##### File a #####\n[Errno 28] No space left on device",
+            UnavailableError,
+        ),
         (
             "An error occurred while calling o1.count.\n: E\n\tat a.B(C.java:1)\nCaused by: java.io.IOException: Too many open files",
             UnavailableError,
         ),
-        ("Generic S3 error\n  \x1b[31m↳\x1b[0m Error performing GET http://s3\n  \x1b[31m↳\x1b[0m error sending request", UnavailableError),
+        (
+            "Generic S3 error\n  \x1b[31m↳\x1b[0m Error performing GET http://s3\n  \x1b[31m↳\x1b[0m error sending request",
+            UnavailableError,
+        ),
         ('Could not connect to the endpoint URL: "http://s3/b"', UnavailableError),
         ("Unable to locate credentials", ConfigurationError),
         ("API request failed: Max retries exceeded (too many 503 error responses)", UnavailableError),
@@ -134,7 +146,9 @@ def test_what_a_library_kept_as_text_is_known_too(text: str, kind: type[RecsimEr
     [
         KeyError("no space left on device"),
         ValueError("the line is not a JSON object: connection refused"),
-        LibraryError('Traceback:\n  File "a.py", line 1, in f\n    raise TimeoutError("timed out")\nZeroDivisionError: division by zero'),
+        LibraryError(
+            'Traceback:\n  File "a.py", line 1, in f\n    raise TimeoutError("timed out")\nZeroDivisionError: division by zero'
+        ),
         FileNotFoundError(errno.ENOENT, "No such file or directory", "/data/file"),
         LibraryError("404 Client Error: NOT FOUND for url: http://mlflow/x"),
     ],

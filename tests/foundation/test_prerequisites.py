@@ -14,9 +14,13 @@ from recsim_tasks.foundation import prerequisites
 SCRIPT = prerequisites.__file__
 
 
-def run(path: Path | str, home: Path, *arguments: str, python: str = sys.executable, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(
+    path: Path | str, home: Path, *arguments: str, python: str = sys.executable, **variables: str
+) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": str(path), "HOME": str(home)} | variables
-    return subprocess.run([python, "-I", SCRIPT, *arguments], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [python, "-I", SCRIPT, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def program(folder: Path, name: str, script: str) -> None:
@@ -34,9 +38,18 @@ def test_everything_missing_is_named_at_once_with_the_command_that_installs_it(t
     done = run("", tmp_path)
     assert done.returncode == 2
     lines = done.stderr.splitlines()[1:]
-    wanted = {"Python 3.11": "python3.11", "Java 17": "openjdk-17-jre-headless", "C++17 compiler": "g++", "cmake": "cmake", "make": "make"}
+    wanted = {
+        "Python 3.11": "python3.11",
+        "Java 17": "openjdk-17-jre-headless",
+        "C++17 compiler": "g++",
+        "cmake": "cmake",
+        "make": "make",
+    }
     assert [line.strip().split(":")[0] for line in lines] == list(wanted)
-    assert all(f"sudo apt-get install {package}" in line for line, package in zip(lines, wanted.values(), strict=True))
+    assert all(
+        f"sudo apt-get install {package}" in line
+        for line, package in zip(lines, wanted.values(), strict=True)
+    )
 
 
 def test_an_old_java_is_named_with_its_version(tmp_path: Path) -> None:
@@ -45,7 +58,10 @@ def test_an_old_java_is_named_with_its_version(tmp_path: Path) -> None:
     assert "Java 17: java is Java 8. Run: sudo apt-get install openjdk-17-jre-headless" in done.stderr
 
 
-@pytest.mark.parametrize("told", ['openjdk version "17.0.15" 2025-04-15', 'openjdk version "21" 2023-09-19', 'java version "22-ea"'])
+@pytest.mark.parametrize(
+    "told",
+    ['openjdk version "17.0.15" 2025-04-15', 'openjdk version "21" 2023-09-19', 'java version "22-ea"'],
+)
 def test_java_17_and_later_will_do(tmp_path: Path, told: str) -> None:
     program(tmp_path / "bin", "java", f"echo '{told}' >&2")
     assert "Java" not in run(tmp_path / "bin", tmp_path).stderr
@@ -60,7 +76,10 @@ def test_java_home_decides_as_it_does_for_spark(tmp_path: Path) -> None:
 
 def test_a_compiler_that_does_not_compile_is_not_taken_for_one(tmp_path: Path) -> None:
     program(tmp_path / "bin", "g++", "exit 1")
-    assert f"C++17 compiler: {tmp_path}/bin/g++ does not compile C++17. Run: sudo" in run(tmp_path / "bin", tmp_path).stderr
+    assert (
+        f"C++17 compiler: {tmp_path}/bin/g++ does not compile C++17. Run: sudo"
+        in run(tmp_path / "bin", tmp_path).stderr
+    )
 
 
 def test_a_python_that_pyenv_has_but_has_not_selected_is_found(tmp_path: Path) -> None:
@@ -74,9 +93,16 @@ def test_a_python_that_pyenv_has_but_has_not_selected_is_found(tmp_path: Path) -
 
 def test_a_python_without_its_headers_is_named(tmp_path: Path) -> None:
     """As Debian's is, whose headers are a package of their own."""
-    program(tmp_path / "bin", "python3.11", 'case "$3" in *sysconfig*) echo /usr/include/nowhere;; *) echo 3 11 "$0";; esac')
+    program(
+        tmp_path / "bin",
+        "python3.11",
+        'case "$3" in *sysconfig*) echo /usr/include/nowhere;; *) echo 3 11 "$0";; esac',
+    )
     said = run(tmp_path / "bin", tmp_path).stderr
-    assert "Python's headers: no Python.h in /usr/include/nowhere. Run: sudo apt-get install python3.11-dev" in said
+    assert (
+        "Python's headers: no Python.h in /usr/include/nowhere. Run: sudo apt-get install python3.11-dev"
+        in said
+    )
 
 
 def test_another_python_is_not_taken_for_3_11(tmp_path: Path) -> None:
@@ -98,7 +124,10 @@ def test_every_python_from_3_6_on_can_parse_it() -> None:
 
 @pytest.mark.parametrize("version", ["3.6", "3.7", "3.8", "3.9", "3.12", "3.13"])
 def test_other_pythons_can_run_it(tmp_path: Path, version: str) -> None:
-    python = next((str(p) for p in Path.home().glob(f".pyenv/versions/{version}.*/bin/python")), shutil.which(f"python{version}"))
+    python = next(
+        (str(p) for p in Path.home().glob(f".pyenv/versions/{version}.*/bin/python")),
+        shutil.which(f"python{version}"),
+    )
     # pyenv has a shim of every version's name, also of those that are switched off.
     if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode != 0:
         pytest.skip(f"no Python {version} here")

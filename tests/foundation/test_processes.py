@@ -28,7 +28,9 @@ UNGUARDED = "pass"
 
 def start_tree(guard: str) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     """A starter, and the job and its child which are to end with it."""
-    starter = subprocess.Popen([sys.executable, "-c", STARTER, JOB.replace("GUARD", guard)], stdout=subprocess.PIPE, text=True)
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, JOB.replace("GUARD", guard)], stdout=subprocess.PIPE, text=True
+    )
     assert starter.stdout
     return starter, [psutil.Process(int(pid)) for pid in starter.stdout.readline().split()]
 
@@ -52,7 +54,11 @@ def test_without_the_guard_they_live_on() -> None:
 
 
 def test_a_starter_that_is_gone_before_the_guard_starts_is_noticed() -> None:
-    job = subprocess.Popen([sys.executable, "-c", JOB.replace("GUARD", "die_with(999_999_999)")], stdout=subprocess.PIPE, text=True)
+    job = subprocess.Popen(
+        [sys.executable, "-c", JOB.replace("GUARD", "die_with(999_999_999)")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert job.wait(10) == 1
 
 

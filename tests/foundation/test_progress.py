@@ -45,7 +45,14 @@ def test_work_that_fails_is_not_told_as_done(capfd: pytest.CaptureFixture[str]) 
 
 def test_a_terminal_gets_a_bar_and_stdout_only_the_result() -> None:
     screen, terminal = pty.openpty()
-    done = subprocess.run([sys.executable, "-c", WORK], stdout=subprocess.PIPE, stderr=terminal, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", WORK],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     os.close(terminal)
     shown = os.read(screen, 65_536).decode()
     os.close(screen)

@@ -39,7 +39,9 @@ IN_PLACE = "target.mkdir(exist_ok=True); fill(target, generation)"
 
 
 def run_and_kill(target: Path, way: str, after: float) -> None:
-    with subprocess.Popen([sys.executable, "-c", PUBLISHER.replace("WAY", way), str(target)], stdout=subprocess.PIPE) as publisher:
+    with subprocess.Popen(
+        [sys.executable, "-c", PUBLISHER.replace("WAY", way), str(target)], stdout=subprocess.PIPE
+    ) as publisher:
         assert publisher.stdout
         publisher.stdout.readline()
         time.sleep(after)
@@ -48,7 +50,11 @@ def run_and_kill(target: Path, way: str, after: float) -> None:
 
 def is_whole(target: Path) -> bool:
     """Whether every file is there and all are of one generation."""
-    contents = {(target / "inner" / str(number)).read_text() for number in range(FILES) if (target / "inner" / str(number)).exists()}
+    contents = {
+        (target / "inner" / str(number)).read_text()
+        for number in range(FILES)
+        if (target / "inner" / str(number)).exists()
+    }
     names = {path.name for path in (target / "inner").iterdir()}
     return len(names) == FILES and len(contents) == 1 and len(contents.pop()) == 20_000
 
@@ -91,7 +97,9 @@ def test_publishing_replaces_all_of_the_old(tmp_path: Path) -> None:
 def test_what_a_killed_try_left_is_not_published_and_is_removed_by_the_next(tmp_path: Path) -> None:
     dies = "with publishing(target) as folder: fill(folder, 1); print('filled', flush=True); os.kill(os.getpid(), 9)"
     run_and_kill(tmp_path / "release", dies, 1)
-    assert [path for path in tmp_path.iterdir() if path.name.startswith(".release")], "the control: the kill left something"
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".release")], (
+        "the control: the kill left something"
+    )
     with publishing(tmp_path / "release") as folder:
         (folder / "a").write_text("a")
     assert [path.name for path in (tmp_path / "release").iterdir()] == ["a"]
@@ -165,7 +173,9 @@ def test_a_folder_as_listed_passes_whatever_its_manifest_says(release: Path) -> 
     check_digests(release, listed, leave_out="manifest.json")
 
 
-@pytest.mark.parametrize("damage", ["change", "add", "remove", "add deep", "link to the same", "link to a folder", "pipe"])
+@pytest.mark.parametrize(
+    "damage", ["change", "add", "remove", "add deep", "link to the same", "link to a folder", "pipe"]
+)
 def test_a_changed_an_added_or_a_missing_file_is_refused_by_name(
     release: Path, damage: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -236,11 +246,15 @@ class Recorder:
         after = [path for step, path in self.steps[at:] if step == "flush"]
         assert staged is not None
         needed = [str(staged), *(str(staged / name) for name in files)]
-        return [path for path in needed if path not in before] + ([] if str(target.parent) in after else ["the rename"])
+        return [path for path in needed if path not in before] + (
+            [] if str(target.parent) in after else ["the rename"]
+        )
 
 
 @pytest.mark.parametrize("flush", [True, False], ids=["as it is", "without a flush"])
-def test_nothing_that_was_published_is_lost_with_the_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush: bool) -> None:
+def test_nothing_that_was_published_is_lost_with_the_power(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush: bool
+) -> None:
     """Files and folders are flushed before the rename, the folder around them after it; the control flushes nothing."""
     recorder = Recorder(monkeypatch, flush)
     with publishing(tmp_path / "release") as folder:
@@ -265,7 +279,11 @@ def test_new_folders_around_what_was_published_are_not_lost_with_the_power(
         with publishing(target) as folder:
             (folder / "data").write_text("x")
     renamed = recorder.steps.index(("rename", str(target)))
-    new = [path for step, path in recorder.steps[:renamed] if step == "make" and not Path(path).name.startswith(".")]
+    new = [
+        path
+        for step, path in recorder.steps[:renamed]
+        if step == "make" and not Path(path).name.startswith(".")
+    ]
     assert set(new) == {str(tmp_path / "refreshes"), str(tmp_path / "refreshes" / "one")}
     before = [path for step, path in recorder.steps[:renamed] if step == "flush"]
     assert ({str(Path(path).parent) for path in new} <= set(before)) == flush

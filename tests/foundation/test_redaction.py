@@ -34,12 +34,17 @@ def nothing_known() -> Iterator[None]:
         ("https://token@host/x and http://ada:PW@other", "https://***@host/x and http://***@other"),
         ("redis://:PW@cache/0", "redis://***@cache/0"),
         ("https://b.s3.amazonaws.com/a.jpg?X-Amz-Credential=AK%2F1&X-Amz-Signature=0a1b&v=2", None),
-        ("https://b.blob.core.windows.net/a.jpg?sv=1&sig=0a1b%3D", "https://b.blob.core.windows.net/a.jpg?sv=1&sig=***"),
+        (
+            "https://b.blob.core.windows.net/a.jpg?sv=1&sig=0a1b%3D",
+            "https://b.blob.core.windows.net/a.jpg?sv=1&sig=***",
+        ),
         ("mysql://db/mlflow?user=ada&password=PW", "mysql://db/mlflow?user=ada&password=***"),
     ],
 )
 def test_a_uri_is_shown_without_its_credentials(text: str, safe: str | None) -> None:
-    assert redacted(text) == (safe or "https://b.s3.amazonaws.com/a.jpg?X-Amz-Credential=***&X-Amz-Signature=***&v=2")
+    assert redacted(text) == (
+        safe or "https://b.s3.amazonaws.com/a.jpg?X-Amz-Credential=***&X-Amz-Signature=***&v=2"
+    )
 
 
 @pytest.mark.parametrize(

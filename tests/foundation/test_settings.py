@@ -13,7 +13,12 @@ from recsim_tasks.foundation.settings import Settings, load_settings
 
 def test_everything_lies_under_home_by_default(settings: Settings, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    locations = [str(settings.inbox_dir), settings.products_uri, settings.quarantine_uri, settings.embeddings_uri]
+    locations = [
+        str(settings.inbox_dir),
+        settings.products_uri,
+        settings.quarantine_uri,
+        settings.embeddings_uri,
+    ]
     assert all(location.startswith(str(home)) for location in locations)
     assert settings.tracking_uri == f"sqlite:///{home}/mlflow/mlflow.db"
 
@@ -42,7 +47,10 @@ def test_a_secret_is_not_shown(settings: Settings, monkeypatch: pytest.MonkeyPat
         ('api_tokn = "swordfish-1234567890"', "api_tokn: Extra inputs are not permitted"),
         ('api_token = ["1234567890"]', "api_token: Input should be a valid string"),
         ('api_token = "0"', "api_token: Value should have at least 8 items"),
-        ('products = "s3a://key:1234567890@lake/products"', r"products: .* must not carry credentials.*s3a://\*\*\*@lake/products"),
+        (
+            'products = "s3a://key:1234567890@lake/products"',
+            r"products: .* must not carry credentials.*s3a://\*\*\*@lake/products",
+        ),
         ('inbox = "https://lake/inbox?sig=1234567890"', "inbox: .* must not carry credentials"),
         ('serving_url = "http://ada:1234567890@shop"', "serving_url: .* must not carry credentials"),
         ('spark_master = "spark://ada:1234567890@m"', "spark_master: .* must not carry credentials"),
@@ -65,20 +73,31 @@ def test_the_credentials_of_an_mlflow_server_go_where_its_client_looks_for_them(
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, "another")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ada:sword%40fish@mlflow.example:5000/path")
-    assert load_settings().tracking_uri == os.environ["MLFLOW_TRACKING_URI"] == "https://mlflow.example:5000/path"
-    assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == ("ada", "sword@fish")
+    assert (
+        load_settings().tracking_uri
+        == os.environ["MLFLOW_TRACKING_URI"]
+        == "https://mlflow.example:5000/path"
+    )
+    assert (os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"]) == (
+        "ada",
+        "sword@fish",
+    )
     assert redacted("sword@fish, sword%40fish") == "***, ***"
     assert load_settings().tracking_uri == "https://mlflow.example:5000/path"
 
 
-def test_an_address_of_a_server_without_credentials_stays_as_it_is(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_of_a_server_without_credentials_stays_as_it_is(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.example:5000/team@home")
     assert load_settings().tracking_uri == "http://mlflow.example:5000/team@home"
     assert "MLFLOW_TRACKING_PASSWORD" not in os.environ
 
 
-def test_a_database_keeps_its_credentials_and_no_message_shows_them(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_keeps_its_credentials_and_no_message_shows_them(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     uri = "postgresql://ada:12/34@56-swordfish@db/mlflow"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert load_settings().tracking_uri == uri
@@ -92,7 +111,9 @@ def test_a_database_keeps_its_credentials_and_no_message_shows_them(settings: Se
         ("RECSIM_MLFLOW_TRACKING_URI", "http://127.0.0.1:5000"),
     ],
 )
-def test_an_unknown_variable_is_refused_by_name(settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_an_unknown_variable_is_refused_by_name(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=f"Unknown setting {name}"):
         load_settings()
@@ -112,7 +133,9 @@ def test_an_unknown_variable_is_refused_by_name(settings: Settings, monkeypatch:
         ("seed", ""),
     ],
 )
-def test_a_wrong_value_is_refused_by_name(settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_a_wrong_value_is_refused_by_name(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
     monkeypatch.setenv(f"RECSIM_{name.upper()}", value)
     with pytest.raises(ConfigurationError, match=name) as refused:
         load_settings()
@@ -143,24 +166,36 @@ def test_images_are_grey_or_in_colour(
     channels: int, by_file: bool, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "recsim.toml").write_text(f"image_channels = {channels}")
-    monkeypatch.setenv(*(("RECSIM_CONFIG", str(tmp_path / "recsim.toml")) if by_file else ("RECSIM_IMAGE_CHANNELS", str(channels))))
+    monkeypatch.setenv(
+        *(
+            ("RECSIM_CONFIG", str(tmp_path / "recsim.toml"))
+            if by_file
+            else ("RECSIM_IMAGE_CHANNELS", str(channels))
+        )
+    )
     assert load_settings().image_channels == channels
 
 
-def test_a_file_that_is_not_there_is_refused(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_not_there_is_refused(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RECSIM_CONFIG", str(tmp_path / "absent.toml"))
     with pytest.raises(ConfigurationError, match=r"absent\.toml, which is not a file"):
         load_settings()
 
 
-def test_a_file_that_is_not_toml_is_refused(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_not_toml_is_refused(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "recsim.toml").write_text("ranks = [")
     monkeypatch.setenv("RECSIM_CONFIG", str(tmp_path / "recsim.toml"))
     with pytest.raises(ConfigurationError, match=r"recsim\.toml cannot be read"):
         load_settings()
 
 
-def test_what_is_no_address_of_a_server_is_refused_without_its_credentials(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_address_of_a_server_is_refused_without_its_credentials(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:swordfish@[mlflow")
     with pytest.raises(ConfigurationError, match="MLFLOW_TRACKING_URI is not an address") as refused:
         load_settings()

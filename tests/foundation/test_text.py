@@ -43,7 +43,9 @@ def test_texts_that_look_alike_have_folders_of_their_own_also_where_case_does_no
     texts = {*ALIKE, *made}  # a name that was made may be an id as well
     names = {text: folder_name(text).lower() for text in texts}
     assert len(set(names.values())) == len(texts)
-    assert all(len(name.encode()) < 200 and "/" not in name and not name.startswith(".") for name in names.values())
+    assert all(
+        len(name.encode()) < 200 and "/" not in name and not name.startswith(".") for name in names.values()
+    )
 
 
 @given(ANY, ANY)

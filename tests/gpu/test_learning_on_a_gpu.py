@@ -10,25 +10,25 @@ import numpy as np
 import pytest
 
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.checkpoints import Checkpoints
 from recsim_tasks.learning.devices import gpus_here
 from recsim_tasks.learning.embedder import Embedder
-from recsim_tasks.learning.parameters import Parameters
-from recsim_tasks.learning.planning import plan_job
-from recsim_tasks.learning.ranks import Alone, on_ranks
-from recsim_tasks.learning.training import train
+from recsim_tasks.learning.hyperparameters import Parameters
+from recsim_tasks.learning.training.checkpoints import Checkpoints
+from recsim_tasks.learning.training.distributed import Alone, on_ranks
+from recsim_tasks.learning.training.planning import plan_job
+from recsim_tasks.learning.training.train import train
 
 if TYPE_CHECKING:
     from learning.conftest import Catalogue
     from recsim_demo.dataset import FashionMnist
-    from recsim_tasks.learning.job import Job
-    from recsim_tasks.learning.ranks import Ranks
+    from recsim_tasks.learning.spec import Job
+    from recsim_tasks.learning.training.distributed import Ranks
 
 pytestmark = [pytest.mark.gpu, pytest.mark.ml]
 
 PINNED = """
 import json, pathlib, sys
-from recsim_tasks.learning.backend import tensorflow
+from recsim_tasks.learning.tensorflow_runtime import tensorflow
 from recsim_tasks.learning.devices import device
 with device(pathlib.Path(sys.argv[1]), 1, 1) as name:
     tf = tensorflow(gpus=1)
@@ -40,11 +40,11 @@ with device(pathlib.Path(sys.argv[1]), 1, 1) as name:
 """
 AVERAGED = """
 import json
-from recsim_tasks.learning.ending import Ending
-from recsim_tasks.learning.job import Machine
-from recsim_tasks.learning.ranks import HorovodRanks
+from recsim_tasks.learning.training.shutdown import Ending
+from recsim_tasks.learning.spec import Machine
+from recsim_tasks.learning.training.distributed import HorovodRanks
 ranks = HorovodRanks(Machine(gpus=1), Ending())
-from recsim_tasks.learning.backend import tensorflow
+from recsim_tasks.learning.tensorflow_runtime import tensorflow
 variable = tensorflow().Variable([1.0, 2.0])
 ranks.share_first([variable])
 mean = ranks.average([variable * 2])[0]
@@ -55,7 +55,9 @@ print(json.dumps({"where": variable.device.rsplit("device:", 1)[-1], "size": ran
 @pytest.fixture(scope="module")
 def settings(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """One rank on one GPU, with the same bits each time."""
-    return catalogue.settings(tmp_path_factory.mktemp("gpu"), gpus=1, ranks=1, tune_parallel=1, deterministic=True)
+    return catalogue.settings(
+        tmp_path_factory.mktemp("gpu"), gpus=1, ranks=1, tune_parallel=1, deterministic=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +87,10 @@ def test_horovod_averages_variables_of_a_gpu() -> None:
     assert said_by(AVERAGED) == {"where": "GPU:0", "size": 1, "mean": [2.0, 4.0]}
 
 
-def test_a_model_that_was_trained_on_a_gpu_embeds_there_as_its_litert_copy_does(model: Path, fashion_mnist: FashionMnist) -> None:
-    from recsim_tasks.learning.gpu_embedder import GpuEmbedder
+def test_a_model_that_was_trained_on_a_gpu_embeds_there_as_its_litert_copy_does(
+    model: Path, fashion_mnist: FashionMnist
+) -> None:
+    from recsim_tasks.learning.model.saved_model_embedder import GpuEmbedder
 
     images = fashion_mnist.test_images[..., None]
     litert, gpu = Embedder(model, threads=2).embed(images), GpuEmbedder(model, gpus_here()[0]).embed(images)
@@ -94,9 +98,11 @@ def test_a_model_that_was_trained_on_a_gpu_embeds_there_as_its_litert_copy_does(
     assert np.allclose(np.linalg.norm(gpu, axis=1), 1, atol=1e-5)
 
 
-def test_a_deterministic_training_gives_one_digest_from_a_checkpoint_as_well(settings: Settings, job: Job, tmp_path: Path) -> None:
+def test_a_deterministic_training_gives_one_digest_from_a_checkpoint_as_well(
+    settings: Settings, job: Job, tmp_path: Path
+) -> None:
     def work(ranks: Ranks, job: Job) -> list[str]:
-        from recsim_tasks.learning.fitting import fit, load_shards
+        from recsim_tasks.learning.training.loop import fit, load_shards
 
         shards, checkpoints = load_shards(job, ranks), Checkpoints(tmp_path, job.digest(1))
         whole = [fit(job, ranks, shards, "Whole")[0].agree() for _ in range(2)]
@@ -107,8 +113,8 @@ def test_a_deterministic_training_gives_one_digest_from_a_checkpoint_as_well(set
 
 
 def test_a_trial_runs_on_a_gpu(job: Job) -> None:
-    from recsim_tasks.learning.fitting import load_shards
-    from recsim_tasks.learning.trial import try_out
+    from recsim_tasks.learning.training.loop import load_shards
+    from recsim_tasks.learning.tuning.trial import try_out
 
     tried = try_out(job, load_shards(job, Alone()), Parameters(), [])
     assert tried["status"] == "ok", tried

@@ -22,7 +22,9 @@ HOLD = "import sys, time, pathlib; from recsim_tasks.learning.devices import dev
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "WAIT_SECONDS", 0.3)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # which `device` sets, so that it is as it was after each test
+    monkeypatch.setenv(
+        "CUDA_VISIBLE_DEVICES", ""
+    )  # which `device` sets, so that it is as it was after each test
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
 
 
@@ -30,7 +32,9 @@ def test_each_holder_has_a_device_of_its_own_and_one_too_many_is_refused(tmp_pat
     with ExitStack() as held:
         assert [held.enter_context(device(tmp_path, 0, 3)) for _ in range(3)] == ["0", "1", "2"]
         with (
-            pytest.raises(RecsimError, match=r"No processor share of the 3 on this machine is free.*holds its lease"),
+            pytest.raises(
+                RecsimError, match=r"No processor share of the 3 on this machine is free.*holds its lease"
+            ),
             device(tmp_path, 0, 3),
         ):
             pass
@@ -39,7 +43,9 @@ def test_each_holder_has_a_device_of_its_own_and_one_too_many_is_refused(tmp_pat
 
 
 def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
-    holders = [subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE) for _ in range(2)]
+    holders = [
+        subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE) for _ in range(2)
+    ]
     try:
         for holder in holders:
             assert holder.stdout is not None
@@ -65,7 +71,9 @@ def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / name).touch()
 
 
-def held_by_processes_of_their_own(held: ExitStack, home: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def held_by_processes_of_their_own(
+    held: ExitStack, home: Path, count: int, monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
     """The GPUs that so many processes take, each of which finds the environment as it was."""
     environment, names = os.environ.get("CUDA_VISIBLE_DEVICES"), []
     for _ in range(count):
@@ -88,7 +96,9 @@ def test_a_gpu_is_the_only_one_that_its_holder_sees(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("names", [["1"], ["7", "3"], ["GPU-8f2c", "GPU-91aa"], ["MIG-5/1/0"]])
 @pytest.mark.usefixtures("two_gpus")
-def test_only_gpus_that_the_environment_names_are_taken(names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_gpus_that_the_environment_names_are_taken(
+    names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(names))
     with ExitStack() as held:
         assert held_by_processes_of_their_own(held, tmp_path / "home", len(names), monkeypatch) == names
@@ -104,7 +114,9 @@ def test_of_the_gpus_that_spark_gave_a_rank_it_takes_one(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("two_gpus")
-def test_of_the_gpus_that_spark_gave_a_task_a_trial_takes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_the_gpus_that_spark_gave_a_task_a_trial_takes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from pyspark import TaskContext
     from pyspark.resource import ResourceInformation
 
@@ -114,11 +126,15 @@ def test_of_the_gpus_that_spark_gave_a_task_a_trial_takes_one(tmp_path: Path, mo
         assert name == "6"
 
 
-def test_a_gpu_that_is_asked_for_and_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_is_asked_for_and_not_there_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(devices, "DEVICES", tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with (
-        pytest.raises(MissingError, match=r"RECSIM_GPUS asks for a GPU, but .* has none \(no .*set RECSIM_GPUS to 0"),
+        pytest.raises(
+            MissingError, match=r"RECSIM_GPUS asks for a GPU, but .* has none \(no .*set RECSIM_GPUS to 0"
+        ),
         device(tmp_path, 1, 1),
     ):
         pass
@@ -126,7 +142,9 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_said(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("hidden", ["-1", ""])
 @pytest.mark.usefixtures("two_gpus")
-def test_gpus_that_the_environment_hides_are_not_there(hidden: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_that_the_environment_hides_are_not_there(
+    hidden: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
     with pytest.raises(MissingError, match="CUDA_VISIBLE_DEVICES hides all"), device(tmp_path, 1, 1):
         pass

@@ -16,7 +16,7 @@ import pytest
 from recsim_tasks.foundation.errors import ConfigurationError, MissingError, RecsimError, UnavailableError
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.learning.mlflow_errors import speaking
-from recsim_tasks.learning.tracking import Tracker
+from recsim_tasks.learning.mlflow_runs import Tracker
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +86,9 @@ def test_a_server_that_hangs_or_hangs_up_is_away(settings: Settings, monkeypatch
 
 
 @pytest.mark.drill
-def test_a_locked_database_is_away(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_database_is_away(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """MLflow itself waits for 20 s."""
     path = tmp_path / "mlflow.db"
     tracker = connect(f"sqlite:///{path}", monkeypatch)
@@ -97,9 +99,13 @@ def test_a_locked_database_is_away(settings: Settings, tmp_path: Path, monkeypat
     holder.close()
 
 
-def test_a_damaged_database_is_not_away(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_database_is_not_away(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "mlflow.db"
     path.write_bytes(os.urandom(1 << 16))
-    with pytest.raises(RecsimError, match=r"mlflow\.db cannot be used: .*not a database.*Restore it") as raised:
+    with pytest.raises(
+        RecsimError, match=r"mlflow\.db cannot be used: .*not a database.*Restore it"
+    ) as raised:
         connect(f"sqlite:///{path}", monkeypatch)
     assert not isinstance(raised.value, UnavailableError)

@@ -10,7 +10,13 @@ import pytest
 from PIL import Image
 
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.learning.preprocessing import Preprocessing, decode, decode_all, decode_query, decode_readable
+from recsim_tasks.learning.preprocessing import (
+    Preprocessing,
+    decode,
+    decode_all,
+    decode_query,
+    decode_readable,
+)
 
 
 def encoded(image: Image.Image, kind: str = "PNG") -> bytes:
@@ -35,7 +41,11 @@ def test_every_mode_becomes_the_networks_channels(mode: str, channels: int) -> N
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (200, 3), (17, 31), (640, 480)])
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_every_size_and_format_becomes_the_networks_size(size: tuple[int, int], kind: str) -> None:
-    assert decode(encoded(Image.new("RGB", size, (200, 30, 30)), kind), Preprocessing(32, 3)).shape == (32, 32, 3)
+    assert decode(encoded(Image.new("RGB", size, (200, 30, 30)), kind), Preprocessing(32, 3)).shape == (
+        32,
+        32,
+        3,
+    )
 
 
 def test_a_tall_product_keeps_its_proportions_on_its_own_background() -> None:
@@ -55,7 +65,9 @@ def test_many_images_stack_in_order() -> None:
 def test_a_jpeg_that_is_asked_with_looks_the_same_to_the_network_decoded_at_a_fraction_as_whole() -> None:
     shapes = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
     photo = encoded(Image.fromarray(shapes).resize((2_400, 1_800), Image.Resampling.BICUBIC), "JPEG")
-    whole, fraction = (take(photo, Preprocessing(64, 3), 16_000_000).astype(int) for take in (decode, decode_query))
+    whole, fraction = (
+        take(photo, Preprocessing(64, 3), 16_000_000).astype(int) for take in (decode, decode_query)
+    )
     assert not np.array_equal(whole, fraction)
     assert np.abs(whole - fraction).mean() < 2
     assert np.abs(whole - fraction).max() <= 16
@@ -87,7 +99,9 @@ def test_a_large_jpeg_that_is_asked_with_takes_little_memory(tmp_path: Path) -> 
     assert mebibytes("decode_query") < 30
 
 
-def test_what_does_not_decode_is_left_out_and_the_others_stay_in_their_places(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_does_not_decode_is_left_out_and_the_others_stay_in_their_places(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     good = [encoded(Image.new("L", (16, 16), shade)) for shade in (7, 9)]
     decoded, readable = decode_readable([good[0], b"<html>", None, good[1]], Preprocessing(16, 1))
     assert (readable.tolist(), decoded[:, 0, 0, 0].tolist()) == ([True, False, False, True], [7, 0, 0, 9])

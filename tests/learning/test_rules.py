@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from recsim_tasks.foundation.errors import InputError, RecsimError
-from recsim_tasks.learning.collapse import refuse_collapsed, refuse_nonsense, spread
-from recsim_tasks.learning.parameters import CHOICES, RANGES, Parameters
-from recsim_tasks.learning.schedule import learning_rate, pair_share, round_ends, scaled
+from recsim_tasks.learning.hyperparameters import CHOICES, RANGES, Parameters
+from recsim_tasks.learning.training.divergence import refuse_collapsed, refuse_nonsense, spread
+from recsim_tasks.learning.training.schedule import learning_rate, pair_share, round_ends, scaled
 
 
 def test_the_spread_tells_one_place_from_all_directions() -> None:

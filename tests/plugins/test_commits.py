@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from recsim_airflow.commits import News, TableHead, UnreadableTableError, Wanted, decide, is_foreign, table_head, table_news
+from recsim_airflow.commits import (
+    News,
+    TableHead,
+    UnreadableTableError,
+    Wanted,
+    decide,
+    is_foreign,
+    table_head,
+    table_news,
+)
 
 AT_3 = {"table_id": "id", "version": 3}
 
@@ -46,7 +55,9 @@ def test_the_wait_is_over_when_a_table_with_its_change_feed_has_the_version(
     ],
     ids=["nothing new", "one commit", "another table", "put back before the cursor", "no cursor"],
 )
-def test_without_a_version_whatever_is_newer_than_the_cursor_ends_the_wait(after: dict[str, Any], kind: str, start: int) -> None:
+def test_without_a_version_whatever_is_newer_than_the_cursor_ends_the_wait(
+    after: dict[str, Any], kind: str, start: int
+) -> None:
     wanted = Wanted(None, after)
     assert decide("t", head(3), wanted).kind == kind
     assert wanted.start(head(3)) == start
@@ -58,7 +69,10 @@ def test_without_a_version_whatever_is_newer_than_the_cursor_ends_the_wait(after
         ({"operation": "MERGE"}, True),
         ({"operation": "WRITE", "userMetadata": "by hand"}, True),
         ({"operation": "MERGE", "userMetadata": json.dumps({"feed_id": "f", "refresh": None})}, True),
-        ({"operation": "MERGE", "userMetadata": json.dumps({"feed_id": "f", "refresh": "scheduled__1"})}, False),
+        (
+            {"operation": "MERGE", "userMetadata": json.dumps({"feed_id": "f", "refresh": "scheduled__1"})},
+            False,
+        ),
         ({"operation": "RESTORE"}, True),
         ({"operation": "something new"}, True),
         ({"operation": "OPTIMIZE"}, False),
@@ -120,7 +134,9 @@ def test_the_head_and_the_news_of_a_real_table_are_read(tmp_path: Path) -> None:
     DeltaTable(uri).optimize.compact()
     assert table_news(uri, [], {}) == News(table_id, 3, [2])
     assert table_news(uri, [{}, {"table_id": table_id, "version": 2}], {}) == News(table_id, 3, [])
-    assert table_news(uri, [{"table_id": "another", "version": 2}, {"table_id": table_id, "version": 9}], {}) == News(table_id, 3, [2])
+    assert table_news(
+        uri, [{"table_id": "another", "version": 2}, {"table_id": table_id, "version": 9}], {}
+    ) == News(table_id, 3, [2])
 
 
 def test_a_table_that_cannot_be_read_is_not_taken_for_an_absent_one(tmp_path: Path) -> None:

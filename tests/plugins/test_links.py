@@ -13,7 +13,11 @@ pytestmark = pytest.mark.airflow
     ("tracking_uri", "result", "page"),
     [
         ("http://mlflow:5000", {"mlflow_run_id": "abc"}, "http://mlflow:5000/#/runs/abc"),
-        ("http://mlflow:5000/", {"version": 3, "stage": "Production"}, "http://mlflow:5000/#/models/recsim/versions/3"),
+        (
+            "http://mlflow:5000/",
+            {"version": 3, "stage": "Production"},
+            "http://mlflow:5000/#/models/recsim/versions/3",
+        ),
         (
             "http://mlflow:5000",
             {"version": 3, "mlflow_page": "experiments/1/runs/abc/artifacts/v.html"},
@@ -23,5 +27,7 @@ pytestmark = pytest.mark.airflow
         ("sqlite:////home/mlflow.db", {"mlflow_run_id": "abc"}, ""),
     ],
 )
-def test_the_button_leads_to_what_the_job_left_in_mlflow(tracking_uri: str, result: dict[str, Any], page: str) -> None:
+def test_the_button_leads_to_what_the_job_left_in_mlflow(
+    tracking_uri: str, result: dict[str, Any], page: str
+) -> None:
     assert mlflow_page(tracking_uri, result) == page

@@ -15,8 +15,14 @@ import psutil
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from recsim_airflow.operators import DecisionBranchOperator, JobFailedError, JobUnavailableError, RecsimJobOperator, refuse_unknown_conf
-from recsim_airflow.processes import start_time
+from recsim_airflow.job_process import start_time
+from recsim_airflow.operators import (
+    DecisionBranchOperator,
+    JobFailedError,
+    JobUnavailableError,
+    RecsimJobOperator,
+    refuse_unknown_conf,
+)
 
 pytestmark = pytest.mark.airflow
 
@@ -58,7 +64,9 @@ def operator(tmp_path: Path, text: str, **more: Any) -> RecsimJobOperator:
     return job
 
 
-def test_the_last_line_is_the_result_and_the_rest_is_log_at_info(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_last_line_is_the_result_and_the_rest_is_log_at_info(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     text = "print('warning', file=sys.stderr)\nprint('chatter')\nprint(json.dumps({'embedded': 1, 'reused': 2, 'of': 3}))"
     around = context()
     assert operator(tmp_path, text).execute(around) == {"embedded": 1, "reused": 2, "of": 3}
@@ -69,7 +77,9 @@ def test_the_last_line_is_the_result_and_the_rest_is_log_at_info(tmp_path: Path,
     assert around["reason"] == around["ti"].xcoms["reason"] == "embedded 1 of 3, reused 2"
 
 
-def test_the_job_gets_its_arguments_the_refresh_and_no_secret_of_airflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_job_gets_its_arguments_the_refresh_and_no_secret_of_airflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
     monkeypatch.setenv("RECSIM_HOME", "/somewhere")
     text = "print(json.dumps({'argv': sys.argv[1:], 'env': dict(os.environ), 'stdin': sys.stdin.read(), 'session': os.getsid(0) == os.getpid()}))"
@@ -141,11 +151,16 @@ def test_a_good_end_without_a_result_is_a_failure(tmp_path: Path) -> None:
 
 def test_a_missing_command_is_said_with_what_to_do(tmp_path: Path) -> None:
     job = RecsimJobOperator(task_id="embed", job="embed", command=str(tmp_path / "nowhere"))
-    with pytest.raises(AirflowFailException, match=r"nowhere cannot be run: No such file or directory. .*AIRFLOW__RECSIM__COMMAND"):
+    with pytest.raises(
+        AirflowFailException,
+        match=r"nowhere cannot be run: No such file or directory. .*AIRFLOW__RECSIM__COMMAND",
+    ):
         job.execute(context())
 
 
-def test_the_command_is_the_configured_one_else_the_one_beside_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_is_the_configured_one_else_the_one_beside_this_python(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from recsim_airflow.operators import default_command
 
     monkeypatch.delenv("AIRFLOW__RECSIM__COMMAND", raising=False)
@@ -174,7 +189,9 @@ def test_on_kill_ends_a_running_job(tmp_path: Path) -> None:
 def test_a_job_that_an_earlier_try_left_running_is_ended_first(tmp_path: Path) -> None:
     earlier = subprocess.Popen(["sleep", "600"], start_new_session=True)
     around = context()
-    around["task_state_store"].set("process", {"pid": earlier.pid, "started": start_time(earlier.pid), "host": socket.gethostname()})
+    around["task_state_store"].set(
+        "process", {"pid": earlier.pid, "started": start_time(earlier.pid), "host": socket.gethostname()}
+    )
     text = f"import psutil; p = psutil.Process({earlier.pid}); print(json.dumps({{'alive': p.status() != psutil.STATUS_ZOMBIE}}))"
     assert operator(tmp_path, text).execute(around) == {"alive": False}
     assert earlier.wait() == -15
@@ -184,7 +201,9 @@ def test_a_job_that_an_earlier_try_left_running_is_ended_first(tmp_path: Path) -
 def test_a_record_of_another_host_ends_nothing_here(tmp_path: Path) -> None:
     around = context()
     me = psutil.Process()
-    around["task_state_store"].set("process", {"pid": me.pid, "started": me.create_time(), "host": "elsewhere"})
+    around["task_state_store"].set(
+        "process", {"pid": me.pid, "started": me.create_time(), "host": "elsewhere"}
+    )
     assert operator(tmp_path, "print('{}')").execute(around) == {}
 
 
@@ -200,7 +219,9 @@ def test_a_decision_without_a_branch_is_refused() -> None:
     around = context()
     around["ti"] = FakeTaskInstance({"decision": "dance", "reasons": []})
     with pytest.raises(AirflowFailException, match="'dance', which this DAG has no branch for"):
-        DecisionBranchOperator(task_id="decide", plan_task="plan", branches={"skip": "up_to_date"}).choose_branch(around)
+        DecisionBranchOperator(
+            task_id="decide", plan_task="plan", branches={"skip": "up_to_date"}
+        ).choose_branch(around)
 
 
 class FakeRun:
@@ -213,6 +234,8 @@ class FakeDag:
 
 def test_a_misspelt_run_setting_is_refused_by_name() -> None:
     around = context(dag_run=FakeRun(), dag=FakeDag())
-    with pytest.raises(AirflowFailException, match=r"Unknown run setting trails. This DAG takes mode, trials"):
+    with pytest.raises(
+        AirflowFailException, match=r"Unknown run setting trails. This DAG takes mode, trials"
+    ):
         refuse_unknown_conf(around)
     assert around["reason"].startswith("Unknown run setting trails.")

@@ -39,9 +39,13 @@ class Store(dict[str, Any]):
 class Task:
     """A task whose tries fail as told, as Airflow runs them: its process asks the policy, or is killed and asks nothing."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, failures: int = 2, limit: timedelta = timedelta(minutes=15)) -> None:
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, failures: int = 2, limit: timedelta = timedelta(minutes=15)
+    ) -> None:
         self.ti, self.store, self.now = Ti(), Store(), 1_000_000.0
-        self.task = BaseOperator(task_id="plan", retry_policy=OutageRetryPolicy(failures), execution_timeout=limit)
+        self.task = BaseOperator(
+            task_id="plan", retry_policy=OutageRetryPolicy(failures), execution_timeout=limit
+        )
         monkeypatch.setattr(time, "time", lambda: self.now)
 
     @property
@@ -67,7 +71,9 @@ class Task:
 
 
 @pytest.mark.parametrize("error", [AWAY, UnreadableTableError("The table cannot be read.")])
-def test_what_is_away_is_tried_for_at_growing_delays_until_the_time_limit(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_what_is_away_is_tried_for_at_growing_delays_until_the_time_limit(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     task = Task(monkeypatch, limit=timedelta(hours=1))
     delays = [task.fails(error) for _ in range(11)]
     assert delays[:6] == [timedelta(seconds=n) for n in (30, 60, 120, 240, 480, 600)]

@@ -99,7 +99,9 @@ def test_whatever_comes_after_the_cursor_is_waited_for(tmp_path: Path) -> None:
     head = {"table_id": cursor["table_id"], "version": 4, "change_feed": True}
     kwargs = {**(deferred.value.kwargs or {}), "event": {"head": head}}
     moved = context({**cursor, "version": 3})  # by a refresh that ended meanwhile
-    assert waiting.resume_execution("execute_complete", kwargs, moved) == result(str(cursor["table_id"]), 1, 4)
+    assert waiting.resume_execution("execute_complete", kwargs, moved) == result(
+        str(cursor["table_id"]), 1, 4
+    )
 
 
 @pytest.mark.parametrize("soft_fail", [True, False])
@@ -112,7 +114,9 @@ def test_a_table_without_a_change_feed_fails_and_is_never_a_skip(tmp_path: Path,
     assert not isinstance(raised.value, AirflowException)
     with pytest.raises(ChangeFeedOffError):
         waiting.resume_execution(
-            "execute_complete", {"event": {"head": {"table_id": "id", "version": 8, "change_feed": False}}, "after": {}}, context()
+            "execute_complete",
+            {"event": {"head": {"table_id": "id", "version": 8, "change_feed": False}}, "after": {}},
+            context(),
         )
 
 
@@ -148,6 +152,8 @@ def test_an_unreadable_table_is_no_skip_before_while_or_after_waiting(tmp_path: 
     assert not isinstance(raised.value, AirflowException)
     assert around["reason"] == str(raised.value)
     with pytest.raises(UnreadableTableError, match="disk is gone"):
-        waiting.resume_execution("execute_complete", {"event": {"error": "The disk is gone."}, "after": {}}, context())
+        waiting.resume_execution(
+            "execute_complete", {"event": {"error": "The disk is gone."}, "after": {}}, context()
+        )
     with pytest.raises(UnreadableTableError, match="cannot be read"):
         time_out(waiting)

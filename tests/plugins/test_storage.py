@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from recsim_airflow.asset_triggers import FeedManifestTrigger
 from recsim_airflow.storage import credentials, delta_options
-from recsim_airflow.watchers import FeedManifestTrigger
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
@@ -73,7 +73,9 @@ def watcher() -> FeedManifestTrigger:
     return trigger
 
 
-def test_feeds_that_land_after_a_look_are_seen_by_the_next(shop: S3FileSystem, watcher: FeedManifestTrigger) -> None:
+def test_feeds_that_land_after_a_look_are_seen_by_the_next(
+    shop: S3FileSystem, watcher: FeedManifestTrigger
+) -> None:
     assert look(watcher) == []
     shop.pipe("lake/inbox/feed-1/products.csv", b"product_id")
     assert look(watcher) == [], "not closed yet"
@@ -126,7 +128,9 @@ def test_a_table_in_the_store_is_read_with_the_credentials_of_the_connection(sho
 
     options = delta_options(credentials("lake"))
     write_deltalake(
-        "s3://lake/products", pa.table({"product_id": ["a"]}), storage_options={**options, "AWS_S3_ALLOW_UNSAFE_RENAME": "true"}
+        "s3://lake/products",
+        pa.table({"product_id": ["a"]}),
+        storage_options={**options, "AWS_S3_ALLOW_UNSAFE_RENAME": "true"},
     )
     head = table_head("s3://lake/products", options)
     assert head is not None

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger
 
+from recsim_airflow.asset_triggers import CatalogueCommitTrigger, FeedManifestTrigger
 from recsim_airflow.triggers import DeltaChangeDataFeedTrigger
-from recsim_airflow.watchers import CatalogueCommitTrigger, FeedManifestTrigger
 
 pytestmark = pytest.mark.airflow
 
@@ -40,7 +40,13 @@ def commit(uri: Path, change_feed: bool = True) -> None:
     "trigger",
     [
         waiting(Path("lake"), min_version=3, after={"table_id": "id", "version": 2}, conn_id="lake"),
-        FeedManifestTrigger(asset_name="inbox", inbox="s3://lake/inbox", poll_interval=2.0, reannounce_after=60.0, conn_id="lake"),
+        FeedManifestTrigger(
+            asset_name="inbox",
+            inbox="s3://lake/inbox",
+            poll_interval=2.0,
+            reannounce_after=60.0,
+            conn_id="lake",
+        ),
         CatalogueCommitTrigger(asset_name="commits", table_uri="s3://lake/products", conn_id="lake"),
     ],
     ids=lambda trigger: type(trigger).__name__,

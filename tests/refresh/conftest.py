@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.catalogue.table import head
+from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release
-from recsim_tasks.release.promotion import Promotions
-from recsim_tasks.release.registry import Registry
+from recsim_tasks.release.registry.client import Registry
+from recsim_tasks.release.registry.promotion import Promotions
 from release.bundles import make_bundle, products
 from release.conftest import _variables_as_they_were, empty_mlflow, with_registry
 from release.registered import register
@@ -26,7 +26,9 @@ PRODUCTS = 40
 def behind(with_registry: Settings, tmp_path: Path) -> Settings:
     """Settings of a home whose release 1 is in Production and reflects version 0 of the catalogue."""
     settings = with_registry
-    write_deltalake(settings.products_uri, products(PRODUCTS), configuration={"delta.enableChangeDataFeed": "true"})
+    write_deltalake(
+        settings.products_uri, products(PRODUCTS), configuration={"delta.enableChangeDataFeed": "true"}
+    )
     manifest = make_bundle(tmp_path / "made", count=PRODUCTS, cursor=at_head(settings))
     embed_all(settings, Release.open(tmp_path / "made" / "release"))
     registry = Registry(settings)

@@ -8,7 +8,7 @@ from deltalake import write_deltalake
 
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.estimate import past_minutes
-from recsim_tasks.refresh.judged import judged_refreshes
+from recsim_tasks.refresh.history import judged_refreshes
 from recsim_tasks.refresh.workspace import Workspace
 from recsim_tasks.vectors.embeddings import without_embedding
 
@@ -22,7 +22,9 @@ def refreshed(settings: Settings, number: int, decision: str, minutes: float, fi
     os.utime(workspace.folder / "plan.json", (1000 + number,) * 2)
 
 
-def test_the_time_is_the_median_of_the_last_five_finished_refreshes_of_the_same_decision(settings: Settings) -> None:
+def test_the_time_is_the_median_of_the_last_five_finished_refreshes_of_the_same_decision(
+    settings: Settings,
+) -> None:
     for number, minutes in enumerate([90, 91, 5, 4, 3, 2, 1]):
         refreshed(settings, number, "append", minutes)
     refreshed(settings, 20, "append", 500, finished=False)
@@ -53,10 +55,16 @@ def test_a_step_leaves_its_seconds_unless_it_has_its_own(settings: Settings) -> 
 
 
 @pytest.mark.parametrize(("model", "missing"), [("m", 1), ("other", 3), (None, 3)])
-def test_images_without_an_embedding_of_the_model_are_counted_once(settings: Settings, model: str | None, missing: int) -> None:
+def test_images_without_an_embedding_of_the_model_are_counted_once(
+    settings: Settings, model: str | None, missing: int
+) -> None:
     hashes = pa.chunked_array([["a", "b"], ["b", "c"]])
     assert len(without_embedding(settings.embeddings_uri, model, hashes.unique())) == 3
-    done = {"model_fingerprint": ["m", "m", "m"], "image_hash": ["a", "b", "elsewhere"], "embedding": [[1.0]] * 3}
+    done = {
+        "model_fingerprint": ["m", "m", "m"],
+        "image_hash": ["a", "b", "elsewhere"],
+        "embedding": [[1.0]] * 3,
+    }
     write_deltalake(settings.embeddings_uri, pa.table(done), partition_by=["model_fingerprint"])
     assert len(without_embedding(settings.embeddings_uri, model, hashes.unique())) == missing
 
@@ -66,7 +74,9 @@ def test_what_old_refreshes_left_stops_no_plan(settings: Settings) -> None:
     folders = [Workspace.of(settings, f"odd{number}").folder for number in range(9)]
     for folder in folders:
         folder.mkdir(parents=True)
-    for folder, text in zip(folders[:5], ["", "[1]", "\0", "[" * 100_000, '{"decision": ["append"], "seconds": "x"}'], strict=True):
+    for folder, text in zip(
+        folders[:5], ["", "[1]", "\0", "[" * 100_000, '{"decision": ["append"], "seconds": "x"}'], strict=True
+    ):
         (folder / "plan.json").write_text(text)
     (folders[5] / "plan.json").mkdir()
     os.mkfifo(folders[6] / "plan.json")

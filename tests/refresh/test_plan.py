@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.foundation.errors import ConfigurationError, InputError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.plan import Champion, Decision, Facts, Mode, check_pool, decide, lines
-from recsim_tasks.release.drift import Drift
+from recsim_tasks.release.evaluation.drift import Drift
 
 NOTHING = {"insert": 0, "replace": 0, "update": 0, "delete": 0}
 SOMETHING = NOTHING | {"insert": 2, "delete": 1}
@@ -32,9 +32,17 @@ def but(facts: Facts = BUSY, **champion: object) -> Facts:
 CASES: dict[str, tuple[Facts, str, list[str]]] = {
     "nothing": (QUIET, "skip", [SAME]),
     "changes": (BUSY, "append", [CHANGED]),
-    "no champion": (Facts(None, Cursor("t", 3), NOTHING | {"insert": 9}), "retrain", ["No release is in Production yet."]),
+    "no champion": (
+        Facts(None, Cursor("t", 3), NOTHING | {"insert": 9}),
+        "retrain",
+        ["No release is in Production yet."],
+    ),
     "lost range": (LOST, "rebuild", ["The feed is off.", COMPARED]),
-    "lost range without a difference": (replace(LOST, changes=NOTHING), "rebuild", ["The feed is off.", SAME]),
+    "lost range without a difference": (
+        replace(LOST, changes=NOTHING),
+        "rebuild",
+        ["The feed is off.", SAME],
+    ),
     "churn at the limit": (
         but(churn=497),
         "rebuild",
@@ -60,12 +68,18 @@ CASES: dict[str, tuple[Facts, str, list[str]]] = {
     "sagging recall": (
         but(recall=0.9799),
         "rebuild",
-        ["The champion's index found 0.9799 of the exact ten nearest, less than 0.98 (RECSIM_REBUILD_RECALL).", CHANGED],
+        [
+            "The champion's index found 0.9799 of the exact ten nearest, less than 0.98 (RECSIM_REBUILD_RECALL).",
+            CHANGED,
+        ],
     ),
     "sagging recall without a change": (
         but(QUIET, recall=0.9),
         "rebuild",
-        ["The champion's index found 0.9000 of the exact ten nearest, less than 0.98 (RECSIM_REBUILD_RECALL).", SAME],
+        [
+            "The champion's index found 0.9000 of the exact ten nearest, less than 0.98 (RECSIM_REBUILD_RECALL).",
+            SAME,
+        ],
     ),
     "poor recall of an index that was just built": (but(QUIET, recall=0.9, churn=0), "skip", [SAME]),
     "recall at the limit": (but(recall=0.98), "append", [CHANGED]),
@@ -79,8 +93,16 @@ CASES: dict[str, tuple[Facts, str, list[str]]] = {
         ],
     ),
     "lists at the limit": (but(imbalance=1.5), "append", [CHANGED]),
-    "an append that the gate holds": (replace(BUSY, held="The gate holds it."), "rebuild", ["The gate holds it.", CHANGED]),
-    "old model": (but(model_days=90.6), "retrain", ["The model is 91 days old, more than 90 (RECSIM_RETRAIN_DAYS).", CHANGED]),
+    "an append that the gate holds": (
+        replace(BUSY, held="The gate holds it."),
+        "rebuild",
+        ["The gate holds it.", CHANGED],
+    ),
+    "old model": (
+        but(model_days=90.6),
+        "retrain",
+        ["The model is 91 days old, more than 90 (RECSIM_RETRAIN_DAYS).", CHANGED],
+    ),
     "old model without a change": (
         but(QUIET, model_days=400),
         "retrain",
@@ -136,30 +158,49 @@ def test_the_strongest_refresh_with_a_reason_is_planned_with_every_reason(
 
 
 @pytest.mark.parametrize("mode", ["append", "rebuild", "retrain"])
-@pytest.mark.parametrize("facts", [QUIET, BUSY, but(model_days=91, churn=900)], ids=["nothing", "changes", "retrain needed"])
+@pytest.mark.parametrize(
+    "facts", [QUIET, BUSY, but(model_days=91, churn=900)], ids=["nothing", "changes", "retrain needed"]
+)
 def test_a_mode_that_is_possible_overrules(mode: Mode, facts: Facts, settings: Settings) -> None:
     made = decide(facts, settings, mode)
-    assert (made.decision, made.reasons) == (mode, [f"Mode {mode} was asked for.", *decide(facts, settings).reasons])
+    assert (made.decision, made.reasons) == (
+        mode,
+        [f"Mode {mode} was asked for.", *decide(facts, settings).reasons],
+    )
 
 
 @pytest.mark.parametrize(
     ("facts", "mode"),
-    [(Facts(None, Cursor("t", 1), NOTHING), "append"), (Facts(None, Cursor("t", 1), NOTHING), "rebuild"), (LOST, "append")],
+    [
+        (Facts(None, Cursor("t", 1), NOTHING), "append"),
+        (Facts(None, Cursor("t", 1), NOTHING), "rebuild"),
+        (LOST, "append"),
+    ],
 )
-def test_a_mode_that_is_impossible_is_refused_with_what_to_do(facts: Facts, mode: Mode, settings: Settings) -> None:
+def test_a_mode_that_is_impossible_is_refused_with_what_to_do(
+    facts: Facts, mode: Mode, settings: Settings
+) -> None:
     with pytest.raises(InputError, match=rf"Mode {mode} is not possible: .* Run with mode re"):
         decide(facts, settings, mode)
 
 
 def test_a_plan_is_printed_in_a_few_lines() -> None:
-    planned = {"refresh_id": "r", "decision": "append", "reasons": [CHANGED], "head": {"version": 5}, "changes": SOMETHING}
+    planned = {
+        "refresh_id": "r",
+        "decision": "append",
+        "reasons": [CHANGED],
+        "head": {"version": 5},
+        "changes": SOMETHING,
+    }
     assert lines(planned | {"estimate": {"images": 1200, "minutes": 1.7}}) == [
         "Plan of r: append, for version 5 of the catalogue.",
         f"  because: {CHANGED}",
         "  changes: 2 insert, 1 delete",
         "  expected: 1,200 images to embed; about 1.7 minutes, as the last of this kind",
     ]
-    assert lines(planned | {"estimate": {"images": 0, "minutes": None}})[-1].endswith("no finished refresh of this kind tells the time")
+    assert lines(planned | {"estimate": {"images": 0, "minutes": None}})[-1].endswith(
+        "no finished refresh of this kind tells the time"
+    )
 
 
 OLD = but(model_days=100)
@@ -188,7 +229,10 @@ def test_only_a_training_starts_from_anything(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("update", "said"),
     [
-        ({"ranks": 3}, r"RECSIM_RANKS asks for 3 slots of gpu_pool, which has 2: .*local\[2\] \(RECSIM_SPARK_MASTER\)"),
+        (
+            {"ranks": 3},
+            r"RECSIM_RANKS asks for 3 slots of gpu_pool, which has 2: .*local\[2\] \(RECSIM_SPARK_MASTER\)",
+        ),
         ({"tune_parallel": 3}, "RECSIM_TUNE_PARALLEL asks for 3 slots of gpu_pool, which has 2"),
         ({"ranks": 2, "gpus": 1}, "RECSIM_RANKS asks for 2 slots of gpu_pool, which has 1: one a GPU"),
     ],
@@ -228,4 +272,7 @@ def test_a_task_for_which_the_pool_is_too_small_is_refused_when_it_is_planned(
 
 
 def test_another_master_than_a_local_one_is_asked_for_as_many_as_are_wanted(settings: Settings) -> None:
-    assert decide(OLD, settings.model_copy(update={"ranks": 8, "spark_master": "spark://there:7077"})).decision == "retrain"
+    assert (
+        decide(OLD, settings.model_copy(update={"ranks": 8, "spark_master": "spark://there:7077"})).decision
+        == "retrain"
+    )

@@ -16,7 +16,7 @@ from recsim_tasks.refresh import steps
 from recsim_tasks.refresh.workspace import Workspace
 from recsim_tasks.vectors.index import Index
 from refresh.conftest import PRODUCTS, at_head
-from refresh.test_facts import planned
+from refresh.test_plan_inputs import planned
 from release.bundles import TRAINING, products
 
 
@@ -54,10 +54,14 @@ def test_a_plan_says_what_share_of_the_catalogue_a_training_sees(behind: Setting
         r"The training sees 20 of \d+ training images, \d+%, each once \(RECSIM_TRAIN_IMAGES\)\.",
         planned(small, mode="retrain")["reasons"][-1],
     )
-    assert not any("RECSIM_TRAIN_IMAGES" in reason for reason in planned(small)["reasons"]), "nothing is trained"
+    assert not any("RECSIM_TRAIN_IMAGES" in reason for reason in planned(small)["reasons"]), (
+        "nothing is trained"
+    )
 
 
-def test_a_plan_of_a_training_is_refused_when_tensorflow_sees_too_few_gpus(behind: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_of_a_training_is_refused_when_tensorflow_sees_too_few_gpus(
+    behind: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("recsim_tasks.foundation.gpus.ask_tensorflow", lambda: Usable(0, PROCESSORS_ONLY))
     with_gpus = behind.model_copy(update={"gpus": 2})
     with pytest.raises(MissingError, match="2 GPUs are asked for"):
@@ -65,9 +69,11 @@ def test_a_plan_of_a_training_is_refused_when_tensorflow_sees_too_few_gpus(behin
     assert planned(with_gpus)["decision"] == "skip", "what trains nothing needs no GPU"
 
 
-def test_a_search_begins_with_the_champions_own_values(behind: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_begins_with_the_champions_own_values(
+    behind: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     heard: list[Any] = []
-    monkeypatch.setattr("recsim_tasks.learning.tuning.tune", lambda *given: heard.append(given) or {})
+    monkeypatch.setattr("recsim_tasks.learning.tuning.tune.tune", lambda *given: heard.append(given) or {})
     planned(behind, mode="retrain")
     steps.tune(behind, Workspace.of(behind, "r"), 7)
     (_, cursor, out, trials, own) = heard[0]
@@ -75,16 +81,26 @@ def test_a_search_begins_with_the_champions_own_values(behind: Settings, monkeyp
 
 
 @pytest.mark.parametrize("warm", [True, False])
-def test_a_training_starts_from_the_champion_when_it_is_planned_so(behind: Settings, monkeypatch: pytest.MonkeyPatch, warm: bool) -> None:
+def test_a_training_starts_from_the_champion_when_it_is_planned_so(
+    behind: Settings, monkeypatch: pytest.MonkeyPatch, warm: bool
+) -> None:
     heard: list[Any] = []
-    monkeypatch.setattr("recsim_tasks.learning.training.train", lambda *given: heard.append(given) or {})
-    settings = behind.model_copy(update={"warm_start": warm, "image_size": 16, "image_channels": 1, "embedding_size": 8})
+    monkeypatch.setattr(
+        "recsim_tasks.learning.training.train.train", lambda *given: heard.append(given) or {}
+    )
+    settings = behind.model_copy(
+        update={"warm_start": warm, "image_size": 16, "image_channels": 1, "embedding_size": 8}
+    )
     planned(settings, mode="retrain")
     workspace = Workspace.of(settings, "r")
     workspace.keep("tune", {"best_params": {"learning_rate": 0.002}})
     trained = steps.train(settings, workspace)
     assert trained["trained_at"] > 0
-    assert heard[0][2:] == ({"learning_rate": 0.002}, workspace.own_model, workspace.champion / "model" if warm else None)
+    assert heard[0][2:] == (
+        {"learning_rate": 0.002},
+        workspace.own_model,
+        workspace.champion / "model" if warm else None,
+    )
 
 
 def test_a_catalogue_with_a_product_twice_is_named_by_the_plan(behind: Settings) -> None:

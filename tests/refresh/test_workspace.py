@@ -11,7 +11,9 @@ from recsim_tasks.refresh.workspace import Workspace, read_result
 
 def test_a_result_is_found_by_the_steps_after_it_under_any_run_id(settings: Settings) -> None:
     run_id = "scheduled__2026-11-24T03:00:00+00:00"
-    Workspace.of(settings, run_id).keep("plan", {"decision": "append", "head": {"table_id": "t", "version": 4}, "champion": 7})
+    Workspace.of(settings, run_id).keep(
+        "plan", {"decision": "append", "head": {"table_id": "t", "version": 4}, "champion": 7}
+    )
     again = Workspace.of(settings, run_id)
     assert again.result("plan")["decision"] == "append"
     assert again.head.version == 4
@@ -26,14 +28,27 @@ def test_a_step_that_was_not_run_is_named(settings: Settings) -> None:
         Workspace.of(settings, "r").result("train")
 
 
-@pytest.mark.parametrize("refresh_id", ["", " ", ".", "..", "...", ". .", "a\nb", "a\0b", "\x1b[31m", "a" * 251, "lone\udcff"])
+@pytest.mark.parametrize(
+    "refresh_id", ["", " ", ".", "..", "...", ". .", "a\nb", "a\0b", "\x1b[31m", "a" * 251, "lone\udcff"]
+)
 def test_what_is_no_id_is_refused(settings: Settings, refresh_id: str) -> None:
     with pytest.raises(InputError, match="cannot be the id of a refresh"):
         Workspace.of(settings, refresh_id)
 
 
 def test_ids_that_look_alike_have_workspaces_of_their_own_inside_refreshes(settings: Settings) -> None:
-    ids = ["nightly:1", "nightly+1", "nightly-1", "Nightly-1", "../nightly-1", "a/b", "~", "-x", ".hidden", "ü" * 250]
+    ids = [
+        "nightly:1",
+        "nightly+1",
+        "nightly-1",
+        "Nightly-1",
+        "../nightly-1",
+        "a/b",
+        "~",
+        "-x",
+        ".hidden",
+        "ü" * 250,
+    ]
     folders = {Workspace.of(settings, refresh_id).folder for refresh_id in ids}
     assert len({str(folder).lower() for folder in folders}) == len(ids)
     assert {folder.parent for folder in folders} == {settings.home / "refreshes"}
@@ -46,7 +61,9 @@ FAULTS = {"cut": '{"head": {"tab', "empty": "", "binary": "\0\x01", "a list": "[
 
 @pytest.mark.parametrize("job", ["plan", "tune", "evaluate"])
 @pytest.mark.parametrize("fault", [*FAULTS, "a folder", "a pipe"])
-def test_a_result_that_cannot_be_read_is_named_with_what_to_do(settings: Settings, job: str, fault: str) -> None:
+def test_a_result_that_cannot_be_read_is_named_with_what_to_do(
+    settings: Settings, job: str, fault: str
+) -> None:
     workspace = Workspace.of(settings, "r")
     workspace.folder.mkdir(parents=True)
     path = workspace.folder / f"{job}.json"
@@ -63,9 +80,19 @@ def test_a_result_that_cannot_be_read_is_named_with_what_to_do(settings: Setting
 
 @pytest.mark.parametrize(
     "planned",
-    [{}, {"head": 5}, {"head": {}}, {"head": {"table_id": "t", "version": "x"}}, {"head": None}, {"champion": "7"}, {"changes": []}],
+    [
+        {},
+        {"head": 5},
+        {"head": {}},
+        {"head": {"table_id": "t", "version": "x"}},
+        {"head": None},
+        {"champion": "7"},
+        {"changes": []},
+    ],
 )
-def test_a_plan_with_a_field_of_another_type_is_named_with_what_to_do(settings: Settings, planned: dict[str, object]) -> None:
+def test_a_plan_with_a_field_of_another_type_is_named_with_what_to_do(
+    settings: Settings, planned: dict[str, object]
+) -> None:
     workspace = Workspace.of(settings, "r")
     workspace.keep("plan", planned)
     with pytest.raises(InputError, match="`recsim plan --refresh r` again"):

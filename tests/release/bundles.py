@@ -16,16 +16,16 @@ import pyarrow as pa
 from ai_edge_litert import schema_py_generated as schema
 from PIL import Image
 
-from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.catalogue.images import image_hash
+from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.catalogue.images.decode import image_hash
 from recsim_tasks.foundation.publishing import digests
 from recsim_tasks.learning.embedder import Embedder
-from recsim_tasks.learning.export import describe
+from recsim_tasks.learning.model.export import describe
 from recsim_tasks.learning.preprocessing import Preprocessing, decode_all
 from recsim_tasks.release.bundle import assemble
 from recsim_tasks.release.manifest import Manifest, Training
 from recsim_tasks.vectors.index import Index
-from recsim_tasks.vectors.items import with_thumbnails
+from recsim_tasks.vectors.product_table import with_thumbnails
 from recsim_tasks.vectors.thumbnails import thumbnail
 
 SIZE, DIMENSIONS = 16, 8
@@ -33,10 +33,20 @@ PREPROCESSING = Preprocessing(SIZE, 1)
 CURSOR = Cursor("11111111-2222-3333-4444-555555555555", 3)
 CATEGORIES = ("stripes", "rings")
 TRAINING = Training(
-    at=time.time(), categories=list(CATEGORIES), unseen=5, backbone="cnn", params={"learning_rate": 0.003, "pair_loss": "supcon"}
+    at=time.time(),
+    categories=list(CATEGORIES),
+    unseen=5,
+    backbone="cnn",
+    params={"learning_rate": 0.003, "pair_loss": "supcon"},
 )
 AT = 1_790_000_000.0
-METRICS = {"precision_at_1": 0.9, "precision_at_10": 0.8, "map_at_r": 0.7, "ann_recall_at_10": 1.0, "query_cpu_p95_ms": 0.2}
+METRICS = {
+    "precision_at_1": 0.9,
+    "precision_at_10": 0.8,
+    "map_at_r": 0.7,
+    "ann_recall_at_10": 1.0,
+    "query_cpu_p95_ms": 0.2,
+}
 
 
 def litert_model(seed: int, blind: int = 0) -> bytes:
@@ -62,7 +72,11 @@ def litert_model(seed: int, blind: int = 0) -> bytes:
     ]
     model = schema.ModelT()
     model.version, model.subgraphs = 3, [graph]
-    codes = (schema.BuiltinOperator.CAST, schema.BuiltinOperator.FULLY_CONNECTED, schema.BuiltinOperator.L2_NORMALIZATION)
+    codes = (
+        schema.BuiltinOperator.CAST,
+        schema.BuiltinOperator.FULLY_CONNECTED,
+        schema.BuiltinOperator.L2_NORMALIZATION,
+    )
     model.operatorCodes = [_code(code) for code in codes]
     model.buffers = [schema.BufferT(), schema.BufferT()]
     model.buffers[1].data = np.frombuffer(weights.tobytes(), np.uint8)
@@ -115,16 +129,25 @@ def make_index(folder: Path, model: Path, table: pa.Table, cursor: Cursor = CURS
     vectors = embedder.embed(decode_all(images, embedder.preprocessing))
     looks = np.frombuffer(b"".join(thumbnail(Image.open(io.BytesIO(image))) for image in images), np.uint8)
     table = with_thumbnails(table, looks.reshape(len(images), -1))
-    Index.build(table, vectors, {"model_fingerprint": embedder.fingerprint, "cursor": cursor.as_json()}, exact_below=1000).save(folder)
+    Index.build(
+        table,
+        vectors,
+        {"model_fingerprint": embedder.fingerprint, "cursor": cursor.as_json()},
+        exact_below=1000,
+    ).save(folder)
     return folder
 
 
-def make_bundle(folder: Path, seed: int = 0, count: int = 40, suffix: str = "", cursor: Cursor = CURSOR) -> Manifest:
+def make_bundle(
+    folder: Path, seed: int = 0, count: int = 40, suffix: str = "", cursor: Cursor = CURSOR
+) -> Manifest:
     """A bundle in `folder/release`, its parts beside it; `suffix` is at the end of every product id, so that an answer tells its release."""
     table = products(count, suffix)
     model = make_model(folder / "model", seed)
     index = make_index(folder / "index", model, table, cursor)
-    return assemble(model, index, [picture(number) for number in range(4)], METRICS, TRAINING, AT, folder / "release")
+    return assemble(
+        model, index, [picture(number) for number in range(4)], METRICS, TRAINING, AT, folder / "release"
+    )
 
 
 def reseal(bundle: Path, **changes: object) -> None:
@@ -135,7 +158,13 @@ def reseal(bundle: Path, **changes: object) -> None:
 
 def _tensor(name: str, shape: list[int], signature: list[int] | None, kind: int, buffer: int) -> Any:
     tensor = schema.TensorT()
-    tensor.name, tensor.shape, tensor.shapeSignature, tensor.type, tensor.buffer = name, shape, signature, kind, buffer
+    tensor.name, tensor.shape, tensor.shapeSignature, tensor.type, tensor.buffer = (
+        name,
+        shape,
+        signature,
+        kind,
+        buffer,
+    )
     return tensor
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.release.manifest import Manifest
-from recsim_tasks.release.registry import Registry
+from recsim_tasks.release.registry.client import Registry
 from release.bundles import make_bundle
 from release.servers import mlflow_server
 

@@ -13,9 +13,20 @@ from recsim_tasks.foundation.settings import Settings
 
 # All by which `registry`, `stages` and `promotion` change what MLflow keeps.
 WRITES = (
-    *("create_run", "create_registered_model", "create_logged_model", "finalize_logged_model", "create_model_version"),
+    *(
+        "create_run",
+        "create_registered_model",
+        "create_logged_model",
+        "finalize_logged_model",
+        "create_model_version",
+    ),
     *("log_batch", "log_dict", "log_model_artifacts", "log_outputs", "log_text", "set_tag", "set_terminated"),
-    *("set_registered_model_alias", "set_registered_model_tag", "set_model_version_tag", "transition_model_version_stage"),
+    *(
+        "set_registered_model_alias",
+        "set_registered_model_tag",
+        "set_model_version_tag",
+        "transition_model_version_stage",
+    ),
     "delete_model_version_tag",
 )
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recsim_tasks.release import registration
 from recsim_tasks.release.manifest import Manifest
-from recsim_tasks.release.references import Origin
-from recsim_tasks.release.registry import Registry
-from recsim_tasks.release.stages import CHAMPION
+from recsim_tasks.release.registry import registration
+from recsim_tasks.release.registry.client import Registry
+from recsim_tasks.release.registry.references import Origin
+from recsim_tasks.release.registry.stages import CHAMPION
 
 PASS = {"verdict": "pass", "reasons": ["All is well."], "rules": []}
 HOLD = {"verdict": "hold", "reasons": ["It is worse."], "rules": []}
@@ -42,7 +42,9 @@ def enthrone(registry: Registry, version: int) -> None:
 
 def stored(registry: Registry, version: int) -> Path:
     """The bundle of a version in the embedded registry's own folder."""
-    place = Path(registry.client.get_model_version_download_uri("recsim", str(version)).removeprefix("file://"))
+    place = Path(
+        registry.client.get_model_version_download_uri("recsim", str(version)).removeprefix("file://")
+    )
     return place / registry.version(version).tags["bundle"]
 
 

@@ -21,11 +21,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], health: str, log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], health: str, log: Path, env: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run `command` until the end of the block; it has 240 s to answer at `health`."""
     with log.open("wb") as file:
         process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **(env or {})}, start_new_session=True, cwd=log.parent
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
+            cwd=log.parent,
         )
     try:
         deadline = time.monotonic() + 240
@@ -57,7 +64,20 @@ def mlflow_server(folder: Path, port: int | None = None) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    stores = ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", str(folder / "artifacts")]
-    env = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # else a dozen idle queue workers
-    with running([script("mlflow"), "server", *where, *stores], f"http://127.0.0.1:{port}/health", folder / "mlflow.log", env):
+    stores = [
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'mlflow.db'}",
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+    ]
+    env = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }  # else a dozen idle queue workers
+    with running(
+        [script("mlflow"), "server", *where, *stores],
+        f"http://127.0.0.1:{port}/health",
+        folder / "mlflow.log",
+        env,
+    ):
         yield f"http://127.0.0.1:{port}"

@@ -25,13 +25,21 @@ def files_of(folder: Path) -> list[Path]:
 
 def test_a_release_finds_each_product_by_its_own_picture(bundle: Path) -> None:
     release = Release.open(bundle)
-    assert [release.similar(picture(number), 1, ALL)[0]["product_id"] for number in range(40)] == [f"p{n:03d}" for n in range(40)]
+    assert [release.similar(picture(number), 1, ALL)[0]["product_id"] for number in range(40)] == [
+        f"p{n:03d}" for n in range(40)
+    ]
 
 
 def test_an_answer_has_the_products_fields(bundle: Path) -> None:
     found = Release.open(bundle).similar(picture(4), 1, ALL)[0]
     assert found.pop("score") == pytest.approx(1)
-    assert found == {"product_id": "p004", "title": "Product 4", "category": "stripes", "price": 14.0, "in_stock": True}
+    assert found == {
+        "product_id": "p004",
+        "title": "Product 4",
+        "category": "stripes",
+        "price": 14.0,
+        "in_stock": True,
+    }
 
 
 def test_more_like_a_product_leaves_the_product_out(bundle: Path) -> None:
@@ -59,7 +67,9 @@ def test_distinct_leaves_one_of_the_copies_of_an_image_and_every_other_product(t
     """
     photographs = [photograph(number) for number in range(10)]
     half = [image.resize((image.width // 2, image.height // 2)) for image in photographs]
-    images = [encoded(image, kind) for images in (photographs, half) for kind in ("PNG", "JPEG") for image in images]
+    images = [
+        encoded(image, kind) for images in (photographs, half) for kind in ("PNG", "JPEG") for image in images
+    ]
     images += [encoded(in_other_colours(image), "PNG") for image in photographs]
     table = products(50).set_column(6, "image", pa.array(images, pa.binary()))
     model = make_model(tmp_path / "model")
@@ -83,7 +93,9 @@ def photograph(number: int) -> Image.Image:
     """Twenty discs in colour on white, 240 x 180."""
     rng = np.random.default_rng(number)
     image = Image.new("RGB", (240, 180), "white")
-    for x, y, size, *colour in rng.integers((0, 0, 12, 0, 0, 0), (220, 160, 80, 255, 255, 255), (20, 6)).tolist():
+    for x, y, size, *colour in rng.integers(
+        (0, 0, 12, 0, 0, 0), (220, 160, 80, 255, 255, 255), (20, 6)
+    ).tolist():
         ImageDraw.Draw(image).ellipse((x, y, x + size, y + size), tuple(colour))
     return image
 
@@ -121,7 +133,9 @@ def test_a_missing_an_added_and_an_exchanged_file_are_refused(bundle: Path) -> N
         Release.open(bundle)
 
 
-def test_no_native_library_sees_a_file_whose_digest_is_wrong(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_native_library_sees_a_file_whose_digest_is_wrong(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Path] = []
     monkeypatch.setattr(bundle_module, "Embedder", lambda folder: seen.append(folder))
     monkeypatch.setattr(bundle_module.Index, "open", lambda folder: seen.append(folder))
@@ -152,7 +166,9 @@ def test_another_embedding_size_is_refused(bundle: Path) -> None:
         Release.open(bundle)
 
 
-def test_an_index_of_another_model_is_refused_though_its_digests_are_right(bundle: Path, tmp_path: Path) -> None:
+def test_an_index_of_another_model_is_refused_though_its_digests_are_right(
+    bundle: Path, tmp_path: Path
+) -> None:
     make_bundle(tmp_path / "other", seed=1)
     for name in ("vectors.faiss", "items.arrow", "index.json"):
         (bundle / "index" / name).write_bytes((tmp_path / "other" / "index" / name).read_bytes())

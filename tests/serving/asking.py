@@ -43,7 +43,9 @@ class Asking:
                     answer = client.post("/v1/similar", files={"image": image}, data={"k": "10"})
                     body = answer.json()
                     ends = frozenset(row["product_id"][-2:] for row in body["results"])
-                    self.told.append((answer.status_code, answer.headers.get("X-Recsim-Release"), body["release"], ends))
+                    self.told.append(
+                        (answer.status_code, answer.headers.get("X-Recsim-Release"), body["release"], ends)
+                    )
                 except (httpx.HTTPError, ValueError, KeyError) as error:
                     self.failed.append(error)
                 time.sleep(0.005)

@@ -14,11 +14,11 @@ from deltalake import write_deltalake
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from recsim_tasks.catalogue.table import head
+from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.release.registry import Registry
+from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.serving.app import create_app
-from recsim_tasks.serving.following import Follower
+from recsim_tasks.serving.champion_follower import Follower
 from release.bundles import make_bundle, products
 from release.conftest import empty_mlflow
 from release.registered import enthrone, register
@@ -49,7 +49,10 @@ def registered(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> 
     for version, suffix in ((1, ""), (2, "-b")):
         folder = home / "made" / str(version)
         make_bundle(folder, seed=version, suffix=suffix, cursor=cursor)
-        assert register(registry, folder / "release", refresh=f"refresh {version}", against=version - 1 or None) == version
+        assert (
+            register(registry, folder / "release", refresh=f"refresh {version}", against=version - 1 or None)
+            == version
+        )
     return home
 
 
@@ -65,7 +68,9 @@ def own_files(home: Settings, registered: Path) -> Path:
     """The copy's artifacts, for tests that damage what MLflow keeps: its versions name files of the copy, not of the original."""
     with closing(sqlite3.connect(home.home / "mlflow" / "mlflow.db")) as database, database:
         where = (str(registered), str(home.home))
-        database.execute("UPDATE model_versions SET storage_location = replace(storage_location, ?, ?)", where)
+        database.execute(
+            "UPDATE model_versions SET storage_location = replace(storage_location, ?, ?)", where
+        )
     return home.home / "mlflow" / "artifacts"
 
 

@@ -15,7 +15,9 @@ import uvicorn
 @contextmanager
 def listening(app: Any, protocol: type[Any]) -> Iterator[int]:
     """Serve `app` by `protocol`; the port."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", http=protocol, loop="uvloop", ws="none")
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="critical", http=protocol, loop="uvloop", ws="none"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

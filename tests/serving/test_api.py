@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from recsim_tasks.serving.app import MOST_BYTES, create_app
-from recsim_tasks.serving.questions import MOST_JSON_BYTES
+from recsim_tasks.serving.requests import MOST_JSON_BYTES
 from release.bundles import picture, products
 from serving.conftest import LOCAL
 
@@ -57,13 +57,25 @@ def test_an_upload_answers_as_json_does(client: TestClient) -> None:
 
 
 def test_filters_hold_for_more_like_this(client: TestClient) -> None:
-    wishes = {"k": 40, "categories": ["rings"], "min_price": 15, "max_price": 35, "in_stock": True, "exclude": ["p007"]}
+    wishes = {
+        "k": 40,
+        "categories": ["rings"],
+        "min_price": 15,
+        "max_price": 35,
+        "in_stock": True,
+        "exclude": ["p007"],
+    }
     found = client.get("/v1/products/p005/similar", params=wishes).json()["results"]
-    assert {row["product_id"] for row in found} == {f"p{n:03d}" for n in range(6, 26) if n % 2 and n % 3} - {"p007"}
+    assert {row["product_id"] for row in found} == {f"p{n:03d}" for n in range(6, 26) if n % 2 and n % 3} - {
+        "p007"
+    }
 
 
 def test_more_results_than_products_are_all_products(client: TestClient) -> None:
-    assert len(client.post("/v1/similar", json={"image": encoded(picture(1)), "k": 1000}).json()["results"]) == 40
+    assert (
+        len(client.post("/v1/similar", json={"image": encoded(picture(1)), "k": 1000}).json()["results"])
+        == 40
+    )
 
 
 @pytest.mark.parametrize("k", [0, -1, 1001, 10**9, "many", None, 1.5])
@@ -79,7 +91,9 @@ def thin() -> bytes:
 
 
 def test_a_picture_that_is_a_line_takes_no_more_memory_than_another(client: TestClient) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 2**30, resource.RLIM_INFINITY))
+    resource.setrlimit(
+        resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 2**30, resource.RLIM_INFINITY)
+    )
     try:
         assert client.post("/v1/similar", json={"image": encoded(thin())}).status_code == 200
     finally:
@@ -105,7 +119,9 @@ def bomb() -> bytes:
     ids=["nothing", "text", "truncated", "gif", "bomb"],
 )
 @pytest.mark.parametrize("way", ["json", "upload", "invocations"])
-def test_a_bad_picture_is_refused_with_a_sentence(client: TestClient, data: bytes, word: str, way: str) -> None:
+def test_a_bad_picture_is_refused_with_a_sentence(
+    client: TestClient, data: bytes, word: str, way: str
+) -> None:
     asked: dict[str, Any] = {"json": {"image": encoded(data)}}
     if way == "upload":
         asked = {"files": {"image": ("a", data)}}
@@ -125,7 +141,9 @@ def test_a_picture_of_any_mode_is_answered(client: TestClient, mode: str) -> Non
 
 SURROGATE = (
     b'--x\r\nContent-Disposition: form-data; name="categories"\r\n\r\n\\ud800\r\n'
-    b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + picture(1) + b"\r\n--x--\r\n"
+    b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+    + picture(1)
+    + b"\r\n--x--\r\n"
 )
 SURROGATE_NAME = SURROGATE.replace(b"categories", b"+2AA-").replace(b"\\ud800", b"1")
 FORM = b'--x\r\nContent-Disposition: form-data; name="k"\r\n\r\n5\r\n--x--\r\n'
@@ -138,19 +156,49 @@ FORM = b'--x\r\nContent-Disposition: form-data; name="k"\r\n\r\n5\r\n--x--\r\n'
         ({"json": {}}, 422),
         ({"json": []}, 422),
         ({"json": {"image": "", "colour": "red"}}, 422),
-        ({"content": b'{"image": "\\ud800", "exclude": ["\\ud800"]}', "headers": {"Content-Type": "application/json"}}, 422),
+        (
+            {
+                "content": b'{"image": "\\ud800", "exclude": ["\\ud800"]}',
+                "headers": {"Content-Type": "application/json"},
+            },
+            422,
+        ),
         ({"content": b"{", "headers": {"Content-Type": "application/json"}}, 400),
         ({"content": b"[" * 100_000, "headers": {"Content-Type": "application/json"}}, 400),
         ({"content": b"\xff\xfe", "headers": {"Content-Type": "application/json"}}, 400),
         ({"content": b"x", "headers": {"Content-Type": "text/plain"}}, 415),
         ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, 400),
-        ({"content": FORM, "headers": {"Content-Type": "multipart/form-data; boundary=x; charset=undefined"}}, 400),
+        (
+            {
+                "content": FORM,
+                "headers": {"Content-Type": "multipart/form-data; boundary=x; charset=undefined"},
+            },
+            400,
+        ),
         ({"content": b'{"image": "", "\\uDC00": 1}', "headers": {"Content-Type": "application/json"}}, 422),
         ({"content": b'{"image": "\xed\xa0\x80"}', "headers": {"Content-Type": "application/json"}}, 400),
         ({"content": b'{"k": ' + b"9" * 5_000 + b"}", "headers": {"Content-Type": "application/json"}}, 400),
-        ({"content": b'{"image": "' + b"x" * MOST_JSON_BYTES + b'"}', "headers": {"Content-Type": "application/json"}}, 413),
-        ({"content": SURROGATE, "headers": {"Content-Type": "multipart/form-data; boundary=x; charset=unicode_escape"}}, 422),
-        ({"content": SURROGATE_NAME, "headers": {"Content-Type": "multipart/form-data; boundary=x; charset=utf-7"}}, 422),
+        (
+            {
+                "content": b'{"image": "' + b"x" * MOST_JSON_BYTES + b'"}',
+                "headers": {"Content-Type": "application/json"},
+            },
+            413,
+        ),
+        (
+            {
+                "content": SURROGATE,
+                "headers": {"Content-Type": "multipart/form-data; boundary=x; charset=unicode_escape"},
+            },
+            422,
+        ),
+        (
+            {
+                "content": SURROGATE_NAME,
+                "headers": {"Content-Type": "multipart/form-data; boundary=x; charset=utf-7"},
+            },
+            422,
+        ),
         ({"json": {f"field {n}": 0 for n in range(100_000)}}, 422),
         ({"json": {"image": "", "exclude": [0] * 1_000_000}}, 422),
         ({"content": b"x"}, 415),
@@ -167,19 +215,30 @@ def test_a_body_that_makes_no_sense_is_refused(client: TestClient, body: dict[st
 @pytest.mark.parametrize("where", ["categories", "exclude"])
 def test_half_a_character_is_refused_with_a_sentence(client: TestClient, half: str, where: str) -> None:
     content = f'{{"image": "{encoded(picture(1))}", "{where}": ["{half}"]}}'
-    assert_problem(client.post("/v1/similar", content=content, headers={"Content-Type": "application/json"}), 422, "surrogate")
+    assert_problem(
+        client.post("/v1/similar", content=content, headers={"Content-Type": "application/json"}),
+        422,
+        "surrogate",
+    )
     content = f'{{"inputs": {{"image": ["{encoded(picture(1))}"]}}, "params": {{"{where}": ["{half}"]}}}}'
     assert_problem(client.post("/invocations", content=content), 422, "surrogate")
     whole = f'{{"image": "{encoded(picture(1))}", "{where}": ["\\ud83d\\ude00"]}}'
-    assert client.post("/v1/similar", content=whole, headers={"Content-Type": "application/json"}).status_code == 200
+    assert (
+        client.post("/v1/similar", content=whole, headers={"Content-Type": "application/json"}).status_code
+        == 200
+    )
 
 
-@pytest.mark.parametrize("wish", [{"min_price": "nan"}, {"max_price": "-1"}, {"in_stock": "perhaps"}, {"colour": "red"}])
+@pytest.mark.parametrize(
+    "wish", [{"min_price": "nan"}, {"max_price": "-1"}, {"in_stock": "perhaps"}, {"colour": "red"}]
+)
 def test_an_unknown_or_senseless_filter_is_refused(client: TestClient, wish: dict[str, str]) -> None:
     assert_problem(client.get("/v1/products/p001/similar", params=wish), 422, next(iter(wish)))
 
 
-@pytest.mark.parametrize("name", ["nothing", "../../etc/passwd", "p001' OR '1'='1", "a/b", "%00", "p001%2Fimage"])
+@pytest.mark.parametrize(
+    "name", ["nothing", "../../etc/passwd", "p001' OR '1'='1", "a/b", "%00", "p001%2Fimage"]
+)
 @pytest.mark.parametrize("what", ["similar", "image"])
 def test_an_unknown_product_is_not_found(client: TestClient, name: str, what: str) -> None:
     answer = client.get(f"/v1/products/{name.replace('/', '%2F')}/{what}")
@@ -215,7 +274,9 @@ def test_every_answer_and_every_refusal_names_its_release(
         assert answer.json()["release"] == 1
 
 
-def test_a_catalogue_that_is_away_keeps_pictures_back_and_nothing_else(client: TestClient, tmp_path: Path) -> None:
+def test_a_catalogue_that_is_away_keeps_pictures_back_and_nothing_else(
+    client: TestClient, tmp_path: Path
+) -> None:
     open_app = client.app
     app = create_app(open_app.state.settings.model_copy(update={"products": str(tmp_path / "gone")}))  # type: ignore[attr-defined]
     app.state.swap.poll()
@@ -227,17 +288,28 @@ def test_a_catalogue_that_is_away_keeps_pictures_back_and_nothing_else(client: T
 
 
 def test_a_body_over_the_limit_is_refused(client: TestClient) -> None:
-    assert_problem(client.post("/v1/similar", content=bytes(MOST_BYTES + 1), headers={"Content-Type": "application/json"}), 413)
+    assert_problem(
+        client.post(
+            "/v1/similar", content=bytes(MOST_BYTES + 1), headers={"Content-Type": "application/json"}
+        ),
+        413,
+    )
 
 
 def test_the_picture_of_a_product_is_the_one_that_was_delivered(client: TestClient) -> None:
     answer = client.get("/v1/products/p003/image")
-    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, picture(3), "image/png")
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (
+        200,
+        picture(3),
+        "image/png",
+    )
     assert answer.headers["ETag"] == f'"{products(4).column("image_hash")[3].as_py()}-whole"'
 
 
 def test_the_picture_of_a_product_comes_as_small_as_it_is_asked_for(client: TestClient) -> None:
-    whole, small = (client.get("/v1/products/p003/image", params=side) for side in ({"side": 2048}, {"side": 16}))
+    whole, small = (
+        client.get("/v1/products/p003/image", params=side) for side in ({"side": 2048}, {"side": 16})
+    )
     assert small.headers["content-type"] == "image/jpeg"
     assert max(Image.open(io.BytesIO(small.content)).size) == 16
     assert small.headers["ETag"] != whole.headers["ETag"]
@@ -247,26 +319,38 @@ def test_the_picture_of_a_product_comes_as_small_as_it_is_asked_for(client: Test
 
 def test_a_product_is_told_by_its_fields(client: TestClient) -> None:
     told = client.get("/v1/products/p007").json()
-    assert told["results"] == [{"product_id": "p007", "title": "Product 7", "category": "rings", "price": 17.0, "in_stock": True}]
+    assert told["results"] == [
+        {"product_id": "p007", "title": "Product 7", "category": "rings", "price": 17.0, "in_stock": True}
+    ]
     assert_problem(client.get("/v1/products/nothing"), 404)
 
 
 def test_a_shelf_is_the_same_for_one_seed_and_another_for_another(client: TestClient) -> None:
-    first, again, other = (client.get("/v1/products", params={"k": 8, "seed": seed}).json() for seed in (1, 1, 2))
+    first, again, other = (
+        client.get("/v1/products", params={"k": 8, "seed": seed}).json() for seed in (1, 1, 2)
+    )
     assert first == again
     assert {row["product_id"] for row in first["results"]} != {row["product_id"] for row in other["results"]}
     assert first["categories"] == {"rings": 20, "stripes": 20}
 
 
 def test_the_pages_of_a_shelf_hold_every_product_once(client: TestClient) -> None:
-    pages = [client.get("/v1/products", params={"k": 12, "seed": 3, "page": page}).json()["results"] for page in range(5)]
+    pages = [
+        client.get("/v1/products", params={"k": 12, "seed": 3, "page": page}).json()["results"]
+        for page in range(5)
+    ]
     assert [len(page) for page in pages] == [12, 12, 12, 4, 0]
     assert len({row["product_id"] for page in pages for row in page}) == 40
 
 
-def test_of_nearly_the_same_products_the_nearest_alone_is_shown_when_that_is_asked_for(client: TestClient) -> None:
+def test_of_nearly_the_same_products_the_nearest_alone_is_shown_when_that_is_asked_for(
+    client: TestClient,
+) -> None:
     sent = {"image": encoded(picture(7)), "k": 10}
-    every, distinct = (client.post("/v1/similar", json={**sent, "distinct": wish}).json()["results"] for wish in (False, True))
+    every, distinct = (
+        client.post("/v1/similar", json={**sent, "distinct": wish}).json()["results"]
+        for wish in (False, True)
+    )
     assert every[0] == distinct[0]
     assert len(distinct) <= len(every)
 
@@ -285,7 +369,13 @@ IMAGES = [encoded(picture(5)), encoded(picture(6))]
     "table",
     [
         {"dataframe_split": {"columns": ["image"], "data": [[image] for image in IMAGES]}},
-        {"dataframe_split": {"columns": ["n", "image"], "index": [0, 1], "data": [[1, image] for image in IMAGES]}},
+        {
+            "dataframe_split": {
+                "columns": ["n", "image"],
+                "index": [0, 1],
+                "data": [[1, image] for image in IMAGES],
+            }
+        },
         {"dataframe_records": [{"image": image} for image in IMAGES]},
         {"inputs": {"image": IMAGES}},
         {"inputs": [{"image": image} for image in IMAGES]},
@@ -295,7 +385,10 @@ IMAGES = [encoded(picture(5)), encoded(picture(6))]
 def test_mlflows_protocol_is_answered_row_by_row(client: TestClient, table: dict[str, Any]) -> None:
     answer = client.post("/invocations", json={**table, "params": {"k": 2}})
     assert answer.status_code == 200, answer.text
-    assert [[len(row), row[0]["product_id"]] for row in answer.json()["predictions"]] == [[2, "p005"], [2, "p006"]]
+    assert [[len(row), row[0]["product_id"]] for row in answer.json()["predictions"]] == [
+        [2, "p005"],
+        [2, "p006"],
+    ]
     assert answer.json()["release"] == 1
 
 
@@ -325,7 +418,13 @@ def test_an_invocation_that_makes_no_sense_is_refused(client: TestClient, body: 
 
 def test_the_servers_state_names_release_and_catalogue(client: TestClient) -> None:
     told = client.get("/health/ready").json()
-    assert (told["status"], told["release"], told["products"], told["cursor"]["version"], told["problem"]) == ("ready", 1, 40, 0, None)
+    assert (
+        told["status"],
+        told["release"],
+        told["products"],
+        told["cursor"]["version"],
+        told["problem"],
+    ) == ("ready", 1, 40, 0, None)
     assert told["oldest_release"] == 1
     assert client.get("/health/live").json() == {"status": "live"}
 
@@ -342,8 +441,18 @@ def test_metrics_count_by_route_not_by_product(client: TestClient) -> None:
 def test_the_api_describes_itself(client: TestClient) -> None:
     assert client.get("/docs").status_code == 200
     paths = client.get("/openapi.json").json()["paths"]
-    assert {"/invocations", "/v1/similar", "/v1/products", "/health/live", "/health/ready", "/metrics"} <= set(paths)
-    assert set(paths["/v1/similar"]["post"]["requestBody"]["content"]) == {"application/json", "multipart/form-data"}
+    assert {
+        "/invocations",
+        "/v1/similar",
+        "/v1/products",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+    } <= set(paths)
+    assert set(paths["/v1/similar"]["post"]["requestBody"]["content"]) == {
+        "application/json",
+        "multipart/form-data",
+    }
 
 
 def test_with_a_token_only_those_who_know_it_are_answered(client: TestClient) -> None:

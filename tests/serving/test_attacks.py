@@ -11,7 +11,7 @@ import pytest
 from benchmarks.serving.attack import Cost, measure
 
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.release.registry import Registry
+from recsim_tasks.release.registry.client import Registry
 from release.registered import enthrone
 from release.servers import free_port, running, script
 
@@ -25,7 +25,12 @@ def served(home: Settings, folder: Path, files: int) -> Iterator[tuple[str, int]
     enthrone(Registry(home), 1)
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    env = {"RECSIM_HOME": str(home.home), "RECSIM_PORT": str(port), "RECSIM_SERVING_WORKERS": "2", "MLFLOW_TRACKING_URI": home.tracking_uri}
+    env = {
+        "RECSIM_HOME": str(home.home),
+        "RECSIM_PORT": str(port),
+        "RECSIM_SERVING_WORKERS": "2",
+        "MLFLOW_TRACKING_URI": home.tracking_uri,
+    }
     command = ["sh", "-c", f"ulimit -n {files}; exec {script('recsim')} serve"]
     with running(command, f"{address}/health/ready", folder / "serve.log", env) as process:
         yield address, process.pid
@@ -41,7 +46,9 @@ def check(cost: Cost, connections: int) -> None:
     assert cost.memory_max_mib < cost.memory_before_mib + GROWTH_MIB
 
 
-def test_slow_connections_and_endless_headers_leave_a_server_with_few_files_as_it_is(home: Settings, tmp_path: Path) -> None:
+def test_slow_connections_and_endless_headers_leave_a_server_with_few_files_as_it_is(
+    home: Settings, tmp_path: Path
+) -> None:
     with served(home, tmp_path, files=256) as (address, process):
         check(measure(address, connections=700, headers=2, bodies=0, seconds=4, process=process), 700)
         assert httpx.get(f"{address}/v1/products/p007/image").status_code == 200
@@ -52,7 +59,9 @@ def test_slow_connections_and_endless_headers_leave_a_server_with_few_files_as_i
 
 
 @pytest.mark.drill
-def test_fifteen_hundred_slow_connections_and_endless_headers_leave_a_server_as_it_is(home: Settings, tmp_path: Path) -> None:
+def test_fifteen_hundred_slow_connections_and_endless_headers_leave_a_server_as_it_is(
+    home: Settings, tmp_path: Path
+) -> None:
     with served(home, tmp_path, files=4096) as (address, process):
         check(measure(address, connections=1500, headers=2, bodies=0, seconds=30, process=process), 1500)
         assert httpx.get(f"{address}/v1/products/p007/image").status_code == 200

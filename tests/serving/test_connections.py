@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
-from recsim_tasks.serving.connections import FEWEST_CONNECTIONS, MOST_CONNECTIONS, Connection, most_connections
+from recsim_tasks.serving.connections import (
+    FEWEST_CONNECTIONS,
+    MOST_CONNECTIONS,
+    Connection,
+    most_connections,
+)
 from serving.sockets import alive, answer_to, listening, opened
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -42,7 +47,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["method"] == "POST":
         while (await receive()).get("more_body"):
             pass
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]}
+    )
     await send({"type": "http.response.body", "body": body})
 
 
@@ -87,9 +94,20 @@ def refusal(answer: bytes) -> tuple[int, str]:
         (POST + b"1;", b"x" * 5_000),
         (b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n" + GET + b"X: ", b"x" * 5_000),
     ],
-    ids=["value", "number", "name", "address", "trailer", "trailers", "chunk extension", "value behind a request"],
+    ids=[
+        "value",
+        "number",
+        "name",
+        "address",
+        "trailer",
+        "trailers",
+        "chunk extension",
+        "value behind a request",
+    ],
 )
-def test_headers_without_an_end_are_refused_before_they_fill_the_memory(port: int, start: bytes, endless: bytes) -> None:
+def test_headers_without_an_end_are_refused_before_they_fill_the_memory(
+    port: int, start: bytes, endless: bytes
+) -> None:
     sent = 0
     with opened(port, start) as connection:
         try:
@@ -117,7 +135,9 @@ def test_headers_without_an_end_are_refused_before_they_fill_the_memory(port: in
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_what_is_no_good_request_is_refused_with_a_sentence(port: int, request_: bytes, status: int, words: str) -> None:
+def test_what_is_no_good_request_is_refused_with_a_sentence(
+    port: int, request_: bytes, status: int, words: str
+) -> None:
     with opened(port, request_) as connection:
         found, sentence = refusal(answer_to(connection))
     assert found == status
@@ -174,7 +194,9 @@ def test_beyond_the_limit_the_connection_that_has_waited_longest_gives_way(port_
 
 
 def test_a_connection_with_a_request_does_not_give_way(port_of_few: int) -> None:
-    busy = [opened(port_of_few, GET.replace(b"/ ", b"/held ") + b"Connection: close\r\n\r\n") for _ in range(4)]
+    busy = [
+        opened(port_of_few, GET.replace(b"/ ", b"/held ") + b"Connection: close\r\n\r\n") for _ in range(4)
+    ]
     waiting = opened(port_of_few)
     assert is_answered(port_of_few)
     assert not alive(waiting)

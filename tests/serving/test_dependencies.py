@@ -10,8 +10,15 @@ ROOT = Path(__file__).parents[2]
 def brought_by(group: str) -> set[str]:
     """All packages that the lock installs for one dependency group without the others."""
     packages: list[dict[str, Any]] = tomllib.loads((ROOT / "uv.lock").read_text())["package"]
-    wanted = [dependency for each in packages if each["name"] == "recsim" for dependency in each["dev-dependencies"][group]]
-    wanted += [dependency for each in packages if each["name"] == "recsim" for dependency in each["dependencies"]]
+    wanted = [
+        dependency
+        for each in packages
+        if each["name"] == "recsim"
+        for dependency in each["dev-dependencies"][group]
+    ]
+    wanted += [
+        dependency for each in packages if each["name"] == "recsim" for dependency in each["dependencies"]
+    ]
     by_name = {each["name"]: each for each in packages}
     found: set[str] = set()
     while wanted:
@@ -29,4 +36,7 @@ def test_the_serving_group_brings_the_loop_and_the_parser_that_serving_uses() ->
 
 
 def test_the_groups_stay_apart() -> None:
-    assert brought_by("serve") & {"tensorflow-cpu", "tensorflow", "pyspark", "horovod", "apache-airflow"} == set()
+    assert (
+        brought_by("serve") & {"tensorflow-cpu", "tensorflow", "pyspark", "horovod", "apache-airflow"}
+        == set()
+    )

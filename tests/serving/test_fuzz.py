@@ -85,7 +85,10 @@ def guarded(client: TestClient) -> TestClient:
 
 
 def check(answer: Any, *also: int) -> None:
-    assert answer.status_code == 200 or answer.status_code in {*REFUSALS, *also}, (answer.status_code, answer.text[:500])
+    assert answer.status_code == 200 or answer.status_code in {*REFUSALS, *also}, (
+        answer.status_code,
+        answer.text[:500],
+    )
     assert "Traceback" not in answer.text
     if answer.status_code != 200:
         assert answer.headers["content-type"] == "application/problem+json"
@@ -103,7 +106,9 @@ def test_damaged_pictures(client: TestClient, pytestconfig: pytest.Config) -> No
     @fuzzed(pytestconfig)
     @given(data=damaged() | st.binary(max_size=200), upload=st.booleans())
     def ask(data: bytes, upload: bool) -> None:
-        sent: dict[str, Any] = {"files": {"image": data}} if upload else {"json": {"image": base64.b64encode(data).decode()}}
+        sent: dict[str, Any] = (
+            {"files": {"image": data}} if upload else {"json": {"image": base64.b64encode(data).decode()}}
+        )
         check(client.post("/v1/similar", **sent))
 
     ask()
@@ -156,27 +161,65 @@ def test_bodies_that_are_bytes(client: TestClient, pytestconfig: pytest.Config) 
 
 def test_forms_in_any_character_set(client: TestClient, pytestconfig: pytest.Config) -> None:
     sets = st.sampled_from(
-        ["utf-8", "utf-7", "utf-16", "unicode_escape", "raw_unicode_escape", "punycode", "idna", "cp037", "hex", "nothing"]
+        [
+            "utf-8",
+            "utf-7",
+            "utf-16",
+            "unicode_escape",
+            "raw_unicode_escape",
+            "punycode",
+            "idna",
+            "cp037",
+            "hex",
+            "nothing",
+        ]
     )
     names = st.sampled_from([b"k", b"categories", b"exclude", b"colour", b"+2AA-", b"min_price", b"distinct"])
-    values = st.sampled_from([b"\\ud800", b"+2AA-", b"\xed\xa0\x80", b"\x00", b"9" * 400, b"1e400", b"rings"]) | st.binary(max_size=12)
+    values = st.sampled_from(
+        [b"\\ud800", b"+2AA-", b"\xed\xa0\x80", b"\x00", b"9" * 400, b"1e400", b"rings"]
+    ) | st.binary(max_size=12)
 
     @fuzzed(pytestconfig)
     @given(charset=sets, fields=st.lists(st.tuples(names, values), max_size=4))
     def ask(charset: str, fields: list[tuple[bytes, bytes]]) -> None:
         part = b'--x\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
-        upload = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + picture(1) + b"\r\n--x--\r\n"
+        upload = (
+            b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+            + picture(1)
+            + b"\r\n--x--\r\n"
+        )
         content = b"".join(part % field for field in fields) + upload
-        check(client.post("/v1/similar", content=content, headers={"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}))
+        check(
+            client.post(
+                "/v1/similar",
+                content=content,
+                headers={"Content-Type": f"multipart/form-data; boundary=x; charset={charset}"},
+            )
+        )
 
     ask()
 
 
 def test_headers_of_any_bytes(client: TestClient, pytestconfig: pytest.Config) -> None:
-    names = st.sampled_from(["Authorization", "X-Request-Id", "Content-Type", "Accept", "Cookie", "If-None-Match", "Range", "Origin"])
+    names = st.sampled_from(
+        [
+            "Authorization",
+            "X-Request-Id",
+            "Content-Type",
+            "Accept",
+            "Cookie",
+            "If-None-Match",
+            "Range",
+            "Origin",
+        ]
+    )
 
     @fuzzed(pytestconfig)
-    @given(headers=st.dictionaries(names, st.binary(max_size=30) | st.just(b"Bearer \xff\xed\xa0\x80"), max_size=3))
+    @given(
+        headers=st.dictionaries(
+            names, st.binary(max_size=30) | st.just(b"Bearer \xff\xed\xa0\x80"), max_size=3
+        )
+    )
     def ask(headers: dict[str, bytes]) -> None:
         sent = [(name.encode(), value) for name, value in headers.items()]
         for asking in (client, guarded(client)):
@@ -188,14 +231,31 @@ def test_headers_of_any_bytes(client: TestClient, pytestconfig: pytest.Config) -
 
 def test_addresses_and_filters(client: TestClient, pytestconfig: pytest.Config) -> None:
     text = st.text(max_size=30) | st.sampled_from(
-        ["%ED%A0%80", "%ff", "a" * 3_000, "%00", "9" * 5_000, "..", "../..", "p001", "%2e%2e", "p001'--", "\x00", "p001/image"]
+        [
+            "%ED%A0%80",
+            "%ff",
+            "a" * 3_000,
+            "%00",
+            "9" * 5_000,
+            "..",
+            "../..",
+            "p001",
+            "%2e%2e",
+            "p001'--",
+            "\x00",
+            "p001/image",
+        ]
     )
 
     @fuzzed(pytestconfig)
     @given(
         name=text,
         what=st.sampled_from(["", "/similar", "/image"]),
-        asked=st.dictionaries(st.sampled_from(["k", "seed", "page", "side", "category", "max_price", "colour"]), text, max_size=3),
+        asked=st.dictionaries(
+            st.sampled_from(["k", "seed", "page", "side", "category", "max_price", "colour"]),
+            text,
+            max_size=3,
+        ),
     )
     def ask(name: str, what: str, asked: dict[str, str]) -> None:
         try:

@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.manifest import Manifest
-from recsim_tasks.release.promotion import Promotions
-from recsim_tasks.release.registry import Registry
+from recsim_tasks.release.registry.client import Registry
+from recsim_tasks.release.registry.promotion import Promotions
 from recsim_tasks.serving.app import create_app
-from recsim_tasks.serving.following import STATES, Follower
+from recsim_tasks.serving.champion_follower import STATES, Follower
 from recsim_tasks.serving.hot_swap import HotSwap
 from recsim_tasks.vectors.filters import Filters
 from release.bundles import picture, reseal
@@ -70,7 +70,9 @@ def answering(swap: HotSwap) -> tuple[int, str]:
     return swap.current.version, swap.current.release.similar(picture(7), 1, Filters())[0]["product_id"]
 
 
-def test_before_any_release_a_question_gets_a_clear_error(app: FastAPI, follower: Follower, swap: HotSwap) -> None:
+def test_before_any_release_a_question_gets_a_clear_error(
+    app: FastAPI, follower: Follower, swap: HotSwap
+) -> None:
     client = TestClient(app, LOCAL)
     assert "has just started" in client.get("/v1/products").json()["detail"]
     look(follower, swap)
@@ -96,7 +98,9 @@ def test_a_server_is_not_ready_while_one_of_its_workers_has_no_release(
     assert "Ask again" in answer.json()["detail"]
 
 
-def test_a_promotion_and_a_rollback_are_followed(follower: Follower, swap: HotSwap, registry: Registry) -> None:
+def test_a_promotion_and_a_rollback_are_followed(
+    follower: Follower, swap: HotSwap, registry: Registry
+) -> None:
     serve(registry, follower, swap, 1)
     assert answering(swap) == (1, "p007")
     serve(registry, follower, swap, 2)
@@ -106,7 +110,9 @@ def test_a_promotion_and_a_rollback_are_followed(follower: Follower, swap: HotSw
     assert swap.problem is None
 
 
-def test_a_question_ends_on_the_release_it_began_with(follower: Follower, swap: HotSwap, registry: Registry) -> None:
+def test_a_question_ends_on_the_release_it_began_with(
+    follower: Follower, swap: HotSwap, registry: Registry
+) -> None:
     serve(registry, follower, swap, 1)
     taken = swap.current
     serve(registry, follower, swap, 2)
@@ -128,7 +134,12 @@ def test_a_bundle_that_was_changed_is_refused_and_the_old_release_answers(
 
 
 def test_a_worker_checks_for_itself_what_the_follower_has_checked(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, home: Settings, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI,
+    follower: Follower,
+    swap: HotSwap,
+    registry: Registry,
+    home: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What it finds damaged, the follower fetches again."""
     serve(registry, follower, swap, 1)
@@ -180,7 +191,13 @@ def unreadable(folder: Path) -> Manifest:
     ],
 )
 def test_a_release_that_fits_its_digests_but_not_itself_or_the_registry_is_refused(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, own_files: Path, wrong: str, reason: str
+    app: FastAPI,
+    follower: Follower,
+    swap: HotSwap,
+    registry: Registry,
+    own_files: Path,
+    wrong: str,
+    reason: str,
 ) -> None:
     serve(registry, follower, swap, 1)
     folder = stored(registry, 2)
@@ -207,7 +224,10 @@ def test_the_reason_of_a_refusal_is_told_again_once_the_registry_is_back(
     spoil(stored(registry, 1), "changed")
     serve(registry, follower, swap, 1)
     refused = swap.problem
-    follower._settings, follower._registry = home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}), None
+    follower._settings, follower._registry = (
+        home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}),
+        None,
+    )
     look(follower, swap)
     assert swap.problem is not None
     assert "http://127.0.0.1:9" in swap.problem.reason
@@ -285,7 +305,9 @@ def test_an_alias_moved_by_hand_to_what_may_not_serve_is_not_followed_and_the_re
     assert answering(swap) == (1, "p007")
     assert told(app) == (1, "alias_not_followed")
     assert swap.problem is not None
-    assert swap.problem.reason.startswith("The alias champion was moved to release 2 by hand, which is not served: ")
+    assert swap.problem.reason.startswith(
+        "The alias champion was moved to release 2 by hand, which is not served: "
+    )
     assert "`recsim promote --version 1` sets the alias again" in swap.problem.reason
     restarted: HotSwap = create_app(follower._settings).state.swap
     shutil.rmtree(follower._folder)
@@ -358,11 +380,18 @@ def test_health_and_what_is_stored_name_no_credentials_of_the_registry(
     stored = (home.home / "releases" / "serving.json").read_text()
     assert ready.json()["detail"] in STATES.values()
     assert "***@127.0.0.1:9" in stored
-    for text in (ready.text, stored, TestClient(app, LOCAL).get("/v1/products").text, "".join(capfd.readouterr())):
+    for text in (
+        ready.text,
+        stored,
+        TestClient(app, LOCAL).get("/v1/products").text,
+        "".join(capfd.readouterr()),
+    ):
         assert "swordfish" not in text
 
 
-def test_a_full_disk_keeps_the_old_release(follower: Follower, swap: HotSwap, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_the_old_release(
+    follower: Follower, swap: HotSwap, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     serve(registry, follower, swap, 1)
 
     def full(*_: object) -> Path:
@@ -375,7 +404,9 @@ def test_a_full_disk_keeps_the_old_release(follower: Follower, swap: HotSwap, re
     assert "No space left on device" in swap.problem.reason
 
 
-def test_only_the_two_last_releases_stay_on_disk(follower: Follower, swap: HotSwap, registry: Registry, home: Settings) -> None:
+def test_only_the_two_last_releases_stay_on_disk(
+    follower: Follower, swap: HotSwap, registry: Registry, home: Settings
+) -> None:
     shutil.copytree(registry.download(1, home.home / "fetched"), home.home / "releases" / "77")
     for version in (1, 2):
         serve(registry, follower, swap, version)
@@ -413,7 +444,9 @@ def wait_for(client: TestClient, version: int) -> None:
     raise AssertionError(f"release {version} is not live: {client.get('/health/ready').json()}")
 
 
-def test_swaps_under_load_fail_no_question_and_mix_no_answer(followed: TestClient, registry: Registry) -> None:
+def test_swaps_under_load_fail_no_question_and_mix_no_answer(
+    followed: TestClient, registry: Registry
+) -> None:
     done = threading.Event()
     answers: list[tuple[int, int, set[bool]]] = []
 
@@ -421,7 +454,13 @@ def test_swaps_under_load_fail_no_question_and_mix_no_answer(followed: TestClien
         while not done.is_set():
             answer = followed.post("/v1/similar", files={"image": picture(7)}, data={"k": "10"})
             told = answer.json()
-            answers.append((answer.status_code, told["release"], {row["product_id"].endswith("-b") for row in told["results"]}))
+            answers.append(
+                (
+                    answer.status_code,
+                    told["release"],
+                    {row["product_id"].endswith("-b") for row in told["results"]},
+                )
+            )
 
     clients = [threading.Thread(target=ask) for _ in range(4)]
     for client in clients:
@@ -432,5 +471,8 @@ def test_swaps_under_load_fail_no_question_and_mix_no_answer(followed: TestClien
     done.set()
     for client in clients:
         client.join()
-    assert {(status, release, tuple(found)) for status, release, found in answers} == {(200, 1, (False,)), (200, 2, (True,))}
+    assert {(status, release, tuple(found)) for status, release, found in answers} == {
+        (200, 1, (False,)),
+        (200, 2, (True,)),
+    }
     assert len(answers) > 50

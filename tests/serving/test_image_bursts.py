@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.release.registry import Registry
+from recsim_tasks.release.registry.client import Registry
 from release.registered import enthrone
 from release.servers import free_port, running, script
 
@@ -43,7 +43,9 @@ TAKEN: Images = {
     "PNG, 16 Mpx": lambda: encoded(blocks(5_000, 3_200), "PNG"),
     "PNG with alpha, 16 Mpx": lambda: encoded(see_through(blocks(5_000, 3_200)), "PNG"),
     "WebP, 16 Mpx": lambda: encoded(blocks(5_000, 3_200), "WEBP", method=0),
-    "progressive JPEG, 16 Mpx": lambda: encoded(blocks(5_000, 3_200), "JPEG", progressive=True, subsampling=0),
+    "progressive JPEG, 16 Mpx": lambda: encoded(
+        blocks(5_000, 3_200), "JPEG", progressive=True, subsampling=0
+    ),
     "JPEG, 48 Mpx": lambda: encoded(blocks(8_000, 6_000), "JPEG"),
 }
 REFUSED: Images = {
@@ -62,10 +64,18 @@ def served(home: Settings, log: Path) -> Iterator[tuple[str, list[psutil.Process
     """The address of a server with two workers, and these."""
     enthrone(Registry(home), 1)
     port = free_port()
-    env = {"RECSIM_HOME": str(home.home), "RECSIM_PORT": str(port), "RECSIM_SERVING_WORKERS": "2", "MLFLOW_TRACKING_URI": home.tracking_uri}
+    env = {
+        "RECSIM_HOME": str(home.home),
+        "RECSIM_PORT": str(port),
+        "RECSIM_SERVING_WORKERS": "2",
+        "MLFLOW_TRACKING_URI": home.tracking_uri,
+    }
     with running([script("recsim"), "serve"], f"http://127.0.0.1:{port}/health/ready", log, env) as server:
         family = psutil.Process(server.pid).children(recursive=True)
-        yield f"http://127.0.0.1:{port}", [each for each in family if "spawn_main" in " ".join(each.cmdline())]
+        yield (
+            f"http://127.0.0.1:{port}",
+            [each for each in family if "spawn_main" in " ".join(each.cmdline())],
+        )
 
 
 def held(workers: list[psutil.Process]) -> float:
@@ -102,7 +112,9 @@ class Watch:
             self.slowest = max(self.slowest, time.monotonic() - began)
 
 
-def test_a_burst_of_large_images_is_answered_and_its_memory_is_given_back(home: Settings, tmp_path: Path) -> None:
+def test_a_burst_of_large_images_is_answered_and_its_memory_is_given_back(
+    home: Settings, tmp_path: Path
+) -> None:
     with served(home, tmp_path / "serve.log") as (address, workers), ThreadPoolExecutor(AT_ONCE) as pool:
         base = held(workers)
         print(f"\nbefore: {base:.0f} MiB in {len(workers)} workers")
@@ -116,7 +128,9 @@ def test_a_burst_of_large_images_is_answered_and_its_memory_is_given_back(home: 
                 began = time.monotonic()
                 statuses = set(pool.map(ask, range(AT_ONCE)))
             seconds = time.monotonic() - began
-            print(f"{name}: {len(image):,} bytes, {seconds:.1f} s, {statuses}, {watch.peak:.0f} MiB, live {watch.slowest:.2f} s")
+            print(
+                f"{name}: {len(image):,} bytes, {seconds:.1f} s, {statuses}, {watch.peak:.0f} MiB, live {watch.slowest:.2f} s"
+            )
             assert statuses <= ({200, 503} if name in TAKEN else {422}), name
             assert statuses != {503}, name
             assert watch.peak < base + 2 * 350, name

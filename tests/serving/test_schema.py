@@ -20,8 +20,19 @@ from serving.test_fuzz import check
 
 PARTS = ("method", "url", "headers", "params", "data", "json", "files")
 OPERATIONS = (
-    *("POST /v1/similar", "GET /v1/products/{product_id}/similar", "GET /v1/products/{product_id}/image", "GET /v1/products"),
-    *("GET /v1/products/{product_id}", "POST /invocations", "GET /health/live", "GET /health/ready", "GET /metrics"),
+    *(
+        "POST /v1/similar",
+        "GET /v1/products/{product_id}/similar",
+        "GET /v1/products/{product_id}/image",
+        "GET /v1/products",
+    ),
+    *(
+        "GET /v1/products/{product_id}",
+        "POST /invocations",
+        "GET /health/live",
+        "GET /health/ready",
+        "GET /metrics",
+    ),
 )
 
 TAKE_NOTHING = ("GET /health/live", "GET /health/ready", "GET /metrics")
@@ -48,24 +59,43 @@ def test_every_route_is_described(described: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [(name, mode) for name in OPERATIONS for mode in GenerationMode if mode == GenerationMode.POSITIVE or name not in TAKE_NOTHING],
+    [
+        (name, mode)
+        for name in OPERATIONS
+        for mode in GenerationMode
+        if mode == GenerationMode.POSITIVE or name not in TAKE_NOTHING
+    ],
     ids=str,
 )
 def test_every_operation_answers_or_refuses_with_a_sentence(
-    described: dict[str, Any], client: TestClient, pytestconfig: pytest.Config, name: str, mode: GenerationMode
+    described: dict[str, Any],
+    client: TestClient,
+    pytestconfig: pytest.Config,
+    name: str,
+    mode: GenerationMode,
 ) -> None:
     operation = described[name]
     count = max(10, pytestconfig.getoption("--fuzz") // 5)
 
-    @limits(max_examples=count, database=None, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+    @limits(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
     @given(case=operation.as_strategy(generation_mode=mode), spoil=st.booleans())
     def ask(case: Any, spoil: bool) -> None:
         if spoil and case.media_type == "application/json":
             case.body = spoilt(case.body)
-        asked = {name: value for name, value in case.as_transport_kwargs(base_url=LOCAL).items() if name in PARTS}
+        asked = {
+            name: value for name, value in case.as_transport_kwargs(base_url=LOCAL).items() if name in PARTS
+        }
         try:
             sent = Request(**asked).prepare()
-            answer = client.request(str(sent.method), str(sent.url), content=sent.body or b"", headers=dict(sent.headers))
+            answer = client.request(
+                str(sent.method), str(sent.url), content=sent.body or b"", headers=dict(sent.headers)
+            )
         except (UnicodeEncodeError, ValueError, TypeError, httpx.InvalidURL):  # no client sends it
             return
         check(answer)

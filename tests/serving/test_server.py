@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.release.registry import Registry
+from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.serving.app import MOST_BYTES
-from recsim_tasks.serving.following import Follower
+from recsim_tasks.serving.champion_follower import Follower
 from release.bundles import picture
 from release.registered import enthrone
 from release.servers import free_port, running, script
@@ -26,8 +26,15 @@ pytestmark = pytest.mark.server
 def address(home: Settings, tmp_path: Path) -> Iterator[str]:
     enthrone(Registry(home), 1)
     port = free_port()
-    env = {"RECSIM_HOME": str(home.home), "RECSIM_PORT": str(port), "RECSIM_SERVING_WORKERS": "4", "MLFLOW_TRACKING_URI": home.tracking_uri}
-    with running([script("recsim"), "serve"], f"http://127.0.0.1:{port}/health/ready", tmp_path / "serve.log", env):
+    env = {
+        "RECSIM_HOME": str(home.home),
+        "RECSIM_PORT": str(port),
+        "RECSIM_SERVING_WORKERS": "4",
+        "MLFLOW_TRACKING_URI": home.tracking_uri,
+    }
+    with running(
+        [script("recsim"), "serve"], f"http://127.0.0.1:{port}/health/ready", tmp_path / "serve.log", env
+    ):
         yield f"127.0.0.1:{port}"
 
 
@@ -36,7 +43,11 @@ def test_recsim_serve_answers_and_counts_bodies_that_do_not_tell_their_size(addr
     assert answer.json()["results"][0]["product_id"] == "p007"
     connection = http.client.HTTPConnection(address, timeout=30)
     connection.request(
-        "POST", "/v1/similar", iter([b"x" * 2**20] * (MOST_BYTES // 2**20 + 1)), {"Content-Type": "application/json"}, encode_chunked=True
+        "POST",
+        "/v1/similar",
+        iter([b"x" * 2**20] * (MOST_BYTES // 2**20 + 1)),
+        {"Content-Type": "application/json"},
+        encode_chunked=True,
     )
     refused = connection.getresponse()
     assert refused.status == 413

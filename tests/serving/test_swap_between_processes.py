@@ -10,8 +10,8 @@ import pytest
 
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.release.promotion import Promotions
-from recsim_tasks.release.registry import Registry
+from recsim_tasks.release.registry.client import Registry
+from recsim_tasks.release.registry.promotion import Promotions
 from release.bundles import make_bundle
 from release.registered import enthrone, register
 from release.servers import free_port, mlflow_server, running, script
@@ -54,13 +54,20 @@ def test_no_question_fails_while_releases_are_promoted_refused_and_rolled_back_a
                 before = stored_indexes(store)
                 make_bundle(tmp_path / str(version), seed=version, suffix=suffix)
                 assert (
-                    register(registry, tmp_path / str(version) / "release", refresh=f"refresh {version}", against=version - 1 or None)
+                    register(
+                        registry,
+                        tmp_path / str(version) / "release",
+                        refresh=f"refresh {version}",
+                        against=version - 1 or None,
+                    )
                     == version
                 )
                 (index,) = stored_indexes(store) - before
             flip_a_byte(index)
             promotions.promote(1)
-            servers.enter_context(running([script("recsim"), "serve"], f"{address}/health/ready", tmp_path / "serve.log", env))
+            servers.enter_context(
+                running([script("recsim"), "serve"], f"{address}/health/ready", tmp_path / "serve.log", env)
+            )
             servers.enter_context(asking.going_on())
             promotions.promote(2)
             wait_for(address, 2)
@@ -78,5 +85,7 @@ def test_no_question_fails_while_releases_are_promoted_refused_and_rolled_back_a
             wait_for(address, 1)
             time.sleep(0.2)
     assert asking.failed == []
-    assert set(asking.told) == {(200, str(version), version, frozenset({SUFFIXES[version]})) for version in (1, 2)}
+    assert set(asking.told) == {
+        (200, str(version), version, frozenset({SUFFIXES[version]})) for version in (1, 2)
+    }
     assert len(asking.told) > 100

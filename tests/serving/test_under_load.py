@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.release.promotion import Promotions
-from recsim_tasks.release.registry import Registry
+from recsim_tasks.release.registry.client import Registry
+from recsim_tasks.release.registry.promotion import Promotions
 from release.registered import enthrone, register
 from release.servers import free_port, running, script
 from serving.asking import Asking, wait_for
@@ -64,21 +64,34 @@ def served(home: Settings, tmp_path: Path) -> Iterator[Served]:
     registry, port = Registry(home), free_port()
     enthrone(registry, 1)
     address = f"http://127.0.0.1:{port}"
-    with running([script("recsim"), "serve"], f"{address}/health/ready", tmp_path / "serve.log", environment(home, port)) as process:
+    with running(
+        [script("recsim"), "serve"],
+        f"{address}/health/ready",
+        tmp_path / "serve.log",
+        environment(home, port),
+    ) as process:
         yield Served(address, psutil.Process(process.pid), registry, home.home / "made" / "2" / "release")
 
 
 def releases(told: set[tuple[int, str | None, int, frozenset[str]]]) -> set[tuple[int, int, bool]]:
     """Of each kind of answer its status, its release, and whether products, header and body are all of that release: all but 1 have -b."""
     return {
-        (status, version, header == str(version) and all(end.startswith("-b") == (version > 1) for end in ends))
+        (
+            status,
+            version,
+            header == str(version) and all(end.startswith("-b") == (version > 1) for end in ends),
+        )
         for status, header, version, ends in told
     }
 
 
-def test_twenty_promotions_and_rollbacks_under_load_fail_no_question_and_mix_no_answer(served: Served) -> None:
+def test_twenty_promotions_and_rollbacks_under_load_fail_no_question_and_mix_no_answer(
+    served: Served,
+) -> None:
     promotions, asking = Promotions(served.registry), Asking(served.address, CLIENTS)
-    versions = [register(served.registry, served.other, refresh=f"drill {number}", against=1) for number in range(20)]
+    versions = [
+        register(served.registry, served.other, refresh=f"drill {number}", against=1) for number in range(20)
+    ]
     with asking.going_on():
         for version in versions:
             promotions.promote(version, "ada")
@@ -86,7 +99,9 @@ def test_twenty_promotions_and_rollbacks_under_load_fail_no_question_and_mix_no_
             promotions.rollback(None, "a drill", "ada")
             wait_for(served.address, 1)
             promotions.resume("ada")
-    print(f"{len(versions)} promotions and rollbacks, {len(asking.told)} answers, {len(asking.failed)} failed")
+    print(
+        f"{len(versions)} promotions and rollbacks, {len(asking.told)} answers, {len(asking.failed)} failed"
+    )
     assert asking.failed == []
     assert releases(set(asking.told)) == {(200, version, True) for version in (1, *versions)}
     assert len(asking.told) > 1000
@@ -96,14 +111,21 @@ def test_twenty_promotions_and_rollbacks_under_load_fail_no_question_and_mix_no_
     assert counted(served.address, "recsim_requests_total", 'route="/v1/similar"') == len(asking.told)
 
 
-def test_a_worker_that_is_killed_takes_at_most_its_own_requests_with_it_and_is_replaced(served: Served) -> None:
+def test_a_worker_that_is_killed_takes_at_most_its_own_requests_with_it_and_is_replaced(
+    served: Served,
+) -> None:
     asking = Asking(served.address, CLIENTS)
     with asking.going_on():
         for _ in range(3):
             until(lambda: len(served.workers()) == WORKERS)
             before, victim = len(asking.told), served.workers()[0]
             victim.send_signal(signal.SIGKILL)
-            until(lambda: len(served.workers()) == WORKERS and victim.pid not in {worker.pid for worker in served.workers()})  # noqa: B023
+            until(
+                lambda: (
+                    len(served.workers()) == WORKERS
+                    and victim.pid not in {worker.pid for worker in served.workers()}  # noqa: B023
+                )
+            )
             until(lambda: len(asking.told) > before + 200)  # noqa: B023
     assert len(asking.failed) <= 3 * CLIENTS
     assert releases(set(asking.told)) == {(200, 1, True)}
@@ -121,7 +143,9 @@ def test_fifty_swaps_under_load_leave_memory_and_open_files_as_they_were(served:
             files.append(sum(worker.num_fds() for worker in served.workers()))
     assert asking.failed == []
     early, late = sorted(memory[10:20]), sorted(memory[-10:])
-    print(f"memory of {WORKERS} workers, MiB: {[round(each / 2**20) for each in memory]}; answers: {len(asking.told)}")
+    print(
+        f"memory of {WORKERS} workers, MiB: {[round(each / 2**20) for each in memory]}; answers: {len(asking.told)}"
+    )
     assert late[5] < early[5] * 1.05
     assert max(files[-10:]) <= max(files[10:20]) + CLIENTS
 
@@ -134,7 +158,9 @@ def test_a_full_disk_keeps_the_old_release_until_there_is_room(home: Settings, t
     folder.mkdir()
     files = [file for file in (home.home / "made" / "1" / "release").rglob("*") if file.is_file()]
     pages = sum(file.stat().st_size // 4096 + 1 for file in files)
-    start = f"mount -t tmpfs -o size={4 * (pages + pages // 2)}k none {folder} && exec {script('recsim')} serve"
+    start = (
+        f"mount -t tmpfs -o size={4 * (pages + pages // 2)}k none {folder} && exec {script('recsim')} serve"
+    )
     with running(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", start],
         f"{address}/health/ready",
@@ -157,5 +183,9 @@ def until(condition: object, seconds: float = 60) -> None:
 
 def counted(address: str, name: str, labels: str) -> float:
     """A measure, summed over its labels."""
-    lines = [line for line in httpx.get(f"{address}/metrics").text.splitlines() if re.match(rf"{name}(\{{|\s)", line) and labels in line]
+    lines = [
+        line
+        for line in httpx.get(f"{address}/metrics").text.splitlines()
+        if re.match(rf"{name}(\{{|\s)", line) and labels in line
+    ]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.release.registry import Registry
+from recsim_tasks.release.registry.client import Registry
 from release.registered import enthrone
 from release.servers import free_port, running, script
 from serving.conftest import _variables_as_they_were, empty_mlflow, registered
@@ -58,7 +58,9 @@ class Window:
 
     def _start(self, job: str, health: str) -> ExitStack:
         stack = ExitStack()
-        stack.enter_context(running([script("recsim"), job], health, self.logs / f"{job}.log", self.environment))
+        stack.enter_context(
+            running([script("recsim"), job], health, self.logs / f"{job}.log", self.environment)
+        )
         return stack
 
 
@@ -85,7 +87,9 @@ def open_window(window: Window) -> Iterator[Window]:
 def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
     """A page of a desktop and of a phone; whatever its scripts throw fails the test."""
     width, height = WINDOWS[request.param]
-    context = browser.new_context(viewport={"width": width, "height": height}, has_touch=request.param == "phone")
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, has_touch=request.param == "phone"
+    )
     page, thrown = context.new_page(), []
     page.set_default_timeout(30_000)
     page.on("pageerror", lambda error: thrown.append(error))

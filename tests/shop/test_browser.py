@@ -33,13 +33,16 @@ def titles(page: Page) -> list[str]:
     return cards(page).locator("b").all_inner_texts()
 
 
-def test_a_visitor_browses_opens_a_product_and_sees_what_looks_like_it(page: Page, open_window: Window) -> None:
+def test_a_visitor_browses_opens_a_product_and_sees_what_looks_like_it(
+    page: Page, open_window: Window
+) -> None:
     from playwright.sync_api import expect
 
     visit(page, open_window)
     assert "release 1" in page.locator(".bar").inner_text()
     assert all(
-        source.startswith("data:image/jpeg") for source in [card.get_attribute("src") or "" for card in page.locator("a.card img").all()]
+        source.startswith("data:image/jpeg")
+        for source in [card.get_attribute("src") or "" for card in page.locator("a.card img").all()]
     )
     name = titles(page)[3]
     cards(page).nth(3).click()
@@ -82,7 +85,9 @@ def test_filters_narrow_what_is_shown(page: Page, open_window: Window) -> None:
     assert set(titles(page)) == {f"Product {number}" for number in (1, 2, 4, 7, 8, 10)}
 
 
-def test_a_photo_finds_what_looks_like_it_and_what_is_none_gets_a_clear_word(page: Page, open_window: Window) -> None:
+def test_a_photo_finds_what_looks_like_it_and_what_is_none_gets_a_clear_word(
+    page: Page, open_window: Window
+) -> None:
     from playwright.sync_api import expect
 
     visit(page, open_window)
@@ -99,9 +104,17 @@ def test_a_photo_finds_what_looks_like_it_and_what_is_none_gets_a_clear_word(pag
 
 @pytest.mark.parametrize(
     "address",
-    ["?product=nothing", "?page=many", "?page=-1", "?page=99999999999999999999", "?product=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E"],
+    [
+        "?product=nothing",
+        "?page=many",
+        "?page=-1",
+        "?page=99999999999999999999",
+        "?product=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E",
+    ],
 )
-def test_an_address_that_makes_no_sense_shows_the_shelf(page: Page, open_window: Window, address: str) -> None:
+def test_an_address_that_makes_no_sense_shows_the_shelf(
+    page: Page, open_window: Window, address: str
+) -> None:
     said: list[str] = []
     page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
     visit(page, open_window, address)
@@ -114,5 +127,8 @@ def test_nothing_is_wider_than_the_window(page: Page, open_window: Window) -> No
     for _ in range(2):
         assert page.evaluate("document.documentElement.scrollWidth") <= page.evaluate("window.innerWidth")
         boxes = [card.bounding_box() for card in cards(page).all()]
-        assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= page.evaluate("window.innerWidth") for box in boxes)
+        assert all(
+            box and box["x"] >= 0 and box["x"] + box["width"] <= page.evaluate("window.innerWidth")
+            for box in boxes
+        )
         visit(page, open_window, "?product=p001", 12)

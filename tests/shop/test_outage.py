@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recsim_tasks.release.registry import Registry
+from recsim_tasks.release.registry.client import Registry
 from release.registered import enthrone
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ pytestmark = pytest.mark.server
 
 
 @pytest.mark.parametrize("page", ["desktop"], indirect=True)
-def test_the_window_says_when_nothing_serves_and_follows_what_does_without_a_restart(page: Page, window: Window) -> None:
+def test_the_window_says_when_nothing_serves_and_follows_what_does_without_a_restart(
+    page: Page, window: Window
+) -> None:
     from playwright.sync_api import expect
 
     page.goto(window.address)

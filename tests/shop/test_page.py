@@ -11,7 +11,9 @@ from recsim_tasks.foundation.settings import Settings
 pytestmark = pytest.mark.server
 
 
-def test_without_an_api_the_page_says_so_and_what_to_do(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_api_the_page_says_so_and_what_to_do(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RECSIM_SERVING_URL", "http://127.0.0.1:1")
     page = AppTest.from_file(str(Path(run.PAGE)), default_timeout=30).run()
     assert not page.exception

@@ -35,7 +35,12 @@ def shop(folder: Path, command: list[str] | None = None) -> Iterator[tuple[subpr
         "RECSIM_SERVING_URL": "http://127.0.0.1:1",
         "RECSIM_SHOP_URL": "https://shop.example/",
     }
-    with running(command or [script("recsim"), "shop"], f"http://127.0.0.1:{port}/_stcore/health", folder / "shop.log", env) as process:
+    with running(
+        command or [script("recsim"), "shop"],
+        f"http://127.0.0.1:{port}/_stcore/health",
+        folder / "shop.log",
+        env,
+    ) as process:
         yield process, port
 
 
@@ -51,7 +56,9 @@ def status(port: int, host: str, origin: str) -> int:
     async def knock() -> int:
         address = f"ws://{host}/_stcore/stream"
         try:
-            async with websockets.connect(address, host="127.0.0.1", port=port, origin=websockets.Origin(origin), proxy=None):
+            async with websockets.connect(
+                address, host="127.0.0.1", port=port, origin=websockets.Origin(origin), proxy=None
+            ):
                 return 101
         except InvalidStatus as error:
             return error.response.status_code
@@ -72,12 +79,23 @@ def test_a_page_of_the_shop_itself_is_served(port: int, host: str) -> None:
 
 def test_the_names_are_those_of_the_machine_and_of_the_settings() -> None:
     settings = Settings.model_construct(host="0.0.0.0", shop_url="https://Shop.example:8443/window")
-    assert set(own_names(settings)) == {"localhost", "127.0.0.1", "::1", "0.0.0.0", socket.gethostname(), "shop.example"}
+    assert set(own_names(settings)) == {
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        "0.0.0.0",
+        socket.gethostname(),
+        "shop.example",
+    }
     assert "shop.example" not in own_names(Settings.model_construct(host="0.0.0.0"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL], ids=lambda number: number.name)
-def test_a_shop_that_is_ended_leaves_nothing_behind_on_its_port(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL], ids=lambda number: number.name
+)
+def test_a_shop_that_is_ended_leaves_nothing_behind_on_its_port(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     with shop(tmp_path) as (process, port):
         family = psutil.Process(process.pid).children(recursive=True)
         with connect(f"ws://127.0.0.1:{port}/_stcore/stream", proxy=None):  # a visitor is there
@@ -108,6 +126,8 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         env = {**os.environ, "RECSIM_HOME": str(tmp_path), "RECSIM_SHOP_PORT": str(port)}
-        done = subprocess.run([script("recsim"), "shop"], env=env, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            [script("recsim"), "shop"], env=env, capture_output=True, text=True, timeout=120, check=False
+        )
     assert done.returncode == 1
     assert f"Is port {port} taken (RECSIM_SHOP_PORT)?" in done.stderr.splitlines()[-1]

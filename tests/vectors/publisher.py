@@ -38,7 +38,10 @@ def contents(index: Index) -> dict[str, tuple[object, ...]]:
     """Every product with all its fields and its vector."""
     ids, vectors = index.all_vectors()
     fields = index.items.drop_columns(["row_key"]).to_pylist()
-    return {name: (*row.values(), vector.tobytes()) for name, row, vector in zip(ids, fields, vectors, strict=True)}
+    return {
+        name: (*row.values(), vector.tobytes())
+        for name, row, vector in zip(ids, fields, vectors, strict=True)
+    }
 
 
 @contextmanager
@@ -54,7 +57,9 @@ def main(source: Path, workspace: Path, controlled: bool) -> None:
     for step in range(1, STEPS):
         index = Index.open(source, writable=True)
         append(index, step)
-        with mock.patch("recsim_tasks.vectors.index.publishing", in_place) if controlled else mock.MagicMock():
+        with (
+            mock.patch("recsim_tasks.vectors.index.publishing", in_place) if controlled else mock.MagicMock()
+        ):
             index.save(workspace)
         print(step, flush=True)
 

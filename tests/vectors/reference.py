@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from recsim_tasks.vectors.stores import Store
+from recsim_tasks.vectors.vector_store import Store
 
 DIMENSIONS = 16
 
@@ -49,7 +49,9 @@ class Dictionary(Store):
     def get(self, keys: np.ndarray) -> np.ndarray:
         return np.array([self._of[key] for key in keys.tolist()], np.float32).reshape(len(keys), -1)
 
-    def search(self, queries: np.ndarray, k: int, among: np.ndarray | None = None, effort: float = 1) -> tuple[np.ndarray, np.ndarray]:
+    def search(
+        self, queries: np.ndarray, k: int, among: np.ndarray | None = None, effort: float = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
         scores, keys = np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1)
         allowed = [key for key in self._of if among is None or (key < len(among) and among[key])]
         for row, query in enumerate(queries):

@@ -12,10 +12,10 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from recsim_demo.feeds import png
-from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.catalogue.images import image_hash
-from recsim_tasks.catalogue.table import head
-from recsim_tasks.catalogue.tables import PRODUCTS, create_tables
+from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.catalogue.delta.reader import head
+from recsim_tasks.catalogue.delta.writer import PRODUCTS, create_tables
+from recsim_tasks.catalogue.images.decode import image_hash
 from recsim_tasks.foundation.settings import Settings
 
 COLUMNS = [column.split()[0] for column in PRODUCTS.split(", ")]
@@ -24,10 +24,21 @@ COLUMNS = [column.split()[0] for column in PRODUCTS.split(", ")]
 def product(name: str, pixels: np.ndarray, category: str = "c", price: float = 1.0) -> tuple[Any, ...]:
     """One row of the catalogue."""
     image = png(pixels)
-    return name, f"title {name}", category, price, True, datetime.now(UTC), image, image_hash(Image.open(io.BytesIO(image)))
+    return (
+        name,
+        f"title {name}",
+        category,
+        price,
+        True,
+        datetime.now(UTC),
+        image,
+        image_hash(Image.open(io.BytesIO(image))),
+    )
 
 
-def change(settings: Settings, products: Mapping[str, np.ndarray], gone: list[str] | None = None, price: float = 1.0) -> Cursor:
+def change(
+    settings: Settings, products: Mapping[str, np.ndarray], gone: list[str] | None = None, price: float = 1.0
+) -> Cursor:
     """Insert or update these products, by their pictures, and take those out; where the catalogue stands then."""
     from delta import DeltaTable
 
@@ -37,9 +48,15 @@ def change(settings: Settings, products: Mapping[str, np.ndarray], gone: list[st
     rows = [(*product(name, pixels, price=price), False) for name, pixels in products.items()]
     rows += [(name, *[None] * (len(COLUMNS) - 1), True) for name in gone or []]
     source = spark.createDataFrame(rows, f"{PRODUCTS}, gone boolean").coalesce(1)
-    merging = DeltaTable.forPath(spark, settings.products_uri).alias("t").merge(source.alias("s"), "t.product_id = s.product_id")
+    merging = (
+        DeltaTable.forPath(spark, settings.products_uri)
+        .alias("t")
+        .merge(source.alias("s"), "t.product_id = s.product_id")
+    )
     fields = {name: f"s.{name}" for name in COLUMNS}
-    merging.whenMatchedDelete("s.gone").whenMatchedUpdate(set=fields).whenNotMatchedInsert("NOT s.gone", fields).execute()
+    merging.whenMatchedDelete("s.gone").whenMatchedUpdate(set=fields).whenNotMatchedInsert(
+        "NOT s.gone", fields
+    ).execute()
     cursor = head(settings.products_uri)
     assert cursor is not None
     return cursor

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.catalogue.maintenance import maintain
-from recsim_tasks.catalogue.table import head
+from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.catalogue.delta.maintenance import maintain
+from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.vectors.build import append, build, compact
@@ -60,7 +60,9 @@ def embed(settings: Settings, rows: list[dict[str, object]]) -> None:
         "embedding": pa.array([vector(h) for h in hashes], pa.list_(pa.float32())),
         "thumbnail": pa.array([look(h) for h in hashes], pa.binary()),
     }
-    write_deltalake(settings.embeddings_uri, pa.table(columns), mode="append", partition_by=["model_fingerprint"])
+    write_deltalake(
+        settings.embeddings_uri, pa.table(columns), mode="append", partition_by=["model_fingerprint"]
+    )
 
 
 @pytest.fixture(params=["100000", "50"], ids=["exact", "inverted lists"])
@@ -69,7 +71,11 @@ def shop(request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest
     monkeypatch.setenv("RECSIM_INDEX_EXACT_BELOW", request.param)
     settings = load_settings()
     rows = [row(number) for number in range(PRODUCTS)]
-    write_deltalake(settings.products_uri, pa.Table.from_pylist(rows, schema=SCHEMA), configuration={"delta.enableChangeDataFeed": "true"})
+    write_deltalake(
+        settings.products_uri,
+        pa.Table.from_pylist(rows, schema=SCHEMA),
+        configuration={"delta.enableChangeDataFeed": "true"},
+    )
     embed(settings, rows)
     return settings
 
@@ -85,7 +91,10 @@ def change(settings: Settings) -> None:
     rows = [row(900), row(901), row(5, image="another"), row(7, price=9.0), row(950)]
     embed(settings, [rows[0], rows[1], rows[2], rows[4]])
     merging = DeltaTable(settings.products_uri).merge(
-        pa.Table.from_pylist(rows, schema=SCHEMA), "s.product_id = t.product_id", source_alias="s", target_alias="t"
+        pa.Table.from_pylist(rows, schema=SCHEMA),
+        "s.product_id = t.product_id",
+        source_alias="s",
+        target_alias="t",
     )
     merging.when_matched_update_all().when_not_matched_insert_all().execute()
     DeltaTable(settings.products_uri).delete("product_id in ('p9', 'p950')")
@@ -95,7 +104,9 @@ def contents(index: Index) -> dict[str, tuple[object, ...]]:
     """Fields and vector of every product, by its id."""
     ids, vectors = index.all_vectors()
     fields = {row["product_id"]: row for row in index.items.drop(["row_key"]).to_pylist()}
-    return {name: (*fields[name].values(), *vector.tolist()) for name, vector in zip(ids, vectors, strict=True)}
+    return {
+        name: (*fields[name].values(), *vector.tolist()) for name, vector in zip(ids, vectors, strict=True)
+    }
 
 
 def test_an_index_that_was_appended_to_holds_what_one_built_anew_holds(shop: Settings) -> None:
@@ -115,7 +126,12 @@ def test_neighbours_are_the_same_whichever_way_the_index_was_made(shop: Settings
     rebuilt, _ = build(shop, at_head(shop), MODEL)
     queries = rebuilt.all_vectors()[1]
     pairs = zip(appended.search(queries, 10), rebuilt.search(queries, 10), strict=True)
-    same = np.mean([len({hit.product_id for hit in one} & {hit.product_id for hit in other}) / 10 for one, other in pairs])
+    same = np.mean(
+        [
+            len({hit.product_id for hit in one} & {hit.product_id for hit in other}) / 10
+            for one, other in pairs
+        ]
+    )
     assert same >= (1.0 if rebuilt.exact else 0.9)
 
 

@@ -21,16 +21,16 @@ from pyspark.sql import SparkSession
 
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import deliver, upsert
-from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.catalogue.ingest import ingest_feed
-from recsim_tasks.catalogue.quarantine import quarantined
-from recsim_tasks.catalogue.table import head
+from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.catalogue.delta.reader import head
+from recsim_tasks.catalogue.feeds.ingest import ingest_feed
+from recsim_tasks.catalogue.feeds.quarantine import quarantined
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.vectors.build import append, build
+from recsim_tasks.vectors.consistency import verify
 from recsim_tasks.vectors.embedding import embed_missing
 from recsim_tasks.vectors.embeddings import read_embeddings
 from recsim_tasks.vectors.thumbnails import thumbnail
-from recsim_tasks.vectors.verification import verify
 from release.bundles import make_model
 from vectors.shop import change
 
@@ -56,14 +56,18 @@ def rows(settings: Settings) -> list[dict[str, Any]]:
     return sorted(table.to_pylist(), key=lambda row: (row["model_fingerprint"], row["image_hash"]))
 
 
-def test_only_what_an_anti_join_leaves_is_embedded(settings: Settings, model: Path, pictures: np.ndarray) -> None:
+def test_only_what_an_anti_join_leaves_is_embedded(
+    settings: Settings, model: Path, pictures: np.ndarray
+) -> None:
     first = {f"p{n}": pictures[n // 2] for n in range(40)}  # twenty pictures, each of two products
     cursor = change(settings, first)
     assert embed_missing(settings, cursor, model) == {"embedded": 20, "reused": 0, "of": 20, "faulted": 0}
     before = rows(settings)
 
     change(settings, {}, gone=["p0", "p1", "p2"])
-    cursor = change(settings, {**first, "p2": pictures[7]}, price=9.0)  # relisted, dearer, and one has another's picture
+    cursor = change(
+        settings, {**first, "p2": pictures[7]}, price=9.0
+    )  # relisted, dearer, and one has another's picture
     assert embed_missing(settings, cursor, model) == {"embedded": 0, "reused": 20, "of": 20, "faulted": 0}
     assert embed_missing(settings, change(settings, first), model)["embedded"] == 0
     assert rows(settings) == before
@@ -76,11 +80,15 @@ def test_only_what_an_anti_join_leaves_is_embedded(settings: Settings, model: Pa
     assert len(rows(settings)) == 48
 
 
-def test_each_image_has_its_thumbnail_in_the_table_and_in_the_index(settings: Settings, model: Path, pictures: np.ndarray) -> None:
+def test_each_image_has_its_thumbnail_in_the_table_and_in_the_index(
+    settings: Settings, model: Path, pictures: np.ndarray
+) -> None:
     cursor = change(settings, {f"p{n}": pictures[n] for n in range(6)})
     embed_missing(settings, cursor, model)
     index, _ = build(settings, cursor, _fingerprint(model))
-    looks = dict(zip(index.items["product_id"].to_pylist(), index.items["thumbnail"].to_pylist(), strict=True))
+    looks = dict(
+        zip(index.items["product_id"].to_pylist(), index.items["thumbnail"].to_pylist(), strict=True)
+    )
     assert looks == {f"p{n}": thumbnail(Image.fromarray(pictures[n])) for n in range(6)}
     assert {row["thumbnail"] for row in rows(settings)} == set(looks.values())
 
@@ -88,11 +96,20 @@ def test_each_image_has_its_thumbnail_in_the_table_and_in_the_index(settings: Se
 def test_a_table_that_an_earlier_version_made_without_thumbnails_is_filled_again(
     settings: Settings, model: Path, pictures: np.ndarray
 ) -> None:
-    old = {"model_fingerprint": [_fingerprint(model)], "image_hash": ["h"], "embedding": pa.array([[1.0]], pa.list_(pa.float32()))}
+    old = {
+        "model_fingerprint": [_fingerprint(model)],
+        "image_hash": ["h"],
+        "embedding": pa.array([[1.0]], pa.list_(pa.float32())),
+    }
     write_deltalake(settings.embeddings_uri, pa.table(old), partition_by=["model_fingerprint"])
     cursor = change(settings, {f"p{n}": pictures[n] for n in range(3)})
     for embedded in (3, 0):
-        assert embed_missing(settings, cursor, model) == {"embedded": embedded, "reused": 3 - embedded, "of": 3, "faulted": 0}
+        assert embed_missing(settings, cursor, model) == {
+            "embedded": embedded,
+            "reused": 3 - embedded,
+            "of": 3,
+            "faulted": 0,
+        }
     assert len(rows(settings)) == len([row for row in rows(settings) if row["thumbnail"]]) == 3
     assert len(build(settings, cursor, _fingerprint(model))[0]) == 3
 
@@ -118,7 +135,12 @@ def test_products_whose_picture_has_no_vector_go_to_quarantine_and_not_into_the_
 
     second = change(settings, {"p1": DARK, "p20": DARK, "p21": pictures[21]})
     for embedded in (2, 0):  # what has no vector is not tried again, nor told again
-        assert embed_missing(settings, second, blind) == {"embedded": embedded, "reused": 13 - embedded, "of": 13, "faulted": 1}
+        assert embed_missing(settings, second, blind) == {
+            "embedded": embedded,
+            "reused": 13 - embedded,
+            "of": 13,
+            "faulted": 1,
+        }
         told = quarantined(settings, None, None, False, 10)
         assert sorted(row["product_id"] for row in told["newest"]) == ["p1", "p20"]
         assert "no unit vector" in told["newest"][0]["reason"]
@@ -137,7 +159,9 @@ def test_products_whose_picture_has_no_vector_go_to_quarantine_and_not_into_the_
     assert [row["product_id"] for row in quarantined(settings, None, None, False, 10)["newest"]] == ["p20"]
 
 
-def test_a_product_whose_image_does_not_decode_goes_to_quarantine_alone(settings: Settings, model: Path, pictures: np.ndarray) -> None:
+def test_a_product_whose_image_does_not_decode_goes_to_quarantine_alone(
+    settings: Settings, model: Path, pictures: np.ndarray
+) -> None:
     change(settings, {f"p{n}": pictures[n] for n in range(4)})
     spark = SparkSession.getActiveSession()
     assert spark is not None
@@ -147,7 +171,12 @@ def test_a_product_whose_image_does_not_decode_goes_to_quarantine_alone(settings
     cursor = head(settings.products_uri)
     assert cursor is not None
     for embedded in (4, 0):
-        assert embed_missing(settings, cursor, model) == {"embedded": embedded, "reused": 4 - embedded, "of": 4, "faulted": 2}
+        assert embed_missing(settings, cursor, model) == {
+            "embedded": embedded,
+            "reused": 4 - embedded,
+            "of": 4,
+            "faulted": 2,
+        }
     told = quarantined(settings, None, None, False, 10)
     assert sorted(row["product_id"] for row in told["newest"]) == ["p1", "p2"]
     assert "does not decode" in told["newest"][0]["reason"]
@@ -198,7 +227,7 @@ EMBED = """
 import json
 import sys
 from pathlib import Path
-from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.foundation.settings import load_settings
 from recsim_tasks.vectors.embedding import embed_missing
 print(json.dumps(embed_missing(load_settings(), Cursor(sys.argv[1], int(sys.argv[2])), Path(sys.argv[3]))))

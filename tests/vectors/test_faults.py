@@ -98,11 +98,18 @@ def damaged(data: bytes, rng: np.random.Generator) -> list[bytes]:
 def test_a_damaged_file_is_refused_by_name_before_any_library_sees_it(
     source: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recsim_tasks.vectors.library.faiss.read_index", lambda *_: pytest.fail("FAISS was given the file"))
-    monkeypatch.setattr("recsim_tasks.vectors.items.pa.memory_map", lambda *_: pytest.fail("Arrow was given the file"))
+    monkeypatch.setattr(
+        "recsim_tasks.vectors.faiss_store.faiss.read_index",
+        lambda *_: pytest.fail("FAISS was given the file"),
+    )
+    monkeypatch.setattr(
+        "recsim_tasks.vectors.product_table.pa.memory_map", lambda *_: pytest.fail("Arrow was given the file")
+    )
     data = (source / name).read_bytes()
     for changed in damaged(data, np.random.default_rng(0)):
-        (source / name).unlink()  # published files may be shared by links, and are mapped: nobody writes into one
+        (
+            source / name
+        ).unlink()  # published files may be shared by links, and are mapped: nobody writes into one
         (source / name).write_bytes(changed)
         for writable in (False, True):
             with pytest.raises(InputError, match=name):
@@ -139,11 +146,15 @@ def test_without_the_check_a_damaged_file_is_taken_or_ends_the_process(source: P
     data = bytearray((source / "vectors.faiss").read_bytes())
     data[len(data) // 2] ^= 1
     (source / "vectors.faiss").write_bytes(data)
-    ended = subprocess.run([sys.executable, "-c", program, str(source)], capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(source)], capture_output=True, text=True, check=False
+    )
     assert ended.returncode < 0 or ended.stdout.strip() == str(SIZE)
 
 
-def test_an_index_answers_from_its_files_after_they_were_replaced_and_removed(source: Path, tmp_path: Path) -> None:
+def test_an_index_answers_from_its_files_after_they_were_replaced_and_removed(
+    source: Path, tmp_path: Path
+) -> None:
     """Two readers, and 50 publications over what they read from."""
     folder, queries = tmp_path / "index", unit(20, seed=9)
     shutil.copytree(source, folder)
@@ -170,17 +181,23 @@ PUBLISH_ONCE = textwrap.dedent("""
 """)
 
 
-def publish_once(source: Path, target: Path, *before: str, limit: int | None = None) -> subprocess.CompletedProcess[str]:
+def publish_once(
+    source: Path, target: Path, *before: str, limit: int | None = None
+) -> subprocess.CompletedProcess[str]:
     def limited() -> None:
         if limit is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
     command = [*before, sys.executable, "-c", PUBLISH_ONCE, str(source), str(target)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT, preexec_fn=limited)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=ENVIRONMENT, preexec_fn=limited
+    )
 
 
-def test_files_that_cannot_grow_leave_the_old_index_and_the_next_try_is_clean(source: Path, tmp_path: Path) -> None:
+def test_files_that_cannot_grow_leave_the_old_index_and_the_next_try_is_clean(
+    source: Path, tmp_path: Path
+) -> None:
     target, largest = tmp_path / "workspace" / "index", max(path.stat().st_size for path in source.iterdir())
     assert publish_once(source, target).returncode == 0
     expected, before = digests(target), digests(source)
@@ -212,9 +229,22 @@ def test_a_full_disk_leaves_the_old_index_and_the_next_try_is_clean(source: Path
     """)
     (tmp_path / "small").mkdir()
     namespace = ["unshare", "--map-root-user", "--mount"]
-    if subprocess.run([*namespace, "mount", "-t", "tmpfs", "none", str(tmp_path / "small")], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        [*namespace, "mount", "-t", "tmpfs", "none", str(tmp_path / "small")],
+        capture_output=True,
+        check=False,
+    ).returncode:
         pytest.skip("this kernel lets nobody mount; the test above fails the same writes")
-    command = [*namespace, "bash", "-c", script, sys.executable, str(source), str(tmp_path / "small"), PUBLISH_ONCE]
+    command = [
+        *namespace,
+        "bash",
+        "-c",
+        script,
+        sys.executable,
+        str(source),
+        str(tmp_path / "small"),
+        PUBLISH_ONCE,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "No space left on device" in (tmp_path / "small.said").read_text()

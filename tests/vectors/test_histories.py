@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.catalogue.table import head
+from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.vectors.build import append, build
+from recsim_tasks.vectors.consistency import Verification, verify
 from recsim_tasks.vectors.index import Index
-from recsim_tasks.vectors.verification import Verification, verify
 from vectors.test_build import PRODUCTS, SCHEMA, look, row, vector
 
 FEEDS = 8
@@ -31,17 +31,23 @@ class History:
         self.model = 0
         self.embedded: set[tuple[int, str]] = set()
         write_deltalake(
-            settings.products_uri, self._table([row(n) for n in range(PRODUCTS)]), configuration={"delta.enableChangeDataFeed": "true"}
+            settings.products_uri,
+            self._table([row(n) for n in range(PRODUCTS)]),
+            configuration={"delta.enableChangeDataFeed": "true"},
         )
         self._embed()
         self.index, _ = build(settings, self._head(), self._fingerprint())
 
     def feed(self) -> str:
         """One feed of a random kind, one to forty products, and the refresh that follows: what it was."""
-        kind = self.rng.choice(["add", "replace", "delete", "relist", "price", "full again", "optimize", "other model"])
+        kind = self.rng.choice(
+            ["add", "replace", "delete", "relist", "price", "full again", "optimize", "other model"]
+        )
         ids = self.rng.sample(range(PRODUCTS + 100), self.rng.randint(1, 40))
         if kind == "delete":
-            DeltaTable(self.settings.products_uri).delete(f"product_id in ({', '.join(repr(f'p{n}') for n in ids)})")
+            DeltaTable(self.settings.products_uri).delete(
+                f"product_id in ({', '.join(repr(f'p{n}') for n in ids)})"
+            )
         elif kind == "optimize":
             DeltaTable(self.settings.products_uri).optimize.compact()
         elif kind == "other model":
@@ -65,19 +71,36 @@ class History:
         return row(number, price=self.rng.random() if kind == "price" else 1.0)
 
     def _merge(self, rows: list[dict[str, object]]) -> None:
-        merging = DeltaTable(self.settings.products_uri).merge(self._table(rows), "s.product_id = t.product_id", "s", "t")
+        merging = DeltaTable(self.settings.products_uri).merge(
+            self._table(rows), "s.product_id = t.product_id", "s", "t"
+        )
         merging.when_matched_update_all().when_not_matched_insert_all().execute()
 
     def _embed(self) -> None:
         """What an embedding leaves: one image in fifty has no vector."""
-        reader = pa.RecordBatchReader.from_stream(DeltaTable(self.settings.products_uri).scan(columns=["image_hash"]))
-        new = sorted({name for name in reader.read_all()["image_hash"].to_pylist() if (self.model, name) not in self.embedded})
+        reader = pa.RecordBatchReader.from_stream(
+            DeltaTable(self.settings.products_uri).scan(columns=["image_hash"])
+        )
+        new = sorted(
+            {
+                name
+                for name in reader.read_all()["image_hash"].to_pylist()
+                if (self.model, name) not in self.embedded
+            }
+        )
         self.embedded |= {(self.model, name) for name in new}
         vectors = [None if int(name[:8], 16) % FAULTED_EVERY == 0 else self._vector(name) for name in new]
-        columns = {"model_fingerprint": pa.array([self._fingerprint()] * len(new), pa.string()), "image_hash": pa.array(new, pa.string())}
+        columns = {
+            "model_fingerprint": pa.array([self._fingerprint()] * len(new), pa.string()),
+            "image_hash": pa.array(new, pa.string()),
+        }
         thumbnails = pa.array([look(name) for name in new], pa.binary())
-        table = pa.table({**columns, "embedding": pa.array(vectors, pa.list_(pa.float32())), "thumbnail": thumbnails})
-        write_deltalake(self.settings.embeddings_uri, table, mode="append", partition_by=["model_fingerprint"])
+        table = pa.table(
+            {**columns, "embedding": pa.array(vectors, pa.list_(pa.float32())), "thumbnail": thumbnails}
+        )
+        write_deltalake(
+            self.settings.embeddings_uri, table, mode="append", partition_by=["model_fingerprint"]
+        )
 
     def _vector(self, name: str) -> list[float]:
         return np.roll(np.array(vector(name), np.float32), self.model).tolist()
@@ -107,7 +130,11 @@ def test_after_any_history_of_feeds_nobody_can_tell_an_append_from_a_rebuild(
             past.append(history.feed())
             found = history.verified()
             assert found.whole, (seed, past, found)
-            assert found.overlap >= (1.0 if exact_below == "100000" else 0.99 * found.rebuilt_overlap), (seed, past, found)
+            assert found.overlap >= (1.0 if exact_below == "100000" else 0.99 * found.rebuilt_overlap), (
+                seed,
+                past,
+                found,
+            )
 
 
 def _spoil(index: Index, how: str) -> None:
@@ -122,7 +149,10 @@ def _spoil(index: Index, how: str) -> None:
         index.upsert(one, np.nextafter(index.vectors_at([3]), np.float32(1)))
     else:
         index.upsert(
-            one.set_column(one.column_names.index("thumbnail"), "thumbnail", index.items["thumbnail"].slice(4, 1)), index.vectors_at([3])
+            one.set_column(
+                one.column_names.index("thumbnail"), "thumbnail", index.items["thumbnail"].slice(4, 1)
+            ),
+            index.vectors_at([3]),
         )
 
 

@@ -12,10 +12,10 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from recsim_tasks.foundation.errors import InputError, RecsimError
-from recsim_tasks.vectors.exact import exact_neighbours
+from recsim_tasks.vectors.brute_force import exact_neighbours
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.index import Index
-from recsim_tasks.vectors.items import with_thumbnails
+from recsim_tasks.vectors.product_table import with_thumbnails
 from recsim_tasks.vectors.thumbnails import BYTES
 from vectors.reference import products, unit
 
@@ -27,7 +27,12 @@ VECTORS = unit(SIZE)
 
 
 def fresh(exact_below: int) -> Index:
-    return Index.build(products(NAMES), VECTORS, {"model_fingerprint": "m", "cursor": {"table_id": "t", "version": 1}}, exact_below)
+    return Index.build(
+        products(NAMES),
+        VECTORS,
+        {"model_fingerprint": "m", "cursor": {"table_id": "t", "version": 1}},
+        exact_below,
+    )
 
 
 @both_kinds
@@ -36,7 +41,10 @@ def test_a_product_finds_itself_first_and_then_what_an_exact_search_finds(exact_
     answers = index.search(VECTORS[:50], 10)
     assert [hits[0].product_id for hits in answers] == NAMES[:50]
     rows, _ = exact_neighbours(VECTORS, VECTORS[:50], 10)
-    found = [len({hit.product_id for hit in hits} & {NAMES[row] for row in near}) / 10 for hits, near in zip(answers, rows, strict=True)]
+    found = [
+        len({hit.product_id for hit in hits} & {NAMES[row] for row in near}) / 10
+        for hits, near in zip(answers, rows, strict=True)
+    ]
     assert np.mean(found) >= (1.0 if index.exact else 0.9)
     assert index.exact == (exact_below == EXACT)
 
@@ -131,8 +139,12 @@ def test_one_product_stands_for_all_whose_images_are_copies_and_others_as_near_s
     noise = np.random.default_rng(0).normal(0, 1e-4, (100, 16)).astype(np.float32)
     near = (query + noise) / np.linalg.norm(query + noise, axis=1, keepdims=True)
     looks = np.random.default_rng(1).integers(10, 240, (50, BYTES)).astype(np.uint8)
-    thumbnails = np.concatenate([looks[:1] + np.random.default_rng(2).integers(0, 3, (50, BYTES)).astype(np.uint8), looks])
-    names = [f"p-{n}" for n in range(900, 1000)]  # fifty copies of one image, then fifty different ones, the first of which is a copy too
+    thumbnails = np.concatenate(
+        [looks[:1] + np.random.default_rng(2).integers(0, 3, (50, BYTES)).astype(np.uint8), looks]
+    )
+    names = [
+        f"p-{n}" for n in range(900, 1000)
+    ]  # fifty copies of one image, then fifty different ones, the first of which is a copy too
     index.upsert(with_thumbnails(products(names), thumbnails), near)
     plain, distinct = index.search(query, 60)[0], index.search(query, 60, distinct=True)[0]
     assert len(distinct) == 60
@@ -140,23 +152,36 @@ def test_one_product_stands_for_all_whose_images_are_copies_and_others_as_near_s
     copies = {f"p-{n}" for n in range(900, 951)}
     assert len(copies & {hit.product_id for hit in distinct}) == 1
     first = next(hit for hit in plain if hit.product_id in copies)
-    assert distinct == [hit for hit in index.search(query, 200)[0] if hit == first or hit.product_id not in copies][:60]
+    assert (
+        distinct
+        == [hit for hit in index.search(query, 200)[0] if hit == first or hit.product_id not in copies][:60]
+    )
 
 
 @both_kinds
-def test_thumbnails_stay_when_fields_change_or_the_index_is_stored_and_go_with_their_product(exact_below: int, tmp_path: Path) -> None:
+def test_thumbnails_stay_when_fields_change_or_the_index_is_stored_and_go_with_their_product(
+    exact_below: int, tmp_path: Path
+) -> None:
     looks = np.random.default_rng(1).integers(1, 250, (SIZE, BYTES)).astype(np.uint8)
-    index = Index.build(with_thumbnails(products(NAMES), looks), VECTORS, {"model_fingerprint": "m"}, exact_below)
+    index = Index.build(
+        with_thumbnails(products(NAMES), looks), VECTORS, {"model_fingerprint": "m"}, exact_below
+    )
     index.update(products(["p-5", "p-7"], price=9.0))
     index.upsert(with_thumbnails(products(["p-8", "p-900"]), looks[:2]), VECTORS[8:10])
     index.upsert(products(["p-9"]), VECTORS[9:10])
     index.remove(["p-0"])
     index.save(tmp_path / "index")
     again = Index.open(tmp_path / "index")
-    expected = {name: looks[n] for n, name in enumerate(NAMES)} | {"p-8": looks[0], "p-900": looks[1], "p-9": looks[0] * 0}
+    expected = {name: looks[n] for n, name in enumerate(NAMES)} | {
+        "p-8": looks[0],
+        "p-900": looks[1],
+        "p-9": looks[0] * 0,
+    }
     ids = again.items["product_id"].to_pylist()
     assert set(ids) == expected.keys() - {"p-0"}
-    assert np.array_equal(again.thumbnails_at(np.arange(len(ids))), np.stack([expected[name] for name in ids]))
+    assert np.array_equal(
+        again.thumbnails_at(np.arange(len(ids))), np.stack([expected[name] for name in ids])
+    )
 
 
 @both_kinds
@@ -184,7 +209,9 @@ BAD_VECTORS = {
 
 
 @pytest.mark.parametrize(("vectors", "why"), BAD_VECTORS.values(), ids=BAD_VECTORS.keys())
-def test_vectors_that_have_no_cosine_are_refused_and_leave_the_index_as_it_was(vectors: np.ndarray, why: str) -> None:
+def test_vectors_that_have_no_cosine_are_refused_and_leave_the_index_as_it_was(
+    vectors: np.ndarray, why: str
+) -> None:
     index = fresh(EXACT)
     with pytest.raises(InputError, match=why):
         index.upsert(products(["p-1", "p-900"]), vectors)
@@ -199,7 +226,11 @@ def test_products_that_cannot_be_told_apart_are_refused(names: list[str | None])
         fresh(EXACT).upsert(table, unit(2))
 
 
-@pytest.mark.parametrize("query", [unit(1, dimensions=8), unit(1)[0], np.full((1, 16), np.nan, np.float32)], ids=["size", "shape", "nan"])
+@pytest.mark.parametrize(
+    "query",
+    [unit(1, dimensions=8), unit(1)[0], np.full((1, 16), np.nan, np.float32)],
+    ids=["size", "shape", "nan"],
+)
 def test_a_query_that_no_vector_can_be_compared_with_is_refused(query: np.ndarray) -> None:
     with pytest.raises(InputError, match="query"):
         fresh(EXACT).search(query, 3)
@@ -207,7 +238,17 @@ def test_a_query_that_no_vector_can_be_compared_with_is_refused(query: np.ndarra
 
 @both_kinds
 def test_ids_may_be_any_text(exact_below: int) -> None:
-    odd = ["", " ", "'; DROP TABLE products; --", "../../etc/passwd", "日本", "a\u0000b", "é", "e\u0301", "p-1 "]
+    odd = [
+        "",
+        " ",
+        "'; DROP TABLE products; --",
+        "../../etc/passwd",
+        "日本",
+        "a\u0000b",
+        "é",
+        "e\u0301",
+        "p-1 ",
+    ]
     table = products(["p-900"] * len(odd)).set_column(0, "product_id", [pa.array(odd)])
     index, vectors = fresh(exact_below), unit(len(odd), seed=9)
     index.upsert(table, vectors)
@@ -224,13 +265,19 @@ def test_an_empty_index_answers_nothing(exact_below: int) -> None:
 
 
 Steps = st.lists(
-    st.tuples(st.sampled_from(["put", "remove", "update"]), st.lists(st.integers(0, 30), min_size=1, max_size=6, unique=True)), max_size=12
+    st.tuples(
+        st.sampled_from(["put", "remove", "update"]),
+        st.lists(st.integers(0, 30), min_size=1, max_size=6, unique=True),
+    ),
+    max_size=12,
 )
 
 
 @limits(max_examples=40, deadline=None)
 @given(Steps, st.sampled_from([EXACT, INVERTED_LISTS]))
-def test_any_history_leaves_one_live_vector_a_product(steps: list[tuple[str, list[int]]], exact_below: int) -> None:
+def test_any_history_leaves_one_live_vector_a_product(
+    steps: list[tuple[str, list[int]]], exact_below: int
+) -> None:
     start = 20
     index = Index.build(products(NAMES[:start]), VECTORS[:start], {}, exact_below)
     model = {name: VECTORS[row] for row, name in enumerate(NAMES[:start])}

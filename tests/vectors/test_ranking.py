@@ -13,7 +13,10 @@ def test_scores_are_cosines_in_double_precision() -> None:
     scores = scores_of(queries, vectors)
     assert scores.dtype == np.float64
     assert np.allclose(
-        scores, [[v.astype(float) @ q.astype(float) for v in rows] for q, rows in zip(queries, vectors, strict=True)], 0, 1e-12
+        scores,
+        [[v.astype(float) @ q.astype(float) for v in rows] for q, rows in zip(queries, vectors, strict=True)],
+        0,
+        1e-12,
     )
 
 

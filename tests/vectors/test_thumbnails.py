@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from recsim_demo.dataset import FashionMnist
-from recsim_tasks.vectors.thumbnails import BYTES, LARGEST_DIFFERENCE, MEAN_DIFFERENCE, SIDE, first_of_copies, thumbnail
+from recsim_tasks.vectors.thumbnails import (
+    BYTES,
+    LARGEST_DIFFERENCE,
+    MEAN_DIFFERENCE,
+    SIDE,
+    first_of_copies,
+    thumbnail,
+)
 
 Colour = tuple[int, int, int]
 
@@ -18,7 +25,11 @@ def shirt(colour: Colour, size: int = 400, printed: bool = False) -> Image.Image
     image = Image.new("RGB", (size, size * 5 // 4), "white")
     draw, part = ImageDraw.Draw(image), size // 10
     draw.polygon(
-        [(part * x, part * y) for x, y in ((3, 1), (7, 1), (10, 3), (9, 5), (8, 4), (8, 12), (2, 12), (2, 4), (1, 5), (0, 3))], colour
+        [
+            (part * x, part * y)
+            for x, y in ((3, 1), (7, 1), (10, 3), (9, 5), (8, 4), (8, 12), (2, 12), (2, 4), (1, 5), (0, 3))
+        ],
+        colour,
     )
     if printed:
         draw.rectangle((part * 4, part * 4, part * 6, part * 6), "black")
@@ -42,8 +53,12 @@ COPIES = {
     "as PNG": lambda image: stored(image, "PNG"),
     "as WebP": lambda image: stored(image, "WEBP", quality=80),
     "half the size": lambda image: image.resize((image.width // 2, image.height // 2)),
-    "half the size as JPEG": lambda image: stored(image.resize((image.width // 2, image.height // 2)), "JPEG", quality=75),
-    "a third of the size": lambda image: image.resize((image.width // 3, image.height // 3), Image.Resampling.BILINEAR),
+    "half the size as JPEG": lambda image: stored(
+        image.resize((image.width // 2, image.height // 2)), "JPEG", quality=75
+    ),
+    "a third of the size": lambda image: image.resize(
+        (image.width // 3, image.height // 3), Image.Resampling.BILINEAR
+    ),
     "twice the size": lambda image: image.resize((image.width * 2, image.height * 2)),
     "in another mode": lambda image: image.convert("RGB"),
 }
@@ -51,23 +66,40 @@ COPIES = {
 
 @pytest.mark.parametrize("how", COPIES)
 def test_an_image_that_was_recompressed_or_resized_is_a_copy(how: str) -> None:
-    for image in (shirt((200, 30, 40)), shirt((90, 90, 90), 333, printed=True).convert("L"), shirt((20, 40, 160), 1999)):
+    for image in (
+        shirt((200, 30, 40)),
+        shirt((90, 90, 90), 333, printed=True).convert("L"),
+        shirt((20, 40, 160), 1999),
+    ):
         assert are_copies(image, COPIES[how](image))
 
 
 def test_another_colour_another_print_and_the_mirrored_image_are_other_products() -> None:
     red = shirt((200, 30, 40))
-    for other in (shirt((30, 200, 40)), shirt((200, 60, 40)), shirt((170, 30, 40)), shirt((200, 30, 40), printed=True)):
+    for other in (
+        shirt((30, 200, 40)),
+        shirt((200, 60, 40)),
+        shirt((170, 30, 40)),
+        shirt((200, 30, 40), printed=True),
+    ):
         assert not are_copies(red, other)
     printed = shirt((200, 30, 40), printed=True)
     printed.paste("black", (200, 160, 280, 240))
     assert not are_copies(printed, printed.transpose(Image.Transpose.FLIP_LEFT_RIGHT))
 
 
-def test_copies_of_real_images_of_28_pixels_are_found_and_different_products_are_not(fashion_mnist: FashionMnist) -> None:
+def test_copies_of_real_images_of_28_pixels_are_found_and_different_products_are_not(
+    fashion_mnist: FashionMnist,
+) -> None:
     """The shares that docs/vectors.md states for all images, on a part of them."""
     images = [Image.fromarray(pixels) for pixels in fashion_mnist.test_images[:1_500]]
-    for how in ("as JPEG of quality 75", "as JPEG of quality 30", "as WebP", "half the size", "twice the size"):
+    for how in (
+        "as JPEG of quality 75",
+        "as JPEG of quality 30",
+        "as WebP",
+        "half the size",
+        "twice the size",
+    ):
         assert np.mean([are_copies(image, COPIES[how](image)) for image in images[:300]]) >= 0.99, how
     thumbnails = np.frombuffer(b"".join(map(thumbnail, images)), np.uint8).reshape(len(images), BYTES)
     assert (~first_of_copies(thumbnails, len(images))).sum() <= 2
@@ -91,7 +123,11 @@ def test_a_copy_of_what_was_left_out_stays_when_it_is_no_copy_of_what_was_kept()
 
 def test_products_without_a_thumbnail_are_no_copies() -> None:
     assert first_of_copies(np.zeros((3, BYTES), np.uint8), 3).all()
-    assert first_of_copies(np.array([[0] * BYTES, [1] * BYTES, [2] * BYTES], np.uint8), 3).tolist() == [True, True, False]
+    assert first_of_copies(np.array([[0] * BYTES, [1] * BYTES, [2] * BYTES], np.uint8), 3).tolist() == [
+        True,
+        True,
+        False,
+    ]
 
 
 @given(st.integers(0, 2**32), st.integers(1, 12))
@@ -106,6 +142,8 @@ def test_the_limits_hold_exactly(seed: int, k: int) -> None:
     kept: list[int] = []
     for row, look in enumerate(thumbnails.astype(int)):
         apart = [np.abs(look - thumbnails[other].astype(int)) for other in kept]
-        copy = any((d**2).sum() <= MEAN_DIFFERENCE**2 * BYTES and d.max() <= LARGEST_DIFFERENCE for d in apart)
+        copy = any(
+            (d**2).sum() <= MEAN_DIFFERENCE**2 * BYTES and d.max() <= LARGEST_DIFFERENCE for d in apart
+        )
         kept += [] if copy or len(kept) == k else [row]
     assert np.flatnonzero(first_of_copies(thumbnails, k)).tolist() == kept

@@ -34,7 +34,9 @@ def examine(settings: Settings) -> dict[str, Any]:
     faults = [finding for finding in found if not finding.ok]
     if faults:
         told = " · ".join(f"{fault.name}: {fault.detail}. {fault.remedy}" for fault in faults)
-        raise (UnavailableError if all(fault.away for fault in faults) else ConfigurationError)(f"Not all is well. {told}")
+        raise (UnavailableError if all(fault.away for fault in faults) else ConfigurationError)(
+            f"Not all is well. {told}"
+        )
     return {"ok": True, "findings": [finding._asdict() for finding in found]}
 
 
@@ -60,7 +62,11 @@ def _home(home: Path) -> Finding:
         away = isinstance(diagnose(error, str(home)), UnavailableError)
         remedy = "Make room there, or set" if away else "Make that folder writable, or set"
         return Finding(
-            "RECSIM_HOME", False, f"{home.absolute()} cannot be written ({error.strerror})", f"{remedy} RECSIM_HOME to another.", away
+            "RECSIM_HOME",
+            False,
+            f"{home.absolute()} cannot be written ({error.strerror})",
+            f"{remedy} RECSIM_HOME to another.",
+            away,
         )
 
 
@@ -75,7 +81,12 @@ def _gpus(settings: Settings) -> Finding:
         return Finding("GPUs", True, "the executors' own, which are not looked at from here", "")
     found = ask_tensorflow()
     enough = found.count >= settings.gpus
-    return Finding("GPUs", enough, f"TensorFlow sees {found.count}" if enough else shortage(settings.gpus, found), "" if enough else REMEDY)
+    return Finding(
+        "GPUs",
+        enough,
+        f"TensorFlow sees {found.count}" if enough else shortage(settings.gpus, found),
+        "" if enough else REMEDY,
+    )
 
 
 def _version(name: str) -> str | None:
@@ -87,20 +98,28 @@ def _version(name: str) -> str | None:
 
 def _delta_jars() -> Finding:
     version = _version("delta-spark")
-    caches = [jar for jar in Path.home().glob(f".ivy2*/jars/io.delta_delta-spark_*-{version}.jar") if jar.stat().st_size]
+    caches = [
+        jar
+        for jar in Path.home().glob(f".ivy2*/jars/io.delta_delta-spark_*-{version}.jar")
+        if jar.stat().st_size
+    ]
     if caches:
         return Finding("Delta's jars", True, str(caches[0].parent), "")
     half = _poms_without_jar(Path.home() / ".m2" / "repository")
     if half:
         detail = f"not in the Ivy cache, and ~/.m2 has {len(half)} poms without their jar, {half[0]} for one, at which Ivy stops with 'download failed'"
-        return Finding("Delta's jars", False, detail, "Move ~/.m2/repository out of the way and run: make setup")
+        return Finding(
+            "Delta's jars", False, detail, "Move ~/.m2/repository out of the way and run: make setup"
+        )
     return Finding("Delta's jars", False, "not in the Ivy cache (~/.ivy2*/jars)", INSTALL)
 
 
 def _poms_without_jar(repository: Path) -> list[Path]:
     """Poms of `repository` that promise a jar which is not there, relative to it."""
     lonely = (pom for pom in sorted(repository.rglob("*.pom")) if not pom.with_suffix(".jar").exists())
-    return [pom.relative_to(repository) for pom in lonely if b"<packaging>pom</packaging>" not in pom.read_bytes()]
+    return [
+        pom.relative_to(repository) for pom in lonely if b"<packaging>pom</packaging>" not in pom.read_bytes()
+    ]
 
 
 def _mlflow(uri: str) -> Finding:
@@ -111,5 +130,13 @@ def _mlflow(uri: str) -> Finding:
             return Finding("MLflow", True, f"{uri} answers", "")
     except (OSError, ValueError) as error:  # URLError is an OSError
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        away = isinstance(error, OSError) and not (isinstance(error, urllib.error.HTTPError) and error.code < 500)
-        return Finding("MLflow", False, f"{uri} does not answer ({reason})", "Start that server, or correct MLFLOW_TRACKING_URI.", away)
+        away = isinstance(error, OSError) and not (
+            isinstance(error, urllib.error.HTTPError) and error.code < 500
+        )
+        return Finding(
+            "MLflow",
+            False,
+            f"{uri} does not answer ({reason})",
+            "Start that server, or correct MLFLOW_TRACKING_URI.",
+            away,
+        )

@@ -43,7 +43,9 @@ def ask_tensorflow() -> Usable:
     """Ask TensorFlow in a process of its own, which takes 5 s: its import here would set it up for good."""
     command, loud = [sys.executable, "-c", ASK], environment(TF_CPP_MIN_LOG_LEVEL="0")
     try:
-        asked = subprocess.run(command, env=loud, capture_output=True, text=True, timeout=ASK_SECONDS, check=False)
+        asked = subprocess.run(
+            command, env=loud, capture_output=True, text=True, timeout=ASK_SECONDS, check=False
+        )
         count, built_with_cuda = json.loads(asked.stdout.splitlines()[-1])
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
         return Usable(0, f"TensorFlow cannot be imported ({error})")

@@ -44,7 +44,12 @@ def lease(home: Path, resource: str, timeout: float = 600) -> Iterator[None]:
             f"{resource} is in use: {_owner(path)} holds its lease for more than {timeout:.0f} s. Wait for that job or end it, then run this one again."
         ) from error
     try:
-        owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.time(), "resource": redacted(resource)}
+        owner = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": time.time(),
+            "resource": redacted(resource),
+        }
         path.write_text(json.dumps(owner))
         yield
     finally:

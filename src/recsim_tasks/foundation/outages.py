@@ -34,9 +34,16 @@ class Condition(NamedTuple):
 
 
 def _condition(
-    error: type[RecsimError], numbers: set[int], text: str, sentence: str, *classes: type[BaseException], of_service: bool = False
+    error: type[RecsimError],
+    numbers: set[int],
+    text: str,
+    sentence: str,
+    *classes: type[BaseException],
+    of_service: bool = False,
 ) -> Condition:
-    return Condition(error, frozenset(numbers), classes, re.compile(text, re.IGNORECASE), sentence, of_service)
+    return Condition(
+        error, frozenset(numbers), classes, re.compile(text, re.IGNORECASE), sentence, of_service
+    )
 
 
 CONDITIONS = (
@@ -74,7 +81,14 @@ CONDITIONS = (
     _condition(
         UnavailableError,
         {
-            *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ETIMEDOUT, errno.ENOTCONN, errno.ESTALE),
+            *(
+                errno.ECONNREFUSED,
+                errno.ECONNRESET,
+                errno.ECONNABORTED,
+                errno.ETIMEDOUT,
+                errno.ENOTCONN,
+                errno.ESTALE,
+            ),
             *(errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET),
         },
         r"connection (refused|reset|aborted|closed|timed out)|could not connect to|unable to execute http request|error sending request"
@@ -82,7 +96,13 @@ CONDITIONS = (
         r"|(temporary failure in|error in) name resolution|name or service not known|failed to resolve|could not translate host name"
         r"|too many \d+ error responses|\b5\d\d server error|\b429 client error|service ?unavailable|reduce your request rate|stale file handle",
         "{place} does not answer ({detail}). Start it, or correct its address in the settings, then run this job again.",
-        *(ConnectionResetError, ConnectionRefusedError, ConnectionAbortedError, TimeoutError, socket.gaierror),
+        *(
+            ConnectionResetError,
+            ConnectionRefusedError,
+            ConnectionAbortedError,
+            TimeoutError,
+            socket.gaierror,
+        ),
         of_service=True,
     ),
 )
@@ -127,7 +147,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _detail(condition: Condition, error: BaseException) -> str | None:
     """What `error` says, in one line, where it shows `condition`."""
-    if isinstance(error, condition.classes) or (isinstance(error, OSError) and error.errno in condition.numbers):
+    if isinstance(error, condition.classes) or (
+        isinstance(error, OSError) and error.errno in condition.numbers
+    ):
         return _line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
     if isinstance(error, QUOTING):
         return None

@@ -51,7 +51,11 @@ def find_python() -> Optional[str]:
     """Path of a Python 3.11 that starts: on the PATH, or installed by pyenv without being selected."""
     names = ("python3.11", "python3", "python")
     on_path = [shutil.which(name, path=folder) for name in names for folder in os.get_exec_path()]
-    pyenv = glob.glob(os.path.expanduser(os.path.join(os.environ.get("PYENV_ROOT", "~/.pyenv"), "versions", "3.11*", "bin", "python3.11")))
+    pyenv = glob.glob(
+        os.path.expanduser(
+            os.path.join(os.environ.get("PYENV_ROOT", "~/.pyenv"), "versions", "3.11*", "bin", "python3.11")
+        )
+    )
     report = "import os, sys; print(*sys.version_info[:2], os.path.realpath(sys._base_executable))"
     for candidate in [found for found in on_path if found] + pyenv:
         answer = _output([candidate, "-I", "-c", report])
@@ -67,7 +71,9 @@ def find_browser() -> Optional[str]:
 
 def missing(findings: List[Finding]) -> str:
     """One line for each finding that is not well, with what to do."""
-    return "\n".join("  {0.name}: {0.detail}. {0.remedy}".format(finding) for finding in findings if not finding.ok)
+    return "\n".join(
+        "  {0.name}: {0.detail}. {0.remedy}".format(finding) for finding in findings if not finding.ok
+    )
 
 
 def main(arguments: List[str]) -> int:
@@ -86,13 +92,20 @@ def main(arguments: List[str]) -> int:
 def _system() -> Finding:
     found = "{} on {}".format(platform.system(), platform.machine())
     ok = found in ("Linux on x86_64", "Linux on AMD64")
-    return Finding("Linux x86-64", ok, "this is " + found, "" if ok else "Use a Linux x86-64 machine, a virtual machine or WSL 2.")
+    return Finding(
+        "Linux x86-64",
+        ok,
+        "this is " + found,
+        "" if ok else "Use a Linux x86-64 machine, a virtual machine or WSL 2.",
+    )
 
 
 def _python() -> Finding:
     found = find_python()
     remedy = "Run: sudo apt-get install python3.11 (or, where the distribution has none: pyenv install 3.11)"
-    return Finding("Python 3.11", bool(found), found or "no python3.11 on the PATH or in pyenv", "" if found else remedy)
+    return Finding(
+        "Python 3.11", bool(found), found or "no python3.11 on the PATH or in pyenv", "" if found else remedy
+    )
 
 
 def _headers() -> Finding:
@@ -100,7 +113,9 @@ def _headers() -> Finding:
     python = find_python()
     if python is None:
         return Finding("Python's headers", True, "not looked for without a Python 3.11", "")
-    folder = (_output([python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('include'))"]) or "").strip()
+    folder = (
+        _output([python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('include'))"]) or ""
+    ).strip()
     ok = os.path.isfile(os.path.join(folder, "Python.h"))
     detail = folder if ok else "no Python.h in " + (folder or "what {} names".format(python))
     return Finding("Python's headers", ok, detail, "" if ok else "Run: sudo apt-get install python3.11-dev")
@@ -111,9 +126,13 @@ def _java() -> Finding:
     java = os.path.join(home, "bin", "java") if home else "java"  # as Spark chooses
     told = _output([java, "-version"]) or ""
     match = re.search(r'version "(?:1\.)?(\d+)', told)
-    remedy = "Run: sudo apt-get install openjdk-17-jre-headless" + (", and unset JAVA_HOME or point it there" if home else "")
+    remedy = "Run: sudo apt-get install openjdk-17-jre-headless" + (
+        ", and unset JAVA_HOME or point it there" if home else ""
+    )
     if match is None:
-        return Finding("Java 17", False, "{} does not run".format(java if home else "no java on the PATH, or it"), remedy)
+        return Finding(
+            "Java 17", False, "{} does not run".format(java if home else "no java on the PATH, or it"), remedy
+        )
     ok = int(match.group(1)) >= JAVA
     return Finding("Java 17", ok, "{} is Java {}".format(java, match.group(1)), "" if ok else remedy)
 
@@ -128,7 +147,9 @@ def _compiler() -> Finding:
         with open(source, "w") as file:
             file.write(CPP17)
         ok = _output([compiler, "-std=c++17", source, "-o", os.path.join(folder, "probe")]) is not None
-    return Finding("C++17 compiler", ok, compiler if ok else compiler + " does not compile C++17", "" if ok else remedy)
+    return Finding(
+        "C++17 compiler", ok, compiler if ok else compiler + " does not compile C++17", "" if ok else remedy
+    )
 
 
 def _cmake() -> Finding:
@@ -142,7 +163,10 @@ def _make() -> Finding:
 def _program(name: str) -> Finding:
     ok = _output([name, "--version"]) is not None
     return Finding(
-        name, ok, name if ok else "no {0} on the PATH, or it does not run".format(name), "" if ok else "Run: sudo apt-get install " + name
+        name,
+        ok,
+        name if ok else "no {0} on the PATH, or it does not run".format(name),
+        "" if ok else "Run: sudo apt-get install " + name,
     )
 
 
@@ -159,7 +183,10 @@ def _browser() -> Finding:
 def _wrk() -> Finding:
     found = shutil.which("wrk")
     return Finding(
-        "wrk", bool(found), found or "none on the PATH, and the benchmark of the server asks with it", "Run: sudo apt-get install wrk"
+        "wrk",
+        bool(found),
+        found or "none on the PATH, and the benchmark of the server asks with it",
+        "Run: sudo apt-get install wrk",
     )
 
 
@@ -168,13 +195,24 @@ def _disk() -> Finding:
     free = shutil.disk_usage(".").free / GIB
     remedy = "Free {:.0f} GiB here, or put the checkout on another disk.".format(needed)
     ok = free >= needed
-    return Finding("Disk space", ok, "{:.1f} of {} GiB free in {}".format(free, needed, os.getcwd()), "" if ok else remedy, not ok)
+    return Finding(
+        "Disk space",
+        ok,
+        "{:.1f} of {} GiB free in {}".format(free, needed, os.getcwd()),
+        "" if ok else remedy,
+        not ok,
+    )
 
 
 def _memory() -> Finding:
     size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     ok = size >= MEMORY_GIB
-    return Finding("Memory", ok, "{:.1f} GiB of {} needed".format(size, MEMORY_GIB), "" if ok else "Use a machine with 8 GB or more.")
+    return Finding(
+        "Memory",
+        ok,
+        "{:.1f} GiB of {} needed".format(size, MEMORY_GIB),
+        "" if ok else "Use a machine with 8 GB or more.",
+    )
 
 
 def _output(command: List[str]) -> Optional[str]:
@@ -182,7 +220,12 @@ def _output(command: List[str]) -> Optional[str]:
     environment = dict(os.environ, LC_ALL="C")
     try:
         done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment, timeout=60
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            timeout=60,
         )
     except (OSError, subprocess.SubprocessError):
         return None

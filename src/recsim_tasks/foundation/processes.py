@@ -47,7 +47,9 @@ def end_when_frozen(seconds: float) -> None:
 
     Nothing that it could do itself would still be done then, and what others send it, short of SIGKILL, waits until it moves again.
     """
-    watchdog = subprocess.Popen([sys.executable, "-ISc", WATCHDOG, str(os.getpid()), str(seconds)], stdin=subprocess.PIPE)
+    watchdog = subprocess.Popen(
+        [sys.executable, "-ISc", WATCHDOG, str(os.getpid()), str(seconds)], stdin=subprocess.PIPE
+    )
 
     def beat() -> None:
         while watchdog.poll() is None:

@@ -37,7 +37,13 @@ def _bar(label: str, total: int, unit: str) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total)
         yield lambda n: bar.advance(task, n)
@@ -60,7 +66,9 @@ class _Lines:
             return
         self.said_step, self.said_at = step, now
         left = (now - self.started) * (1 - share) / share if share else 0.0
-        say(f"{self.label}: {self.done:,} of {self.total:,} {self.unit} ({share:.0%}), about {left:.0f} s left")
+        say(
+            f"{self.label}: {self.done:,} of {self.total:,} {self.unit} ({share:.0%}), about {left:.0f} s left"
+        )
 
     def close(self) -> None:
         say(f"{self.label}: {self.done:,} {self.unit} in {time.monotonic() - self.started:.1f} s")

@@ -34,7 +34,9 @@ def write_json(path: Path, value: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text`, all or nothing, durable on return."""
     if path.is_dir() and not path.is_symlink():
-        raise InputError(f"A folder lies at {path}, where a file is to be written. Move it away, then run this again.")
+        raise InputError(
+            f"A folder lies at {path}, where a file is to be written. Move it away, then run this again."
+        )
     with _staged(path, folder=False) as staged:
         with staged.open("w", encoding="utf-8") as file:
             file.write(text)
@@ -201,7 +203,10 @@ def _swap(one: Path, other: Path) -> None:
     """Exchange two folders by the kernel's one step, so that a kill leaves either; removing the old one first would not."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
-        raise OSError(ctypes.get_errno(), f"{other} cannot be exchanged with {one}: this file system has no atomic exchange")
+        raise OSError(
+            ctypes.get_errno(),
+            f"{other} cannot be exchanged with {one}: this file system has no atomic exchange",
+        )
 
 
 def fsync_tree(folder: Path) -> None:

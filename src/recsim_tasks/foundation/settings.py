@@ -33,7 +33,13 @@ COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"
 OTHER_VARIABLES = {"RECSIM_CONFIG", "RECSIM_PARENT_PID", "RECSIM_DEMO_DATA"}
 # Of MLflow's and AWS's clients, which take their credentials from here.
 MLFLOW_USERNAME, MLFLOW_PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
-SECRET_VARIABLES = (MLFLOW_PASSWORD, "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "PGPASSWORD")
+SECRET_VARIABLES = (
+    MLFLOW_PASSWORD,
+    "MLFLOW_TRACKING_TOKEN",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "PGPASSWORD",
+)
 # Of a database's URI, as SQLAlchemy reads it.
 PASSWORD = re.compile(r"[^:/]+://[^:/@]*:(\S*)@")
 
@@ -41,7 +47,9 @@ PASSWORD = re.compile(r"[^:/]+://[^:/@]*:(\S*)@")
 def _without_credentials(location: str) -> str:
     """Locations are shown, logged and stored; what they are opened with has variables of its own."""
     if redacted(location) != location:
-        raise ValueError("must not carry credentials: set those of an object store as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+        raise ValueError(
+            "must not carry credentials: set those of an object store as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
     return location
 
 
@@ -50,7 +58,9 @@ Count = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Location = Annotated[str, AfterValidator(_without_credentials)]
 # A variable is text, which no literal equals.
-Channels = Annotated[Literal[1, 3], BeforeValidator(lambda given: int(given) if given in ("1", "3") else given)]
+Channels = Annotated[
+    Literal[1, 3], BeforeValidator(lambda given: int(given) if given in ("1", "3") else given)
+]
 
 
 class Settings(BaseSettings):
@@ -58,65 +68,100 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
-    home: Path = Field(Path(".recsim"), description="Folder of the embedded default: tables, MLflow, workspaces.")
-    inbox: Location | None = Field(None, description="Folder in which feeds land, or its URI in an object store; default `HOME/inbox`.")
-    products: Location | None = Field(None, description="URI of the catalogue table; default `HOME/tables/products`.")
-    quarantine: Location | None = Field(None, description="URI of the quarantine table; default `HOME/tables/quarantine`.")
-    withdrawals: Location | None = Field(
-        None, description="URI of the table that remembers when products were deleted; default `HOME/tables/withdrawals`."
+    home: Path = Field(
+        Path(".recsim"), description="Folder of the embedded default: tables, MLflow, workspaces."
     )
-    embeddings: Location | None = Field(None, description="URI of the embeddings table; default `HOME/tables/embeddings`.")
+    inbox: Location | None = Field(
+        None, description="Folder in which feeds land, or its URI in an object store; default `HOME/inbox`."
+    )
+    products: Location | None = Field(
+        None, description="URI of the catalogue table; default `HOME/tables/products`."
+    )
+    quarantine: Location | None = Field(
+        None, description="URI of the quarantine table; default `HOME/tables/quarantine`."
+    )
+    withdrawals: Location | None = Field(
+        None,
+        description="URI of the table that remembers when products were deleted; default `HOME/tables/withdrawals`.",
+    )
+    embeddings: Location | None = Field(
+        None, description="URI of the embeddings table; default `HOME/tables/embeddings`."
+    )
     mlflow_tracking_uri: str | None = Field(
         None,
         validation_alias="MLFLOW_TRACKING_URI",
         description="MLflow server (variable `MLFLOW_TRACKING_URI`); default SQLite under `HOME/mlflow`.",
     )
 
-    spark_master: Location = Field("local[2]", description="Spark master that ingest, embedding, tuning and training run on.")
+    spark_master: Location = Field(
+        "local[2]", description="Spark master that ingest, embedding, tuning and training run on."
+    )
     spark_driver_memory: str = Field("2g", description="Memory of the Spark driver, in Spark's notation.")
-    spark_shuffle_partitions: Count = Field(4, description="Partitions of a shuffle; raise it with the cluster.")
+    spark_shuffle_partitions: Count = Field(
+        4, description="Partitions of a shuffle; raise it with the cluster."
+    )
 
-    image_size: Annotated[int, Field(ge=16, le=512)] = Field(64, description="Side of the model's input, pixels.")
+    image_size: Annotated[int, Field(ge=16, le=512)] = Field(
+        64, description="Side of the model's input, pixels."
+    )
     image_channels: Channels = Field(3, description="Channels of the model's input: 1 grey, 3 colour.")
     image_max_pixels: Annotated[int, Field(ge=1, le=89_478_485)] = Field(
         40_000_000, description="A larger product image goes to quarantine."
     )
     placeholder_products: Count = Field(
-        100, description="A picture that more products of one feed share than this is a placeholder and goes to quarantine."
+        100,
+        description="A picture that more products of one feed share than this is a placeholder and goes to quarantine.",
     )
 
     backbone: Literal["cnn", "resnet18", "efficientnet-b0"] = Field(
         "cnn", description="What the network sees with: a small CNN, or one of TF Similarity's architectures."
     )
-    backbone_weights: Path | None = Field(None, description="Keras file (`.h5`) with weights that the backbone starts from.")
+    backbone_weights: Path | None = Field(
+        None, description="Keras file (`.h5`) with weights that the backbone starts from."
+    )
     ranks: Count = Field(2, description="Horovod ranks of one training; one GPU each when there are GPUs.")
     gpus: Annotated[int, Field(ge=0)] = Field(
-        0, description="GPUs for tuning and training, in all: the slots of `gpu_pool`; 0 trains on CPU threads."
+        0,
+        description="GPUs for tuning and training, in all: the slots of `gpu_pool`; 0 trains on CPU threads.",
     )
     deterministic: bool = Field(
         False,
         description="Whether training on a GPU gives the same model to the bit each time, about a fifth slower; on processors it does anyway.",
     )
     embedding_size: Annotated[int, Field(ge=8, le=1024)] = Field(128, description="Length of an embedding.")
-    train_images: Count = Field(250_000, description="Images that training sees in all, counted with repetition.")
-    warm_start: bool = Field(False, description="Whether a model of the champion's own kind is trained from the champion's weights.")
+    train_images: Count = Field(
+        250_000, description="Images that training sees in all, counted with repetition."
+    )
+    warm_start: bool = Field(
+        False,
+        description="Whether a model of the champion's own kind is trained from the champion's weights.",
+    )
     tune_trials: Count = Field(4, description="Trials of one search.")
-    tune_minutes: Annotated[float, Field(gt=0)] = Field(60.0, description="Minutes after which a search ends with what it has.")
+    tune_minutes: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="Minutes after which a search ends with what it has."
+    )
     tune_parallel: Count = Field(2, description="Trials that run at a time, each on a device of its own.")
     tune_images: Count = Field(8_000, description="Images that one trial sees, counted with repetition.")
     seed: int = Field(20, description="Seed of the search, the batches and the samples.")
 
-    embed_commit_images: Count = Field(50_000, description="Images that embedding commits at a time: what a killed run can lose.")
-    index_exact_below: Count = Field(20_000, description="Below this many products the index searches exactly.")
+    embed_commit_images: Count = Field(
+        50_000, description="Images that embedding commits at a time: what a killed run can lose."
+    )
+    index_exact_below: Count = Field(
+        20_000, description="Below this many products the index searches exactly."
+    )
     index_recall: Share = Field(
-        0.99, description="Share of the exact ten nearest that a newly built index must find: sets how much it looks at."
+        0.99,
+        description="Share of the exact ten nearest that a newly built index must find: sets how much it looks at.",
     )
     evaluation_queries: Count = Field(1_000, description="Products that evaluation asks for, at most.")
     gate_max_drop: Share = Field(
-        0.02, description="A challenger may lose this much of precision@1, @10 or MAP@R against the champion, unless chance does it."
+        0.02,
+        description="A challenger may lose this much of precision@1, @10 or MAP@R against the champion, unless chance does it.",
     )
     gate_max_category_drop: Share = Field(
-        0.1, description="The same in any one category, in those that it was not trained on, and of products added now against the others."
+        0.1,
+        description="The same in any one category, in those that it was not trained on, and of products added now against the others.",
     )
     gate_max_slowdown: Annotated[float, Field(ge=1)] = Field(
         2.0,
@@ -124,32 +169,42 @@ class Settings(BaseSettings):
         "search.",
     )
     gate_max_churn: Share = Field(
-        0.5, description="Of the places in the champion's top tens the same model may give this share to other products."
+        0.5,
+        description="Of the places in the champion's top tens the same model may give this share to other products.",
     )
     gate_max_withdrawn: Share = Field(
         0.5,
         description="A challenger may lack this share of the champion's products, unless somebody accepted the feed that withdrew them.",
     )
-    gate_min_recall: Share = Field(0.95, description="The index must find this share of the exact ten nearest.")
-    max_withdrawn_share: Share = Field(0.5, description="A feed that would withdraw a larger share of the catalogue is held.")
+    gate_min_recall: Share = Field(
+        0.95, description="The index must find this share of the exact ten nearest."
+    )
+    max_withdrawn_share: Share = Field(
+        0.5, description="A feed that would withdraw a larger share of the catalogue is held."
+    )
     max_withdrawn_category_share: Share = Field(
         0.8,
         description="A feed that would withdraw a larger share of one category is held; categories of fewer than 20 products do not count.",
     )
     max_quarantined_share: Share = Field(
-        0.2, description="A feed of which a larger share goes to quarantine is held; feeds of fewer than 20 rows are not."
+        0.2,
+        description="A feed of which a larger share goes to quarantine is held; feeds of fewer than 20 rows are not.",
     )
     max_category_shift: Share = Field(
-        0.3, description="A feed that would move a larger share of the catalogue from one category to others is held."
+        0.3,
+        description="A feed that would move a larger share of the catalogue from one category to others is held.",
     )
     approval: Literal["none", "ask"] = Field(
-        "none", description="Whether a refresh that was not started with its form asks somebody before it promotes: none or ask."
+        "none",
+        description="Whether a refresh that was not started with its form asks somebody before it promotes: none or ask.",
     )
     rebuild_churn: Annotated[float, Field(gt=0)] = Field(
-        0.5, description="When products added, replaced and removed since the index was built reach this share of it, it is rebuilt."
+        0.5,
+        description="When products added, replaced and removed since the index was built reach this share of it, it is rebuilt.",
     )
     rebuild_recall: Share = Field(
-        0.98, description="When the champion's index found less than this share of the exact ten nearest, it is rebuilt."
+        0.98,
+        description="When the champion's index found less than this share of the exact ten nearest, it is rebuilt.",
     )
     rebuild_imbalance: Annotated[float, Field(ge=1)] = Field(
         1.5,
@@ -157,36 +212,54 @@ class Settings(BaseSettings):
     )
     retrain_days: Count = Field(90, description="A model older than this is trained anew.")
     retrain_unseen_share: Share = Field(
-        0.3, description="When a larger share of the catalogue's images came after the training, a model is trained."
+        0.3,
+        description="When a larger share of the catalogue's images came after the training, a model is trained.",
     )
     retrain_category_products: Count = Field(
-        100, description="When a category that the model was not trained on has this many products, a model is trained."
+        100,
+        description="When a category that the model was not trained on has this many products, a model is trained.",
     )
     retrain_drift: Annotated[float, Field(ge=0.5, le=1)] = Field(
         0.55,
         description="A model is trained when a new image is surely more likely than this to lie farther from the known images of its category "
         "than a held-out image does; 0.5 is no drift.",
     )
-    retention_days: Count = Field(30, description="How long change feed, log and deleted files are kept; longer than any pause.")
+    retention_days: Count = Field(
+        30, description="How long change feed, log and deleted files are kept; longer than any pause."
+    )
 
     host: str = Field("127.0.0.1", description="Address that `serve` and `shop` bind.")
     port: Port = Field(8000, description="Port of the HTTP API.")
     shop_port: Port = Field(8501, description="Port of the shop window.")
-    shop_url: Location | None = Field(None, description="Where visitors reach the shop window, when not under a name of this machine.")
-    serving_url: Location | None = Field(None, description="Where the HTTP API answers, for `verify` and the shop; unset: nothing serves.")
-    serving_workers: Count = Field(2, description="Processes that answer.")
-    serving_concurrency: Count = Field(64, description="Requests that one of them answers at a time; more are turned away with 503.")
-    serving_max_pixels: Annotated[int, Field(ge=1, le=89_478_485)] = Field(
-        16_000_000, description="A larger image that a caller sends is refused; of a large JPEG only a fraction is decoded, and counts."
+    shop_url: Location | None = Field(
+        None, description="Where visitors reach the shop window, when not under a name of this machine."
     )
-    serving_poll_seconds: Annotated[float, Field(gt=0)] = Field(2.0, description="How often serving looks for a new champion.")
+    serving_url: Location | None = Field(
+        None, description="Where the HTTP API answers, for `verify` and the shop; unset: nothing serves."
+    )
+    serving_workers: Count = Field(2, description="Processes that answer.")
+    serving_concurrency: Count = Field(
+        64, description="Requests that one of them answers at a time; more are turned away with 503."
+    )
+    serving_max_pixels: Annotated[int, Field(ge=1, le=89_478_485)] = Field(
+        16_000_000,
+        description="A larger image that a caller sends is refused; of a large JPEG only a fraction is decoded, and counts.",
+    )
+    serving_poll_seconds: Annotated[float, Field(gt=0)] = Field(
+        2.0, description="How often serving looks for a new champion."
+    )
     api_token: SecretStr | None = Field(
-        None, min_length=SHORTEST_SECRET, description="Bearer token that the HTTP API asks for, when set; 8 characters or more."
+        None,
+        min_length=SHORTEST_SECRET,
+        description="Bearer token that the HTTP API asks for, when set; 8 characters or more.",
     )
 
     @classmethod
     def settings_customise_sources(  # type: ignore[override]  # of five sources two are wanted
-        cls, settings_cls: type[BaseSettings], env_settings: PydanticBaseSettingsSource, **_: PydanticBaseSettingsSource
+        cls,
+        settings_cls: type[BaseSettings],
+        env_settings: PydanticBaseSettingsSource,
+        **_: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment first, then the TOML file."""
         return env_settings, TomlConfigSettingsSource(settings_cls, toml_file=os.environ.get("RECSIM_CONFIG"))
@@ -261,7 +334,9 @@ def load_settings() -> Settings:
     _refuse_unknown_variables()
     config = os.environ.get("RECSIM_CONFIG")
     if config and not Path(config).is_file():
-        raise ConfigurationError(f"RECSIM_CONFIG names {config}, which is not a file. Correct the path or unset it.")
+        raise ConfigurationError(
+            f"RECSIM_CONFIG names {config}, which is not a file. Correct the path or unset it."
+        )
     try:
         return _keeping_secrets(Settings())
     except ValidationError as error:
@@ -298,7 +373,11 @@ def demo_data() -> Path | None:
 
 
 def _refuse_unknown_variables() -> None:
-    named = {f"{PREFIX}{name}".upper() for name, field in Settings.model_fields.items() if field.validation_alias is None}
+    named = {
+        f"{PREFIX}{name}".upper()
+        for name, field in Settings.model_fields.items()
+        if field.validation_alias is None
+    }
     known = named | OTHER_VARIABLES
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
     if unknown:
@@ -308,7 +387,9 @@ def _refuse_unknown_variables() -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}{_given(fault)}" for fault in error.errors())
+    faults = "; ".join(
+        f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}{_given(fault)}" for fault in error.errors()
+    )
     return f"Wrong setting: {faults}. Set as RECSIM_<NAME> or in the file that RECSIM_CONFIG names."
 
 
@@ -327,14 +408,19 @@ def _keeping_secrets(settings: Settings) -> Settings:
     try:
         server = urlsplit(uri) if uri.startswith(("http://", "https://")) else None
     except ValueError as error:
-        raise ConfigurationError(f"MLFLOW_TRACKING_URI is not an address: {error}. Correct it or unset it.") from None
+        raise ConfigurationError(
+            f"MLFLOW_TRACKING_URI is not an address: {error}. Correct it or unset it."
+        ) from None
     password = server.password if server else (found[1] if (found := PASSWORD.match(uri)) else None)
     given += [password, unquote(password or "")]
     for secret in filter(None, given):
         redact_from_now_on(secret)
     if server is None or "@" not in server.netloc:
         return settings  # a database is opened by its URI alone
-    os.environ[MLFLOW_USERNAME], os.environ[MLFLOW_PASSWORD] = unquote(server.username or ""), unquote(password or "")
+    os.environ[MLFLOW_USERNAME], os.environ[MLFLOW_PASSWORD] = (
+        unquote(server.username or ""),
+        unquote(password or ""),
+    )
     os.environ["MLFLOW_TRACKING_URI"] = server._replace(netloc=server.netloc.rpartition("@")[2]).geturl()
     return settings.model_copy(update={"mlflow_tracking_uri": os.environ["MLFLOW_TRACKING_URI"]})
 

@@ -68,7 +68,9 @@ def _take(held: ExitStack, home: Path, kind: str, names: Sequence[str]) -> str:
             else:
                 return name
         if time.monotonic() > deadline:
-            raise RecsimError(f"No {kind} of the {len(names)} on this machine is free. The last: {refused}") from refused
+            raise RecsimError(
+                f"No {kind} of the {len(names)} on this machine is free. The last: {refused}"
+            ) from refused
         time.sleep(0.2)
 
 

@@ -27,11 +27,15 @@ class Embedder:
         try:
             self.description: dict[str, Any] = read_json(model_dir / DESCRIPTION_FILE)
             self.fingerprint = str(self.description["fingerprint"])
-            self.preprocessing = Preprocessing(int(self.description["image_size"]), int(self.description["image_channels"]))
+            self.preprocessing = Preprocessing(
+                int(self.description["image_size"]), int(self.description["image_channels"])
+            )
             self.embedding_size = int(self.description["embedding_size"])
             self._open(model_dir, threads)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{model_dir} holds no model that can be opened: {error}. Run `recsim train` first.") from error
+            raise InputError(
+                f"{model_dir} holds no model that can be opened: {error}. Run `recsim train` first."
+            ) from error
         if self.description.get("background") != BACKGROUND:
             raise InputError(
                 f"The model in {model_dir} comes from a build that did not put transparent images on {BACKGROUND}. Run the refresh with mode retrain."

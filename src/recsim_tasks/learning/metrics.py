@@ -81,4 +81,6 @@ def _mean(shares: Shares) -> float:
 
 def _need(neighbours: Labels, depth: int) -> None:
     if neighbours.ndim != 2 or neighbours.shape[1] < depth:
-        raise ValueError(f"{depth} neighbours a query are needed, given is an array of shape {neighbours.shape}")
+        raise ValueError(
+            f"{depth} neighbours a query are needed, given is an array of shape {neighbours.shape}"
+        )

@@ -42,7 +42,9 @@ def _meaning(error: MlflowException, uri: str) -> RecsimError:
     if is_away(error):
         return _unanswered(error, uri)
     if status == 404:
-        return MissingError(f"MLflow at {uri} does not have it: {text}. Correct MLFLOW_TRACKING_URI, or look there for what was deleted.")
+        return MissingError(
+            f"MLflow at {uri} does not have it: {text}. Correct MLFLOW_TRACKING_URI, or look there for what was deleted."
+        )
     if known := None if uri.startswith("http") else diagnose(error, _place(uri)):
         return known  # of a database: MLflow gives most of its errors the status 400
     return ConfigurationError(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from recsim_tasks.catalogue.images import MAX_PIXELS, open_image, open_query
+from recsim_tasks.catalogue.images.decode import MAX_PIXELS, open_image, open_query
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.progress import say
 

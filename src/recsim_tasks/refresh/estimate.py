@@ -6,10 +6,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.refresh.facts import Found
 from recsim_tasks.refresh.plan import NEW_IMAGES, Decision
+from recsim_tasks.refresh.plan_inputs import Found
 from recsim_tasks.refresh.workspace import last_written, read_result
 
 STEPS = ("plan", "tune", "train", "embed", "index", "evaluate", "register", "promote", "verify")
@@ -17,7 +17,9 @@ LAST_STEP = "promote"
 PAST = 5
 
 
-def estimate(settings: Settings, decision: Decision, found: Found, model_fingerprint: str | None, head: Cursor) -> dict[str, Any]:
+def estimate(
+    settings: Settings, decision: Decision, found: Found, model_fingerprint: str | None, head: Cursor
+) -> dict[str, Any]:
     """`images` that will be embedded, and `minutes`: the median of the last five finished refreshes of this decision, None without any.
 
     The images are counted, not guessed: those of the change range (append) or of the catalogue (rebuild) without an embedding by the
@@ -36,10 +38,12 @@ def past_minutes(settings: Settings, decision: Decision) -> float | None:
     return round(median(seconds[:PAST]) / 60, 1) if seconds else None
 
 
-def _images(settings: Settings, decision: Decision, found: Found, model_fingerprint: str | None, head: Cursor) -> int:
+def _images(
+    settings: Settings, decision: Decision, found: Found, model_fingerprint: str | None, head: Cursor
+) -> int:
     import pyarrow.compute as pc
 
-    from recsim_tasks.catalogue.table import read_products
+    from recsim_tasks.catalogue.delta.reader import read_products
     from recsim_tasks.vectors.embeddings import without_embedding
 
     if decision == "append":

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.foundation.errors import ConfigurationError, InputError
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.release.drift import Drift
+from recsim_tasks.release.evaluation.drift import Drift
 
 Decision = Literal["skip", "append", "rebuild", "retrain"]
 Mode = Literal["auto", "append", "rebuild", "retrain"]
@@ -113,7 +113,11 @@ def _decided(facts: Facts, settings: Settings, mode: Mode) -> Plan:
 def lines(planned: Mapping[str, Any]) -> list[str]:
     """What people read of a plan's result."""
     images, minutes = planned["estimate"]["images"], planned["estimate"]["minutes"]
-    time = "no finished refresh of this kind tells the time" if minutes is None else f"about {minutes:g} minutes, as the last of this kind"
+    time = (
+        "no finished refresh of this kind tells the time"
+        if minutes is None
+        else f"about {minutes:g} minutes, as the last of this kind"
+    )
     return [
         f"Plan of {planned['refresh_id']}: {planned['decision']}, for version {planned['head']['version']} of the catalogue.",
         *(f"  because: {reason}" for reason in planned["reasons"]),
@@ -153,9 +157,13 @@ def check_pool(decision: Decision, settings: Settings, slots: int | None) -> Non
 def _start(champion: Champion | None, settings: Settings) -> tuple[bool, list[str]]:
     if champion is None or not settings.warm_start:
         return False, []
-    kind = model_kind(settings.backbone, settings.image_size, settings.image_channels, settings.embedding_size)
+    kind = model_kind(
+        settings.backbone, settings.image_size, settings.image_channels, settings.embedding_size
+    )
     if champion.kind != kind:
-        return False, [f"Training starts anew: the champion's model is a {champion.kind}, asked for is a {kind}."]
+        return False, [
+            f"Training starts anew: the champion's model is a {champion.kind}, asked for is a {kind}."
+        ]
     return True, ["Training starts from the champion's weights (RECSIM_WARM_START)."]
 
 

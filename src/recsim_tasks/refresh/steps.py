@@ -10,23 +10,25 @@ from recsim_tasks.foundation.errors import HeldError, MissingError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.refresh.inputs import fetch_champion, own_index, take_model
 from recsim_tasks.refresh.plan import Mode, check_pool, decide, lines
+from recsim_tasks.refresh.step_inputs import fetch_champion, own_index, take_model
 from recsim_tasks.refresh.workspace import Workspace
 
 if TYPE_CHECKING:
-    from recsim_tasks.catalogue.cursor import Cursor
-    from recsim_tasks.release.approval import Through
+    from recsim_tasks.catalogue.delta.cursor import Cursor
+    from recsim_tasks.release.registry.approval import Through
 
 
-def plan(settings: Settings, workspace: Workspace, mode: Mode, pool_slots: int | None = None) -> dict[str, Any]:
+def plan(
+    settings: Settings, workspace: Workspace, mode: Mode, pool_slots: int | None = None
+) -> dict[str, Any]:
     """Decide what this refresh must do; refuse what needs more slots of `gpu_pool` than it has, if those are known."""
-    from recsim_tasks.catalogue.change_range import short_retentions
-    from recsim_tasks.catalogue.health import check_catalogue
-    from recsim_tasks.catalogue.table import head
+    from recsim_tasks.catalogue.delta.change_feed import short_retentions
+    from recsim_tasks.catalogue.delta.health import check_catalogue
+    from recsim_tasks.catalogue.delta.reader import head
     from recsim_tasks.refresh.estimate import estimate
-    from recsim_tasks.refresh.facts import gather, with_copy
-    from recsim_tasks.release.registry import Registry
+    from recsim_tasks.refresh.plan_inputs import gather, with_copy
+    from recsim_tasks.release.registry.client import Registry
 
     now = head(settings.products_uri)
     if now is None:
@@ -56,7 +58,9 @@ def plan(settings: Settings, workspace: Workspace, mode: Mode, pool_slots: int |
         "changes": dict(found.facts.changes),
         "champion": champion.version if champion else None,
         "champion_unreadable": found.facts.missing if champion else None,
-        "estimate": estimate(settings, made.decision, found, champion.model_fingerprint if champion else None, now),
+        "estimate": estimate(
+            settings, made.decision, found, champion.model_fingerprint if champion else None, now
+        ),
     }
     for line in lines(planned):
         say(line)
@@ -66,7 +70,7 @@ def plan(settings: Settings, workspace: Workspace, mode: Mode, pool_slots: int |
 def _training(settings: Settings, head: Cursor) -> list[str]:
     """Reasons that only the plan of a training has; `MissingError` when there are too few GPUs for it."""
     from recsim_tasks.foundation.gpus import check_gpus
-    from recsim_tasks.learning.planning import share_of_catalogue
+    from recsim_tasks.learning.training.planning import share_of_catalogue
 
     check_gpus(settings)
     share = share_of_catalogue(settings, head)
@@ -76,7 +80,7 @@ def _training(settings: Settings, head: Cursor) -> list[str]:
 def tune(settings: Settings, workspace: Workspace, trials: int) -> dict[str, Any]:
     """Search the training's parameters, from the champion's own on."""
     from recsim_tasks.learning.mlflow_errors import speaking
-    from recsim_tasks.learning.tuning import tune as search
+    from recsim_tasks.learning.tuning.tune import tune as search
     from recsim_tasks.release.manifest import Manifest
 
     champion = fetch_champion(settings, workspace)
@@ -88,12 +92,14 @@ def tune(settings: Settings, workspace: Workspace, trials: int) -> dict[str, Any
 def train(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Train with the best parameters found."""
     from recsim_tasks.learning.mlflow_errors import speaking
-    from recsim_tasks.learning.training import train as fit
+    from recsim_tasks.learning.training.train import train as fit
 
     champion = fetch_champion(settings, workspace) if workspace.result("plan")["warm_start"] else None
     params = workspace.result("tune")["best_params"]
     with speaking(settings.tracking_uri):
-        trained = fit(settings, workspace.head, params, workspace.own_model, champion / "model" if champion else None)
+        trained = fit(
+            settings, workspace.head, params, workspace.own_model, champion / "model" if champion else None
+        )
     return {**trained, "trained_at": time.time()}
 
 
@@ -138,38 +144,51 @@ def compact_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
 
 def verify_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     """Hold this refresh's index against one built anew; `HeldError` when they can be told apart."""
-    from recsim_tasks.vectors.verification import verify as hold_against_rebuild
+    from recsim_tasks.vectors.consistency import verify as hold_against_rebuild
 
     verified = hold_against_rebuild(settings, own_index(workspace), workspace.head)
-    result = {**asdict(verified), "equal": verified.whole and verified.finds_as_much, "reasons": list(verified.sentences())}
+    result = {
+        **asdict(verified),
+        "equal": verified.whole and verified.finds_as_much,
+        "reasons": list(verified.sentences()),
+    }
     if not result["equal"]:
         raise HeldError(
-            "The index is not what a rebuild gives: " + " ".join(result["reasons"]) + " Run the refresh with mode rebuild.", result
+            "The index is not what a rebuild gives: "
+            + " ".join(result["reasons"])
+            + " Run the refresh with mode rebuild.",
+            result,
         )
     return result
 
 
-def promote(settings: Settings, version: int, by: str, through: Through = "cli", answered_at: float | None = None) -> dict[str, Any]:
+def promote(
+    settings: Settings, version: int, by: str, through: Through = "cli", answered_at: float | None = None
+) -> dict[str, Any]:
     """Put a release into Production; `answered_at` is when `by` approved it, if a person was asked."""
-    from recsim_tasks.release.promotion import Promotions
-    from recsim_tasks.release.registry import Registry
+    from recsim_tasks.release.registry.client import Registry
+    from recsim_tasks.release.registry.promotion import Promotions
 
     return Promotions(Registry(settings)).promote(version, by, through, answered_at)
 
 
-def reject(settings: Settings, version: int, by: str, through: Through, answered_at: float | None, reason: str) -> NoReturn:
+def reject(
+    settings: Settings, version: int, by: str, through: Through, answered_at: float | None, reason: str
+) -> NoReturn:
     """Write down that `by` has rejected a release; always ends with a `HeldError`."""
-    from recsim_tasks.release.promotion import Promotions
-    from recsim_tasks.release.registry import Registry
+    from recsim_tasks.release.registry.client import Registry
+    from recsim_tasks.release.registry.promotion import Promotions
 
     at = time.time() if answered_at is None else answered_at
     raise Promotions(Registry(settings)).reject(version, by, through, at, reason)
 
 
-def rollback(settings: Settings, to: int | None, reason: str, by: str, through: Through, resume: bool) -> dict[str, Any]:
+def rollback(
+    settings: Settings, to: int | None, reason: str, by: str, through: Through, resume: bool
+) -> dict[str, Any]:
     """Put an earlier release back into Production and hold promotions, or `resume` them."""
-    from recsim_tasks.release.promotion import Promotions
-    from recsim_tasks.release.registry import Registry
+    from recsim_tasks.release.registry.client import Registry
+    from recsim_tasks.release.registry.promotion import Promotions
 
     promotions = Promotions(Registry(settings))
     return promotions.resume(by, through) if resume else promotions.rollback(to, reason, by, through)
@@ -177,13 +196,15 @@ def rollback(settings: Settings, to: int | None, reason: str, by: str, through: 
 
 def verify(settings: Settings, version: int) -> dict[str, Any]:
     """Ask the serving side until it answers from `version`; say so when none is known."""
-    from recsim_tasks.refresh.liveness import wait_until_live
+    from recsim_tasks.refresh.serving_probe import wait_until_live
 
     if settings.serving_url is None:
         return {
             "version": version,
             "live": None,
-            "reasons": ["No serving side is set (RECSIM_SERVING_URL); the registry has the release in Production."],
+            "reasons": [
+                "No serving side is set (RECSIM_SERVING_URL); the registry has the release in Production."
+            ],
         }
     seconds = wait_until_live(settings, version)
     return {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.reading import read_json
@@ -76,7 +76,9 @@ class Workspace:
         except FileNotFoundError as error:
             raise InputError(f"Refresh {self.refresh_id} has no {job} yet. {again} first.") from error
         except (IsADirectoryError, ValueError) as error:
-            raise InputError(f"The result {path} cannot be read: {error}. Remove it. {again} again.") from error
+            raise InputError(
+                f"The result {path} cannot be read: {error}. Remove it. {again} again."
+            ) from error
         if fault := misfit(job, value):
             raise InputError(f"The result {path} is not one of {job}: {fault}. {again} again.")
         return StepResult(path, again, value)
@@ -131,7 +133,11 @@ def misfit(job: str, value: Any) -> str | None:
         return f"it is a {type(value).__name__}, not an object"
     fields = FIELDS.get(job, {})
     wrong = [name for name in fields if name in value and not isinstance(value[name], fields[name])]
-    wrong += [name for name in ("head", "cursor") if job == "plan" and value.get(name) is not None and not _is_cursor(value[name])]
+    wrong += [
+        name
+        for name in ("head", "cursor")
+        if job == "plan" and value.get(name) is not None and not _is_cursor(value[name])
+    ]
     return f"{', '.join(dict.fromkeys(wrong))} of another type" if wrong else None
 
 
@@ -153,4 +159,8 @@ def last_written(path: Path) -> float:
 
 
 def _is_cursor(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("table_id"), str) and isinstance(value.get("version"), int)
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("table_id"), str)
+        and isinstance(value.get("version"), int)
+    )

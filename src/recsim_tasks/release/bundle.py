@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import digests, link_or_copy, publishing
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.preprocessing import decode_all, decode_query
 from recsim_tasks.release.manifest import Canary, Manifest, Training
-from recsim_tasks.vectors.exact import Floats
+from recsim_tasks.vectors.brute_force import Floats
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.index import Index
 
@@ -94,23 +94,39 @@ class Release:
         pixels = decode_query(image, self.embedder.preprocessing, self._max_pixels)
         return self._answer(self.embedder.embed(pixels[None]), k, filters, distinct)
 
-    def more_like(self, product_id: str, k: int, filters: Filters, distinct: bool = False) -> list[dict[str, Any]]:
+    def more_like(
+        self, product_id: str, k: int, filters: Filters, distinct: bool = False
+    ) -> list[dict[str, Any]]:
         """Find the `k` products that look most like a product, without itself; `InputError` when it is not in the release."""
-        return self._answer(self.index.vector(product_id)[None], k, replace(filters, exclude=(*filters.exclude, product_id)), distinct)
+        return self._answer(
+            self.index.vector(product_id)[None],
+            k,
+            replace(filters, exclude=(*filters.exclude, product_id)),
+            distinct,
+        )
 
     def _answer(self, query: Floats, k: int, filters: Filters, distinct: bool) -> list[dict[str, Any]]:
         found = self.index.neighbours(query, k, filters, distinct)
         there = found.positions[0] >= 0
         products = self.index.products_at(found.positions[0][there], ("product_id", *ANSWERED))
         return [
-            {"product_id": product["product_id"], "score": round(float(score), 6), **{name: product[name] for name in ANSWERED}}
+            {
+                "product_id": product["product_id"],
+                "score": round(float(score), 6),
+                **{name: product[name] for name in ANSWERED},
+            }
             for product, score in zip(products, found.scores[0][there], strict=True)
         ]
 
 
 def _counts(index: Index) -> dict[str, int]:
     categories = len(index.items.column("category").drop_null().unique())
-    return {"products": len(index), "categories": categories, "built": index.metadata["built"], "churn": index.metadata["churn"]}
+    return {
+        "products": len(index),
+        "categories": categories,
+        "built": index.metadata["built"],
+        "churn": index.metadata["churn"],
+    }
 
 
 def _canary(image: bytes, vector: Floats) -> Canary:
@@ -119,11 +135,15 @@ def _canary(image: bytes, vector: Floats) -> Canary:
 
 def _check_canaries(folder: Path, manifest: Manifest, embedder: Embedder) -> None:
     if (embedder.preprocessing, embedder.embedding_size) != (manifest.preprocessing, manifest.embedding_size):
-        raise InputError(f"The model in {folder} takes or gives other shapes than its manifest says. Register the release anew.")
+        raise InputError(
+            f"The model in {folder} takes or gives other shapes than its manifest says. Register the release anew."
+        )
     images = decode_all([canary.data for canary in manifest.canaries], embedder.preprocessing)
     expected = np.array([canary.vector for canary in manifest.canaries], np.float32).reshape(len(images), -1)
     found = embedder.embed(images)
-    difference = float(np.abs(found - expected).max(initial=0)) if found.shape == expected.shape else float("inf")
+    difference = (
+        float(np.abs(found - expected).max(initial=0)) if found.shape == expected.shape else float("inf")
+    )
     if not difference <= TOLERANCE:
         raise InputError(
             f"The model in {folder} gives other vectors for its canary images than it must, by up to {difference:.1e} "

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from recsim_tasks.catalogue.cursor import Cursor
+from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import check_digests, digest_of, write_json
 from recsim_tasks.learning.preprocessing import Preprocessing
@@ -86,13 +86,19 @@ class Manifest(BaseModel):
         try:
             manifest = cls.model_validate_json(path.read_bytes())
         except OSError as error:
-            raise InputError(f"{folder} holds no release: {MANIFEST_FILE} cannot be read. Download the release again.") from error
+            raise InputError(
+                f"{folder} holds no release: {MANIFEST_FILE} cannot be read. Download the release again."
+            ) from error
         except ValidationError as error:
             fault = error.errors()[0]
             place = ".".join(map(str, fault["loc"])) or "the file"
-            raise InputError(f"{path} is not a manifest ({place}: {fault['msg']}). Download the release again.") from error
+            raise InputError(
+                f"{path} is not a manifest ({place}: {fault['msg']}). Download the release again."
+            ) from error
         if manifest.seal != manifest._sum():
-            raise InputError(f"{path} was changed after it was written: its seal disagrees. Download the release again.")
+            raise InputError(
+                f"{path} was changed after it was written: its seal disagrees. Download the release again."
+            )
         return manifest
 
     @classmethod

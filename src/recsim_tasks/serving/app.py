@@ -19,11 +19,11 @@ from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.settings import Settings, counts, load_settings
 from recsim_tasks.learning.devices import processors
 from recsim_tasks.serving import problems
-from recsim_tasks.serving.following import STATES
+from recsim_tasks.serving.champion_follower import STATES
 from recsim_tasks.serving.hot_swap import HotSwap
-from recsim_tasks.serving.limits import Admission, BodyLimit, KnownHost, Observed
+from recsim_tasks.serving.image_cache import Pictures
 from recsim_tasks.serving.metrics import Metrics, forget_dead
-from recsim_tasks.serving.pictures import Pictures
+from recsim_tasks.serving.middleware import Admission, BodyLimit, KnownHost, Observed
 from recsim_tasks.serving.problems import RELEASE_HEADER
 from recsim_tasks.serving.routes import authorised, router
 

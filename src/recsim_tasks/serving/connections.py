@@ -66,7 +66,11 @@ class Connection(HttpToolsProtocol):
         self._closing: TimerHandle | None = None
         self._since = monotonic()
         if len(self.connections) > self.most:
-            others = [each for each in self.connections if isinstance(each, Connection) and each is not self and each.waits]
+            others = [
+                each
+                for each in self.connections
+                if isinstance(each, Connection) and each is not self and each.waits
+            ]
             min(others, key=lambda each: each._since, default=self)._drop()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -110,7 +114,12 @@ class Connection(HttpToolsProtocol):
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             self._raise(RefusedError(400, "A request names one host. Send one `Host` header."))
         if len(self.pipeline) >= self.pipelined:
-            self._raise(RefusedError(400, f"More than {self.pipelined} requests wait on this connection. Read the answers first."))
+            self._raise(
+                RefusedError(
+                    400,
+                    f"More than {self.pipelined} requests wait on this connection. Read the answers first.",
+                )
+            )
         self._stop_clock()
         self._progress = True
         super().on_headers_complete()
@@ -156,10 +165,14 @@ class Connection(HttpToolsProtocol):
         if self._size > self.header_bytes:
             self._raise(self._too_large())
         if self._fields > self.header_fields:
-            self._raise(RefusedError(431, f"The request has more than {self.header_fields} headers. Send fewer."))
+            self._raise(
+                RefusedError(431, f"The request has more than {self.header_fields} headers. Send fewer.")
+            )
 
     def _too_large(self) -> RefusedError:
-        return RefusedError(431, f"The headers have more than {self.header_bytes:,} bytes. Send less, or send it in the body.")
+        return RefusedError(
+            431, f"The headers have more than {self.header_bytes:,} bytes. Send less, or send it in the body."
+        )
 
     def _raise(self, refusal: RefusedError) -> None:
         """Stop the parser, which tells its caller that it was stopped, and not by what."""
@@ -172,7 +185,11 @@ class Connection(HttpToolsProtocol):
 
     def _late(self) -> None:
         if self._pending:
-            self._refuse(RefusedError(408, f"The headers did not come within {self.header_seconds:g} s. Send the request again."))
+            self._refuse(
+                RefusedError(
+                    408, f"The headers did not come within {self.header_seconds:g} s. Send the request again."
+                )
+            )
         else:
             self._close()
 
@@ -182,7 +199,9 @@ class Connection(HttpToolsProtocol):
             self._deadline = None
 
     def _watch_reader(self) -> None:
-        self._stall = self.loop.call_later(self.stalled_seconds, self._look_at_reader, self.transport.get_write_buffer_size())
+        self._stall = self.loop.call_later(
+            self.stalled_seconds, self._look_at_reader, self.transport.get_write_buffer_size()
+        )
 
     def _look_at_reader(self, unread: int) -> None:
         if self.transport.get_write_buffer_size() > unread - self.least_read:

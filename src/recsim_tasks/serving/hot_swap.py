@@ -11,9 +11,16 @@ from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.redaction import print_traceback
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release
-from recsim_tasks.serving.following import JUST_STARTED, RETRY_REFUSED_SECONDS, Problem, doubted, named, releases_of
+from recsim_tasks.serving.champion_follower import (
+    JUST_STARTED,
+    RETRY_REFUSED_SECONDS,
+    Problem,
+    doubted,
+    named,
+    releases_of,
+)
 from recsim_tasks.serving.metrics import Metrics
-from recsim_tasks.serving.shelf import Shelf
+from recsim_tasks.serving.product_listing import Shelf
 from recsim_tasks.vectors.filters import Filters
 
 WARM_UPS = 3
@@ -61,7 +68,10 @@ class HotSwap:
             own = self._take(found.version)
         except Exception as error:
             print_traceback(error)
-            own = Problem("failed", f"Release {found.version} could not be loaded ({type(error).__name__}: {error}): see the server's log.")
+            own = Problem(
+                "failed",
+                f"Release {found.version} could not be loaded ({type(error).__name__}: {error}): see the server's log.",
+            )
         if self.current is None:
             self._metrics.tell("recsim_release", 0)  # others of its server may have one
         self.problem = own or found.problem
@@ -79,11 +89,19 @@ class HotSwap:
         """Serve `version`; returns why not."""
         if version is None or (self.current and self.current.version == version):
             return None
-        if self._refused and self._refused[0] == version and time.monotonic() - self._refused[1] < RETRY_REFUSED_SECONDS:
+        if (
+            self._refused
+            and self._refused[0] == version
+            and time.monotonic() - self._refused[1] < RETRY_REFUSED_SECONDS
+        ):
             return self._refused[2]
         began = time.monotonic()
         try:
-            live = self._previous if self._previous and self._previous.version == version else self._open(version)
+            live = (
+                self._previous
+                if self._previous and self._previous.version == version
+                else self._open(version)
+            )
         except InputError as error:
             problem = Problem("release_refused", f"Release {version} is refused: {error}")
             self._refused = (version, time.monotonic(), problem)
@@ -95,9 +113,13 @@ class HotSwap:
     def _open(self, version: int) -> Live:
         """Whatever the follower has checked: files on a disk change."""
         try:
-            release = Release.open(releases_of(self._settings) / str(version), self._settings.serving_max_pixels)
+            release = Release.open(
+                releases_of(self._settings) / str(version), self._settings.serving_max_pixels
+            )
         except InputError:
-            doubted(self._settings, version).touch()  # for the follower to look, and to fetch it again: others may serve from it
+            doubted(
+                self._settings, version
+            ).touch()  # for the follower to look, and to fetch it again: others may serve from it
             raise
         for canary in release.manifest.canaries[:WARM_UPS]:
             release.similar(canary.data, 10, Filters())
@@ -107,4 +129,6 @@ class HotSwap:
         self._previous, self.current = self.current, live
         self._metrics.serves(live.version, live.release)
         self._metrics.swaps.labels("done").inc()
-        say(f"Serving: release {live.version}, {len(live.release.index):,} products, ready after {seconds:.1f} s")
+        say(
+            f"Serving: release {live.version}, {len(live.release.index):,} products, ready after {seconds:.1f} s"
+        )

@@ -7,10 +7,12 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.release.wishes import Wishes
+from recsim_tasks.release.search_options import Wishes
 
 MOST_ROWS, MOST_COLUMNS = 100, 100
-FORMS = "Send one of `dataframe_split`, `dataframe_records` or `inputs`, with a column `image` of base64 text."
+FORMS = (
+    "Send one of `dataframe_split`, `dataframe_records` or `inputs`, with a column `image` of base64 text."
+)
 
 
 T = TypeVar("T")
@@ -39,7 +41,9 @@ class Invocation(BaseModel):
 
     def images(self) -> list[str]:
         """The column `image`, row by row; `InputError` when there is none."""
-        given = [form for form in (self.dataframe_split, self.dataframe_records, self.inputs) if form is not None]
+        given = [
+            form for form in (self.dataframe_split, self.dataframe_records, self.inputs) if form is not None
+        ]
         if len(given) != 1:
             raise InputError(FORMS)
         column = _column(given[0])

@@ -13,9 +13,15 @@ if TYPE_CHECKING:
     from recsim_tasks.release.bundle import Release
 
 GAUGES = {
-    "recsim_release": ("Version of the release that answers; of several workers the lowest, 0 while one has none.", "livemin"),
+    "recsim_release": (
+        "Version of the release that answers; of several workers the lowest, 0 while one has none.",
+        "livemin",
+    ),
     "recsim_release_catalogue_version": ("Version of the catalogue that it reflects.", "livemin"),
-    "recsim_release_catalogue_timestamp_seconds": ("When that version was committed: its age is `time()` less this.", "livemin"),
+    "recsim_release_catalogue_timestamp_seconds": (
+        "When that version was committed: its age is `time()` less this.",
+        "livemin",
+    ),
     "recsim_release_products": ("Products that it holds.", "livemin"),
     "recsim_swap_problem": ("1 while the champion is not what serves; /health/ready says why.", "livemax"),
     "recsim_registry_up": ("1 when the registry answered the last time.", "livemin"),
@@ -29,14 +35,25 @@ class Metrics:
     def __init__(self, shared: Path | None = None) -> None:
         registry = self._registry = CollectorRegistry()
         self._shared = shared
-        self.requests = Counter("recsim_requests", "Requests by route and status.", ["route", "status"], registry=registry)
-        self.seconds = Histogram("recsim_request_seconds", "Time to answer.", ["route"], buckets=BUCKETS, registry=registry)
+        self.requests = Counter(
+            "recsim_requests", "Requests by route and status.", ["route", "status"], registry=registry
+        )
+        self.seconds = Histogram(
+            "recsim_request_seconds", "Time to answer.", ["route"], buckets=BUCKETS, registry=registry
+        )
         self.in_flight = Gauge(
-            "recsim_requests_in_flight", "Requests that are being answered.", registry=registry, multiprocess_mode="livesum"
+            "recsim_requests_in_flight",
+            "Requests that are being answered.",
+            registry=registry,
+            multiprocess_mode="livesum",
         )
         self._told: dict[str, Gauge] = {}
-        self.refused = Counter("recsim_overload", "Requests turned away because too many were being answered.", registry=registry)
-        self.swaps = Counter("recsim_swaps", "Releases that were taken (done) or refused.", ["outcome"], registry=registry)
+        self.refused = Counter(
+            "recsim_overload", "Requests turned away because too many were being answered.", registry=registry
+        )
+        self.swaps = Counter(
+            "recsim_swaps", "Releases that were taken (done) or refused.", ["outcome"], registry=registry
+        )
 
     def serves(self, version: int, release: Release) -> None:
         """Note which release answers from now on."""

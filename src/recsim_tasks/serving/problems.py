@@ -32,7 +32,9 @@ class NotFoundError(InputError):
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """One refusal."""
-    sentence = redacted(detail)[:MOST_LETTERS].encode(errors="backslashreplace").decode()  # it may name what was sent
+    sentence = (
+        redacted(detail)[:MOST_LETTERS].encode(errors="backslashreplace").decode()
+    )  # it may name what was sent
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": sentence}
     return JSONResponse(body, status, dict(headers or {}), media_type="application/problem+json")
 
@@ -61,14 +63,23 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 
 def _sentences(faults: Sequence[Any]) -> list[str]:
-    return [f"{'.'.join(str(part) for part in fault['loc'] if part not in ('query', 'body', 'path'))}: {fault['msg']}" for fault in faults]
+    return [
+        f"{'.'.join(str(part) for part in fault['loc'] if part not in ('query', 'body', 'path'))}: {fault['msg']}"
+        for fault in faults
+    ]
 
 
 def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    told = error.detail if error.detail not in (HTTPStatus(error.status_code).phrase, "Content Too Large") else None
+    told = (
+        error.detail
+        if error.detail not in (HTTPStatus(error.status_code).phrase, "Content Too Large")
+        else None
+    )
     return problem(
-        error.status_code, told or SENTENCES.get(error.status_code, error.detail), {**_release(request), **(error.headers or {})}
+        error.status_code,
+        told or SENTENCES.get(error.status_code, error.detail),
+        {**_release(request), **(error.headers or {})},
     )
 
 

@@ -12,7 +12,7 @@ from uvicorn.supervisors import Multiprocess
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings, count_in
-from recsim_tasks.serving.following import Follower
+from recsim_tasks.serving.champion_follower import Follower
 
 DRAIN_SECONDS = 10
 # Longer than clients keep a connection, so that they do not use one just as it is closed.
@@ -39,7 +39,9 @@ def serve(settings: Settings) -> None:
         try:
             socket = config.bind_socket()
         except SystemExit as error:
-            raise RecsimError(f"{settings.host}:{settings.port} cannot be listened on. Is it taken (RECSIM_PORT)?") from error
+            raise RecsimError(
+                f"{settings.host}:{settings.port} cannot be listened on. Is it taken (RECSIM_PORT)?"
+            ) from error
         say(f"HTTP API: http://{settings.host}:{settings.port}/docs")
         follower = Follower(settings)
         follower.start()

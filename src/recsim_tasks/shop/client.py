@@ -26,7 +26,9 @@ class Api:
 
     def shelf(self, count: int, category: str | None, seed: int, page: int = 0) -> dict[str, Any]:
         """A page of products to start from, and all categories with their numbers of products."""
-        wishes: dict[str, Any] = {"k": count, "seed": seed, "page": page} | ({"category": category} if category else {})
+        wishes: dict[str, Any] = {"k": count, "seed": seed, "page": page} | (
+            {"category": category} if category else {}
+        )
         return self._json("GET", "/v1/products", params=wishes)
 
     def more_like(self, product_id: str, wishes: dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +42,11 @@ class Api:
     def product(self, product_id: str) -> dict[str, Any] | None:
         """What is known of one product; None when the release that answers has it not."""
         answer = self._ask("GET", _address(product_id))
-        return None if answer.status_code == httpx.codes.NOT_FOUND else dict(self._good(answer).json()["results"][0])
+        return (
+            None
+            if answer.status_code == httpx.codes.NOT_FOUND
+            else dict(self._good(answer).json()["results"][0])
+        )
 
     def image(self, product_id: str, side: int) -> bytes | None:
         """The picture of a product, at most `side` pixels wide and high, as a JPEG; None when it has gone meanwhile."""

@@ -11,7 +11,7 @@ import streamlit as st
 
 from recsim_tasks.foundation.errors import InputError, RecsimError
 from recsim_tasks.foundation.settings import Settings, load_settings
-from recsim_tasks.shop import cards
+from recsim_tasks.shop import components
 from recsim_tasks.shop.client import Api
 
 SHELF, LOOK_ALIKES = 24, (12, 24, 48)
@@ -57,12 +57,14 @@ def picture_or_none(product_id: str, side: int, release: int) -> bytes | None:
 
 def main() -> None:
     """Draw the page."""
-    st.set_page_config(page_title="recsim shop window", page_icon="🛍️", layout="wide", initial_sidebar_state="collapsed")
-    st.html(cards.STYLE)
+    st.set_page_config(
+        page_title="recsim shop window", page_icon="🛍️", layout="wide", initial_sidebar_state="collapsed"
+    )
+    st.html(components.STYLE)
     try:
         draw(connect())
     except RecsimError as error:
-        st.html(cards.closed(str(error)))
+        st.html(components.closed(str(error)))
         _, middle, _ = st.columns([2, 1, 2])
         middle.button("Try again", width="stretch")
 
@@ -71,7 +73,7 @@ def draw(api: Api) -> None:
     """The look-alikes of a photo or of a product, or a shelf to start from."""
     category, number = st.query_params.get("category"), _page_number()
     told = api.shelf(SHELF, category, _seed(), number)
-    st.html(cards.bar(told, sum(told["categories"].values()), time.time()))
+    st.html(components.bar(told, sum(told["categories"].values()), time.time()))
     photo = search_by_photo()
     product_id = st.query_params.get("product")
     if photo is not None:
@@ -100,13 +102,13 @@ def browse(told: Found, category: str | None, number: int) -> None:
         "Category",
         names,
         default=category if category in names else None,
-        format_func=lambda name: f"{cards.plain(name)}  {told['categories'][name]:,}",
+        format_func=lambda name: f"{components.plain(name)}  {told['categories'][name]:,}",
         label_visibility="collapsed",
     )
     if picked != category:
         st.query_params.from_dict({"category": picked} if picked else {})
         st.rerun()
-    st.html(cards.shelf(told["results"], pictures(told["results"], told["release"])))
+    st.html(components.shelf(told["results"], pictures(told["results"], told["release"])))
     if not told["results"]:
         st.info("There is nothing more on this shelf.")
     before, _, after = st.columns([1, 3, 1])
@@ -124,9 +126,9 @@ def look_alikes_of(api: Api, product_id: str, told: Found) -> None:
         browse(told, st.query_params.get("category"), _page_number())
         return
     left, right = st.columns([1, 2], gap="large")
-    left.html(cards.big(picture_or_none(product_id, LARGE, told["release"])))
+    left.html(components.big(picture_or_none(product_id, LARGE, told["release"])))
     with right:
-        st.html(cards.about(product))
+        st.html(components.about(product))
         if st.button("Back to the shelf", icon=":material/arrow_back:"):
             st.query_params.clear()
             st.rerun()
@@ -144,9 +146,9 @@ def look_alikes_of_photo(api: Api, photo: bytes, told: Found) -> None:
     try:
         found = api.similar(photo, wishes)
     except InputError as error:
-        st.error(cards.plain(f"This picture cannot be used: {error}"))
+        st.error(components.plain(f"This picture cannot be used: {error}"))
         return
-    left.html(cards.big(cards.preview(photo, LARGE)))
+    left.html(components.big(components.preview(photo, LARGE)))
     answer(found)
 
 
@@ -158,15 +160,22 @@ def filters(categories: dict[str, int]) -> Found:
         in_stock = st.toggle("In stock only")
         distinct = st.toggle("Nearly the same once", value=True)
         count = st.segmented_control("How many", LOOK_ALIKES, default=LOOK_ALIKES[0])
-    wishes: Found = {"k": count or LOOK_ALIKES[0], "categories": wanted, "max_price": dearest, "in_stock": True if in_stock else None}
-    return {name: value for name, value in {**wishes, "distinct": distinct}.items() if value not in (None, [])}
+    wishes: Found = {
+        "k": count or LOOK_ALIKES[0],
+        "categories": wanted,
+        "max_price": dearest,
+        "in_stock": True if in_stock else None,
+    }
+    return {
+        name: value for name, value in {**wishes, "distinct": distinct}.items() if value not in (None, [])
+    }
 
 
 def answer(told: Found) -> None:
     """The grid of look-alikes, or an honest word that there are none."""
     if not told["results"]:
         st.info("No product meets these conditions. Widen the categories or the price.")
-    st.html(cards.shelf(told["results"], pictures(told["results"], told["release"])))
+    st.html(components.shelf(told["results"], pictures(told["results"], told["release"])))
 
 
 def _page_number() -> int:

@@ -11,7 +11,12 @@ from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 
 PAGE = Path(__file__).with_name("page.py")
-THEME = {"base": "light", "primaryColor": "#0f766e", "textColor": "#0f172a", "secondaryBackgroundColor": "#f1f5f9"}
+THEME = {
+    "base": "light",
+    "primaryColor": "#0f766e",
+    "textColor": "#0f172a",
+    "secondaryBackgroundColor": "#f1f5f9",
+}
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 

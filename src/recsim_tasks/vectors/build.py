@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsim_tasks.catalogue.changes import net_changes
-from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.catalogue.table import PRODUCT_FIELDS, read_products
+from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.catalogue.delta.net_changes import net_changes
+from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, read_products
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.vectors.brute_force import Floats
 from recsim_tasks.vectors.embeddings import read_embeddings
-from recsim_tasks.vectors.exact import Floats
 from recsim_tasks.vectors.index import Index
-from recsim_tasks.vectors.items import with_thumbnails
+from recsim_tasks.vectors.product_table import with_thumbnails
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +25,9 @@ def build(settings: Settings, cursor: Cursor, model_fingerprint: str) -> tuple[I
 
     Products whose picture the model gives no unit vector are not in it.
     """
-    products, vectors, _ = _with_vectors(settings, model_fingerprint, read_products(settings.products_uri, cursor, list(PRODUCT_FIELDS)))
+    products, vectors, _ = _with_vectors(
+        settings, model_fingerprint, read_products(settings.products_uri, cursor, list(PRODUCT_FIELDS))
+    )
     metadata = {"model_fingerprint": model_fingerprint, "cursor": cursor.as_json()}
     index = Index.build(products, vectors, metadata, settings.index_exact_below, settings.index_recall)
     return index, _counts(index, added=len(index), replaced=0, removed=0)
@@ -52,11 +54,15 @@ def append(settings: Settings, index: Index, to: Cursor) -> dict[str, int]:
 def compact(settings: Settings, index: Index) -> tuple[Index, dict[str, int]]:
     """A new index of the same products and vectors, without what removals left behind and with lists trained anew."""
     _, vectors = index.all_vectors()
-    compacted = Index.build(index.items, vectors, index.metadata, settings.index_exact_below, settings.index_recall)
+    compacted = Index.build(
+        index.items, vectors, index.metadata, settings.index_exact_below, settings.index_recall
+    )
     return compacted, _counts(compacted, added=0, replaced=0, removed=0)
 
 
-def _with_vectors(settings: Settings, model_fingerprint: str, products: pa.Table) -> tuple[pa.Table, Floats, pa.Table]:
+def _with_vectors(
+    settings: Settings, model_fingerprint: str, products: pa.Table
+) -> tuple[pa.Table, Floats, pa.Table]:
     """The products whose image has a vector, with thumbnails; these vectors; and the products whose image has none."""
     if not len(products):
         return products, np.empty((0, 0), np.float32), products
@@ -64,7 +70,9 @@ def _with_vectors(settings: Settings, model_fingerprint: str, products: pa.Table
     products, good = with_thumbnails(products, embedded.thumbnails), embedded.good
     if good.all():
         return products, embedded.vectors, products.slice(0, 0)
-    say(f"{int((~good).sum()):,} of {len(good):,} products are left out: their image has no vector. `recsim quarantine` lists them.")
+    say(
+        f"{int((~good).sum()):,} of {len(good):,} products are left out: their image has no vector. `recsim quarantine` lists them."
+    )
     return products.filter(good), embedded.vectors[good], products.filter(~good)
 
 

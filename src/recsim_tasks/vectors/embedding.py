@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsim_tasks.catalogue.cursor import Cursor
-from recsim_tasks.catalogue.files import places
-from recsim_tasks.catalogue.spark import following, spark_session
-from recsim_tasks.catalogue.table import read_products
-from recsim_tasks.catalogue.tables import flush
+from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.catalogue.delta.image_files import places
+from recsim_tasks.catalogue.delta.reader import read_products
+from recsim_tasks.catalogue.delta.writer import flush
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.foundation.spark import following, spark_session
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.preprocessing import Pixels, Preprocessing, fit, open_readable
-from recsim_tasks.vectors.checks import unit_rows
-from recsim_tasks.vectors.chunks import Chunk, chunks
+from recsim_tasks.vectors.batching import Chunk, chunks
 from recsim_tasks.vectors.embeddings import COLUMNS, SCHEMA, create_table, without_embedding
-from recsim_tasks.vectors.faults import set_aside
 from recsim_tasks.vectors.thumbnails import thumbnail
+from recsim_tasks.vectors.unembeddable import set_aside
+from recsim_tasks.vectors.validation import unit_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,7 +52,9 @@ def embed_missing(settings: Settings, cursor: Cursor, model_dir: Path) -> dict[s
         return {**counts, "faulted": set_aside(spark, settings, cursor, fingerprint)}
 
 
-def _embed(spark: SparkSession, settings: Settings, cursor: Cursor, model_dir: Path, fingerprint: str) -> dict[str, int]:
+def _embed(
+    spark: SparkSession, settings: Settings, cursor: Cursor, model_dir: Path, fingerprint: str
+) -> dict[str, int]:
     """The anti-join is done here, of hashes alone: building the index of these images takes eight times the memory, in one place as well."""
     images = read_products(settings.products_uri, cursor, ["image_hash"])["image_hash"].unique()
     missing = without_embedding(settings.embeddings_uri, fingerprint, images)
@@ -61,10 +63,14 @@ def _embed(spark: SparkSession, settings: Settings, cursor: Cursor, model_dir: P
         return {"embedded": 0, "reused": reused, "of": of}
     run = _on_workers(spark, settings, fingerprint, model_dir)
     for chunk in chunks(places(settings.products_uri, cursor, missing), settings.embed_commit_images):
-        _pictures(spark, settings, chunk).mapInArrow(run, SCHEMA).write.format("delta").mode("append").save(settings.embeddings_uri)
+        _pictures(spark, settings, chunk).mapInArrow(run, SCHEMA).write.format("delta").mode("append").save(
+            settings.embeddings_uri
+        )
         flush(settings.embeddings_uri)
         done += len(chunk.images)
-        say(f"embed: {done:,} of {len(missing):,} images embedded and committed; {reused:,} of {of:,} were before")
+        say(
+            f"embed: {done:,} of {len(missing):,} images embedded and committed; {reused:,} of {of:,} were before"
+        )
     if done < len(missing):
         raise RecsimError(
             f"{len(missing) - done:,} images of version {cursor.version} are in no file of {settings.products_uri}. Plan the refresh anew."
@@ -93,7 +99,9 @@ def _on_workers(spark: SparkSession, settings: Settings, fingerprint: str, model
 
         network, seen = _loaded(SparkFiles.get(folder)), set[str]()
         for batch in batches:
-            first = {name: row for row, name in enumerate(batch["image_hash"].to_pylist()) if name not in seen}
+            first = {
+                name: row for row, name in enumerate(batch["image_hash"].to_pylist()) if name not in seen
+            }
             seen |= first.keys()
             if first:
                 yield _embedded(batch.take(list(first.values())), network, fingerprint, max_pixels)
@@ -108,12 +116,21 @@ def _embedded(batch: pa.RecordBatch, network: Embedder, fingerprint: str, max_pi
     pixels, thumbnails = _decoded(batch["image"].to_pylist(), network.preprocessing, max_pixels)
     vectors, unreadable = network.embed(pixels), np.array([found is None for found in thumbnails], bool)
     offsets = pa.array(np.arange(len(vectors) + 1) * vectors.shape[1], pa.int32())
-    lists = pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel()), mask=pa.array(unreadable | ~unit_rows(vectors)))
-    columns = [pa.array([fingerprint] * len(vectors)), batch["image_hash"], lists, pa.array(thumbnails, pa.binary())]
+    lists = pa.ListArray.from_arrays(
+        offsets, pa.array(vectors.ravel()), mask=pa.array(unreadable | ~unit_rows(vectors))
+    )
+    columns = [
+        pa.array([fingerprint] * len(vectors)),
+        batch["image_hash"],
+        lists,
+        pa.array(thumbnails, pa.binary()),
+    ]
     return pa.RecordBatch.from_arrays(columns, names=COLUMNS)
 
 
-def _decoded(images: list[bytes | None], preprocessing: Preprocessing, max_pixels: int) -> tuple[Pixels, list[bytes | None]]:
+def _decoded(
+    images: list[bytes | None], preprocessing: Preprocessing, max_pixels: int
+) -> tuple[Pixels, list[bytes | None]]:
     """Decode images to the network's input uint8 [n, size, size, channels] and thumbnails; zeros and None where one does not decode."""
     pixels, thumbnails = np.zeros((len(images), *preprocessing.shape), np.uint8), list[bytes | None]()
     for row, image in enumerate(open_readable(images, max_pixels)):
@@ -131,7 +148,7 @@ def _loaded(model_dir: str) -> Embedder:
     task = TaskContext.get()
     assert task is not None
     if "gpu" in task.resources():
-        from recsim_tasks.learning.gpu_embedder import GpuEmbedder
+        from recsim_tasks.learning.model.saved_model_embedder import GpuEmbedder
 
         return GpuEmbedder(Path(model_dir), task.resources()["gpu"].addresses[0])
     return Embedder(Path(model_dir), threads=task.cpus())

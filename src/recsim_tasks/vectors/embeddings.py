@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsim_tasks.catalogue import tables
+from recsim_tasks.catalogue.delta import writer
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.vectors.exact import Floats, Rows
+from recsim_tasks.vectors.brute_force import Floats, Rows
 from recsim_tasks.vectors.ranking import Flags
 from recsim_tasks.vectors.thumbnails import BYTES, Thumbnails
 
@@ -43,7 +43,7 @@ class Embedded(NamedTuple):
 def create_table(spark: SparkSession, uri: str) -> None:
     """Create the table where it is missing; a model's embeddings lie in a partition of their own. The caller holds its lease."""
     empty_without_thumbnails(uri)
-    tables.create_table(spark, uri, SCHEMA, {"delta.enableDeletionVectors": "false"}, "model_fingerprint")
+    writer.create_table(spark, uri, SCHEMA, {"delta.enableDeletionVectors": "false"}, "model_fingerprint")
 
 
 def empty_without_thumbnails(uri: str) -> None:
@@ -51,7 +51,9 @@ def empty_without_thumbnails(uri: str) -> None:
     from deltalake import DeltaTable, Field
     from deltalake.schema import PrimitiveType
 
-    if not DeltaTable.is_deltatable(uri) or "thumbnail" in {field.name for field in DeltaTable(uri).schema().fields}:
+    if not DeltaTable.is_deltatable(uri) or "thumbnail" in {
+        field.name for field in DeltaTable(uri).schema().fields
+    }:
         return
     say(f"{uri} was written by an earlier version, without thumbnails: its images are embedded again.")
     DeltaTable(uri).delete()
@@ -82,7 +84,9 @@ def read_embeddings(uri: str, model_fingerprint: str, image_hashes: pa.ChunkedAr
             f"{int((~seen).sum()):,} of {len(seen):,} images are not embedded by model {model_fingerprint[:12]}. Run `recsim embed` first."
         )
     places = np.asarray(encoded.indices)
-    return found if np.array_equal(places, np.arange(len(seen))) else found.take(places)  # not a copy of a million vectors
+    return (
+        found if np.array_equal(places, np.arange(len(seen))) else found.take(places)
+    )  # not a copy of a million vectors
 
 
 def forget_unused(settings: Settings, used: set[str]) -> int:
@@ -99,9 +103,17 @@ def forget_unused(settings: Settings, used: set[str]) -> int:
     with lease(settings.home, uri):
         table = DeltaTable(uri)
         oldest = (datetime.now(UTC) - timedelta(days=settings.retention_days)).timestamp() * 1000
-        files = pa.table(table.get_add_actions(flatten=True)).select(["partition.model_fingerprint", "modification_time"])
-        newest = files.group_by("partition.model_fingerprint").aggregate([("modification_time", "max")]).to_pylist()
-        models = [row["partition.model_fingerprint"] for row in newest if row["modification_time_max"] < oldest]
+        files = pa.table(table.get_add_actions(flatten=True)).select(
+            ["partition.model_fingerprint", "modification_time"]
+        )
+        newest = (
+            files.group_by("partition.model_fingerprint")
+            .aggregate([("modification_time", "max")])
+            .to_pylist()
+        )
+        models = [
+            row["partition.model_fingerprint"] for row in newest if row["modification_time_max"] < oldest
+        ]
         for model in (gone := sorted(set(models) - used)):
             table.delete(f"model_fingerprint = '{model}'")
     return len(gone)
@@ -126,9 +138,16 @@ def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Embedded,
     import pyarrow.compute as pc
     from deltalake import DeltaTable
 
-    seen, good, thumbnails = np.zeros(len(wanted), bool), np.zeros(len(wanted), bool), np.zeros((len(wanted), BYTES), np.uint8)
+    seen, good, thumbnails = (
+        np.zeros(len(wanted), bool),
+        np.zeros(len(wanted), bool),
+        np.zeros((len(wanted), BYTES), np.uint8),
+    )
     vectors = np.zeros((len(wanted), 0), np.float32)
-    scan = DeltaTable(uri).scan(columns=["image_hash", "embedding", "thumbnail"], predicate=f"model_fingerprint = '{model_fingerprint}'")
+    scan = DeltaTable(uri).scan(
+        columns=["image_hash", "embedding", "thumbnail"],
+        predicate=f"model_fingerprint = '{model_fingerprint}'",
+    )
     for batch in pa.RecordBatchReader.from_stream(scan):
         places = pc.index_in(batch["image_hash"].cast(pa.string()), value_set=wanted)
         here = pc.is_valid(places)

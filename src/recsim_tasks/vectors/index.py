@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from recsim_tasks.catalogue.table import PRODUCT_FIELDS
+from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import check_digests, digest_of, digests, publishing, write_json
 from recsim_tasks.foundation.reading import read_json
-from recsim_tasks.vectors import library
-from recsim_tasks.vectors.checks import check_products, check_queries, check_vectors
-from recsim_tasks.vectors.exact import Floats, Rows
+from recsim_tasks.vectors import faiss_store
+from recsim_tasks.vectors.brute_force import Floats, Rows
 from recsim_tasks.vectors.filters import Filters
-from recsim_tasks.vectors.items import Items
+from recsim_tasks.vectors.product_table import Items
 from recsim_tasks.vectors.search import Found, Searcher
 from recsim_tasks.vectors.thumbnails import Thumbnails
+from recsim_tasks.vectors.validation import check_products, check_queries, check_vectors
 
 RECEIPT = "index.json"
 VECTORS_FILE = "vectors.faiss"
@@ -40,12 +40,25 @@ class Index:
     A product keeps its row key for as long as it is here. Searches may run side by side; nothing else may.
     """
 
-    def __init__(self, vectors: library.Flat | library.InvertedLists, items: Items, metadata: dict[str, Any], next_key: int) -> None:
+    def __init__(
+        self,
+        vectors: faiss_store.Flat | faiss_store.InvertedLists,
+        items: Items,
+        metadata: dict[str, Any],
+        next_key: int,
+    ) -> None:
         self._vectors, self._items, self._next_key = vectors, items, next_key
         self.metadata = metadata
 
     @classmethod
-    def build(cls, products: pa.Table, vectors: Floats, metadata: dict[str, Any], exact_below: int, recall: float = 0.99) -> Index:
+    def build(
+        cls,
+        products: pa.Table,
+        vectors: Floats,
+        metadata: dict[str, Any],
+        exact_below: int,
+        recall: float = 0.99,
+    ) -> Index:
         """A new index of `products` (their fields, a row each) and their unit `vectors` float32 [n, d]; `InputError` when they are not that.
 
         A column `thumbnail` of `products` has what `thumbnails.thumbnail` gives; without it no product is the copy of another.
@@ -58,9 +71,19 @@ class Index:
         check_products(products)
         check_vectors(vectors, len(products), None)
         keys = np.arange(len(products), dtype=np.int64)
-        store = library.create(np.ascontiguousarray(vectors, np.float32), keys, exact_below, recall)
-        built = {"built": len(products), "built_recall": store.built_recall, "built_imbalance": store.imbalance, "churn": 0}
-        return cls(store, Items.of(products, keys), {**metadata, "embedding_size": int(vectors.shape[1]), **built}, len(products))
+        store = faiss_store.create(np.ascontiguousarray(vectors, np.float32), keys, exact_below, recall)
+        built = {
+            "built": len(products),
+            "built_recall": store.built_recall,
+            "built_imbalance": store.imbalance,
+            "churn": 0,
+        }
+        return cls(
+            store,
+            Items.of(products, keys),
+            {**metadata, "embedding_size": int(vectors.shape[1]), **built},
+            len(products),
+        )
 
     @classmethod
     def open(cls, folder: Path, *, writable: bool = False, checked: bool = False) -> Index:
@@ -73,10 +96,12 @@ class Index:
             receipt = read_json(folder / RECEIPT)
             contents, metadata, next_key = receipt["digests"], receipt["metadata"], receipt["next_key"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{folder} holds no index: {error}. Build it with `recsim index build`.") from error
+            raise InputError(
+                f"{folder} holds no index: {error}. Build it with `recsim index build`."
+            ) from error
         if not checked:
             check_digests(folder, contents, leave_out=RECEIPT)
-        vectors = library.read(folder / VECTORS_FILE, writable)
+        vectors = faiss_store.read(folder / VECTORS_FILE, writable)
         return cls(vectors, Items.open(folder / ITEMS_FILE), metadata, next_key)
 
     def save(self, folder: Path, **metadata: Any) -> str:
@@ -87,7 +112,9 @@ class Index:
             contents = digests(staged)
             fingerprint = digest_of(contents)
             self.metadata = {**self.metadata, **metadata, "index_fingerprint": fingerprint}
-            write_json(staged / RECEIPT, {"metadata": self.metadata, "next_key": self._next_key, "digests": contents})
+            write_json(
+                staged / RECEIPT, {"metadata": self.metadata, "next_key": self._next_key, "digests": contents}
+            )
         return fingerprint
 
     def upsert(self, products: pa.Table, vectors: Floats) -> None:
@@ -116,14 +143,21 @@ class Index:
         self._count_churn(len(keys))
         return len(keys)
 
-    def search(self, queries: Floats, k: int, filters: Filters | None = None, distinct: bool = False) -> list[list[Hit]]:
+    def search(
+        self, queries: Floats, k: int, filters: Filters | None = None, distinct: bool = False
+    ) -> list[list[Hit]]:
         """`neighbours`, each with its product's id."""
         found = self.neighbours(queries, k, filters, distinct)
         there = found.positions >= 0
         ids, counts = iter(self._items.ids_at(found.positions[there])), there.sum(axis=1).tolist()
-        return [list(map(Hit, islice(ids, count), scores)) for count, scores in zip(counts, found.scores.tolist(), strict=True)]
+        return [
+            list(map(Hit, islice(ids, count), scores))
+            for count, scores in zip(counts, found.scores.tolist(), strict=True)
+        ]
 
-    def neighbours(self, queries: Floats, k: int, filters: Filters | None = None, distinct: bool = False) -> Found:
+    def neighbours(
+        self, queries: Floats, k: int, filters: Filters | None = None, distinct: bool = False
+    ) -> Found:
         """The `k` nearest products by cosine for each of unit `queries` float32 [q, d], best first; `k` of them when `k` pass `filters`.
 
         Equal scores come in the order of the product ids. Of products whose images are copies of each other `distinct` leaves only the
@@ -131,7 +165,9 @@ class Index:
         than the index's vectors.
         """
         check_queries(queries, k, self.metadata["embedding_size"])
-        return Searcher(self._vectors, self._items, filters or Filters(), distinct).search(np.ascontiguousarray(queries, np.float32), k)
+        return Searcher(self._vectors, self._items, filters or Filters(), distinct).search(
+            np.ascontiguousarray(queries, np.float32), k
+        )
 
     def vector(self, product_id: str) -> Floats:
         """The embedding of a product, float32 [d]; `InputError` when it is not in the index."""
@@ -151,7 +187,9 @@ class Index:
 
     def product(self, product_id: str) -> dict[str, Any]:
         """The fields of a product; `InputError` when it is not in the index."""
-        return self._items.rows(self._items.positions(np.array([self._items.key_of(product_id)])), PRODUCT_FIELDS)[0]
+        return self._items.rows(
+            self._items.positions(np.array([self._items.key_of(product_id)])), PRODUCT_FIELDS
+        )[0]
 
     def products_at(self, positions: Rows, fields: Sequence[str]) -> list[dict[str, Any]]:
         """These fields of the products at `positions` [n]."""
@@ -165,7 +203,7 @@ class Index:
     @property
     def exact(self) -> bool:
         """Whether a search looks at every vector."""
-        return isinstance(self._vectors, library.Flat)
+        return isinstance(self._vectors, faiss_store.Flat)
 
     @property
     def imbalance(self) -> float:

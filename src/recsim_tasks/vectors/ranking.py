@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from recsim_tasks.vectors.exact import Floats, Rows
+from recsim_tasks.vectors.brute_force import Floats, Rows
 
 Scores = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recsim_tasks.vectors.exact import Floats, Rows, exact_neighbours
+from recsim_tasks.vectors.brute_force import Floats, Rows, exact_neighbours
 from recsim_tasks.vectors.index import Index
 from recsim_tasks.vectors.ranking import ROUNDING
 from recsim_tasks.vectors.search import Found
@@ -21,7 +21,9 @@ def without_own(index: Index, rows: Rows, vectors: Floats) -> Found:
     Fewer in an index of ten or fewer.
     """
     found = index.neighbours(vectors, min(K, len(index) - 1) + 1)
-    return Found(drop_own(found.positions, rows, found.positions), drop_own(found.positions, rows, found.scores))
+    return Found(
+        drop_own(found.positions, rows, found.positions), drop_own(found.positions, rows, found.scores)
+    )
 
 
 def recall(found: Found, rows: Rows, vectors: Floats) -> float:

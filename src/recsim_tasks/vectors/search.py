@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsim_tasks.vectors.exact import Floats, Rows
+from recsim_tasks.vectors.brute_force import Floats, Rows
 from recsim_tasks.vectors.filters import Filters, passing
-from recsim_tasks.vectors.items import Items
+from recsim_tasks.vectors.product_table import Items
 from recsim_tasks.vectors.ranking import Flags, Scores, best_first, scores_of, settled
-from recsim_tasks.vectors.stores import Store
 from recsim_tasks.vectors.thumbnails import first_of_copies
+from recsim_tasks.vectors.vector_store import Store
 
 # Asked for beyond k, so that a tie at the end is seen.
 SPARE = 6
@@ -39,7 +39,9 @@ class Searcher:
         meets = passing(items.table, filters)
         self._among = None if meets is None else items.by_key(meets)
         self._passing = len(items) if meets is None else int(meets.sum())
-        self._excluded = items.keys_of(sorted(set(filters.exclude))) if filters.exclude else np.empty(0, np.int64)
+        self._excluded = (
+            items.keys_of(sorted(set(filters.exclude))) if filters.exclude else np.empty(0, np.int64)
+        )
 
     def search(self, queries: Floats, k: int) -> Found:
         """The k nearest to each of `queries` [q, d] of those who pass."""
@@ -51,7 +53,10 @@ class Searcher:
         if len(parts) == 1:
             return parts[0]
         together = [_nothing(0, k), *parts]
-        return Found(np.concatenate([part.positions for part in together]), np.concatenate([part.scores for part in together]))
+        return Found(
+            np.concatenate([part.positions for part in together]),
+            np.concatenate([part.scores for part in together]),
+        )
 
     def _widening(self, queries: Floats, k: int) -> Found:
         """Look for somewhat more than k, and for more again where that does not settle the first k."""
@@ -99,13 +104,18 @@ class Searcher:
         for row, places in enumerate(order):
             real = places[np.isfinite(scores[row, places])]
             scores[row, real[~first_of_copies(self._items.thumbnails[positions[row, real]], k)]] = -np.inf
-        return np.take_along_axis(order, np.argsort(-np.take_along_axis(scores, order, axis=1), axis=1, kind="stable"), axis=1)
+        return np.take_along_axis(
+            order, np.argsort(-np.take_along_axis(scores, order, axis=1), axis=1, kind="stable"), axis=1
+        )
 
 
 def _first(k: int, positions: Rows, scores: Scores) -> Found:
     """The first k columns; columns without a product where there are fewer."""
     nothing = _nothing(len(scores), max(0, k - scores.shape[1]))
-    positions, scores = np.hstack([positions, nothing.positions])[:, :k], np.hstack([scores, nothing.scores])[:, :k]
+    positions, scores = (
+        np.hstack([positions, nothing.positions])[:, :k],
+        np.hstack([scores, nothing.scores])[:, :k],
+    )
     return Found(np.where(np.isneginf(scores), -1, positions), scores)
 
 

@@ -33,7 +33,9 @@ def thumbnail(image: Image.Image) -> bytes:
     """
     from PIL import Image
 
-    return image.resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=REDUCED_TO).convert("RGB").tobytes()
+    return (
+        image.resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=REDUCED_TO).convert("RGB").tobytes()
+    )
 
 
 def first_of_copies(thumbnails: Thumbnails, k: int) -> Flags:

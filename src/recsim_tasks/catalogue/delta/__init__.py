@@ -1,0 +1,1 @@
+"""The Delta tables: read, written, and what their logs say."""

@@ -1,0 +1,1 @@
+"""Feeds: from a delivered folder to changes of the catalogue."""

@@ -1,0 +1,1 @@
+"""Images: decoded safely, and identified by their content."""

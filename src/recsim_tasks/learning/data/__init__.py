@@ -1,0 +1,1 @@
+"""Training data: which images a model learns from, and in which batches."""

@@ -1,0 +1,1 @@
+"""Evaluation of an encoder: retrieval measures, baselines, report."""

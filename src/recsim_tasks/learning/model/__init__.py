@@ -1,0 +1,1 @@
+"""The encoder: backbones, network, losses, and the files that it is exported to."""

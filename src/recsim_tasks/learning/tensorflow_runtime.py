@@ -1,0 +1,60 @@
+"""The one place that imports TensorFlow, and says how it must be set up."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType
+
+from recsim_tasks.foundation.errors import MissingError
+from recsim_tasks.foundation.gpus import ask_tensorflow, missing
+
+# TensorFlow Similarity and Horovod are written for Keras 2; TensorFlow reads this when it is imported.
+REQUIRED = {"TF_USE_LEGACY_KERAS": "1"}
+# The environment may say otherwise. On processors without AVX-512 TensorFlow leaves oneDNN off,
+# although training is 1.5 times as fast with it there.
+DEFAULTS = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1"}
+# From here on (Ampere) a GPU computes in bfloat16, whose range is float32's: no loss has to be scaled.
+BFLOAT16_SINCE = (8, 0)
+
+
+def tensorflow(threads: int = 1, gpus: int = 0, deterministic: bool = False) -> ModuleType:
+    """Give TensorFlow with Keras 2.
+
+    The process's first call, which takes 5 s, decides on `threads`, and hides the GPUs if `gpus` is 0. With
+    `gpus` float32 is float32: a GPU's default, TF32, keeps 10 bits of the mantissa, and the vectors of an
+    exported model would differ from those of its LiteRT copy by up to 2e-3. Training computes in bfloat16
+    where TF32 exists, so that it loses nothing but for its small float32 layers. `deterministic` asks for
+    operations that give the same bits each time, which is not a GPU's default. `MissingError` when
+    TensorFlow sees no GPU, with the reason that it gives.
+    """
+    first = "tensorflow" not in sys.modules
+    if first:
+        os.environ.update(REQUIRED, **({} if gpus else {"CUDA_VISIBLE_DEVICES": "-1"}))
+        for name, value in DEFAULTS.items():
+            os.environ.setdefault(name, value)
+    import tensorflow as tf
+
+    if first:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    if gpus:
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+        if not tf.config.list_physical_devices("GPU"):
+            raise MissingError(missing(1, ask_tensorflow()))
+    return tf  # type: ignore[no-any-return]
+
+
+def fastest_precision() -> str:
+    """Keras's policy for this process's device: `mixed_bfloat16` on a GPU that computes in it, else `float32`."""
+    tf = tensorflow()
+    gpus = tf.config.list_physical_devices("GPU")
+    able = [
+        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= BFLOAT16_SINCE
+        for gpu in gpus
+    ]
+    return "mixed_bfloat16" if able and all(able) else "float32"

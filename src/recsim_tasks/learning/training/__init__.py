@@ -1,0 +1,1 @@
+"""Training: one network, trained by one or many processes."""

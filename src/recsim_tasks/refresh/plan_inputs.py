@@ -1,0 +1,167 @@
+"""Gather what the plan decides by: the champion's manifest, the change range, the catalogue's categories."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from recsim_tasks.catalogue.delta.change_feed import RangeLostError
+from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.foundation.errors import InputError, MissingError
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.refresh.history import Judged, judged_refreshes, last_against, rejected_training
+from recsim_tasks.refresh.plan import Champion, Facts, model_kind
+from recsim_tasks.refresh.step_inputs import champion_copy, champion_manifest
+from recsim_tasks.refresh.workspace import Workspace
+from recsim_tasks.release.evaluation.drift import Drift
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from recsim_tasks.release.manifest import Manifest
+    from recsim_tasks.release.registry.client import Registry
+    from recsim_tasks.release.registry.production import Production
+    from recsim_tasks.release.registry.references import ReleaseRef
+
+SECONDS_A_DAY = 86_400
+UNREADABLE = (InputError, MissingError)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The facts, and the changes product by product, as `net_changes` gives them."""
+
+    facts: Facts
+    changes: pa.Table
+
+
+def gather(
+    settings: Settings, workspace: Workspace, registry: Registry, production: Production, head: Cursor
+) -> Found:
+    """What is known of the champion and of the catalogue at `head`; without a champion every product is an insert."""
+    from recsim_tasks.catalogue.delta.net_changes import count_kinds
+    from recsim_tasks.catalogue.delta.reader import read_products
+
+    counted = read_products(settings.products_uri, head, ["category"])["category"].value_counts().to_pylist()
+    products, categories = (
+        sum(row["counts"] for row in counted),
+        {row["values"]: row["counts"] for row in counted if row["values"]},
+    )
+    champion, known, missing = production.release, None, production.problem
+    if champion:
+        known, missing = _known(settings, workspace, registry, champion)
+    changes, lost = _changes(settings, champion, head) if champion and known else (None, None)
+    if champion and lost:
+        changes, missing = _compared(settings, workspace, registry, champion, head)
+    if changes is None:
+        known, changes, lost = None, _inserts(settings, head), None
+    refreshes = judged_refreshes(settings)
+    last = last_against(refreshes, champion.version) if champion else None
+    if known:
+        known = replace(known, drift=_drift(known, refreshes, last))
+    held = last.rejected_append if last else None
+    return Found(Facts(known, head, count_kinds(changes), lost, categories, products, held, missing), changes)
+
+
+def with_copy(
+    settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef, found: Found
+) -> Found:
+    """Have the champion's bundle in the workspace for the steps; when it cannot be read, the facts are without it."""
+    from recsim_tasks.catalogue.delta.net_changes import count_kinds
+
+    try:
+        champion_copy(settings, workspace, registry, champion)
+    except UNREADABLE as error:
+        changes = _inserts(settings, found.facts.head)
+        missing, counted = unreadable(champion, error), count_kinds(changes)
+        return Found(
+            replace(found.facts, champion=None, missing=missing, changes=counted, lost=None), changes
+        )
+    return found
+
+
+def unreadable(champion: ReleaseRef, error: Exception) -> str:
+    """Why a refresh has to do without the champion."""
+    return f"The files of release {champion.version}, the champion, cannot be read: {error}"
+
+
+def _drift(champion: Champion, refreshes: list[Judged], last: Judged | None) -> Drift | None:
+    """The drift that calls for a training, of the champion or of the last release that wanted to replace it.
+
+    A training that the gate rejected is not repeated for the same encoder every night: then there is none.
+    """
+    if rejected_training(refreshes, champion.trained_at, champion.model_fingerprint):
+        return None
+    return (last.drift if last else None) or champion.drift
+
+
+def _known(
+    settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef
+) -> tuple[Champion | None, str | None]:
+    """What the champion says of itself; None, and why, when it cannot be read."""
+    try:
+        return _champion(champion_manifest(settings, workspace, registry, champion)), None
+    except UNREADABLE as error:
+        return None, unreadable(champion, error)
+
+
+def _changes(settings: Settings, champion: ReleaseRef, head: Cursor) -> tuple[pa.Table | None, str | None]:
+    """From the change feed; None, and why, where that is lost."""
+    from recsim_tasks.catalogue.delta.net_changes import net_changes
+
+    try:
+        return net_changes(settings.products_uri, champion.cursor, head), None
+    except RangeLostError as error:
+        return None, str(error)
+
+
+def _compared(
+    settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef, head: Cursor
+) -> tuple[pa.Table | None, str | None]:
+    """From the champion's index and the whole catalogue; None, and why, when the champion cannot be read."""
+    from recsim_tasks.catalogue.delta.net_changes import compare
+    from recsim_tasks.vectors.index import Index
+
+    try:
+        champion_copy(settings, workspace, registry, champion)
+    except UNREADABLE as error:
+        return None, unreadable(champion, error)
+    held = Index.open(workspace.champion_of(champion.version) / "index").items
+    return compare(held, _products(settings, head)), None
+
+
+def _inserts(settings: Settings, head: Cursor) -> pa.Table:
+    """Every product of the catalogue as a change."""
+    from recsim_tasks.catalogue.delta.net_changes import compare
+
+    now = _products(settings, head)
+    return compare(now.slice(0, 0), now)
+
+
+def _products(settings: Settings, head: Cursor) -> pa.Table:
+    from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, read_products
+
+    return read_products(settings.products_uri, head, list(PRODUCT_FIELDS))
+
+
+def _champion(manifest: Manifest) -> Champion:
+    return Champion(
+        cursor=manifest.cursor,
+        built=manifest.counts["built"],
+        churn=manifest.counts["churn"],
+        recall=manifest.metrics["ann_recall_at_10"],
+        imbalance=manifest.metrics.get("imbalance_growth", 1.0),
+        model_days=(time.time() - manifest.training.at) / SECONDS_A_DAY,
+        trained_at=manifest.training.at,
+        model_fingerprint=manifest.model_fingerprint,
+        unseen=manifest.training.unseen,
+        categories=frozenset(manifest.training.categories),
+        drift=Drift.of_metrics(manifest.metrics),
+        kind=model_kind(
+            manifest.training.backbone,
+            manifest.preprocessing.size,
+            manifest.preprocessing.channels,
+            manifest.embedding_size,
+        ),
+    )

@@ -1,0 +1,120 @@
+"""What a step takes up from the steps before it: verified, or an error that names the step to run again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recsim_tasks.foundation.errors import InputError, MissingError
+from recsim_tasks.foundation.progress import say
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.refresh.workspace import Workspace
+
+if TYPE_CHECKING:
+    from recsim_tasks.release.manifest import Manifest
+    from recsim_tasks.release.registry.client import Registry
+    from recsim_tasks.release.registry.references import ReleaseRef
+    from recsim_tasks.vectors.index import Index
+
+
+def fetch_champion(settings: Settings, workspace: Workspace) -> Path | None:
+    """Have the verified bundle of the planned champion in the workspace; None when the plan goes without one."""
+    from recsim_tasks.release.registry.client import Registry
+
+    planned = workspace.result("plan")
+    if planned["champion"] is None or planned.get("champion_unreadable"):
+        return None
+    registry = Registry(settings)
+    try:
+        champion_copy(settings, workspace, registry, registry.reference(planned["champion"]))
+    except (InputError, MissingError) as error:
+        again = f"Run `plan` again: clear that task, or `recsim plan --refresh {workspace.refresh_id}`."
+        raise type(error)(f"The champion cannot be read any more: {error} {again}") from error
+    return workspace.champion
+
+
+def champion_copy(
+    settings: Settings, workspace: Workspace, registry: Registry, release: ReleaseRef
+) -> Manifest:
+    """Have the verified bundle of a release as the workspace's champion; `InputError` or `MissingError` without one.
+
+    It is the copy that is there, else MLflow's, else another whole copy of this machine.
+    """
+    from recsim_tasks.release.registry.local_copy import UNREADABLE, whole, whole_copy
+
+    folder = workspace.champion_of(release.version)
+    try:
+        return whole_copy(registry, release, folder)
+    except UNREADABLE as error:
+        for other in _other_copies(settings, release.version):
+            try:
+                manifest = whole(other, release)
+            except InputError:
+                continue
+            say(f"The whole copy in {other} is used: {error}")
+            _copy(other, folder)
+            return manifest
+        raise
+
+
+def champion_manifest(
+    settings: Settings, workspace: Workspace, registry: Registry, release: ReleaseRef
+) -> Manifest:
+    """Read the manifest of a release, alone where MLflow gives it; errors as of `champion_copy`."""
+    from recsim_tasks.release.registry.local_copy import UNREADABLE
+
+    try:
+        return registry.manifest(release.version)
+    except UNREADABLE:
+        return champion_copy(settings, workspace, registry, release)
+
+
+def own_index(workspace: Workspace, writable: bool = False) -> Index:
+    """The index that this refresh has made."""
+    from recsim_tasks.vectors.index import Index
+
+    try:
+        return Index.open(workspace.index, writable=writable)
+    except InputError as error:
+        action = "append" if workspace.result("plan")["decision"] == "append" else "build"
+        raise InputError(_again(workspace, "index", f"index {action}", error)) from error
+
+
+def take_model(settings: Settings, workspace: Workspace) -> Path:
+    """Verify the model of the release in the making, this refresh's own or the champion's; returns its folder."""
+    from recsim_tasks.learning.model.export import check_published
+
+    if workspace.result("plan")["decision"] != "retrain":
+        fetch_champion(settings, workspace)
+        return workspace.model
+    try:
+        check_published(workspace.own_model)
+    except InputError as error:
+        raise InputError(_again(workspace, "model", "train", error)) from error
+    return workspace.own_model
+
+
+def _again(workspace: Workspace, made: str, job: str, error: InputError) -> str:
+    step, refresh = job.split()[0], workspace.refresh_id
+    return (
+        f"The {made} of refresh {refresh} is missing or damaged: {error} "
+        f"Run `{step}` again: clear that task, or `recsim {job} --refresh {refresh}`."
+    )
+
+
+def _other_copies(settings: Settings, version: int) -> list[Path]:
+    """Where serving, a query or another refresh may have left a copy of a release."""
+    home = settings.home.absolute()
+    return [
+        home / "releases" / str(version),
+        home / "query" / str(version),
+        *home.glob(f"refreshes/*/champion-{version}"),
+    ]
+
+
+def _copy(source: Path, target: Path) -> None:
+    from recsim_tasks.foundation.publishing import link_or_copy, publishing
+
+    with publishing(target) as staged:
+        shutil.copytree(source, staged, copy_function=link_or_copy, dirs_exist_ok=True)

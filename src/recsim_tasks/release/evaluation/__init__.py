@@ -1,0 +1,1 @@
+"""Evaluation of a release: its answers, beside the champion and an exact search."""

@@ -1,0 +1,1 @@
+"""The registry: releases in MLflow, their stages, promotion and rollback."""

@@ -1,0 +1,47 @@
+"""What two releases have in common is stored once, where MLflow's artifacts lie in a folder that this process sees.
+
+A version is never a reference to another's files: it stays whole when that one is deleted. A link does both.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recsim_tasks.foundation.publishing import file_digest, link_or_copy
+from recsim_tasks.release.bundle import MODEL
+
+if TYPE_CHECKING:
+    from recsim_tasks.release.manifest import Manifest
+
+
+def local_folder(uri: str) -> Path | None:
+    """The folder of an artifact location; None where a server or an object store has it."""
+    from mlflow.utils.file_utils import local_file_uri_to_path
+    from mlflow.utils.uri import is_local_uri
+
+    local = is_local_uri(uri, is_tracking_or_registry_uri=False)  # type: ignore[no-untyped-call]
+    return Path(local_file_uri_to_path(uri)) if local else None  # type: ignore[no-untyped-call]
+
+
+def same_files(manifest: Manifest, stored: Path) -> dict[str, Path]:
+    """The model's files that the bundle `stored` has exactly as `manifest` lists them, by their path in the bundle."""
+    names = {name: digest for name, digest in manifest.digests.items() if name.startswith(f"{MODEL}/")}
+    return {
+        name: stored / name
+        for name, digest in names.items()
+        if (stored / name).is_file() and file_digest(stored / name) == digest
+    }
+
+
+def take_out(files: dict[str, Path], bundle: Path) -> None:
+    """Leave out of a bundle that is about to be uploaded what is stored already."""
+    for name in files:
+        (bundle / name).unlink()
+
+
+def put_in(files: dict[str, Path], stored: Path) -> None:
+    """Complete an uploaded bundle by links to what was stored already."""
+    for name, file in files.items():
+        (stored / name).parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(file, stored / name)

@@ -1,0 +1,117 @@
+"""Pack a bundle as an MLflow model folder: code, signature, requirements, example; without a trial run and without pickle."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import recsim_tasks
+from recsim_tasks.release.bundle import ANSWERED
+
+if TYPE_CHECKING:
+    from mlflow.models.model import Model
+    from mlflow.models.signature import ModelSignature
+
+    from recsim_tasks.release.manifest import Manifest
+
+ARTIFACT = "release"
+PACKAGE = Path(recsim_tasks.__file__).parent
+MODEL_CODE = PACKAGE / "release" / "registry" / "pyfunc_model.py"
+# All that opening and asking a release imports, beside the package itself.
+REQUIREMENTS = (
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "faiss-cpu",
+    "ai-edge-litert",
+    "pydantic",
+    "pydantic-settings",
+)
+
+
+def pack(bundle: Path, manifest: Manifest, model: Model, out: Path) -> None:
+    """Write the bundle as the MLflow model folder `out`; `model` is filled with what MLflow must know of it."""
+    from mlflow.pyfunc import save_model
+
+    with tempfile.TemporaryDirectory() as scratch:
+        save_model(
+            path=str(out),
+            mlflow_model=model,
+            python_model=str(MODEL_CODE),
+            artifacts={ARTIFACT: str(bundle)},
+            code_paths=[str(_copy_code(Path(scratch)))],
+            signature=_signature(),
+            input_example=({"image": [manifest.canaries[0].image]}, {"k": 3}) if manifest.canaries else None,
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
+        )
+
+
+def bundle_place(model: Model) -> str:
+    """Where in its model folder a packed bundle stands, relative."""
+    return str(model.flavors["python_function"]["artifacts"][ARTIFACT]["path"])
+
+
+def needed_modules(start: Path = MODEL_CODE) -> set[Path]:
+    """The files of this package that `start` imports when it is imported, itself and the packages' own files among them."""
+    found: set[Path] = set()
+    waiting = {start}
+    while waiting:
+        path = waiting.pop()
+        found.add(path)
+        packages = {folder / "__init__.py" for folder in path.parents if folder.is_relative_to(PACKAGE)}
+        waiting |= (packages | _imports(path)) - found
+    return found
+
+
+def _imports(path: Path) -> set[Path]:
+    """Files of this package that the statements at the top of `path` import: `from a.b import c` may mean b.py or b/c.py."""
+    statements = [
+        node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ImportFrom) and node.module
+    ]
+    names = [f"{node.module}.{alias.name}" for node in statements for alias in node.names]
+    named = {PACKAGE.parent / Path(*name.split(".")) for name in names if name.startswith(f"{PACKAGE.name}.")}
+    return {
+        file
+        for place in named
+        for file in (place.with_suffix(".py"), place.parent.with_suffix(".py"))
+        if file.is_file()
+    }
+
+
+def _copy_code(scratch: Path) -> Path:
+    """Only what is needed: MLflow uploads file by file, at some 50 ms each."""
+    for path in needed_modules():
+        target = scratch / path.relative_to(PACKAGE.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    return scratch / PACKAGE.name
+
+
+def _signature() -> ModelSignature:
+    from mlflow.models.signature import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array, Object, Property
+
+    others = {"price": DataType.double, "in_stock": DataType.boolean}
+    product = [Property("product_id", DataType.string), Property("score", DataType.double)]
+    product += [Property(name, others.get(name, DataType.string), required=False) for name in ANSWERED]
+    params = [
+        ParamSpec("k", DataType.long, 10),
+        ParamSpec("categories", DataType.string, [], (-1,)),
+        ParamSpec("min_price", DataType.double, None),
+        ParamSpec("max_price", DataType.double, None),
+        ParamSpec("in_stock", DataType.boolean, None),
+        ParamSpec("exclude", DataType.string, [], (-1,)),
+        ParamSpec("distinct", DataType.boolean, False),
+    ]
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.string, "image")]),
+        outputs=Schema([ColSpec(Array(Object(product)))]),
+        params=ParamSchema(params),
+    )

@@ -1,0 +1,160 @@
+"""One bad thing in the inbox stops itself and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsim_demo.dataset import FashionMnist
+from recsim_demo.feeds import deliver, upsert
+from recsim_tasks.catalogue.feeds import inbox as rounds
+from recsim_tasks.catalogue.feeds.decisions import Answer
+from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
+from recsim_tasks.catalogue.feeds.quarantine import quarantined
+from recsim_tasks.catalogue.feeds.transfer import move_aside
+from recsim_tasks.foundation.errors import HeldError, InputError, RecsimError
+from recsim_tasks.foundation.settings import Settings
+
+LONG_AGO = (1_700_000_000, 1_700_000_000)
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture
+def rows(fashion_mnist: FashionMnist) -> Rows:
+    return [upsert(n, f"c{n % 2}", fashion_mnist.train_images[n]) for n in range(30)]
+
+
+def bad(inbox: Path, name: str) -> Path:
+    """A feed without its manifest."""
+    feed = inbox / name
+    feed.mkdir(parents=True)
+    (feed / "products.csv").write_text("product_id\nx\n")
+    return feed / "manifest.json"
+
+
+def fill_with_faults(inbox: Path) -> set[str]:
+    """Whatever is no feed, or is one that cannot be opened; the names of the latter."""
+    bad(inbox, "folder").mkdir()
+    os.mkfifo(bad(inbox, "pipe"))
+    bad(inbox, "nested").write_text("[" * 100_000)
+    bad(inbox, "dangling").symlink_to("nothing")
+    bad(inbox, "two\nlines").write_text('{"feed_id": "lines", "rows": 1}')
+    outside = inbox.parent / "outside"
+    bad(inbox.parent, "outside").write_text('{"feed_id": "outside", "rows": 1}')
+    (inbox / "linked").symlink_to(outside)
+    bad(inbox, "rows-elsewhere").write_text('{"feed_id": "rows", "rows": 1}')
+    (inbox / "rows-elsewhere" / "products.csv").unlink()
+    (inbox / "rows-elsewhere" / "products.csv").symlink_to(outside / "products.csv")
+    (inbox / "loose.csv").write_text("product_id\n")
+    for path in [*inbox.rglob("*"), *outside.iterdir()]:
+        os.utime(path, LONG_AGO, follow_symlinks=False)
+    return {"folder", "pipe", "nested", "dangling", "two\nlines", "linked", "rows-elsewhere"}
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("shared_spark")
+def test_what_is_odd_in_the_inbox_is_refused_or_named_and_the_good_feed_is_taken(
+    settings: Settings, rows: Rows
+) -> None:
+    inbox = settings.inbox_dir
+    refused = fill_with_faults(inbox)
+    deliver(inbox, "good", rows[:2], "good")
+    with pytest.raises(InputError, match="1 other feeds were taken in") as told:
+        ingest_inbox(settings)
+    assert "\n" not in str(told.value)
+    assert len(list((inbox / ".applied").iterdir())) == 1
+    moved = [path for path in (inbox / ".refused").iterdir() if not path.name.endswith(".note.json")]
+    assert len(moved) == len(refused)
+    reasons = [json.loads(path.read_text())["reason"] for path in (inbox / ".refused").rglob("*note.json")]
+    assert len(reasons) == len(refused)
+    assert any("symbolic link" in reason for reason in reasons)
+    assert {path.name for path in (inbox.parent / "outside").iterdir()} == {
+        "manifest.json",
+        "products.csv",
+    }, "nothing is written behind a link"
+
+    again = ingest_inbox(settings)
+    assert [stray["name"] for stray in again["ignored"]] == ["loose.csv"]
+    assert again["feeds"] == []
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("shared_spark")
+def test_a_feed_that_cannot_be_moved_aside_stops_no_other_and_is_applied_once(
+    settings: Settings, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, name in enumerate(("first", "second")):
+        feed = deliver(settings.inbox_dir, name, rows[number : number + 1], name)
+        os.utime(feed / "manifest.json", (number, number))
+
+    def fail(feed: Path, *args: Any) -> None:
+        if feed.name == "first":
+            raise OSError(18, "Invalid cross-device link")
+        move_aside(feed, *args)
+
+    monkeypatch.setattr(rounds, "move_aside", fail)
+    with pytest.raises(
+        RecsimError,
+        match=r"first cannot be moved to \.applied: Invalid cross-device link.*2 feeds were taken in",
+    ):
+        ingest_inbox(settings)
+    monkeypatch.undo()
+    (settings.inbox_dir / ".applied").rename(settings.inbox_dir / "kept")
+    (settings.inbox_dir / ".applied").touch()
+    with pytest.raises(RecsimError, match=r"first cannot be moved to \.applied"):
+        ingest_inbox(settings)
+    (settings.inbox_dir / ".applied").unlink()
+    (settings.inbox_dir / "kept").rename(settings.inbox_dir / ".applied")
+    assert ingest_inbox(settings)["feeds"][0]["applied"] is False
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("shared_spark")
+def test_a_feed_on_hold_says_why_its_rows_cannot_be_taken_until_it_is_answered_for(
+    settings: Settings, rows: Rows
+) -> None:
+    faulty = [{**row, "image": b"no image"} for row in rows[:20]] + [
+        {**rows[20], "product_id": None},
+        *rows[21:25],
+    ]
+    deliver(settings.inbox_dir, "held", faulty, "held")
+    with pytest.raises(HeldError, match=r"20 rows: .*does not decode") as held:
+        ingest_inbox(settings)
+    first, second = held.value.result["held"]["row_reasons"]  # type: ignore[index]
+    assert (first["rows"], second["rows"]) == (20, 1)
+    assert first["example"].startswith("fashion-000")
+    assert "a row without product_id" in second["example"]
+    (waiting,) = quarantined(settings, "held", None, False, 20)["held"]
+    assert waiting["row_reasons"] == [first, second]
+    assert quarantined(settings, "other", None, False, 20)["held"] == []
+    ingest_inbox(settings, answer=Answer("held", accepts=False, by="ada"))
+    assert quarantined(settings, "held", None, False, 20)["held"] == []
+
+
+@pytest.mark.spark
+@pytest.mark.usefixtures("shared_spark")
+def test_rows_that_say_the_same_count_once_and_rows_that_contradict_each_other_not_at_all(
+    settings: Settings, rows: Rows
+) -> None:
+    from recsim_tasks.catalogue.feeds.ingest import ingest_feed
+
+    without_image = {**rows[3], "image": None}
+    several = [
+        rows[0],
+        rows[0],
+        rows[0],
+        rows[1],
+        rows[1],
+        {**rows[1], "price": 1.5},
+        rows[2],
+        without_image,
+        without_image,
+    ]
+    result = ingest_feed(settings, deliver(settings.home, "feed", several, "feed"))
+    assert (result["inserted"], result["unchanged"], result["quarantined"]) == (2, 2, 5)
+    waiting = quarantined(settings, None, rows[3]["product_id"], False, 10)
+    assert waiting["rows"] == 2, "what repeats a row that cannot be taken does not release it"

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable
+
+from recsim_demo.dataset import FashionMnist
+from recsim_demo.feeds import delete, deliver, upsert
+from recsim_tasks.catalogue.delta.reader import head, read_image, read_products
+from recsim_tasks.catalogue.feeds import ingest
+from recsim_tasks.catalogue.feeds.feed import Feed
+from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
+from recsim_tasks.catalogue.feeds.ingest import ingest_feed
+from recsim_tasks.foundation.errors import HeldError, InputError, UnavailableError
+from recsim_tasks.foundation.settings import Settings, load_settings
+
+pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture
+def rows(fashion_mnist: FashionMnist) -> Rows:
+    return [upsert(n, f"c{fashion_mnist.train_labels[n]}", fashion_mnist.train_images[n]) for n in range(40)]
+
+
+def table(uri: str) -> dict[str, dict[str, Any]]:
+    """Every row of the table with all its columns, by product id."""
+    reader = DeltaTable(uri).scan()
+    return {row["product_id"]: row for row in pa.RecordBatchReader.from_stream(reader).read_all().to_pylist()}
+
+
+def test_a_feed_inserts_updates_deletes_and_quarantines_and_is_applied_once(
+    settings: Settings, tmp_path: Path, rows: Rows
+) -> None:
+    first = ingest_feed(settings, deliver(tmp_path, "one", rows[:30], "one"))
+    assert first == {
+        "feed_id": "one",
+        "applied": True,
+        "inserted": 30,
+        "updated": 0,
+        "deleted": 0,
+        "unchanged": 0,
+        "outdated": 0,
+        "quarantined": 0,
+        "quarantined_share": 0.0,
+        "table_version": 1,
+    }
+
+    changes = [
+        *rows[30:],
+        {**rows[0], "image": rows[35]["image"]},
+        {**rows[1], "price": 5.0, "image": None},
+        rows[2],
+        delete(3),
+        {**rows[4], "image": b"no picture"},
+        upsert(900, "new", None),
+    ]
+    second = deliver(tmp_path, "two", changes, "two")
+    assert ingest_feed(settings, second) | {"table_version": 0} == {
+        "feed_id": "two", "applied": True, "inserted": 10, "updated": 2, "deleted": 1, "unchanged": 1, "outdated": 0, "quarantined": 2,
+        "quarantined_share": 0.125, "table_version": 0,
+    }  # fmt: skip
+
+    products = table(settings.products_uri)
+    assert products.keys() == {row["product_id"] for row in rows} - {rows[3]["product_id"]}
+    assert products[rows[0]["product_id"]]["image"] == rows[35]["image"]
+    assert products[rows[1]["product_id"]]["price"] == 5.0
+    assert products[rows[1]["product_id"]]["image"] == rows[1]["image"]
+    assert products[rows[4]["product_id"]]["image"] == rows[4]["image"]
+    put_aside = table(settings.quarantine_uri)
+    assert {name: row["feed_id"] for name, row in put_aside.items()} == {
+        rows[4]["product_id"]: "two",
+        "fashion-00900": "two",
+    }
+    assert "does not decode" in put_aside[rows[4]["product_id"]]["reason"]
+    assert put_aside[rows[4]["product_id"]]["image"] == b"no picture"
+    assert json.loads(put_aside["fashion-00900"]["row"])["category"] == "new"
+
+    before = head(settings.products_uri)
+    assert ingest_feed(settings, second)["applied"] is False
+    assert (head(settings.products_uri), table(settings.products_uri), table(settings.quarantine_uri)) == (
+        before,
+        products,
+        put_aside,
+    )
+
+
+def test_the_tables_have_the_properties_that_readers_rely_on(
+    settings: Settings, tmp_path: Path, rows: Rows
+) -> None:
+    ingest_feed(settings, deliver(tmp_path, "one", rows[:3], "one"))
+    properties = DeltaTable(settings.products_uri).metadata().configuration
+    assert properties["delta.enableChangeDataFeed"] == "true"
+    assert properties["delta.columnMapping.mode"] == "none"
+    assert properties["delta.enableDeletionVectors"] == "true"
+    assert (
+        properties["delta.logRetentionDuration"]
+        == properties["delta.deletedFileRetentionDuration"]
+        == "interval 30 days"
+    )
+    cursor = head(settings.products_uri)
+    assert cursor is not None
+    assert sorted(
+        read_products(settings.products_uri, cursor, ["product_id"]).column(0).to_pylist()
+    ) == sorted(row["product_id"] for row in rows[:3])
+    assert read_image(settings.products_uri, rows[1]["product_id"]) == rows[1]["image"]
+    assert read_image(settings.products_uri, "o'brien") is None
+
+
+def test_the_latest_row_of_a_product_counts_and_neither_a_tie_nor_a_picture_that_many_products_share(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, rows: Rows
+) -> None:
+    monkeypatch.setenv("RECSIM_PLACEHOLDER_PRODUCTS", "3")
+    settings = load_settings()
+
+    def at(row: dict[str, Any], day: int | None, title: str) -> dict[str, Any]:
+        return {
+            "product_id": row["product_id"],
+            "title": title,
+            "image": row["image"],
+            "updated_at": None if day is None else f"2026-11-{day:02d}",
+        }
+
+    feed = tmp_path / "several [1]*"
+    feed.mkdir()
+    several = [
+        at(rows[0], 2, "new"),
+        at(rows[0], 1, "old"),
+        at(rows[1], 3, "one"),
+        at(rows[1], 3, "other"),
+        at(rows[2], 1, "dated"),
+        at(rows[2], None, "undated"),
+        *({**at(row, 1, "shown to all"), "image": rows[9]["image"]} for row in rows[3:7]),
+    ]
+    table_of_rows = pa.Table.from_pylist(several)
+    moments = table_of_rows.column("updated_at").cast(pa.timestamp("us"))
+    pq.write_table(table_of_rows.set_column(3, "updated_at", moments), feed / "products.parquet")
+    (feed / "manifest.json").write_text(json.dumps({"feed_id": "several", "rows": len(several)}))
+    result = ingest_feed(settings, feed)
+    assert (result["inserted"], result["outdated"], result["quarantined"]) == (2, 2, 6)
+    reasons = [row["reason"] for row in table(settings.quarantine_uri).values()]
+    assert sum("this feed gives it to 4 products" in reason for reason in reasons) == 4
+    assert {row["product_id"]: row["title"] for row in table(settings.products_uri).values()} == {
+        rows[0]["product_id"]: "new",
+        rows[2]["product_id"]: "dated",
+    }
+
+
+def test_csv_and_jsonl_hold_images_as_base64_or_as_files(
+    settings: Settings, tmp_path: Path, rows: Rows
+) -> None:
+    import base64
+
+    for kind in ("csv", "jsonl"):
+        feed = tmp_path / f"{kind} [1]{{a,b}}*?"  # for Spark a pattern, unless it is told otherwise
+        feed.mkdir()
+        (feed / "one.png").write_bytes(rows[1]["image"])
+        text = base64.b64encode(rows[0]["image"]).decode()
+        lines = {
+            "csv": f'product_id,title,price,image,image_path\n{kind}-a,"Boot, high",9.5,{text},\n{kind}-b,Bag,,,one.png\n{kind}-c,Bad,,,../x.png\n',
+            "jsonl": "".join(
+                json.dumps(row) + "\n"
+                for row in (
+                    {"product_id": "jsonl-a", "title": "Boot, high", "price": 9.5, "image": text},
+                    {"product_id": "jsonl-b", "title": "Bag", "image_path": "one.png"},
+                    {"product_id": "jsonl-c", "title": "Bad", "image_path": "../x.png"},
+                )
+            ),
+        }
+        (feed / f"products.{kind}").write_text(lines[kind])
+        (feed / "manifest.json").write_text(json.dumps({"feed_id": kind, "rows": 3}))
+        result = ingest_feed(settings, feed)
+        assert (result["inserted"], result["quarantined"]) == (2, 1)
+    products = table(settings.products_uri)
+    assert [products[f"{kind}-a"]["title"] for kind in ("csv", "jsonl")] == ["Boot, high"] * 2
+    assert [products[f"{kind}-a"]["price"] for kind in ("csv", "jsonl")] == [9.5] * 2
+    assert {products[f"{kind}-{n}"]["image_hash"] for kind in ("csv", "jsonl") for n in "ab"} == {
+        products["csv-a"]["image_hash"],
+        products["csv-b"]["image_hash"],
+    }
+
+
+def test_idx_files_become_products(settings: Settings, tmp_path: Path, fashion_mnist: FashionMnist) -> None:
+    feed = tmp_path / "idx"
+    feed.mkdir()
+    images, labels = fashion_mnist.test_images[:5], fashion_mnist.test_labels[:5]
+    with gzip.open(feed / "t-images-idx3-ubyte.gz", "wb") as file:
+        file.write(struct.pack(">4i", 2051, 5, 28, 28) + images.tobytes())
+    (feed / "t-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, 5) + labels.tobytes())
+    (feed / "manifest.json").write_text(
+        json.dumps(
+            {"feed_id": "idx", "rows": 5, "id_prefix": "i", "categories": [f"name {n}" for n in range(10)]}
+        )
+    )
+    assert ingest_feed(settings, feed)["inserted"] == 5
+    assert {name: row["category"] for name, row in table(settings.products_uri).items()} == {
+        f"i{n}": f"name {labels[n]}" for n in range(5)
+    }
+
+
+@pytest.mark.parametrize("fault", ["count", "type", "column", "torn"])
+def test_a_feed_that_is_wrong_as_a_whole_is_refused_and_writes_nothing(
+    settings: Settings, tmp_path: Path, rows: Rows, fault: str
+) -> None:
+    feed = deliver(tmp_path, fault, rows[:3], fault)
+    if fault == "count":
+        (feed / "manifest.json").write_text(json.dumps({"feed_id": fault, "rows": 4}))
+    elif fault == "torn":
+        whole = (feed / "products.parquet").read_bytes()
+        (feed / "products.parquet").write_bytes(whole[: len(whole) // 2])
+    else:
+        columns = {
+            "product_id": ["a", "b", "c"],
+            ("price" if fault == "type" else "prise"): [["1"], ["2"], ["3"]],
+        }
+        pq.write_table(pa.table(columns), feed / "products.parquet")
+    reason = {
+        "count": "3 rows, its manifest says 4",
+        "type": "price is list",
+        "column": "unknown column prise",
+        "torn": "not Parquet",
+    }[fault]
+    with pytest.raises(InputError, match=reason):
+        ingest_feed(settings, feed)
+    assert head(settings.products_uri) is None
+
+
+def test_a_full_feed_withdraws_what_it_does_not_name_unless_it_is_too_much(
+    settings: Settings, tmp_path: Path, rows: Rows
+) -> None:
+    ingest_feed(settings, deliver(tmp_path, "one", rows[:10], "one"))
+    before = head(settings.products_uri)
+    with pytest.raises(HeldError, match=r"8 of 10 products \(80%\)"):
+        ingest_feed(settings, deliver(tmp_path, "partial", rows[:2], "partial", full=True))
+    assert head(settings.products_uri) == before
+    broken = {**rows[6], "image": b"broken"}
+    result = ingest_feed(settings, deliver(tmp_path, "full", [*rows[:6], broken], "full", full=True))
+    assert (result["deleted"], result["quarantined"], result["unchanged"]) == (3, 1, 6)
+    assert table(settings.products_uri).keys() == {row["product_id"] for row in rows[:7]}
+
+
+def test_the_inbox_is_taken_in_order_and_a_bad_feed_does_not_block_the_others(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, rows: Rows
+) -> None:
+    inbox = settings.inbox_dir
+    synced: list[tuple[int, bool]] = []
+    monkeypatch.setattr(
+        os,
+        "sync",
+        lambda: synced.append((DeltaTable(settings.products_uri).version(), (inbox / "a-last").exists())),
+    )
+    for number, (name, feed_rows) in enumerate(
+        [("z-first", rows[:2]), ("bad", rows[:1]), ("a-last", [{**rows[0], "price": 77.0}])]
+    ):
+        feed = deliver(inbox, name, feed_rows, name)
+        if name == "bad":
+            (feed / "manifest.json").write_text("{}")
+        os.utime(feed / "manifest.json", (number, number))
+    with pytest.raises(InputError, match="bad"):
+        ingest_inbox(settings)
+    assert synced == [(1, True), (2, True)]  # a feed goes away only when its commit is on the disk
+    assert table(settings.products_uri)[rows[0]["product_id"]]["price"] == 77.0
+    assert sorted(path.name.partition("-")[2] for path in (inbox / ".applied").iterdir()) == [
+        "a-last",
+        "z-first",
+    ]
+    assert "feed_id" in json.loads(next((inbox / ".refused").glob("*-bad/note.json")).read_text())["reason"]
+    assert ingest_inbox(settings) == {
+        "feed_id": None, "applied": False, "inserted": 0, "updated": 0, "deleted": 0, "unchanged": 0, "outdated": 0, "quarantined": 0,
+        "quarantined_share": 0.0, "table_version": 2, "feeds": [], "ignored": [],
+    }  # fmt: skip
+
+
+def test_a_spark_master_that_does_not_answer_is_named(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, rows: Rows
+) -> None:
+    monkeypatch.setenv("RECSIM_SPARK_MASTER", "spark://127.0.0.1:1")
+    with pytest.raises(UnavailableError, match="RECSIM_SPARK_MASTER"):
+        ingest_feed(load_settings(), deliver(tmp_path, "one", rows[:2], "one"))
+
+
+def test_a_feed_whose_file_goes_away_while_it_is_read_stays_and_a_corrupt_one_is_refused(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, rows: Rows
+) -> None:
+    for number, name in enumerate(("corrupt", "gone")):
+        os.utime(deliver(settings.inbox_dir, name, rows, name) / "manifest.json", (number + 1, number + 1))
+    look = ingest.read_rows
+
+    def look_and_break(spark: Any, feed: Feed) -> Any:
+        """The driver looks at the file; Spark's tasks read it later."""
+        frame, content = look(spark, feed), feed.source.read_bytes()
+        if feed.feed_id == "gone":
+            feed.source.unlink()
+        else:
+            feed.source.write_bytes(content[:4] + bytes(len(content) - 1000) + content[-996:])
+        return frame
+
+    monkeypatch.setattr(ingest, "read_rows", look_and_break)
+    with pytest.raises(
+        UnavailableError, match=r"gone/\S+ went away while it was read\. The feed is not refused"
+    ):
+        ingest_inbox(settings)
+    (refused,) = (settings.inbox_dir / ".refused").iterdir()
+    assert "cannot be read as parquet" in json.loads((refused / "note.json").read_text())["reason"]
+    assert (settings.inbox_dir / "gone" / "manifest.json").exists()

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from recsim_tasks.foundation.errors import MissingError
+
+pytestmark = pytest.mark.ml
+
+TELL = """
+import json, os
+from recsim_tasks.learning import tensorflow_runtime
+tf = backend.tensorflow({arguments})
+from tensorflow.python.framework import config
+from tensorflow.python.util import _pywrap_util_port as port
+print(json.dumps({{
+    "onednn": [os.environ.get("TF_ENABLE_ONEDNN_OPTS"), port.IsMklEnabled()],
+    "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
+    "deterministic": config.is_op_determinism_enabled(),
+    "log level": os.environ.get("TF_CPP_MIN_LOG_LEVEL"),
+    "keras": tf.keras.Model.__module__.split(".")[0],
+    "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+}}))
+"""
+# A GPU that TensorFlow is made to see: this machine has none.
+PRETEND = "import tensorflow; tensorflow.config.list_physical_devices = lambda kind=None: ['a GPU']\n"
+
+
+def reported(arguments: str = "", before: str = "", **environment: str) -> dict[str, object]:
+    """How TensorFlow is set up in a process that asks the backend for it."""
+    names = ("TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL", "TF_USE_LEGACY_KERAS", "CUDA_VISIBLE_DEVICES")
+    bare = {name: value for name, value in os.environ.items() if name not in names}
+    program = before + TELL.format(arguments=arguments)
+    output = subprocess.run(
+        [sys.executable, "-c", program], env={**bare, **environment}, stdout=subprocess.PIPE, check=True
+    ).stdout
+    return dict(json.loads(output.splitlines()[-1]))
+
+
+def test_training_uses_onednn_keras_2_and_no_gpu_that_it_was_not_given() -> None:
+    expected = {
+        "onednn": ["1", True],
+        "tf32": True,
+        "deterministic": False,
+        "log level": "3",
+        "keras": "tf_keras",
+        "gpus": "-1",
+    }
+    assert reported() == expected
+
+
+def test_the_environment_may_switch_onednn_off_and_raise_the_log_level() -> None:
+    found = reported(TF_ENABLE_ONEDNN_OPTS="0", TF_CPP_MIN_LOG_LEVEL="0")
+    assert (found["onednn"], found["log level"]) == (["0", False], "0")
+
+
+def test_on_a_gpu_float32_is_float32_and_operations_are_deterministic_when_asked_for() -> None:
+    found = reported("gpus=1, deterministic=True", PRETEND, TF_USE_LEGACY_KERAS="1", CUDA_VISIBLE_DEVICES="7")
+    assert (found["tf32"], found["deterministic"], found["gpus"]) == (False, True, "7")
+
+
+def test_a_gpu_that_tensorflow_does_not_see_is_refused_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from recsim_tasks.learning.tensorflow_runtime import tensorflow
+
+    with pytest.raises(
+        MissingError, match=r"1 GPU is asked for .* but TensorFlow sees none on .*built for processors alone"
+    ):
+        tensorflow(gpus=1)

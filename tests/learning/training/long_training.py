@@ -1,0 +1,24 @@
+"""Run by test_training: two ranks that train for longer than any test waits, from the last checkpoint on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    from recsim_tasks.catalogue.delta.reader import head
+    from recsim_tasks.foundation.errors import RecsimError
+    from recsim_tasks.foundation.settings import Settings
+    from recsim_tasks.learning.training import train
+
+    train.ROUNDS = 2_000
+    home = Path(sys.argv[2])
+    settings = Settings.model_construct(
+        home=home, products=sys.argv[1], image_size=28, image_channels=1, train_images=1_000_000
+    )
+    cursor = head(sys.argv[1])
+    assert cursor is not None
+    try:
+        train.train(settings, cursor, {}, home / "model")
+    except RecsimError as error:
+        sys.exit(str(error))

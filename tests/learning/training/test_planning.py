@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from recsim_tasks.foundation.errors import MissingError
+from recsim_tasks.learning.training.planning import share_of_catalogue
+from recsim_tasks.learning.training.train import train
+from recsim_tasks.learning.tuning.tune import tune
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from learning.conftest import Catalogue
+
+
+@pytest.mark.ml
+@pytest.mark.parametrize("name", ["tune", "train"])
+def test_gpus_that_tensorflow_does_not_see_end_a_job_before_it_begins(
+    name: str, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    settings, out = catalogue.settings(tmp_path / "home", gpus=2), tmp_path / "out"
+    job = (
+        partial(tune, settings, catalogue.cursor, out, 2)
+        if name == "tune"
+        else partial(train, settings, catalogue.cursor, {}, out)
+    )
+    with pytest.raises(
+        MissingError,
+        match=r"2 GPUs are asked for .* but TensorFlow sees none on .*: .*built for processors alone",
+    ):
+        job()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("images", "said"), [(300, "The training sees 300 of 1,"), (6_000, None)])
+def test_a_training_that_sees_a_share_of_the_catalogue_is_described(
+    images: int, said: str | None, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    sentence = share_of_catalogue(catalogue.settings(tmp_path, train_images=images), catalogue.cursor)
+    assert (sentence or "").startswith(said or "")
+    assert bool(sentence) == bool(said)
+
+
+def test_a_catalogue_that_cannot_be_trained_on_has_no_share(catalogue: Catalogue, tmp_path: Path) -> None:
+    from deltalake import write_deltalake
+
+    from recsim_tasks.catalogue.delta.reader import head
+
+    write_deltalake(tmp_path / "products", catalogue.table.slice(0, 50))
+    cursor = head(str(tmp_path / "products"))
+    assert cursor is not None
+    few = catalogue.settings(tmp_path, products=str(tmp_path / "products"), train_images=1)
+    assert share_of_catalogue(few, cursor) is None, "none of its products has a category"

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from recsim_local import guarded
+
+# A command with a child in a session of its own; neither listens to TERM.
+STUBBORN = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if len(sys.argv) == 1:
+    child = subprocess.Popen([sys.executable, __file__, "child"], start_new_session=True)
+    print(os.getpid(), child.pid, flush=True)
+time.sleep(600)
+"""
+# A command that leaves at once, and a daemon behind.
+LEAVING = """
+import subprocess
+print(subprocess.Popen(["sleep", "600"], start_new_session=True).pid, flush=True)
+"""
+
+
+def command(tmp_path: Path, text: str) -> list[str]:
+    path = tmp_path / "command.py"
+    path.write_text(text)
+    return [sys.executable, str(path)]
+
+
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not condition():
+        time.sleep(0.05)
+    return condition()
+
+
+def pids(log: Path, count: int) -> list[int]:
+    assert wait_until(lambda: log.exists() and len(log.read_text().split()) >= count, 20)
+    return [int(pid) for pid in log.read_text().split()]
+
+
+def test_the_output_goes_to_the_log_and_the_exit_code_comes_back(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "command.log"
+    process = guarded.start(
+        command(tmp_path, "import sys; print('out'); print('err', file=sys.stderr); sys.exit(5)"),
+        log,
+        dict(os.environ),
+    )
+    assert process.wait() == 5
+    assert sorted(log.read_text().split()) == ["err", "out"]
+
+
+def test_stopping_ends_a_command_that_listens_at_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    process = guarded.start(
+        command(tmp_path, "import os, time; print(os.getpid(), flush=True); time.sleep(600)"),
+        log,
+        dict(os.environ),
+    )
+    (pid,) = pids(log, 1)
+    began = time.monotonic()
+    guarded.stop(process)
+    assert gone(pid)
+    assert time.monotonic() - began < 4
+
+
+def test_stopping_ends_a_command_and_a_child_that_do_not_listen(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    process = guarded.start(command(tmp_path, STUBBORN), log, dict(os.environ))
+    family = pids(log, 2)
+    guarded.stop(process)
+    assert all(map(gone, family))
+
+
+def test_nothing_is_left_behind_when_a_command_ends_by_itself(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    process = guarded.start(command(tmp_path, LEAVING), log, dict(os.environ))
+    assert process.wait() == 0
+    assert all(map(gone, pids(log, 1)))
+
+
+def test_when_the_starter_is_shot_nothing_is_left(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    text = f"import os, time; from pathlib import Path; from recsim_local import guarded; guarded.start({command(tmp_path, STUBBORN)!r}, Path({str(log)!r}), dict(os.environ)); time.sleep(600)"
+    starter = subprocess.Popen(
+        [sys.executable, "-c", text], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    family = pids(log, 2)
+    starter.send_signal(signal.SIGKILL)
+    starter.wait()
+    assert wait_until(lambda: all(map(gone, family)), 8)

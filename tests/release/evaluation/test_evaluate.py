@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.learning.data.splits import split_of
+from recsim_tasks.learning.embedder import Embedder
+from recsim_tasks.release.bundle import Release
+from recsim_tasks.release.evaluation.evaluate import compare, evaluate, findable, withdrawn
+from recsim_tasks.release.evaluation.queries import sample_rows
+from recsim_tasks.vectors.index import Index
+from recsim_tasks.vectors.search import Found
+from release.bundles import picture, products
+
+SETTINGS = Settings.model_construct(evaluation_queries=1000)
+
+
+def index_of(vectors: np.ndarray, categories: list[str | None]) -> Index:
+    count = len(vectors)
+    units = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    table = products(1).slice(0, 0)
+    table = pa.table(
+        {
+            "product_id": [f"p{n:05d}" for n in range(count)],
+            "title": ["a"] * count,
+            "category": pa.array(categories, pa.string()),
+            "price": [1.0] * count,
+            "in_stock": [True] * count,
+            "image_hash": [f"{n * 2**52:016x}".ljust(64, "0") for n in range(count)],
+        },
+        schema=pa.schema(
+            [
+                table.schema.field(name)
+                for name in ("product_id", "title", "category", "price", "in_stock", "image_hash")
+            ]
+        ),
+    )
+    return Index.build(
+        table, units, {"model_fingerprint": "f", "cursor": {"table_id": "t", "version": 0}}, exact_below=10**6
+    )
+
+
+def corners(count: int, categories: int = 3) -> tuple[np.ndarray, list[str | None]]:
+    """Vectors close around one axis a category."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % categories
+    return np.eye(categories, 8)[labels] + rng.normal(0, 0.01, (count, 8)), [f"c{label}" for label in labels]
+
+
+def test_categories_that_lie_apart_are_all_found() -> None:
+    measured = evaluate(index_of(*corners(90)), SETTINGS)
+    metrics = measured.metrics
+    assert {
+        name: metrics[name]
+        for name in ("precision_at_1", "precision_at_10", "map_at_r", "r_precision", "ann_recall_at_10")
+    } == {
+        "precision_at_1": 1.0,
+        "precision_at_10": 1.0,
+        "map_at_r": 1.0,
+        "r_precision": 1.0,
+        "ann_recall_at_10": 1.0,
+    }
+    assert metrics["query_cpu_p95_ms"] > 0
+    assert measured.as_result()["slices"]["c1"] == {
+        "queries": 30,
+        "precision_at_1": 1.0,
+        "precision_at_10": 1.0,
+    }
+
+
+def test_categories_without_meaning_are_found_by_chance() -> None:
+    vectors = np.random.default_rng(1).normal(size=(600, 8))
+    metrics = evaluate(index_of(vectors, [f"c{n % 3}" for n in range(600)]), SETTINGS).metrics
+    assert metrics["precision_at_10"] == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_no_product_is_its_own_neighbour_even_when_another_is_the_same_picture() -> None:
+    vectors, _ = corners(40)
+    twins = np.repeat(vectors[:20], 2, axis=0)
+    measured = evaluate(index_of(twins, [f"c{n % 2}" for n in range(40)]), SETTINGS)
+    assert measured.metrics["precision_at_1"] < 0.5
+    assert measured.metrics["ann_recall_at_10"] == 1.0
+
+
+def test_only_images_that_no_training_has_seen_are_asked_for() -> None:
+    vectors, categories = corners(4096)
+    index = index_of(vectors, categories)
+    unseen = sum(split_of(name) == "test" for name in index.items.column("image_hash").to_pylist())
+    assert (
+        sum(part["queries"] for part in evaluate(index, SETTINGS).as_result()["slices"].values())
+        == unseen
+        == 205
+    )
+
+
+@pytest.mark.parametrize("queries", [50, 1_000])
+def test_the_products_asked_for_are_those_that_a_look_at_each_of_them_gives(queries: int) -> None:
+    """Some have no category, some share an image; of all rows and of some."""
+    vectors, categories = corners(3_000)
+    index = index_of(vectors, [None if n % 7 == 0 else name for n, name in enumerate(categories)])
+    shared = pa.array([index.items["image_hash"][n // 3].as_py() for n in range(3_000)])
+    items = index.items.drop_columns(["row_key", "image_hash"]).append_column("image_hash", shared)
+    index = Index.build(items, index.all_vectors()[1], index.metadata, 10**6)
+    for among in (None, np.arange(0, 3_000, 2)):
+        rows = [
+            n for n in (range(3_000) if among is None else among.tolist()) if items["category"][n].as_py()
+        ]
+        rows = [n for n in rows if split_of(items["image_hash"][n].as_py()) == "test"]
+        rows.sort(key=lambda n: (items["image_hash"][n].as_py(), items["product_id"][n].as_py()))
+        found = sample_rows(index, queries, among).tolist()
+        assert found[:queries] == rows[:queries]
+        assert set(found) <= set(rows)
+
+
+def test_products_that_came_after_the_training_are_told_apart() -> None:
+    vectors, categories = corners(2_000)
+    index = index_of(vectors, categories)
+    hashes = index.items.column("image_hash").to_pylist()
+    test = [image_hash for image_hash in hashes if split_of(image_hash) == "test"]
+    told = evaluate(index, SETTINGS, trained=set(hashes) - set(test[:30])).as_result()["since_training"]
+    assert told["added"] == {"queries": 30, "precision_at_1": 1.0, "precision_at_10": 1.0}
+    assert told["there_before"]["queries"] == len(test) - 30
+    assert evaluate(index, SETTINGS).as_result()["since_training"] == {}
+
+
+def test_at_most_the_number_of_the_settings_is_asked_for_and_what_a_category_lacks_to_be_judged() -> None:
+    few = Settings.model_construct(evaluation_queries=120)
+    vectors, categories = corners(4_000, 2)
+    hashes = index_of(vectors, categories).items.column("image_hash").to_pylist()
+    rare = {n for n in range(4_000) if split_of(hashes[n]) == "test"}
+    rare = set(sorted(rare)[-30:])
+    slices = evaluate(
+        index_of(vectors, ["rare" if n in rare else name for n, name in enumerate(categories)]), few
+    ).as_result()["slices"]
+    common = slices["c0"]["queries"] + slices["c1"]["queries"]
+    assert slices["rare"]["queries"] == 20
+    assert common == 120
+
+
+def test_products_without_a_category_are_not_asked_for_but_may_be_found() -> None:
+    vectors, categories = corners(60)
+    measured = evaluate(
+        index_of(vectors, [None if n % 2 else name for n, name in enumerate(categories)]), SETTINGS
+    )
+    assert sum(part["queries"] for part in measured.as_result()["slices"].values()) == 30
+    assert measured.metrics["precision_at_10"] < 1
+
+
+def test_an_index_that_misses_neighbours_has_less_recall(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = index_of(np.random.default_rng(2).normal(size=(200, 8)), ["c"] * 200)
+    exact = index.neighbours
+
+    def forgetful(queries: np.ndarray, k: int, *_: object) -> Found:
+        found, kept = exact(queries, k + 50), [*range(6), *range(-5, 0)]
+        return Found(found.positions[:, kept], found.scores[:, kept])
+
+    monkeypatch.setattr(index, "neighbours", forgetful)
+    assert evaluate(index, SETTINGS).metrics["ann_recall_at_10"] == pytest.approx(0.5)
+
+
+def test_an_index_without_categories_cannot_be_measured() -> None:
+    with pytest.raises(InputError, match="fewer than two products with a category"):
+        evaluate(index_of(corners(5)[0], [None] * 5), SETTINGS)
+
+
+def test_a_small_index_is_measured_as_deep_as_it_goes(read_only_bundle: Path) -> None:
+    vectors, categories = corners(6)
+    assert evaluate(index_of(vectors, categories), SETTINGS).metrics["precision_at_1"] == 1.0
+    assert evaluate(Release.open(read_only_bundle).index, SETTINGS).metrics["precision_at_1"] == 1.0
+
+
+def test_two_releases_are_compared_on_the_products_that_both_hold_with_the_same_image(
+    settings: Settings,
+) -> None:
+    names = [f"p-{n}" for n in range(60)]
+    vectors = np.repeat(np.eye(2, dtype=np.float32), 30, axis=0)
+    images = [f"{n:064x}" for n in range(60)]
+
+    def index(categories: list[str], image_hashes: list[str]) -> Index:
+        columns = {
+            "product_id": names,
+            "title": names,
+            "category": categories,
+            "price": [1.0] * 60,
+            "in_stock": [True] * 60,
+            "image_hash": image_hashes,
+        }
+        return Index.build(pa.table(columns), vectors, {"model_fingerprint": "f"}, exact_below=100)
+
+    good = ["left"] * 30 + ["right"] * 30
+    changed = [f"{n + 1000:064x}" for n in range(30)] + images[30:]
+    bad_where_changed = ["left", "right"] * 15 + ["right"] * 30
+    compared = compare(index(bad_where_changed, changed), index(good, images), settings)
+    assert compared is not None
+    assert [side.means()["precision_at_1"] for side in (compared.challenger, compared.champion)] == [1.0, 1.0]
+    assert compared.challenger.product_ids.tolist() == compared.champion.product_ids.tolist()
+    photographed_anew = compare(
+        index(good, [f"{n + 5000:064x}" for n in range(60)]), index(good, images), settings
+    )
+    assert photographed_anew is not None
+    assert (
+        photographed_anew.challenger.product_ids.tolist() == photographed_anew.champion.product_ids.tolist()
+    )
+    assert len(photographed_anew.challenger.product_ids) == 60
+    assert compare(index(["new"] * 60, images), index(good, images), settings) is None
+
+
+def test_what_is_between_two_releases_is_counted(settings: Settings) -> None:
+    vectors, categories = corners(60)
+    champion = index_of(vectors, categories)
+    again = compare(index_of(vectors, categories), champion, settings)
+    assert again is not None
+    assert (again.churn, again.lists_changed, again.same_model) == (0.0, 0.0, True)
+    assert withdrawn(champion, champion) == 0
+
+    other = index_of(np.random.default_rng(9).permutation(vectors), categories)
+    other.remove([f"p{n:05d}" for n in range(6)])
+    changed = compare(other, champion, settings)
+    assert changed is not None
+    assert withdrawn(other, champion) == pytest.approx(0.1)
+    assert withdrawn(champion, other) == 0
+    assert 0.3 < changed.churn <= changed.lists_changed <= 1.0
+
+
+def test_who_came_and_who_went_changes_no_neighbours() -> None:
+    vectors, categories = corners(120)
+    champion, thinned = index_of(vectors, categories), index_of(vectors, categories)
+    thinned.remove([f"p{n:05d}" for n in range(0, 120, 2)])
+    compared = compare(thinned, champion, SETTINGS)
+    assert compared is not None
+    assert (compared.churn, withdrawn(thinned, champion)) == (0.0, 0.5)
+    back = compare(champion, thinned, SETTINGS)
+    assert back is not None
+    assert back.churn == 0
+
+
+def test_pictures_that_do_not_find_their_product_are_counted(read_only_bundle: Path) -> None:
+    release = Release.open(read_only_bundle)
+    embedder = Embedder(read_only_bundle / "model")
+    pictures = [pa.table({"image": [picture(n) for n in range(start, start + 10)]}) for start in (0, 10)]
+    assert findable(release.index, embedder, pictures) == 1
+    assert findable(
+        release.index, embedder, [*pictures, pa.table({"image": [picture(n) for n in range(1000, 1005)]})]
+    ) == pytest.approx(0.8)
+    assert np.isnan(findable(release.index, embedder, []))

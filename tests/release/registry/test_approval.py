@@ -1,0 +1,185 @@
+"""A release that a person is asked about, from the question to the answer, and every way around the answer."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from recsim_tasks.cli.main import app
+from recsim_tasks.foundation.errors import HeldError
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.release.registry.approval import Approval, approval_of, refusal
+from recsim_tasks.release.registry.client import Registry
+from recsim_tasks.release.registry.promotion import Promotions
+from release.killed import copied, in_a_child
+from release.registered import move_alias, register
+from release.registry.test_promotion import in_production, other_bundle, state, three, three_releases
+
+__all__ = ["other_bundle", "three", "three_releases"]
+NINE, TEN, ELEVEN = 1_800_000_000.0, 1_800_003_600.0, 1_800_007_200.0
+
+
+@pytest.fixture
+def asked(three: Promotions, bundle: Path) -> Promotions:
+    """Release 4 waits for an answer."""
+    assert register(three.registry, bundle, refresh="the fourth", asks=True) == 4
+    return three
+
+
+def approval(promotions: Promotions) -> Approval:
+    found = approval_of(promotions.registry.version(4).tags)
+    assert found is not None
+    return found
+
+
+def rejected(promotions: Promotions) -> Promotions:
+    answer = promotions.reject(4, "ada", "airflow", TEN, "the shoes look like bags")
+    assert str(answer) == (
+        "Release 4 stays in Staging: ada rejected it on 2027-01-15 09:00 UTC: the shoes look like bags. "
+        "It needs a new approval: clear the task `approve` of refresh the fourth in Airflow, to be asked again."
+    )
+    return promotions
+
+
+def test_a_release_that_waits_for_an_answer_is_not_promoted_without_one(asked: Promotions) -> None:
+    for attempt in (
+        lambda: asked.promote(4),
+        lambda: asked.promote(4, "refresh", "airflow"),
+        lambda: asked.rollback(4, "", "bob"),
+    ):
+        with pytest.raises(
+            HeldError,
+            match="it waits for an approval: answer the task `approve` of refresh the fourth in Airflow",
+        ):
+            attempt()
+    move_alias(asked.registry, 4)
+    production = asked.registry.production()
+    assert production.release is not None
+    assert production.release.version == 2
+    move_alias(asked.registry, 2)
+    assert in_production(asked) == [2, 2, 2]
+
+
+def test_an_approval_is_kept_with_the_release(asked: Promotions) -> None:
+    assert asked.promote(4, "ada", "airflow", TEN)["version"] == 4
+    assert approval(asked) == Approval("approved", "ada", TEN, "airflow")
+    assert in_production(asked) == [4, 4, 4]
+    assert (asked.history()[-1]["by"], asked.history()[-1]["through"]) == ("ada", "airflow")
+    assert asked.promote(4, "ada", "airflow", TEN)["version"] == 4
+
+
+def test_a_rejected_release_is_promoted_by_no_retry_no_clear_no_hand_and_no_rollback(
+    asked: Promotions,
+) -> None:
+    rejected(asked)
+    before = state(asked)
+    attempts = {
+        "by hand": lambda: asked.promote(4, "bob"),
+        "a refresh that does not ask": lambda: asked.promote(4, "refresh", "airflow"),
+        "the approval of before": lambda: asked.promote(4, "bob", "airflow", NINE),
+        "the same moment": lambda: asked.promote(4, "bob", "airflow", TEN),
+        "a rollback": lambda: asked.rollback(4, "it is good", "bob"),
+    }
+    for attempt in attempts.values():
+        with pytest.raises(
+            HeldError, match="ada rejected it on 2027-01-15 09:00 UTC: the shoes look like bags"
+        ):
+            attempt()
+    assert (state(asked), asked.held()) == (before, None)
+    move_alias(asked.registry, 4)
+    problem = asked.registry.production().problem
+    assert problem is not None
+    assert "ada rejected it" in problem
+
+
+def test_registering_it_again_takes_no_rejection_back(asked: Promotions, bundle: Path) -> None:
+    rejected(asked)
+    for asks in (True, False):
+        register(asked.registry, bundle, refresh="the fourth", asks=asks)
+        assert approval(asked).state == "rejected"
+
+
+def test_a_new_approval_lifts_a_rejection(asked: Promotions) -> None:
+    rejected(asked)
+    assert asked.promote(4, "grace", "airflow", ELEVEN)["version"] == 4
+    assert approval(asked) == Approval("approved", "grace", ELEVEN, "airflow")
+    assert in_production(asked) == [4, 4, 4]
+
+
+def test_a_rejection_that_is_written_again_changes_neither_a_later_approval_nor_what_is_in_production(
+    asked: Promotions,
+) -> None:
+    rejected(asked)
+    assert "ada rejected it" in str(asked.reject(4, "ada", "airflow", TEN))
+    asked.promote(4, "grace", "airflow", ELEVEN)
+    assert "is in Production already" in str(asked.reject(4, "ada", "airflow", TEN))
+    asked.rollback(2, "poor", "bob")
+    assert str(asked.reject(4, "ada", "airflow", TEN)) == "Release 4 stays in Staging: it was approved later."
+    assert approval(asked).state == "approved"
+
+
+def test_a_release_that_nobody_was_asked_about_can_be_rejected_by_hand(three: Promotions) -> None:
+    three.reject(3, "ada", "cli", TEN)
+    with pytest.raises(HeldError, match="ada rejected it"):
+        three.promote(3)
+
+
+def test_a_rejection_killed_at_any_call_leaves_the_release_where_it_was(
+    asked: Promotions, with_registry: Settings, tmp_path: Path
+) -> None:
+    states = []
+    for fatal in range(1, 10):
+        settings = copied(with_registry, tmp_path / f"killed at {fatal}")
+        status = in_a_child(fatal, lambda: Promotions(Registry(settings)).reject(4, "ada", "airflow", TEN))  # noqa: B023
+        promotions = Promotions(Registry(settings))
+        with pytest.raises(HeldError, match=r"Release 4 stays in Staging: .*"):
+            promotions.promote(4)
+        states.append(approval(promotions).state)
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+    assert states == ["awaited", "rejected"]
+
+
+def test_who_was_never_asked_and_who_approved_are_no_reason_to_refuse() -> None:
+    assert refusal({}) is None
+    assert refusal({"approval": Approval("approved", "ada", TEN).as_tag()}) is None
+
+
+def test_a_reason_of_any_length_fits_the_registry(asked: Promotions) -> None:
+    asked.reject(4, "ada", "airflow", TEN, "x" * 20_000)
+    assert len(approval(asked).reason) == 1000
+
+
+def test_the_command_line_rejects_and_promotes_with_the_exit_codes_of_the_contract(
+    with_registry: Settings, read_only_bundle: Path
+) -> None:
+    registry = Registry(with_registry)
+    register(registry, read_only_bundle, refresh="one", asks=True)
+
+    def recsim(*arguments: str) -> tuple[int, dict[str, object]]:
+        done = CliRunner().invoke(app, arguments)
+        return done.exit_code, json.loads(done.stdout.splitlines()[-1])
+
+    by = ("--by", "ada", "--through=airflow")
+    code, told = recsim("promote", "--version", "1", "--by", "refresh", "--through=airflow")
+    assert (code, told["error"]) == (
+        3,
+        "Release 1 stays in Staging: it waits for an approval: answer the task `approve` of refresh one in Airflow.",
+    )
+    code, told = recsim(
+        "promote", "--version", "1", *by, "--answered-at=2027-01-15T09:00:00.123456+00:00", "--reject"
+    )
+    assert code == 3
+    assert "ada rejected it on 2027-01-15 09:00 UTC" in str(told["error"])
+    assert recsim("promote", "--version", "1", *by)[0] == 3
+    code, told = recsim("promote", "--version", "1", *by, "--answered-at=2027-01-15T09:05:00+00:00")
+    assert (code, told["stage"]) == (0, "Production")
+    assert recsim("rollback")[0] == 2
+    code, told = recsim("releases", "--json")
+    (entry,) = told["releases"]  # type: ignore[misc]
+    assert (entry["by"], entry["through"]) == ("ada", "airflow")

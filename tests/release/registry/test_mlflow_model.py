@@ -1,0 +1,114 @@
+"""A registered release as MLflow's own tools see it."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.release.bundle import Release
+from recsim_tasks.release.manifest import Manifest
+from recsim_tasks.release.registry.client import Registry
+from recsim_tasks.release.search_options import Wishes
+from release.bundles import picture
+from release.registered import register
+
+ROWS = pd.DataFrame({"image": [base64.b64encode(picture(number)).decode() for number in (5, 8)]})
+
+
+@pytest.fixture
+def model(registry: Registry, read_only_bundle: Path, manifest: Manifest) -> Any:
+    """The release as `mlflow.pyfunc` loads it."""
+    import mlflow
+
+    register(registry, read_only_bundle, manifest)
+    mlflow.set_tracking_uri(registry.settings.tracking_uri)
+    return mlflow.pyfunc.load_model("models:/recsim/1")
+
+
+def test_the_signature_names_inputs_outputs_and_every_wish(model: Any) -> None:
+    from mlflow.models import get_model_info
+
+    signature = get_model_info("models:/recsim/1").signature
+    assert signature.inputs.input_names() == ["image"]
+    assert {spec.name for spec in signature.params.params} == Wishes.model_fields.keys()
+    (answer,) = signature.outputs.inputs
+    products = answer.type.dtype
+    assert [(p.name, p.dtype.name, p.required) for p in products.properties] == [
+        ("category", "string", False),
+        ("in_stock", "boolean", False),
+        ("price", "double", False),
+        ("product_id", "string", True),
+        ("score", "double", True),
+        ("title", "string", False),
+    ]
+
+
+def test_an_answer_is_what_the_signature_says_also_where_fields_are_missing(model: Any) -> None:
+    from mlflow.models import infer_signature
+    from mlflow.models.utils import _enforce_array
+
+    found = model.predict(ROWS, params={"k": 3})
+    (answer,) = model.metadata.signature.outputs.inputs
+    for row in found:
+        assert _enforce_array(row, answer.type) == row
+        assert _enforce_array(
+            [{**row[0], "price": None, "in_stock": None, "title": None, "category": None}], answer.type
+        )
+    inferred = infer_signature(model_output=found).outputs.inputs[0].type
+    assert {(p.name, p.dtype) for p in inferred.dtype.properties} == {
+        (p.name, p.dtype) for p in answer.type.dtype.properties
+    }
+
+
+def test_the_model_answers_what_the_release_answers_with_every_wish(
+    model: Any, read_only_bundle: Path
+) -> None:
+    wished = {
+        "k": 4,
+        "categories": ["rings"],
+        "min_price": 12.0,
+        "max_price": 40.0,
+        "in_stock": True,
+        "exclude": ["p005"],
+        "distinct": True,
+    }
+    wishes, release = Wishes.of(wished), Release.open(read_only_bundle)
+    found = model.predict(ROWS, params=wished)
+    assert found == [
+        release.similar(picture(number), wishes.k, wishes.filters, wishes.distinct) for number in (5, 8)
+    ]
+    assert "p005" not in {product["product_id"] for product in found[0]}
+    assert model.predict(ROWS)[0][0]["product_id"] == "p005"
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"k": 0},
+        {"k": 1001},
+        {"k": "many"},
+        {"min_price": -1.0},
+        {"exclude": "p005"},
+        {"exclude": ["a"] * 1001},
+        {"distinct": "yes"},
+        {"in_stock": 7},
+    ],
+)
+def test_what_cannot_be_wished_for_is_refused_by_name(model: Any, params: dict[str, Any]) -> None:
+    with pytest.raises(Exception, match=next(iter(params))):
+        model.predict(ROWS, params=params)
+
+
+def test_a_column_of_something_else_than_text_is_refused(model: Any) -> None:
+    with pytest.raises(InputError, match="`image` holds something else than base64 text"):
+        model.predict({"image": ROWS["image"].tolist()})
+
+
+def test_an_unknown_wish_is_refused_where_mlflow_does_not_drop_it(model: Any) -> None:
+    with pytest.raises(InputError, match="colour: Extra inputs are not permitted"):
+        model.unwrap_python_model().predict(None, ROWS, {"colour": "red"})

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from recsim_tasks.release.manifest import Manifest
+from recsim_tasks.release.registry.references import LONGEST_TAG, Origin, ReleaseRef, reference_of, tags_of
+
+
+def read_back(manifest: Manifest, feeds: tuple[str, ...]) -> ReleaseRef:
+    tags = tags_of(manifest, Origin("one", None, feeds))
+    assert len(tags["feeds"]) <= LONGEST_TAG
+    return reference_of(cast("Any", SimpleNamespace(version="7", tags=tags, source="models:/m")))
+
+
+@pytest.mark.parametrize("feeds", [(), ("monday",), ("monday", "tuesday")])
+def test_what_is_noted_of_a_release_is_read_back(manifest: Manifest, feeds: tuple[str, ...]) -> None:
+    found = read_back(manifest, feeds)
+    assert (found.version, found.cursor, found.feeds) == (7, manifest.cursor, feeds)
+    assert (found.size, found.metrics) == (manifest.counts["products"], manifest.metrics)
+
+
+def test_of_more_feeds_than_there_is_room_for_no_half_id_is_noted(manifest: Manifest) -> None:
+    feeds = tuple(f"feed-{number}" for number in range(2_000))
+    found = read_back(manifest, feeds).feeds
+    assert found == feeds[: len(found)]
+    assert len(found) > 400

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.publishing import digests
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.release.manifest import Manifest
+from recsim_tasks.release.registry.client import Registry
+from recsim_tasks.release.registry.promotion import Promotions
+from release.bundles import CURSOR, METRICS, make_bundle
+from release.killed import copied, in_a_child
+from release.registered import HOLD, enthrone, register, stages, stored
+
+PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+@pytest.mark.parametrize("refresh", ["manual__2026-11-24T03:00:00+00:00", "it's", 'a "quoted" id'])
+def test_a_refresh_registers_once(
+    registry: Registry, read_only_bundle: Path, manifest: Manifest, refresh: str
+) -> None:
+    assert register(registry, read_only_bundle, manifest, refresh) == 1
+    assert register(registry, read_only_bundle, manifest, refresh) == 1
+    assert register(registry, read_only_bundle, manifest, "another") == 2
+
+
+def test_a_registration_killed_at_any_call_is_made_whole_by_the_next_try(
+    with_registry: Settings, read_only_bundle: Path, manifest: Manifest, tmp_path: Path
+) -> None:
+    for fatal in range(1, 60):
+        settings = copied(with_registry, tmp_path / f"killed at {fatal}")
+        status = in_a_child(fatal, lambda: register(Registry(settings), read_only_bundle, manifest))  # noqa: B023
+        registry = Registry(settings)
+        assert register(registry, read_only_bundle, manifest) == 1
+        assert stages(registry) == {1: "Staging"}
+        version = registry.version(1)
+        assert (version.tags["gate.verdict"], version.status) == ("pass", "READY")
+        assert len(registry.client.list_artifacts(version.run_id, "verdict")) == 2
+        assert digests(registry.download(1, settings.home / "fetched")) == digests(read_only_bundle)
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+    assert fatal > 12
+
+
+def test_a_version_and_its_run_tell_where_they_come_from(
+    registry: Registry, read_only_bundle: Path, manifest: Manifest
+) -> None:
+    register(registry, read_only_bundle, manifest, "one")
+    version = registry.client.get_model_version("recsim", "1")
+    run = registry.client.get_run(version.run_id).data
+    for tags in (version.tags, run.tags):
+        assert tags["refresh_id"] == "one"
+        assert (tags["catalogue.table_id"], tags["catalogue.version"]) == (CURSOR.table_id, "3")
+        assert (tags["gate.verdict"], tags["gate.reasons"], tags["gate.champion"]) == (
+            "pass",
+            "All is well.",
+            "",
+        )
+        assert (tags["feeds"], tags["code"], tags["training_run"]) == (
+            "monday\ntuesday",
+            metadata.version("recsim"),
+            manifest.mlflow_run_id,
+        )
+        assert tags["model_fingerprint"] == manifest.model_fingerprint
+    assert run.metrics == METRICS
+    assert {file.path for file in registry.client.list_artifacts(version.run_id, "verdict")} == {
+        "verdict/verdict.html",
+        "verdict/verdict.json",
+    }
+
+
+def test_a_refresh_that_is_judged_again_has_the_last_verdict(
+    registry: Registry, read_only_bundle: Path, manifest: Manifest
+) -> None:
+    register(registry, read_only_bundle, manifest, verdict=HOLD)
+    assert registry.client.get_model_version("recsim", "1").tags["gate.verdict"] == "hold"
+    assert register(registry, read_only_bundle, manifest) == 1
+    version = registry.client.get_model_version("recsim", "1")
+    assert (version.tags["gate.verdict"], version.current_stage) == ("pass", "Staging")
+
+
+def test_a_bundle_that_was_changed_is_not_registered(
+    registry: Registry, bundle: Path, manifest: Manifest
+) -> None:
+    (bundle / "index" / "items.parquet").write_bytes(b"other")
+    with pytest.raises(InputError, match=r"items\.parquet"):
+        register(registry, bundle, manifest)
+    assert stages(registry) == {}
+
+
+def test_what_an_append_has_in_common_with_the_champion_is_stored_once_and_outlives_it(
+    registry: Registry, tmp_path: Path
+) -> None:
+    for number, suffix in (("1", ""), ("2", "-b")):
+        made = make_bundle(tmp_path / number, suffix=suffix)
+        version = register(registry, tmp_path / number / "release", made, number)
+        enthrone(registry, version)
+    first, second = stored(registry, 1), stored(registry, 2)
+    assert all((first / name).samefile(second / name) for name in made.digests if name.startswith("model/"))
+    assert not any(
+        (first / name).samefile(second / name) for name in made.digests if name.startswith("index/")
+    )
+    shutil.rmtree(first)
+    assert digests(registry.download(2, tmp_path / "fetched")) == digests(tmp_path / "2" / "release")
+
+
+def test_a_file_of_the_champion_that_was_damaged_is_not_shared(registry: Registry, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "1")
+    enthrone(registry, register(registry, tmp_path / "1" / "release"))
+    with (stored(registry, 1) / "model" / "model.tflite").open("r+b") as file:
+        file.write(b"damaged")
+    make_bundle(tmp_path / "2", suffix="-b")
+    register(registry, tmp_path / "2" / "release", refresh="two")
+    assert digests(registry.download(2, tmp_path / "fetched")) == digests(tmp_path / "2" / "release")
+
+
+def test_nothing_that_is_stored_is_a_pickle(
+    registry: Registry, with_registry: Settings, read_only_bundle: Path, manifest: Manifest
+) -> None:
+    register(registry, read_only_bundle, manifest)
+    place = registry.client.get_model_version_download_uri("recsim", "1").removeprefix("file://")
+    stored = [path for path in Path(place).rglob("*") if path.is_file()]
+    assert len(stored) > 10
+    assert [
+        path for path in stored if path.suffix in (".pkl", ".pickle") or path.read_bytes().startswith(PICKLES)
+    ] == []
+
+
+def test_what_a_champion_was_promoted_for_is_not_judged_away_by_a_task_that_is_cleared(
+    registry: Registry, read_only_bundle: Path
+) -> None:
+    """Its own `evaluate`, run again while it is in Production, would else take it out of there."""
+    register(registry, read_only_bundle)
+    Promotions(registry).promote(1)
+    register(registry, read_only_bundle, verdict=HOLD)
+    assert registry.version(1).tags["gate.verdict"] == "pass"
+
+
+def test_a_champion_that_was_removed_meanwhile_costs_nothing_but_its_share(
+    registry: Registry, tmp_path: Path
+) -> None:
+    for number, suffix in ((1, ""), (2, "-b")):
+        made = make_bundle(tmp_path / str(number), suffix=suffix)
+        if number == 2:
+            registry.client.delete_model_version("recsim", "1")
+        assert (
+            register(
+                registry, tmp_path / str(number) / "release", made, f"r{number}", against=number - 1 or None
+            )
+            == number
+        )
+    assert digests(registry.download(2, tmp_path / "fetched")) == digests(tmp_path / "2" / "release")
+
+
+@pytest.mark.parametrize("flush", [True, False], ids=["as it is", "without a flush"])
+def test_the_files_of_a_version_are_on_the_disk_before_the_version_exists(
+    registry: Registry, read_only_bundle: Path, monkeypatch: pytest.MonkeyPatch, flush: bool
+) -> None:
+    """A loss of power after a promotion leaves no champion without files; the control flushes nothing."""
+    flushed: set[str] = set()
+    before_version: list[set[str]] = []
+    fsync, create = os.fsync, registry.client.create_model_version
+
+    def recorded(descriptor: int) -> None:
+        if flush:
+            fsync(descriptor)
+            flushed.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    def created(*args: object, **kwargs: object) -> object:
+        before_version.append(set(flushed))
+        return create(*args, **kwargs)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    monkeypatch.setattr(registry.client, "create_model_version", created)
+    register(registry, read_only_bundle)
+    place = Path(registry.client.get_model_version_download_uri("recsim", "1").removeprefix("file://"))
+    artifacts = registry.settings.home / "mlflow" / "artifacts"
+    around = [folder for folder in place.parents if folder.is_relative_to(artifacts.parent)]
+    needed = {str(path) for path in [*place.rglob("*"), place, *around]}
+    assert len(needed) > 15
+    assert (needed <= before_version[0]) == flush
+    assert bool(needed & before_version[0]) == flush

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import httpx
+import pytest
+from deltalake import write_deltalake
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.release.bundle import Release, assemble
+from recsim_tasks.serving.app import create_app
+from recsim_tasks.serving.connections import Connection
+from recsim_tasks.serving.hot_swap import Live
+from recsim_tasks.serving.product_listing import Shelf
+from recsim_tasks.serving.raw_paths import as_sent
+from recsim_tasks.shop.client import Api
+from release.bundles import AT, METRICS, TRAINING, make_index, make_model, picture, products
+from serving.sockets import listening
+
+IDS = [
+    *(
+        "MUSIC",
+        "MUSIC/similar",
+        "MUSIC/image",
+        "MUSIC/similar/image",
+        "similar",
+        "image",
+        "/similar",
+        "similar/similar",
+    ),
+    *("AC/DC-1", "/a", "a/", "//", "a//b", "/", ".", "..", "../..", "a/../b", "a/./b", "..a"),
+    *(
+        "%2F",
+        "a%2Fb",
+        "%",
+        "100%",
+        "a?b",
+        "a#b",
+        "a;b=c",
+        "a&b",
+        "a+b",
+        "a b",
+        " a ",
+        "a:b",
+        "a@b",
+        "[a]",
+        '"',
+        "'",
+        "\\",
+        "a\nb",
+        "\t",
+    ),
+    *("Größe 42", "裙子", "👟", "e\u0301", "\u200b", "\x7f"),
+]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server of products with these ids, each with an image of its own."""
+    folder = tmp_path_factory.mktemp("addresses")
+    plain = products(len(IDS))
+    table = plain.set_column(plain.schema.get_field_index("product_id"), "product_id", [IDS])
+    write_deltalake(str(folder / "home" / "tables" / "products"), table)
+    model = make_model(folder / "model")
+    assemble(
+        model,
+        make_index(folder / "index", model, table),
+        [picture(0)],
+        METRICS,
+        TRAINING,
+        AT,
+        folder / "release",
+    )
+    app = create_app(Settings.model_construct(home=folder / "home"))
+    release = Release.open(folder / "release")
+    app.state.swap.current = Live(1, release, Shelf(release.index.items))
+    app.state.swap.start = app.state.swap.poll = lambda: None  # what serves is decided here
+    with listening(app, Connection) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def api(address: str) -> Api:
+    return Api(address)
+
+
+@pytest.mark.parametrize("product_id", IDS)
+def test_every_product_is_reached_with_its_neighbours_and_its_image(
+    address: str, api: Api, product_id: str
+) -> None:
+    assert (api.product(product_id) or {}).get("product_id") == product_id
+    found = [row["product_id"] for row in api.more_like(product_id, {"k": len(IDS)})["results"]]
+    assert set(found) == set(IDS) - {product_id}
+    whole = httpx.get(f"{address}{api_path(product_id)}/image")
+    assert whole.content == picture(IDS.index(product_id))
+
+
+def api_path(product_id: str) -> str:
+    """As the documentation says: percent-encoded throughout."""
+    return "/v1/products/" + "".join(f"%{byte:02X}" for byte in product_id.encode())
+
+
+@pytest.mark.parametrize(
+    ("path", "product_id"),
+    [
+        ("AC/DC-1", "AC/DC-1"),
+        ("a/", "a/"),
+        ("MUSIC%2fsimilar", "MUSIC/similar"),
+        ("%4DUSIC", "MUSIC"),
+        ("a+b", "a+b"),
+        ("a%2Bb", "a+b"),
+        ("a;b=c", "a;b=c"),
+        ("a:b", "a:b"),
+        ("a%252Fb", "a%2Fb"),
+    ],
+)
+def test_what_need_not_be_encoded_may_be_sent_as_it_is(address: str, path: str, product_id: str) -> None:
+    answer = httpx.get(f"{address}/v1/products/{path}")
+    assert answer.json()["results"][0]["product_id"] == product_id
+
+
+@pytest.mark.parametrize(
+    ("path", "excluded"),
+    [("MUSIC/similar", "MUSIC"), ("MUSIC%2Fsimilar/similar", "MUSIC/similar"), ("MUSIC/%73imilar", "MUSIC")],
+)
+def test_a_slash_that_is_sent_as_it_is_separates(address: str, path: str, excluded: str) -> None:
+    found = {
+        row["product_id"]
+        for row in httpx.get(f"{address}/v1/products/{path}", params={"k": 1000}).json()["results"]
+    }
+    assert found == set(IDS) - {excluded}
+
+
+@pytest.mark.parametrize("what", ["", "/similar", "/image"])
+@pytest.mark.parametrize("name", ["%FF", "a%C3", "%ED%A0%80"])
+def test_an_id_that_is_not_utf8_is_refused(address: str, name: str, what: str) -> None:
+    answer = httpx.get(f"{address}/v1/products/{name}{what}")
+    assert answer.status_code == 422
+    assert "not Unicode" in answer.json()["detail"]
+
+
+def test_what_stands_beside_the_products_is_found_as_before(address: str) -> None:
+    assert httpx.get(f"{address}/v1/products").status_code == 200
+    assert httpx.post(f"{address}/v1/similar", files={"image": picture(1)}).status_code == 200
+    assert httpx.get(f"{address}/v1%2Fproducts").status_code == 404
+    assert httpx.post(f"{address}/v1/products/MUSIC").status_code == 405
+
+
+@given(st.text(max_size=20))
+def test_a_path_says_the_same_however_it_is_encoded(name: str) -> None:
+    text = "".join(letter for letter in name if not "\ud800" <= letter <= "\udfff")
+    throughout = "".join(f"%{byte:02x}" for byte in text.encode())
+    assert as_sent(throughout) == as_sent(quote(text, safe="")) == quote(text, safe="")

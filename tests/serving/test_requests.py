@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from starlette.exceptions import HTTPException
+
+from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.serving import requests
+from recsim_tasks.serving.requests import MOST_VALUES, SMALL_BYTES, parsed
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"k": 1}, {"image": "a,[{" * 1000}, [[[]]], "", None, {"ä": "👟"}, {"rows": [[0] * 100] * 100}],
+    ids=lambda value: str(value)[:20],
+)
+@pytest.mark.parametrize("ascii_", [True, False])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_what_a_client_writes_as_json_is_read(value: Any, ascii_: bool, mark: bytes) -> None:
+    assert parsed(mark + json.dumps(value, ensure_ascii=ascii_).encode()) == value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"0," * MOST_VALUES + b"0]",
+        b"[" + b"{}," * MOST_VALUES + b"0]",
+        b"[" * (MOST_VALUES + 1),
+        b'{"a":[' * MOST_VALUES,
+    ],
+    ids=["numbers", "objects", "depth", "both"],
+)
+def test_more_values_than_any_question_has_are_refused_before_they_are_parsed(
+    body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json, "loads", lambda _: pytest.fail("it was parsed"))
+    with pytest.raises(InputError, match="more than 100,000 values"):
+        parsed(body)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff", b'"\xed\xa0\x80"', b"1" * 5_000, b"[" * 50_000, "{}".encode("utf-16")]
+)
+def test_what_is_not_json_in_utf8_is_refused(body: bytes) -> None:
+    with pytest.raises(HTTPException, match="400"):
+        parsed(body)
+
+
+@pytest.mark.parametrize("text", [r'"\ud800"', r'{"\uDBFF": 1}', r'[[["\udc00\ud800"]]]'])
+def test_half_a_character_is_refused_wherever_it_stands(text: str) -> None:
+    with pytest.raises(InputError, match="lone surrogate"):
+        parsed(text.encode())
+    assert parsed(rb'"\ud83d\ude00 \\ud800"') == "😀 \\ud800"
+
+
+@pytest.mark.parametrize("path", ["/v1/similar", "/invocations"])
+@pytest.mark.parametrize(("size", "apart"), [(100, False), (SMALL_BYTES + 1, True)])
+def test_large_json_is_parsed_apart_from_the_loop_on_which_all_other_requests_wait(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, path: str, size: int, apart: bool
+) -> None:
+    found = []
+
+    def watched(body: bytes) -> Any:
+        try:
+            asyncio.get_running_loop()
+            found.append(False)
+        except RuntimeError:
+            found.append(True)
+        return parsed(body)
+
+    monkeypatch.setattr(requests, "parsed", watched)
+    client.post(
+        path, content=b'{"image": "' + b"x" * size + b'"}', headers={"Content-Type": "application/json"}
+    )
+    assert found == [apart]
