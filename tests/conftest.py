@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 # Two busy cores make any draw slow now and then; how long a thing takes is for benchmarks to say.
 limits.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 limits.load_profile("patient")
+
+# As `foundation.logging.configure` sets it, so that `caplog` has what a log would have.
+logging.getLogger("recsim_tasks").setLevel(logging.INFO)
 
 SLOWER_AND_SLOWER = ("spark", "ml", "server", "airflow", "e2e")
 

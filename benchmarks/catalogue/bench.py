@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ import pyarrow as pa
 
 from benchmarks.catalogue import data, delta_rs
 from benchmarks.catalogue.sessions import Session, Time, build_home, ingest, timed
-from recsim_tasks.foundation.progress import say
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,5 +93,5 @@ class Bench:
 
     def _note(self, name: str, taken: Time, result: Any) -> Any:
         self.times[name].append(taken)
-        say(f"{name}: {taken.wall:.3f} s, {taken.cpu:.2f} s of CPU")
+        log.info(f"{name}: {taken.wall:.3f} s, {taken.cpu:.2f} s of CPU")
         return result

@@ -7,9 +7,9 @@ from pathlib import Path
 from benchmarks.catalogue.bench import Bench, Size
 from benchmarks.catalogue.delta_rs import merge
 from benchmarks.catalogue.sessions import Session, ingest, read_changes, settings_of, without_deletion_vectors
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.net_changes import compare, net_changes
 from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, head, read_products
+from recsim_tasks.contracts import Cursor
 
 FIELDS = list(PRODUCT_FIELDS)
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import psutil
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation import spark
 from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.settings import Settings, load_settings

@@ -9,23 +9,21 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import faiss
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from benchmarks.distinct.copies import copies, in_colour, others
 from benchmarks.learning.worth import PREPROCESSING, learn, write_products
 from benchmarks.report import Measure, last_line, machine, table
 from recsim_demo.dataset import FashionMnist, fashion_mnist
+from recsim_tasks.arrays import AnyArray, BoolArray, UInt8Array
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.learning.preprocessing import fit
 from recsim_tasks.vectors.thumbnails import BYTES, MEAN_DIFFERENCE, first_of_copies, thumbnail
 
 Images = Sequence[Image.Image]
-Values = npt.NDArray[Any]
 # Bits of 64 in which two perceptual hashes of one image may differ, and the cosine from which on two embeddings are called the same.
 BITS, COSINE = 4, 0.999
 STATED = ("JPEG, quality 75", "half the size, bicubic")
@@ -36,9 +34,9 @@ class Method:
     """A way to tell copies: numbers for images [n, ...], and which pairs of them are copies, bool [n]."""
 
     name: str
-    describe: Callable[[Images], Values]
-    alike: Callable[[Values, Values], npt.NDArray[np.bool_]]
-    pairs: Callable[[Values], Values]
+    describe: Callable[[Images], AnyArray]
+    alike: Callable[[AnyArray, AnyArray], BoolArray]
+    pairs: Callable[[AnyArray], AnyArray]
     """The rows [p, 2] of all pairs among n images that are copies."""
 
     def taken_for_copies(self, images: Images) -> int:
@@ -90,7 +88,7 @@ def shares(methods: Sequence[Method], images: Images) -> dict[str, dict[str, flo
     return found
 
 
-def near_pairs(looks: Values) -> Values:
+def near_pairs(looks: AnyArray) -> AnyArray:
     """Find all pairs among thumbnails uint8 [n, 147] that are copies; their rows [p, 2]."""
     index, values = faiss.IndexFlatL2(BYTES), looks.astype(np.float32)
     index.add(values)
@@ -110,12 +108,12 @@ def goals(found: dict[str, dict[str, float]], merged: dict[str, int], products: 
     ]
 
 
-def thumbnails(images: Images) -> npt.NDArray[np.uint8]:
+def thumbnails(images: Images) -> UInt8Array:
     """Make the thumbnails uint8 [n, 147]."""
     return np.frombuffer(b"".join(map(thumbnail, images)), np.uint8).reshape(len(images), BYTES)
 
 
-def phash(images: Images) -> npt.NDArray[np.bool_]:
+def phash(images: Images) -> BoolArray:
     """Compute bits [n, 64]: whether the 64 lowest coefficients of the discrete cosine transform lie above their median.
 
     As in http://www.hackerfactor.com/blog/index.php?/archives/432-Looks-Like-It.html and the package ImageHash.
@@ -144,11 +142,11 @@ def cosine(settings: Settings, data: FashionMnist, images: int, folder: Path) ->
     )
 
 
-def _signs(bits: Values) -> Values:
+def _signs(bits: AnyArray) -> AnyArray:
     return np.where(bits, 1, -1).astype(np.float32)
 
 
-def _copies(one: Values, other: Values) -> npt.NDArray[np.bool_]:
+def _copies(one: AnyArray, other: AnyArray) -> BoolArray:
     return np.array(
         [not first_of_copies(np.stack(pair), 2)[1] for pair in zip(one, other, strict=True)], bool
     )

@@ -19,9 +19,9 @@ from benchmarks.drift.distortions import distortions
 from benchmarks.learning.worth import learn, write_products
 from benchmarks.report import Measure, last_line, machine, table
 from recsim_demo.dataset import CATEGORIES, FashionMnist, fashion_mnist
+from recsim_tasks.arrays import Float32Array, Int64Array
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.release.evaluation.drift import Drift
-from recsim_tasks.vectors.brute_force import Floats, Rows
 
 CLEAN_SIZES = (20, 200, 1_000)
 SIZE = 200
@@ -115,7 +115,9 @@ def goals(clean: list[Line], distorted: list[Line], limit: float) -> list[Measur
     ]
 
 
-def _clean(known: Known, new: pa.Table, vectors: Floats, labels: Rows, rounds: int) -> Iterator[Line]:
+def _clean(
+    known: Known, new: pa.Table, vectors: Float32Array, labels: Int64Array, rounds: int
+) -> Iterator[Line]:
     for mix, categories in ((USUAL_MIX, [USUAL_MIX]), ("one category, each of ten", list(CATEGORIES))):
         for size in CLEAN_SIZES:
             stated: list[Drift | None] = []

@@ -12,15 +12,16 @@ from PIL import Image
 
 from recsim_demo.dataset import CATEGORIES, FashionMnist
 from recsim_demo.feeds import Pixels
+from recsim_tasks.arrays import Float32Array, Int64Array
 from recsim_tasks.catalogue.images.decode import image_hash
 from recsim_tasks.release.evaluation.drift import Drift, accumulate
 from recsim_tasks.release.evaluation.drift_estimate import estimate_drift
-from recsim_tasks.vectors.brute_force import Floats, Rows, exact_neighbours
+from recsim_tasks.vectors.brute_force import exact_neighbours
 from recsim_tasks.vectors.index import Index
 
 RELEASES = 5
 USUAL_MIX = "the usual mix"
-Embed = Callable[[Pixels], Floats]
+Embed = Callable[[Pixels], Float32Array]
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Known:
     """The images of the catalogue, embedded, with their categories as positions in `CATEGORIES`."""
 
     table: pa.Table
-    vectors: Floats
-    labels: Rows
+    vectors: Float32Array
+    labels: Int64Array
     index: Index
 
     @classmethod
@@ -38,12 +39,12 @@ class Known:
         table, vectors = products(data.train_images, data.train_labels), embed(data.train_images)
         return cls(table, vectors, data.train_labels.astype(np.int64), _index(table, vectors))
 
-    def precision_at_1(self, vectors: Floats, labels: Rows) -> float:
+    def precision_at_1(self, vectors: Float32Array, labels: Int64Array) -> float:
         """Share of `vectors` [n, d] whose nearest image in the catalogue has the category in `labels` [n]."""
         nearest, _ = exact_neighbours(self.vectors, vectors, 1)
         return float((self.labels[nearest[:, 0]] == labels).mean())
 
-    def drift_of(self, table: pa.Table, vectors: Floats) -> Drift | None:
+    def drift_of(self, table: pa.Table, vectors: Float32Array) -> Drift | None:
         """The drift of a release that takes in these products beside the catalogue."""
         together = _index(pa.concat_tables([self.table, table]), np.concatenate([self.vectors, vectors]))
         return estimate_drift(together, self.index)
@@ -58,7 +59,7 @@ def products(images: Pixels, labels: Any, prefix: str = "known") -> pa.Table:
     return pa.table({**columns, "price": [1.0] * len(ids), "in_stock": [True] * len(ids)})
 
 
-def draws(labels: Rows, category: str, size: int, seed: int) -> Iterator[Rows]:
+def draws(labels: Int64Array, category: str, size: int, seed: int) -> Iterator[Int64Array]:
     """Rows of five deliveries of `size` images each, of one category or of the usual mix, without an image twice."""
     rows = (
         np.arange(len(labels))
@@ -73,7 +74,7 @@ def draws(labels: Rows, category: str, size: int, seed: int) -> Iterator[Rows]:
 
 
 def over_releases(
-    known: Known, table: pa.Table, vectors: Floats, deliveries: Iterator[Rows]
+    known: Known, table: pa.Table, vectors: Float32Array, deliveries: Iterator[Int64Array]
 ) -> list[Drift | None]:
     """The drift that each release states, one after the other; the catalogue that they are measured against stays."""
     total: Drift | None = None
@@ -84,5 +85,5 @@ def over_releases(
     return stated
 
 
-def _index(table: pa.Table, vectors: Floats) -> Index:
+def _index(table: pa.Table, vectors: Float32Array) -> Index:
     return Index.build(table, vectors, {"model_fingerprint": "benchmark"}, exact_below=10**9)

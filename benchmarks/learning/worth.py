@@ -14,9 +14,9 @@ from benchmarks.learning.recipes import article
 from benchmarks.vectors.bench import Bench
 from benchmarks.vectors.data import pictured
 from recsim_demo.dataset import FashionMnist
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.images.decode import image_hash
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.data.splits import split_of
 from recsim_tasks.learning.embedder import Embedder

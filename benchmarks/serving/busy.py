@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import numpy as np
 
 from benchmarks.vectors.bench import Bench
+from recsim_tasks.arrays import Float32Array
 from recsim_tasks.vectors import faiss_store
-from recsim_tasks.vectors.brute_force import Floats
 
 PRODUCTS, DIMENSIONS = 19_999, 64
 QUESTIONS, NEIGHBOURS = 500, 10
@@ -32,7 +32,7 @@ def beside_busy_cores(bench: Bench, rounds: int) -> None:
             bench.note("flat, busy", _median_seconds(store, vectors))
 
 
-def _median_seconds(store: faiss_store.Flat, vectors: Floats) -> float:
+def _median_seconds(store: faiss_store.Flat, vectors: Float32Array) -> float:
     times = []
     for number in range(QUESTIONS):
         time.sleep(PAUSE_SECONDS)

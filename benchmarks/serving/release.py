@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.vectors.data import pictured
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import png
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.model.export import export, publish

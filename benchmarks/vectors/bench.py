@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from recsim_tasks.foundation.progress import say
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Bench:
     def note(self, name: str, seconds: float) -> None:
         """One more try."""
         self.times[name].append(seconds)
-        say(f"{name}: {seconds:.6f} s")
+        log.info(f"{name}: {seconds:.6f} s")
 
     def median(self, name: str) -> float:
         """Of all tries under the name, in seconds."""
@@ -38,4 +39,4 @@ class Bench:
     def figure(self, name: str, value: float) -> None:
         """Something else that was measured."""
         self.figures[name] = value
-        say(f"{name}: {value:.6g}")
+        log.info(f"{name}: {value:.6g}")

@@ -11,9 +11,9 @@ from deltalake import write_deltalake
 
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import png
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.images.decode import image_hash, open_image
+from recsim_tasks.contracts import Cursor
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 CENTRES, SUBSPACE = 2_000, 16

@@ -14,8 +14,8 @@ from deltalake import DeltaTable
 from benchmarks.vectors.bench import Bench
 from benchmarks.vectors.data import pictured, write_catalogue
 from recsim_demo.dataset import FashionMnist
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.reader import head
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.foundation.spark import spark_session
 from recsim_tasks.learning.embedder import Embedder

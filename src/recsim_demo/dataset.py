@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from recsim_local.console import say
 from recsim_tasks.foundation.errors import ConfigurationError, InputError, RecsimError
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.publishing import publishing
 from recsim_tasks.foundation.settings import demo_data, load_settings
 

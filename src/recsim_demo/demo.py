@@ -24,11 +24,11 @@ from recsim_demo.queries import Answers, ask
 from recsim_demo.sheet import draw
 from recsim_demo.story import Story, tell
 from recsim_demo.watch import Refresh, follow
+from recsim_local.console import say
 from recsim_local.interrupt import leave_in_order_on_term, until_interrupted
 from recsim_local.stack import Stack, running, show_pages
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.processes import die_with
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import load_settings
 
 # Fashion-MNIST is grey and 28 pixels wide; what else the jobs do is the product's own default.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from recsim_demo import dataset
+from recsim_local.console import say
 from recsim_tasks.foundation.errors import RecsimError
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import load_settings
 from recsim_tasks.foundation.spark import delta_jars, warm_jars
 

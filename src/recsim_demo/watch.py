@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from recsim_local.airflow import PrivateAirflow
+from recsim_local.console import say
 from recsim_tasks.foundation.errors import RecsimError
-from recsim_tasks.foundation.progress import say
 
 DAG = "recsim_refresh"
 LOG_LINE_EVERY_SECONDS = 10.0

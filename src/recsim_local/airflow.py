@@ -28,9 +28,9 @@ import httpx
 
 from recsim_local import guarded
 from recsim_local.airflow_api import AirflowApi
+from recsim_local.console import say
 from recsim_tasks.foundation.errors import RecsimError, UnavailableError
 from recsim_tasks.foundation.processes import descendants
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import load_settings
 
 USERNAME = "admin"

@@ -7,7 +7,7 @@ import sys
 import threading
 from contextlib import suppress
 
-from recsim_tasks.foundation.progress import say
+from recsim_local.console import say
 
 
 def leave_in_order_on_term() -> None:

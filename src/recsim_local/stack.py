@@ -15,8 +15,8 @@ import httpx
 
 from recsim_local import guarded
 from recsim_local.airflow import PrivateAirflow, free_port
+from recsim_local.console import say
 from recsim_tasks.foundation.errors import UnavailableError
-from recsim_tasks.foundation.progress import say
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 90.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
+from recsim_local.console import say
 from recsim_local.interrupt import leave_in_order_on_term, until_interrupted
 from recsim_local.stack import running, show_pages
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.processes import die_with
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import load_settings
 
 

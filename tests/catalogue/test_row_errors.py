@@ -35,11 +35,11 @@ def test_a_long_message_is_cut() -> None:
 
 
 def test_an_error_that_may_be_ours_is_logged_once_with_its_type_and_place(
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     for _ in range(3):
         reason_of(raised(LookupError("which")))
         reason_of(raised(OSError("damaged")))
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = caplog.messages
     assert "LookupError" in line
     assert "test_row_errors.py:" in line

@@ -84,7 +84,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence_with_exit_code_2(
     code, result, last = recsim(*arguments, **variables)
     assert (code, result["exit_code"]) == (2, 2)
     assert sentence in str(result["error"])
-    assert last == f"recsim {arguments[0]!s}: {result['error']}"
+    assert last == f"ERROR recsim_tasks.cli.runner: recsim {arguments[0]!s}: {result['error']}"
     assert not (settings.home / "tables").exists()
 
 
@@ -106,7 +106,7 @@ def test_a_service_that_is_away_is_exit_1_and_the_result_says_so_to_programs(set
     assert "MLflow at http://127.0.0.1:1 (MLFLOW_TRACKING_URI) does not answer (Connection refused)" in str(
         result["error"]
     )
-    assert last == f"recsim status: {result['error']}"
+    assert last == f"ERROR recsim_tasks.cli.runner: recsim status: {result['error']}"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,9 @@ def test_a_disk_that_takes_nothing_is_named_with_its_path(
     assert (got, result["exit_code"], result["error_type"]) == (code, code, error_type)
     assert sentence in str(result["error"])
     assert str(tmp_path / "home" / "mlflow") in str(result["error"])
-    assert last == f"recsim status: {result['error']}"  # a sentence, and no traceback behind it
+    assert (
+        last == f"ERROR recsim_tasks.cli.runner: recsim status: {result['error']}"
+    )  # a sentence, and no traceback behind it
 
 
 def test_an_object_store_that_is_away_is_not_a_catalogue_that_does_not_exist(settings: Settings) -> None:

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.images.decode import image_hash
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
 from sessions import shared_spark
 

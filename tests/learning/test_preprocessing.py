@@ -100,12 +100,12 @@ def test_a_large_jpeg_that_is_asked_with_takes_little_memory(tmp_path: Path) -> 
 
 
 def test_what_does_not_decode_is_left_out_and_the_others_stay_in_their_places(
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     good = [encoded(Image.new("L", (16, 16), shade)) for shade in (7, 9)]
     decoded, readable = decode_readable([good[0], b"<html>", None, good[1]], Preprocessing(16, 1))
     assert (readable.tolist(), decoded[:, 0, 0, 0].tolist()) == ([True, False, False, True], [7, 0, 0, 9])
-    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert len(caplog.messages) == 2
 
 
 def test_what_is_no_image_is_refused_with_the_reason() -> None:

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.reader import head
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.registry.client import Registry

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import ConfigurationError, InputError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.plan import Champion, Decision, Facts, Mode, check_pool, decide, lines

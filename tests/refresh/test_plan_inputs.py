@@ -87,7 +87,7 @@ def test_a_lost_range_is_a_rebuild_that_still_counts_what_changed(
 
 
 def test_a_range_is_an_append_and_its_images_are_counted(
-    behind: Settings, capsys: pytest.CaptureFixture[str]
+    behind: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     change(behind)
     plan = planned(behind)
@@ -97,7 +97,7 @@ def test_a_range_is_an_append_and_its_images_are_counted(
         {"images": 5, "minutes": None},
     )
     assert plan["seconds"] >= 0
-    said = capsys.readouterr().err
+    said = caplog.text
     assert "Plan of r: append, for version 3 of the catalogue." in said
     assert "RECSIM_RETENTION_DAYS" in said
     assert "expected: 5 images to embed" in said

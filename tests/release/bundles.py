@@ -16,8 +16,8 @@ import pyarrow as pa
 from ai_edge_litert import schema_py_generated as schema
 from PIL import Image
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.images.decode import image_hash
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.publishing import digests
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.model.export import describe

@@ -166,13 +166,13 @@ def test_a_server_with_a_token_answers_under_any_name_and_one_with_an_address_un
 
 
 def test_what_nobody_foresaw_is_a_sentence_with_the_id_under_which_the_log_says_more(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     app, _ = slow_app(most=3)
     answer = TestClient(app).get("/fault", headers={"X-Request-Id": "mine-8"})
     assert (answer.status_code, answer.headers["X-Request-Id"]) == (500, "mine-8")
     assert "coffee" not in answer.text
     said = capsys.readouterr().err
-    assert "out of coffee" in said
+    assert "out of coffee" in caplog.text
     assert '"request_id": "mine-8"' in said
     assert 'recsim_requests_total{route="/fault",status="500"} 1.0' in app.state.metrics.page().decode()

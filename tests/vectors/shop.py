@@ -12,10 +12,10 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from recsim_demo.feeds import png
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.delta.writer import PRODUCTS, create_tables
 from recsim_tasks.catalogue.images.decode import image_hash
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
 
 COLUMNS = [column.split()[0] for column in PRODUCTS.split(", ")]

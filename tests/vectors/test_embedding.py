@@ -21,10 +21,10 @@ from pyspark.sql import SparkSession
 
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import deliver, upsert
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.feeds.ingest import ingest_feed
 from recsim_tasks.catalogue.feeds.quarantine import quarantined
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.vectors.build import append, build
 from recsim_tasks.vectors.consistency import verify
@@ -227,7 +227,7 @@ EMBED = """
 import json
 import sys
 from pathlib import Path
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import load_settings
 from recsim_tasks.vectors.embedding import embed_missing
 print(json.dumps(embed_missing(load_settings(), Cursor(sys.argv[1], int(sys.argv[2])), Path(sys.argv[3]))))

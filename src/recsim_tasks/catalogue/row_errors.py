@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import struct
 import traceback
 import zlib
 from functools import cache
 
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.redaction import redacted
+
+log = logging.getLogger(__name__)
 
 # By these a decoder says that its input is damaged. All others may also be a mistake in our code.
 EXPECTED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error, MemoryError)
@@ -32,4 +34,6 @@ def reason_of(error: Exception) -> str:
 
 @cache
 def _log(kind: str, where: str) -> None:
-    say(f"An input raised {kind} at {where}. It was put aside; if other inputs do as well, report a bug.")
+    log.info(
+        f"An input raised {kind} at {where}. It was put aside; if other inputs do as well, report a bug."
+    )

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any
 
+from recsim_tasks.contracts import JobResult
 from recsim_tasks.foundation.errors import ConfigurationError, HeldError, RecsimError
+from recsim_tasks.foundation.logging import configure
 from recsim_tasks.foundation.outages import diagnose, outage_behind
 from recsim_tasks.foundation.processes import die_with
-from recsim_tasks.foundation.redaction import print_traceback, redacted
+from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings, load_settings, parent_pid
 from recsim_tasks.foundation.text import one_line
 
-Work = Callable[[Settings], dict[str, Any]]
+log = logging.getLogger(__name__)
+Work = Callable[[Settings], JobResult | dict[str, Any]]
 
 SERVICE = "A service that this job needs"
 
@@ -26,6 +30,7 @@ def run(name: str, work: Work) -> None:
     the last line of stderr, without a traceback behind it.
     """
     settings: Settings | None = None
+    configure()
     try:
         if parent := parent_pid():
             die_with(parent)
@@ -34,8 +39,13 @@ def run(name: str, work: Work) -> None:
     except Exception as error:
         result, code = _failure(name, _meaning(error, _place(settings)))
     sys.stderr.flush()
-    print(redacted(json.dumps(result, default=str)), flush=True)
+    print(redacted(as_json(result)), flush=True)
     raise SystemExit(code)
+
+
+def as_json(result: JobResult | dict[str, Any]) -> str:
+    """The one line in which a result is printed."""
+    return result.model_dump_json() if isinstance(result, JobResult) else json.dumps(result, default=str)
 
 
 def _meaning(error: Exception, place: str) -> RecsimError:
@@ -46,7 +56,7 @@ def _meaning(error: Exception, place: str) -> RecsimError:
         ) or error
     if known := diagnose(error, place, SERVICE):
         return known
-    print_traceback(error)
+    log.error("This is a fault of the program or of its surroundings:", exc_info=error)
     return RecsimError(
         f"{_cause(error)}. This is a fault of the program or of its surroundings; the lines above say where."
     )
@@ -65,7 +75,7 @@ def _cause(error: Exception) -> str:
 
 def _failure(name: str, error: RecsimError) -> tuple[dict[str, Any], int]:
     sentence = redacted(one_line(error))
-    print(f"recsim {name}: {sentence}", file=sys.stderr, flush=True)
+    log.error("recsim %s: %s", name, sentence)
     extra = error.result if isinstance(error, HeldError) else {}
     return {
         **extra,

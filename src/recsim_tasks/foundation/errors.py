@@ -10,7 +10,10 @@ RecsimError                1  the job failed; another try may help
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
+
+from pydantic import BaseModel
 
 
 class RecsimError(Exception):
@@ -54,6 +57,7 @@ class HeldError(RecsimError):
     exit_code = 3
     error_type = "held"
 
-    def __init__(self, message: str, result: dict[str, object] | None = None) -> None:
+    def __init__(self, message: str, result: BaseModel | Mapping[str, object] | None = None) -> None:
         super().__init__(message)
-        self.result = result or {}
+        fields = result.model_dump(mode="json") if isinstance(result, BaseModel) else result
+        self.result = dict(fields or {})

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from recsim_tasks.foundation.redaction import redacted
-from recsim_tasks.foundation.text import one_line
+from recsim_tasks.foundation.logging import terminal
 
+log = logging.getLogger(__name__)
 Advance = Callable[[int], None]
 LINE_EVERY_SECONDS = 10.0
 LINES_OF_ALL = 10
@@ -27,14 +28,8 @@ def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
     lines.close()
 
 
-def say(sentence: str) -> None:
-    """One line of the log, whatever a feed has put into it, without secrets; never on stdout, which belongs to the result."""
-    print(redacted(one_line(sentence)), file=sys.stderr, flush=True)
-
-
 @contextmanager
 def _bar(label: str, total: int, unit: str) -> Iterator[Advance]:
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -44,7 +39,7 @@ def _bar(label: str, total: int, unit: str) -> Iterator[Advance]:
         TextColumn(unit),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=terminal()) as bar:
         task = bar.add_task(label, total=total)
         yield lambda n: bar.advance(task, n)
 
@@ -55,20 +50,20 @@ class _Lines:
     def __init__(self, label: str, total: int, unit: str) -> None:
         self.label, self.total, self.unit = label, total, unit
         self.done = 0
-        self.started = self.said_at = time.monotonic()
-        self.said_step = 0
+        self.started = self.logged_at = time.monotonic()
+        self.logged_step = 0
 
     def advance(self, n: int) -> None:
         self.done += n
         share, now = self.done / max(self.total, 1), time.monotonic()
         step = LINES_OF_ALL * self.done // max(self.total, 1)
-        if step == self.said_step and now - self.said_at < LINE_EVERY_SECONDS:
+        if step == self.logged_step and now - self.logged_at < LINE_EVERY_SECONDS:
             return
-        self.said_step, self.said_at = step, now
+        self.logged_step, self.logged_at = step, now
         left = (now - self.started) * (1 - share) / share if share else 0.0
-        say(
+        log.info(
             f"{self.label}: {self.done:,} of {self.total:,} {self.unit} ({share:.0%}), about {left:.0f} s left"
         )
 
     def close(self) -> None:
-        say(f"{self.label}: {self.done:,} {self.unit} in {time.monotonic() - self.started:.1f} s")
+        log.info(f"{self.label}: {self.done:,} {self.unit} in {time.monotonic() - self.started:.1f} s")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-import traceback
 
 REDACTED = "***"
 # User information ends at the authority's last `@` (RFC 3986, section 3.2.1). SQLAlchemy takes a password with a slash as well.
@@ -31,8 +29,3 @@ def redacted(text: str) -> str:
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     return PARAMETER.sub(rf"\1={REDACTED}", USERINFO.sub(f"{REDACTED}@", text))
-
-
-def print_traceback(error: BaseException) -> None:
-    """Print the traceback of `error` to stderr, without secrets."""
-    print(redacted("".join(traceback.format_exception(error))), end="", file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
 from recsim_tasks.foundation.outages import diagnose
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.foundation.spark_executors import waited_for
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+log = logging.getLogger(__name__)
 
 DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -116,7 +118,7 @@ def _follow(spark: SparkSession, label: str, done: threading.Event) -> None:
         for number in tracker.getActiveStageIds():
             stage = tracker.getStageInfo(number)
             if stage:
-                say(
+                log.info(
                     f"{label}: Spark stage {number}: {stage.numCompletedTasks} of {stage.numTasks} tasks done, {stage.numActiveTasks} running"
                 )
 

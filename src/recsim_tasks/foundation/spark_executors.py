@@ -5,6 +5,7 @@ Spark itself waits for an executor for ever: a cluster without workers, or one w
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING
 
 from recsim_tasks.foundation.errors import RecsimError, UnavailableError
 from recsim_tasks.foundation.outages import diagnose
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import is_local
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+log = logging.getLogger(__name__)
 
 # A job of which no task runs for this long is ended.
 PATIENCE_SECONDS = 60.0
@@ -101,7 +103,7 @@ def _watch(spark: SparkSession, done: threading.Event, starved: threading.Event)
                 since = time.monotonic()
             elif time.monotonic() - since >= PATIENCE_SECONDS:
                 starved.set()
-                say(f"No task of this job has run for {PATIENCE_SECONDS:.0f} s: it is ended")
+                log.info(f"No task of this job has run for {PATIENCE_SECONDS:.0f} s: it is ended")
                 spark.sparkContext._jsc.sc().stop()  # the main thread waits within a call of PySpark's own
                 return
         except Exception:  # the session ends, or its JVM is gone: the main thread hears of it

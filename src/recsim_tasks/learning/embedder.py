@@ -7,11 +7,11 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from recsim_tasks.arrays import Float32Array, UInt8Array
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.reading import read_json
-from recsim_tasks.learning.preprocessing import BACKGROUND, Pixels, Preprocessing
+from recsim_tasks.learning.preprocessing import BACKGROUND, Preprocessing
 
 LITERT_FILE = "model.tflite"
 DESCRIPTION_FILE = "model.json"
@@ -50,7 +50,7 @@ class Embedder:
         self._output = self._interpreter.get_output_details()[0]["index"]
         self._allocated = 0
 
-    def embed(self, images: Pixels) -> npt.NDArray[np.float32]:
+    def embed(self, images: UInt8Array) -> Float32Array:
         """Return unit vectors, float32 [n, embedding_size], of uint8 images [n, size, size, channels]; an `InputError` for another shape."""
         if images.dtype != np.uint8 or images.shape[1:] != self.preprocessing.shape:
             raise InputError(
@@ -62,7 +62,7 @@ class Embedder:
                 vectors[start : start + self.batch] = self._embed(images[start : start + self.batch])
         return vectors
 
-    def _embed(self, images: Pixels) -> npt.NDArray[np.float32]:
+    def _embed(self, images: UInt8Array) -> Float32Array:
         if len(images) != self._allocated:
             self._interpreter.resize_tensor_input(self._input, images.shape, strict=True)
             self._interpreter.allocate_tensors()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import time
@@ -12,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
-from recsim_tasks.foundation.progress import say
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.foundation.redaction import redacted
@@ -23,6 +23,8 @@ from recsim_tasks.learning.spec import Job, Round
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
 
 EXPERIMENT = "recsim"
 MEASURES = ("loss", "precision_at_1", "map_at_r", "spread")
@@ -44,7 +46,7 @@ class RoundLog:
         try:
             _log_rounds(MlflowClient(self.uri), self.run_id, rounds[-1:])
         except (MlflowException, OSError) as error:
-            say(
+            log.info(
                 f"MLflow does not take this round, it is logged at the end: {redacted(str(error)).splitlines()[0][:200]}"
             )
         return True

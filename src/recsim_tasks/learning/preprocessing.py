@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from recsim_tasks.arrays import BoolArray, UInt8Array
 from recsim_tasks.catalogue.images.decode import MAX_PIXELS, open_image, open_query
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.foundation.progress import say
+
+log = logging.getLogger(__name__)
 
 # An image one pixel wide and 65,000 high has few pixels, but padded to a square it has billions.
 LARGEST_SIDE = 4_096
@@ -20,7 +22,6 @@ LARGEST_SIDE = 4_096
 SCALED_BY = 2
 # What shows where an image is transparent. A model's vectors depend on it.
 BACKGROUND = "white"
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,19 @@ class Preprocessing:
         return asdict(self)
 
 
-def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> Pixels:
+def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> UInt8Array:
     """Turn the bytes of a PNG, JPEG or WebP to uint8 [size, size, channels]; `InputError` if they are none."""
     return fit(open_image(data, max_pixels), preprocessing)
 
 
-def decode_query(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> Pixels:
+def decode_query(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> UInt8Array:
     """As `decode`, of an image that a caller sends: a JPEG is decoded at a fraction of its size where the network sees no more of it."""
     return fit(open_query(data, max_pixels, SCALED_BY * preprocessing.size), preprocessing)
 
 
-def decode_all(images: Sequence[bytes], preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> Pixels:
+def decode_all(
+    images: Sequence[bytes], preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS
+) -> UInt8Array:
     """Turn the bytes of n images to uint8 [n, size, size, channels]; `InputError` on the first that does not decode."""
     decoded = np.empty((len(images), *preprocessing.shape), np.uint8)
     for row, data in enumerate(images):
@@ -60,7 +63,7 @@ def decode_all(images: Sequence[bytes], preprocessing: Preprocessing, max_pixels
 
 def decode_readable(
     images: Sequence[bytes | None], preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS
-) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+) -> tuple[UInt8Array, BoolArray]:
     """As `decode_all`, and which were decoded, bool [n]; the log says why the others were not, and they are zeros."""
     decoded, readable = np.zeros((len(images), *preprocessing.shape), np.uint8), np.ones(len(images), bool)
     for row, image in enumerate(open_readable(images, max_pixels)):
@@ -77,11 +80,11 @@ def open_readable(images: Sequence[bytes | None], max_pixels: int) -> Iterator[I
         try:
             yield open_image(data or b"", max_pixels)
         except InputError as error:
-            say(f"An image of the catalogue is left out: {error}")
+            log.info(f"An image of the catalogue is left out: {error}")
             yield None
 
 
-def fit(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
+def fit(image: Image.Image, preprocessing: Preprocessing) -> UInt8Array:
     """Bring an upright image to the network's size and channels; a side that is not square is padded, never stretched.
 
     The padding repeats the colour of the image's first pixel, which on a product photograph is background.

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.publishing import digest_of
 from recsim_tasks.learning.hyperparameters import Parameters
 from recsim_tasks.learning.preprocessing import Preprocessing

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.foundation.errors import InputError, MissingError
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.publishing import remove
 from recsim_tasks.foundation.settings import Settings
 
 if TYPE_CHECKING:
-    from recsim_tasks.catalogue.delta.cursor import Cursor
+    from recsim_tasks.contracts import Cursor
     from recsim_tasks.release.registry.client import Registry
+
+log = logging.getLogger(__name__)
 
 
 def status(settings: Settings) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def query(
     registry = Registry(settings)
     production = registry.production()
     if production.problem:
-        say(production.problem)
+        log.info(production.problem)
     champion = production.release
     if champion is None:
         raise MissingError(production.problem or NO_RELEASE)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.foundation.errors import HeldError, MissingError
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.publishing import write_text
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.images import canary_images, coverage, verdict_page
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from recsim_tasks.release.manifest import Training
     from recsim_tasks.vectors.consistency import Verification
     from recsim_tasks.vectors.index import Index
+
+log = logging.getLogger(__name__)
 
 # Whoever accepted what these hold has seen that much of the catalogue goes, or becomes something else.
 EXCUSED_BY = {"max_withdrawn_share", "max_withdrawn_category_share", "max_category_shift"}
@@ -53,7 +55,7 @@ def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     if unreadable := workspace.result("plan").get("champion_unreadable"):
         verdict = Verdict([*verdict.rules, not_compared(unreadable)])
     for doubt in verdict.doubts:
-        say(doubt)
+        log.info(doubt)
     write_text(
         workspace.folder / PAGE, verdict_page(settings, workspace, index, held, evaluation, compared, verdict)
     )
@@ -139,8 +141,8 @@ def _verified(settings: Settings, workspace: Workspace, index: Index, evaluation
 
 def _feeds(settings: Settings, workspace: Workspace) -> list[Any]:
     """The feeds that this refresh takes in and the champion had not."""
-    from recsim_tasks.catalogue.delta.cursor import Cursor
     from recsim_tasks.catalogue.delta.feed_commits import feeds_between
+    from recsim_tasks.contracts import Cursor
 
     cursor = workspace.result("plan")["cursor"]
     return feeds_between(settings.products_uri, Cursor.from_json(cursor) if cursor else None, workspace.head)
@@ -160,8 +162,8 @@ def _accepted(settings: Settings, workspace: Workspace) -> str | None:
 
 def _trained(settings: Settings, workspace: Workspace) -> set[str] | None:
     """Hashes of the pictures that the catalogue had when this release's model was trained; None when that version is gone."""
-    from recsim_tasks.catalogue.delta.cursor import Cursor
     from recsim_tasks.catalogue.delta.reader import read_products
+    from recsim_tasks.contracts import Cursor
     from recsim_tasks.learning.embedder import Embedder
 
     then = Embedder(workspace.model).description.get("catalogue")
@@ -176,7 +178,7 @@ def _trained(settings: Settings, workspace: Workspace) -> set[str] | None:
             else None
         )
     except MissingError as error:
-        say(f"Which products came after the training is not told: {error}")
+        log.info(f"Which products came after the training is not told: {error}")
         return None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import ConfigurationError, InputError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.evaluation.drift import Drift

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from recsim_tasks.catalogue.delta.change_feed import RangeLostError
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError, MissingError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.history import Judged, judged_refreshes, last_against, rejected_training

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsim_tasks.foundation.errors import InputError, MissingError
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.workspace import Workspace
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from recsim_tasks.release.registry.client import Registry
     from recsim_tasks.release.registry.references import ReleaseRef
     from recsim_tasks.vectors.index import Index
+
+log = logging.getLogger(__name__)
 
 
 def fetch_champion(settings: Settings, workspace: Workspace) -> Path | None:
@@ -52,7 +54,7 @@ def champion_copy(
                 manifest = whole(other, release)
             except InputError:
                 continue
-            say(f"The whole copy in {other} is used: {error}")
+            log.info(f"The whole copy in {other} is used: {error}")
             _copy(other, folder)
             return manifest
         raise

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from recsim_tasks.foundation.errors import HeldError, MissingError
 from recsim_tasks.foundation.leases import lease
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.plan import Mode, check_pool, decide, lines
 from recsim_tasks.refresh.step_inputs import fetch_champion, own_index, take_model
 from recsim_tasks.refresh.workspace import Workspace
 
 if TYPE_CHECKING:
-    from recsim_tasks.catalogue.delta.cursor import Cursor
+    from recsim_tasks.contracts import Cursor
     from recsim_tasks.release.registry.approval import Through
+
+log = logging.getLogger(__name__)
 
 
 def plan(
@@ -37,7 +39,7 @@ def plan(
         )
     check_catalogue(settings.products_uri, now)
     for sentence in short_retentions(settings.products_uri, settings.retention_days):
-        say(sentence)
+        log.info(sentence)
     registry = Registry(settings)
     production = registry.production()
     champion = production.release
@@ -63,7 +65,7 @@ def plan(
         ),
     }
     for line in lines(planned):
-        say(line)
+        log.info(line)
     return planned
 
 

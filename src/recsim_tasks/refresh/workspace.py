@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.contracts import Cursor, JobResult
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.reading import read_json
@@ -62,9 +62,10 @@ class Workspace:
         check_refresh_id(refresh_id)
         return cls(refresh_id, settings.home.absolute() / "refreshes" / folder_name(refresh_id))
 
-    def keep(self, job: str, result: dict[str, Any]) -> dict[str, Any]:
+    def keep(self, job: str, result: JobResult | dict[str, Any]) -> dict[str, Any]:
         """Leave a step's result for the steps after it, with the `seconds` that its process has run; returns it as it was left."""
-        left = {"seconds": round(time.monotonic() - STARTED, 1), **result}
+        fields = result.model_dump(mode="json") if isinstance(result, JobResult) else result
+        left = {"seconds": round(time.monotonic() - STARTED, 1), **fields}
         write_json(self.folder / f"{job}.json", left)
         return left
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.arrays import Float32Array
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import digests, link_or_copy, publishing
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.preprocessing import decode_all, decode_query
 from recsim_tasks.release.manifest import Canary, Manifest, Training
-from recsim_tasks.vectors.brute_force import Floats
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.index import Index
 
@@ -105,7 +105,7 @@ class Release:
             distinct,
         )
 
-    def _answer(self, query: Floats, k: int, filters: Filters, distinct: bool) -> list[dict[str, Any]]:
+    def _answer(self, query: Float32Array, k: int, filters: Filters, distinct: bool) -> list[dict[str, Any]]:
         found = self.index.neighbours(query, k, filters, distinct)
         there = found.positions[0] >= 0
         products = self.index.products_at(found.positions[0][there], ("product_id", *ANSWERED))
@@ -129,7 +129,7 @@ def _counts(index: Index) -> dict[str, int]:
     }
 
 
-def _canary(image: bytes, vector: Floats) -> Canary:
+def _canary(image: bytes, vector: Float32Array) -> Canary:
     return Canary(image=base64.b64encode(image).decode(), vector=vector.tolist())
 
 

@@ -15,6 +15,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
+from recsim_tasks.foundation.logging import configure
 from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.settings import Settings, counts, load_settings
 from recsim_tasks.learning.devices import processors
@@ -64,6 +65,7 @@ def create_app(settings: Settings, shared: Path | None = None) -> FastAPI:
 
 def for_worker() -> FastAPI:
     """Make the app of one of several workers; it ends with the process that started it."""
+    configure()
     parent = parent_process()
     die_with(parent.pid if parent and parent.pid else os.getppid())
     forget_dead(counts())

@@ -6,6 +6,7 @@ Apart from them because MLflow's client takes seconds and a hundred megabytes, a
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from dataclasses import asdict, dataclass
@@ -13,15 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from recsim_tasks.foundation.errors import InputError, MissingError, RecsimError, UnavailableError
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.publishing import remove, write_json
-from recsim_tasks.foundation.redaction import print_traceback, redacted
+from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings
 
 if TYPE_CHECKING:
     from recsim_tasks.release.registry.client import Registry
     from recsim_tasks.release.registry.production import Production
     from recsim_tasks.release.registry.references import ReleaseRef
+
+log = logging.getLogger(__name__)
 
 RETRY_REFUSED_SECONDS = 60.0
 RETRY_FETCH_SECONDS = 10.0
@@ -120,7 +122,7 @@ class Follower:
         except (RecsimError, OSError) as error:
             problem = Problem("failed", f"The release in Production could not be looked up: {error}")
         except Exception as error:
-            print_traceback(error)
+            log.error("The new release could not be loaded", exc_info=error)
             problem = Problem(
                 "failed",
                 f"The new release could not be loaded ({type(error).__name__}): see the server's log.",
@@ -140,10 +142,10 @@ class Follower:
         try:
             write_json(self._folder / NAMED, asdict(now))
         except OSError as error:
-            say(f"Serving: {self._folder / NAMED} cannot be written: {error}")
+            log.info(f"Serving: {self._folder / NAMED} cannot be written: {error}")
             return
         if now.problem and now.problem != before.problem:
-            say(f"Serving: {now.problem.reason}")
+            log.info(f"Serving: {now.problem.reason}")
         if now.version != before.version:
             self._before = before.version
             self._forget({str(kept) for kept in (now.version, self._before) if kept})

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from dataclasses import dataclass
 
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.foundation.progress import say
-from recsim_tasks.foundation.redaction import print_traceback
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release
 from recsim_tasks.serving.champion_follower import (
@@ -22,6 +21,8 @@ from recsim_tasks.serving.champion_follower import (
 from recsim_tasks.serving.metrics import Metrics
 from recsim_tasks.serving.product_listing import Shelf
 from recsim_tasks.vectors.filters import Filters
+
+log = logging.getLogger(__name__)
 
 WARM_UPS = 3
 # Between two looks at a small file on this machine.
@@ -67,7 +68,7 @@ class HotSwap:
         try:
             own = self._take(found.version)
         except Exception as error:
-            print_traceback(error)
+            log.error("Release %s could not be loaded", found.version, exc_info=error)
             own = Problem(
                 "failed",
                 f"Release {found.version} could not be loaded ({type(error).__name__}: {error}): see the server's log.",
@@ -82,7 +83,7 @@ class HotSwap:
             before = self.problem
             self.poll()
             if self.problem and self.problem != before:
-                say(f"Serving: {self.problem.reason}")
+                log.info(f"Serving: {self.problem.reason}")
             self._stopping.wait(POLL_SECONDS)
 
     def _take(self, version: int | None) -> Problem | None:
@@ -129,6 +130,6 @@ class HotSwap:
         self._previous, self.current = self.current, live
         self._metrics.serves(live.version, live.release)
         self._metrics.swaps.labels("done").inc()
-        say(
+        log.info(
             f"Serving: release {live.version}, {len(live.release.index):,} products, ready after {seconds:.1f} s"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -14,7 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from recsim_tasks.foundation.errors import InputError, MissingError, RecsimError, UnavailableError
-from recsim_tasks.foundation.redaction import print_traceback, redacted
+from recsim_tasks.foundation.redaction import redacted
+
+log = logging.getLogger(__name__)
 
 RELEASE_HEADER = "X-Recsim-Release"
 RETRY_SECONDS = "5"
@@ -90,7 +93,7 @@ def _gone(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 -
 
 def fault(error: Exception) -> JSONResponse:
     """What nobody foresaw: the traceback goes to the log alone."""
-    print_traceback(error)
+    log.error("A request failed", exc_info=error)
     return problem(500, "This is a fault of the server; its log says more, under the id of this request.")
 
 

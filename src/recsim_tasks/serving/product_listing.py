@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
+
+from recsim_tasks.arrays import Int64Array
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SHOWN = ("product_id", "title", "category", "price", "in_stock")
-Rows = npt.NDArray[np.int64]
 
 
 class Shelf:
@@ -26,7 +26,7 @@ class Shelf:
         order = np.argsort(codes, kind="stable")
         bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
         rows = {name: order[bounds[code] : bounds[code + 1]] for code, name in enumerate(names)}
-        self._rows: dict[str, Rows] = {name: rows[name] for name in sorted(rows)}
+        self._rows: dict[str, Int64Array] = {name: rows[name] for name in sorted(rows)}
         self.categories = {name: len(rows) for name, rows in self._rows.items() if name}
         """How many products each category has, by name."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -10,9 +11,10 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from recsim_tasks.foundation.errors import RecsimError
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings, count_in
 from recsim_tasks.serving.champion_follower import Follower
+
+log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10
 # Longer than clients keep a connection, so that they do not use one just as it is closed.
@@ -42,7 +44,7 @@ def serve(settings: Settings) -> None:
             raise RecsimError(
                 f"{settings.host}:{settings.port} cannot be listened on. Is it taken (RECSIM_PORT)?"
             ) from error
-        say(f"HTTP API: http://{settings.host}:{settings.port}/docs")
+        log.info(f"HTTP API: http://{settings.host}:{settings.port}/docs")
         follower = Follower(settings)
         follower.start()
         Workers(config, [socket]).run()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from socket import gethostname
 from urllib.parse import urlsplit
 
 from recsim_tasks.foundation.errors import RecsimError
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
+
+log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).with_name("page.py")
 THEME = {
@@ -27,7 +29,7 @@ def shop(settings: Settings) -> None:
     """
     from streamlit.web import cli
 
-    say(f"Shop window: http://{settings.host}:{settings.shop_port}")
+    log.info(f"Shop window: http://{settings.host}:{settings.shop_port}")
     try:
         cli.main(["run", str(PAGE), *arguments(settings)], prog_name="streamlit", standalone_mode=False)
     except SystemExit as error:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Floats = np.ndarray[Any, np.dtype[np.float32]]
-Rows = np.ndarray[Any, np.dtype[np.int64]]
+from recsim_tasks.arrays import Float32Array, Int64Array
+
 # Products of a query and a vector that are looked at together: 64 MiB.
 AT_A_TIME = 2**24
 # So many neighbouring products are first looked at by their largest alone.
 GROUP = 64
 
 
-def exact_neighbours(vectors: Floats, queries: Floats, k: int) -> tuple[Rows, Floats]:
+def exact_neighbours(vectors: Float32Array, queries: Float32Array, k: int) -> tuple[Int64Array, Float32Array]:
     """The `k` rows of `vectors` [n, d] with the largest inner product for each of `queries` [q, d], and these products.
 
     Both results are [q, min(k, n)], best first; ties go to the lower row.
@@ -28,7 +26,7 @@ def exact_neighbours(vectors: Floats, queries: Floats, k: int) -> tuple[Rows, Fl
     return rows, scores
 
 
-def _nearest(vectors: Floats, queries: Floats, k: int) -> tuple[Rows, Floats]:
+def _nearest(vectors: Float32Array, queries: Float32Array, k: int) -> tuple[Int64Array, Float32Array]:
     """Search one block of queries, and sort only the few products that reach what at least k of them reach."""
     scores = queries @ vectors.T
     asked, rows = np.nonzero(scores >= _least(scores, k)[:, None])
@@ -39,7 +37,7 @@ def _nearest(vectors: Floats, queries: Floats, k: int) -> tuple[Rows, Floats]:
     return rows[first], found[first]
 
 
-def _least(scores: Floats, k: int) -> Floats:
+def _least(scores: Float32Array, k: int) -> Float32Array:
     """Find for each query a number, [q], that at least k of its `scores` [q, n] reach: the k-th largest of the groups' maxima."""
     groups = scores.shape[1] // GROUP
     if groups < 2 * k:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.arrays import Float32Array
 from recsim_tasks.catalogue.delta.net_changes import net_changes
 from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, read_products
-from recsim_tasks.foundation.progress import say
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.vectors.brute_force import Floats
 from recsim_tasks.vectors.embeddings import read_embeddings
 from recsim_tasks.vectors.index import Index
 from recsim_tasks.vectors.product_table import with_thumbnails
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = logging.getLogger(__name__)
 
 
 def build(settings: Settings, cursor: Cursor, model_fingerprint: str) -> tuple[Index, dict[str, int]]:
@@ -62,7 +64,7 @@ def compact(settings: Settings, index: Index) -> tuple[Index, dict[str, int]]:
 
 def _with_vectors(
     settings: Settings, model_fingerprint: str, products: pa.Table
-) -> tuple[pa.Table, Floats, pa.Table]:
+) -> tuple[pa.Table, Float32Array, pa.Table]:
     """The products whose image has a vector, with thumbnails; these vectors; and the products whose image has none."""
     if not len(products):
         return products, np.empty((0, 0), np.float32), products
@@ -70,7 +72,7 @@ def _with_vectors(
     products, good = with_thumbnails(products, embedded.thumbnails), embedded.good
     if good.all():
         return products, embedded.vectors, products.slice(0, 0)
-    say(
+    log.info(
         f"{int((~good).sum()):,} of {len(good):,} products are left out: their image has no vector. `recsim quarantine` lists them."
     )
     return products.filter(good), embedded.vectors[good], products.filter(~good)

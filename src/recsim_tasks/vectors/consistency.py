@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.arrays import Int64Array
 from recsim_tasks.catalogue.delta.net_changes import compare, count_kinds
 from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, read_products
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.vectors.brute_force import Rows
 from recsim_tasks.vectors.build import build
 from recsim_tasks.vectors.embeddings import faulted, read_embeddings
 from recsim_tasks.vectors.index import Index
@@ -68,13 +68,13 @@ def verify(settings: Settings, index: Index, cursor: Cursor) -> Verification:
     return verification(settings, index, cursor, np.arange(len(index)), *overlaps)
 
 
-def spread(count: int, most: int) -> Rows:
+def spread(count: int, most: int) -> Int64Array:
     """`most` of `count` rows, at even distances; all when they are fewer."""
     return np.linspace(0, count - 1, min(most, count)).astype(np.int64)
 
 
 def verification(
-    settings: Settings, index: Index, cursor: Cursor, rows: Rows, overlap: float, rebuilt_overlap: float
+    settings: Settings, index: Index, cursor: Cursor, rows: Int64Array, overlap: float, rebuilt_overlap: float
 ) -> Verification:
     """Compare the products of `index` with the catalogue at `cursor`, and vectors and thumbnails in `rows` with the embeddings table, bit for bit."""
     import pyarrow.compute as pc

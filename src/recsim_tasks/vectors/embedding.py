@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -9,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.arrays import UInt8Array
 from recsim_tasks.catalogue.delta.image_files import places
 from recsim_tasks.catalogue.delta.reader import read_products
 from recsim_tasks.catalogue.delta.writer import flush
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.leases import lease
-from recsim_tasks.foundation.progress import say
+from recsim_tasks.foundation.logging import configure
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.foundation.spark import following, spark_session
 from recsim_tasks.learning.embedder import Embedder
-from recsim_tasks.learning.preprocessing import Pixels, Preprocessing, fit, open_readable
+from recsim_tasks.learning.preprocessing import Preprocessing, fit, open_readable
 from recsim_tasks.vectors.batching import Chunk, chunks
 from recsim_tasks.vectors.embeddings import COLUMNS, SCHEMA, create_table, without_embedding
 from recsim_tasks.vectors.thumbnails import thumbnail
@@ -29,6 +31,8 @@ from recsim_tasks.vectors.validation import unit_rows
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
+
+log = logging.getLogger(__name__)
 
 # Work is handed out in tasks of this many images: small enough to show progress, large enough to run at full speed.
 IMAGES_A_TASK = 4096
@@ -68,7 +72,7 @@ def _embed(
         )
         flush(settings.embeddings_uri)
         done += len(chunk.images)
-        say(
+        log.info(
             f"embed: {done:,} of {len(missing):,} images embedded and committed; {reused:,} of {of:,} were before"
         )
     if done < len(missing):
@@ -97,6 +101,7 @@ def _on_workers(spark: SparkSession, settings: Settings, fingerprint: str, model
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import SparkFiles
 
+        configure()
         network, seen = _loaded(SparkFiles.get(folder)), set[str]()
         for batch in batches:
             first = {
@@ -130,7 +135,7 @@ def _embedded(batch: pa.RecordBatch, network: Embedder, fingerprint: str, max_pi
 
 def _decoded(
     images: list[bytes | None], preprocessing: Preprocessing, max_pixels: int
-) -> tuple[Pixels, list[bytes | None]]:
+) -> tuple[UInt8Array, list[bytes | None]]:
     """Decode images to the network's input uint8 [n, size, size, channels] and thumbnails; zeros and None where one does not decode."""
     pixels, thumbnails = np.zeros((len(images), *preprocessing.shape), np.uint8), list[bytes | None]()
     for row, image in enumerate(open_readable(images, max_pixels)):

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from recsim_tasks.arrays import BoolArray, Float32Array, Int64Array, UInt8Array
 from recsim_tasks.catalogue.delta import writer
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.leases import lease
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.vectors.brute_force import Floats, Rows
-from recsim_tasks.vectors.ranking import Flags
-from recsim_tasks.vectors.thumbnails import BYTES, Thumbnails
+from recsim_tasks.vectors.thumbnails import BYTES
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
+
+log = logging.getLogger(__name__)
 
 # An embedding that is null: the model gives this image no unit vector. A thumbnail that is null: the image does not decode.
 SCHEMA = "model_fingerprint string, image_hash string, embedding array<float>, thumbnail binary"
@@ -28,14 +29,14 @@ COLUMNS = [column.split()[0] for column in SCHEMA.split(", ")]
 class Embedded(NamedTuple):
     """Hold what the table has of n images."""
 
-    vectors: Floats
+    vectors: Float32Array
     """Embeddings float32 [n, d]; zeros where the model gives no unit vector."""
-    good: Flags
+    good: BoolArray
     """Which of them have an embedding, [n]."""
-    thumbnails: Thumbnails
+    thumbnails: UInt8Array
     """Thumbnails uint8 [n, 147]; zeros where the image does not decode."""
 
-    def take(self, rows: Rows) -> Embedded:
+    def take(self, rows: Int64Array) -> Embedded:
         """Select the images in these rows."""
         return Embedded(self.vectors[rows], self.good[rows], self.thumbnails[rows])
 
@@ -55,7 +56,7 @@ def empty_without_thumbnails(uri: str) -> None:
         field.name for field in DeltaTable(uri).schema().fields
     }:
         return
-    say(f"{uri} was written by an earlier version, without thumbnails: its images are embedded again.")
+    log.info(f"{uri} was written by an earlier version, without thumbnails: its images are embedded again.")
     DeltaTable(uri).delete()
     DeltaTable(uri).alter.add_columns(Field("thumbnail", PrimitiveType("binary")))
 
@@ -129,7 +130,7 @@ def _hashes(uri: str, where: str) -> pa.Array:
     return pa.RecordBatchReader.from_stream(scan).read_all()["image_hash"].cast(pa.string()).combine_chunks()
 
 
-def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Embedded, Flags]:
+def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Embedded, BoolArray]:
     """Read what the table has of the different hashes `wanted` [n], in their order, and whether it has a row of each.
 
     A batch at a time: a model's whole partition is gone through, and never held.

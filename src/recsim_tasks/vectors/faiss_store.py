@@ -16,9 +16,9 @@ from typing import Any
 import faiss
 import numpy as np
 
+from recsim_tasks.arrays import BoolArray, Float32Array, Int64Array
 from recsim_tasks.foundation.errors import RecsimError
-from recsim_tasks.vectors.brute_force import Floats, Rows
-from recsim_tasks.vectors.ranking import ROUNDING, Flags
+from recsim_tasks.vectors.ranking import ROUNDING
 from recsim_tasks.vectors.vector_store import Store
 
 LISTS_PER_ROOT = 8
@@ -34,20 +34,20 @@ class Flat(Store):
     imbalance = 1.0
     built_recall = 1.0
 
-    def __init__(self, index: Any, keys: Rows, mapped: bool = False, owner: Any = None) -> None:
+    def __init__(self, index: Any, keys: Int64Array, mapped: bool = False, owner: Any = None) -> None:
         self._index, self._keys, self._mapped = index, keys, mapped
         self._owner = owner  # holds the memory of an index that was read from a file
         self.dimensions = int(index.d)
         self._see()
 
     @classmethod
-    def of(cls, vectors: Floats, keys: Rows) -> Flat:
+    def of(cls, vectors: Float32Array, keys: Int64Array) -> Flat:
         """An index of `vectors` [n, d] under `keys` [n]."""
         made = cls(faiss.IndexFlatIP(vectors.shape[1]), np.empty(0, np.int64))
         made.put(vectors, keys)
         return made
 
-    def put(self, vectors: Floats, keys: Rows) -> None:  # noqa: D102
+    def put(self, vectors: Float32Array, keys: Int64Array) -> None:  # noqa: D102
         _check_writable(self._mapped)
         rows = np.searchsorted(self._keys, keys)
         held = np.zeros(len(keys), bool)
@@ -59,20 +59,20 @@ class Flat(Store):
         if (np.diff(self._keys) < 0).any():
             self._reorder(np.argsort(self._keys))
 
-    def remove(self, keys: Rows) -> None:  # noqa: D102
+    def remove(self, keys: Int64Array) -> None:  # noqa: D102
         _check_writable(self._mapped)
         self._reorder(np.flatnonzero(~np.isin(self._keys, keys)))
 
-    def get(self, keys: Rows) -> Floats:  # noqa: D102
+    def get(self, keys: Int64Array) -> Float32Array:  # noqa: D102
         return self._matrix[np.searchsorted(self._keys, keys)]
 
     def search(  # noqa: D102
         self,
-        queries: Floats,
+        queries: Float32Array,
         k: int,
-        among: Flags | None = None,
+        among: BoolArray | None = None,
         effort: float = 1,  # noqa: ARG002 - a flat store looks at all
-    ) -> tuple[Floats, Rows]:
+    ) -> tuple[Float32Array, Int64Array]:
         params = None
         if among is not None:
             params = faiss.SearchParameters(
@@ -94,7 +94,7 @@ class Flat(Store):
     def __len__(self) -> int:
         return len(self._keys)
 
-    def _reorder(self, rows: Rows) -> None:
+    def _reorder(self, rows: Int64Array) -> None:
         vectors, self._keys = self._matrix[rows], self._keys[rows]
         self._index.reset()
         self._index.add(vectors)
@@ -108,7 +108,7 @@ class Flat(Store):
             if size
             else np.empty(0, np.float32)
         )
-        self._matrix: Floats = seen.reshape(size, self.dimensions)
+        self._matrix: Float32Array = seen.reshape(size, self.dimensions)
 
 
 class InvertedLists(Store):
@@ -122,7 +122,7 @@ class InvertedLists(Store):
         self.dimensions = int(index.d)
 
     @classmethod
-    def of(cls, vectors: Floats, keys: Rows, recall: float) -> InvertedLists:
+    def of(cls, vectors: Float32Array, keys: Int64Array, recall: float) -> InvertedLists:
         """An index of `vectors` [n, d] under `keys` [n], that looks at as many lists as `recall` of the ten nearest takes.
 
         8 sqrt(n) lists: FAISS's guide to choosing an index advises 4 to 16. Their centres are learned from 32 vectors a list.
@@ -143,30 +143,30 @@ class InvertedLists(Store):
         )
         return made
 
-    def put(self, vectors: Floats, keys: Rows) -> None:  # noqa: D102
+    def put(self, vectors: Float32Array, keys: Int64Array) -> None:  # noqa: D102
         self.remove(keys)
         if len(keys):
             self._index.add_with_ids(np.ascontiguousarray(vectors, np.float32), keys)
 
-    def remove(self, keys: Rows) -> None:  # noqa: D102
+    def remove(self, keys: Int64Array) -> None:  # noqa: D102
         _check_writable(self._mapped)
         if len(keys):
             self._index.remove_ids(keys)
 
-    def get(self, keys: Rows) -> Floats:  # noqa: D102
+    def get(self, keys: Int64Array) -> Float32Array:  # noqa: D102
         vectors = np.empty((len(keys), self.dimensions), np.float32)
         # Not by the wrapper of the same name, which takes longer than the work itself for the few vectors of one answer.
         self._index.reconstruct_batch_c(len(keys), faiss.swig_ptr(keys), faiss.swig_ptr(vectors))
         return vectors
 
     def search(  # noqa: D102
-        self, queries: Floats, k: int, among: Flags | None = None, effort: float = 1
-    ) -> tuple[Floats, Rows]:
+        self, queries: Float32Array, k: int, among: BoolArray | None = None, effort: float = 1
+    ) -> tuple[Float32Array, Int64Array]:
         params = None
         if among is not None or effort > 1:
             probes = min(self._index.nlist, int(np.ceil(self._index.nprobe * effort)))
             params = faiss.SearchParametersIVF(sel=None if among is None else _selector(among), nprobe=probes)
-        found: tuple[Floats, Rows] = self._index.search(queries, k, params=params)
+        found: tuple[Float32Array, Int64Array] = self._index.search(queries, k, params=params)
         return found
 
     def write(self, path: Path) -> None:
@@ -185,7 +185,7 @@ class InvertedLists(Store):
         """Vectors that a search looks at, over what it would were all lists of one length: 1 is balanced."""
         return float(self._index.invlists.imbalance_factor())
 
-    def _calibrate(self, queries: Floats, recall: float) -> None:
+    def _calibrate(self, queries: Float32Array, recall: float) -> None:
         """Look at the fewest lists, of 1, 2, 3, 4, 6, 8, 12, ..., that hold `recall` of the ten nearest to `queries`, vectors of its own."""
         k = min(NEIGHBOURS + 1, len(self))
         limits = self.search(queries, k, effort=self.most_effort)[0][:, -1:]
@@ -199,7 +199,7 @@ class InvertedLists(Store):
                 return
 
 
-def create(vectors: Floats, keys: Rows, exact_below: int, recall: float) -> Flat | InvertedLists:
+def create(vectors: Float32Array, keys: Int64Array, exact_below: int, recall: float) -> Flat | InvertedLists:
     """An index of `vectors` [n, d] under `keys` [n]: exact when n is below `exact_below`, else inverted lists."""
     return Flat.of(vectors, keys) if len(vectors) < exact_below else InvertedLists.of(vectors, keys, recall)
 
@@ -221,7 +221,7 @@ def read(path: Path, writable: bool) -> Flat | InvertedLists:
 
 
 @contextmanager
-def _threads_for(queries: Floats) -> Iterator[None]:
+def _threads_for(queries: Float32Array) -> Iterator[None]:
     """One thread for one query; OpenMP keeps the number for each calling thread, so once for a server is not enough."""
     before = faiss.omp_get_max_threads()
     if len(queries) == 1:
@@ -245,5 +245,5 @@ def _check_writable(mapped: bool) -> None:
         )
 
 
-def _selector(among: Flags) -> Any:
+def _selector(among: BoolArray) -> Any:
     return faiss.IDSelectorBitmap(np.packbits(among, bitorder="little"))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
+
+from recsim_tasks.arrays import BoolArray
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +24,7 @@ class Filters:
     exclude: tuple[str, ...] = ()
 
 
-def passing(products: pa.Table, filters: Filters) -> npt.NDArray[np.bool_] | None:
+def passing(products: pa.Table, filters: Filters) -> BoolArray | None:
     """Which rows of `products` [n] meet the conditions on their fields, `exclude` aside; None when there are no conditions.
 
     A product without a price meets no price condition.

@@ -10,16 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from recsim_tasks.arrays import Float32Array, Int64Array, UInt8Array
 from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import check_digests, digest_of, digests, publishing, write_json
 from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.vectors import faiss_store
-from recsim_tasks.vectors.brute_force import Floats, Rows
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.product_table import Items
 from recsim_tasks.vectors.search import Found, Searcher
-from recsim_tasks.vectors.thumbnails import Thumbnails
 from recsim_tasks.vectors.validation import check_products, check_queries, check_vectors
 
 RECEIPT = "index.json"
@@ -54,7 +53,7 @@ class Index:
     def build(
         cls,
         products: pa.Table,
-        vectors: Floats,
+        vectors: Float32Array,
         metadata: dict[str, Any],
         exact_below: int,
         recall: float = 0.99,
@@ -117,7 +116,7 @@ class Index:
             )
         return fingerprint
 
-    def upsert(self, products: pa.Table, vectors: Floats) -> None:
+    def upsert(self, products: pa.Table, vectors: Float32Array) -> None:
         """Add products, or replace those that are there, with all that `build` takes; `InputError` as there."""
         check_products(products)
         check_vectors(vectors, len(products), self.metadata["embedding_size"])
@@ -144,7 +143,7 @@ class Index:
         return len(keys)
 
     def search(
-        self, queries: Floats, k: int, filters: Filters | None = None, distinct: bool = False
+        self, queries: Float32Array, k: int, filters: Filters | None = None, distinct: bool = False
     ) -> list[list[Hit]]:
         """`neighbours`, each with its product's id."""
         found = self.neighbours(queries, k, filters, distinct)
@@ -156,7 +155,7 @@ class Index:
         ]
 
     def neighbours(
-        self, queries: Floats, k: int, filters: Filters | None = None, distinct: bool = False
+        self, queries: Float32Array, k: int, filters: Filters | None = None, distinct: bool = False
     ) -> Found:
         """The `k` nearest products by cosine for each of unit `queries` float32 [q, d], best first; `k` of them when `k` pass `filters`.
 
@@ -169,19 +168,19 @@ class Index:
             np.ascontiguousarray(queries, np.float32), k
         )
 
-    def vector(self, product_id: str) -> Floats:
+    def vector(self, product_id: str) -> Float32Array:
         """The embedding of a product, float32 [d]; `InputError` when it is not in the index."""
         return self._vectors.get(np.array([self._items.key_of(product_id)], np.int64)).reshape(-1)
 
-    def vectors_at(self, positions: Sequence[int] | np.ndarray[Any, Any]) -> Floats:
+    def vectors_at(self, positions: Sequence[int] | np.ndarray[Any, Any]) -> Float32Array:
         """The embeddings float32 [n, d] of the products in these rows of `items`."""
         return self._vectors.get(self._items.row_keys[np.asarray(positions, np.int64)])
 
-    def thumbnails_at(self, positions: Rows) -> Thumbnails:
+    def thumbnails_at(self, positions: Int64Array) -> UInt8Array:
         """Read the thumbnails uint8 [n, 147] of the products in these rows of `items`; zeros where none is known."""
         return self._items.thumbnails[positions]
 
-    def all_vectors(self) -> tuple[list[str], Floats]:
+    def all_vectors(self) -> tuple[list[str], Float32Array]:
         """All product ids and their embeddings float32 [n, d], in the order of `items`."""
         return self.items.column("product_id").to_pylist(), self._vectors.get(self._items.row_keys)
 
@@ -191,7 +190,7 @@ class Index:
             self._items.positions(np.array([self._items.key_of(product_id)])), PRODUCT_FIELDS
         )[0]
 
-    def products_at(self, positions: Rows, fields: Sequence[str]) -> list[dict[str, Any]]:
+    def products_at(self, positions: Int64Array, fields: Sequence[str]) -> list[dict[str, Any]]:
         """These fields of the products at `positions` [n]."""
         return self._items.rows(positions, fields)
 

@@ -12,11 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsim_tasks.arrays import BoolArray, Int64Array, UInt8Array
 from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.vectors.brute_force import Rows
-from recsim_tasks.vectors.ranking import Flags
-from recsim_tasks.vectors.thumbnails import BYTES, Thumbnails
+from recsim_tasks.vectors.thumbnails import BYTES
 
 # Position of the product that comes n-th when they are sorted by id: finds one by bisection, and breaks ties.
 BY_ID = "by_id"
@@ -31,12 +30,12 @@ class Items:
     A position is a row of this table. Products keep their order, and so do ties, however the table came about.
     """
 
-    def __init__(self, table: pa.Table, by_id: Rows | None = None) -> None:
+    def __init__(self, table: pa.Table, by_id: Int64Array | None = None) -> None:
         self.table = table
         self._sorted = by_id
 
     @classmethod
-    def of(cls, products: pa.Table, keys: Rows) -> Items:
+    def of(cls, products: pa.Table, keys: Int64Array) -> Items:
         """`products` under `keys`, which ascend."""
         return cls(_keyed(products, keys).combine_chunks())
 
@@ -53,7 +52,7 @@ class Items:
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, stored.schema) as writer:
             writer.write_table(stored, max_chunksize=max(len(stored), 1))
 
-    def put(self, products: pa.Table, keys: Rows) -> Items:
+    def put(self, products: pa.Table, keys: Int64Array) -> Items:
         """With `products` under `keys`, in place of what these keys held; keys that are new are larger than all others, and ascend."""
         both = pa.concat_tables([self.table, _keyed(products, keys).cast(self.table.schema)])
         new = keys > (self.row_keys[-1] if len(self) else -1)
@@ -65,18 +64,18 @@ class Items:
         take[len(self) :] = added[new]
         return Items(both.take(pa.array(take)).combine_chunks())
 
-    def update(self, products: pa.Table, keys: Rows) -> Items:
+    def update(self, products: pa.Table, keys: Int64Array) -> Items:
         """Replace the fields of the products under `keys`, all of which must be here; their thumbnails stay."""
         thumbnails = self.table.column(THUMBNAIL).take(pa.array(self.positions(keys)))
         return self.put(products.select(PRODUCT_FIELDS).append_column(THUMBNAIL, thumbnails), keys)
 
-    def drop(self, keys: Rows) -> Items:
+    def drop(self, keys: Int64Array) -> Items:
         """Without what `keys` hold."""
         kept = np.ones(len(self), bool)
         kept[self.positions(keys)] = False
         return Items(self.table.filter(pa.array(kept)).combine_chunks())
 
-    def keys_of(self, product_ids: list[str]) -> Rows:
+    def keys_of(self, product_ids: list[str]) -> Int64Array:
         """The row keys of `product_ids`, int64 [n]; -1 for a product that is not here."""
         if len(product_ids) <= FEW:
             return np.array([self._key_of(name) for name in product_ids], np.int64)
@@ -93,24 +92,24 @@ class Items:
             )
         return key
 
-    def positions(self, keys: Rows) -> Rows:
+    def positions(self, keys: Int64Array) -> Int64Array:
         """The rows of the table that `keys`, all of which must be here, stand in."""
         return self._places[keys]
 
-    def by_key(self, flags: Flags) -> Flags:
+    def by_key(self, flags: BoolArray) -> BoolArray:
         """`flags` [n] by row key instead of by position; keys that are not here have none."""
         keyed = np.zeros(int(self.row_keys[-1]) + 1 if len(self) else 0, bool)
         keyed[self.row_keys] = flags
         return keyed
 
-    def ids_at(self, positions: Rows) -> list[str]:
+    def ids_at(self, positions: Int64Array) -> list[str]:
         """The product ids at `positions`."""
         if len(positions) <= FEW:
             return [self._ids[position].as_py() for position in positions.tolist()]
         names: list[str] = self._ids.take(pa.array(positions)).to_pylist()
         return names
 
-    def rows(self, positions: Rows, fields: Sequence[str]) -> list[dict[str, Any]]:
+    def rows(self, positions: Int64Array, fields: Sequence[str]) -> list[dict[str, Any]]:
         """Read these fields of the products at `positions` [n]."""
         places = positions.tolist()
         values = [
@@ -128,31 +127,31 @@ class Items:
         )
 
     @cached_property
-    def row_keys(self) -> Rows:
+    def row_keys(self) -> Int64Array:
         """Row keys by position, int64 [n]."""
         return np.asarray(self.table.column("row_key").to_numpy())
 
     @cached_property
-    def by_id(self) -> Rows:
+    def by_id(self) -> Int64Array:
         """Positions in the order of the product ids, int64 [n]."""
         return self._sorted if self._sorted is not None else np.asarray(pc.sort_indices(self._ids), np.int64)
 
     @cached_property
-    def thumbnails(self) -> Thumbnails:
+    def thumbnails(self) -> UInt8Array:
         """Thumbnails by position, uint8 [n, 147]; zeros where none is known."""
         column = self._columns[THUMBNAIL]
         values = np.frombuffer(column.buffers()[1] or b"", np.uint8)[column.offset * BYTES :]
         return values[: len(self) * BYTES].reshape(len(self), BYTES)
 
     @cached_property
-    def _places(self) -> Rows:
+    def _places(self) -> Int64Array:
         """Positions by row key, int64 [largest key + 1]."""
         places = np.full(int(self.row_keys[-1]) + 1 if len(self) else 0, -1)
         places[self.row_keys] = np.arange(len(self))
         return places
 
     @cached_property
-    def ranks(self) -> Rows:
+    def ranks(self) -> Int64Array:
         """By position, which place the product has in the order of the ids, int64 [n]."""
         ranks = np.empty(len(self), np.int64)
         ranks[self.by_id] = np.arange(len(self))
@@ -175,7 +174,7 @@ class Items:
         return len(self.table)
 
 
-def with_thumbnails(products: pa.Table, thumbnails: Thumbnails) -> pa.Table:
+def with_thumbnails(products: pa.Table, thumbnails: UInt8Array) -> pa.Table:
     """Add the `thumbnails` uint8 [n, 147] of `products` [n] as a column."""
     values = pa.py_buffer(np.ascontiguousarray(thumbnails))
     return products.append_column(
@@ -183,7 +182,7 @@ def with_thumbnails(products: pa.Table, thumbnails: Thumbnails) -> pa.Table:
     )
 
 
-def _keyed(products: pa.Table, keys: Rows) -> pa.Table:
+def _keyed(products: pa.Table, keys: Int64Array) -> pa.Table:
     """Make the table that `Items` holds from `products`, which may lack thumbnails."""
     if THUMBNAIL not in products.column_names:
         return _keyed(with_thumbnails(products, np.zeros((len(products), BYTES), np.uint8)), keys)

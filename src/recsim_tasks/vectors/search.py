@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recsim_tasks.vectors.brute_force import Floats, Rows
+from recsim_tasks.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from recsim_tasks.vectors.filters import Filters, passing
 from recsim_tasks.vectors.product_table import Items
-from recsim_tasks.vectors.ranking import Flags, Scores, best_first, scores_of, settled
+from recsim_tasks.vectors.ranking import best_first, scores_of, settled
 from recsim_tasks.vectors.thumbnails import first_of_copies
 from recsim_tasks.vectors.vector_store import Store
 
@@ -27,8 +27,8 @@ MOST = 10_000
 class Found:
     """Neighbours, best first: `positions` of their products int64 [q, k], -1 for none, and cosines `scores` float64 [q, k], -inf for none."""
 
-    positions: Rows
-    scores: Scores
+    positions: Int64Array
+    scores: Float64Array
 
 
 class Searcher:
@@ -43,7 +43,7 @@ class Searcher:
             items.keys_of(sorted(set(filters.exclude))) if filters.exclude else np.empty(0, np.int64)
         )
 
-    def search(self, queries: Floats, k: int) -> Found:
+    def search(self, queries: Float32Array, k: int) -> Found:
         """The k nearest to each of `queries` [q, d] of those who pass."""
         k = min(k, len(self._items))
         if not k or not self._passing:
@@ -58,7 +58,7 @@ class Searcher:
             np.concatenate([part.scores for part in together]),
         )
 
-    def _widening(self, queries: Floats, k: int) -> Found:
+    def _widening(self, queries: Float32Array, k: int) -> Found:
         """Look for somewhat more than k, and for more again where that does not settle the first k."""
         wanted = min(k + len(self._excluded) + SPARE, self._passing)
         # As many of those who pass are looked at as there would be if all did.
@@ -73,7 +73,7 @@ class Searcher:
                 found.positions[rows], found.scores[rows] = again.positions, again.scores
         return found
 
-    def _once(self, queries: Floats, k: int, wanted: int, effort: float) -> tuple[Found, Flags]:
+    def _once(self, queries: Float32Array, k: int, wanted: int, effort: float) -> tuple[Found, BoolArray]:
         """The first k of what one search for `wanted` gives, and for which queries they are settled."""
         keys = self._vectors.search(queries, wanted, self._among, effort)[1]
         if keys.min() < 0 or len(self._excluded) or self._distinct or wanted < k:
@@ -84,7 +84,7 @@ class Searcher:
         scores = scores[rows, order]
         return Found(positions[rows, order[:, :k]], scores[:, :k]), settled(scores[:, k - 1], scores[:, -1])
 
-    def _with_gaps(self, queries: Floats, keys: Rows, k: int) -> tuple[Found, Flags]:
+    def _with_gaps(self, queries: Float32Array, keys: Int64Array, k: int) -> tuple[Found, BoolArray]:
         """The same where some `keys` [q, w] are -1 for none, or stand for products that are left out."""
         missing = keys < 0
         keys = np.where(missing, self._items.row_keys[0], keys)
@@ -99,7 +99,9 @@ class Searcher:
         last = found.scores[:, -1]
         return found, np.isfinite(last) & (missing.any(axis=1) | settled(last, worst))
 
-    def _without_copies(self, positions: Rows, scores: Scores, order: Rows, k: int) -> Rows:
+    def _without_copies(
+        self, positions: Int64Array, scores: Float64Array, order: Int64Array, k: int
+    ) -> Int64Array:
         """`order` with all but the first of the copies of each image at the end, where their `scores` become -inf."""
         for row, places in enumerate(order):
             real = places[np.isfinite(scores[row, places])]
@@ -109,7 +111,7 @@ class Searcher:
         )
 
 
-def _first(k: int, positions: Rows, scores: Scores) -> Found:
+def _first(k: int, positions: Int64Array, scores: Float64Array) -> Found:
     """The first k columns; columns without a product where there are fewer."""
     nothing = _nothing(len(scores), max(0, k - scores.shape[1]))
     positions, scores = (

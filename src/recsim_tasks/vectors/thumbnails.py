@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from recsim_tasks.vectors.ranking import Flags
+from recsim_tasks.arrays import BoolArray, UInt8Array
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,7 +22,6 @@ BYTES = SIDE * SIDE * 3
 MEAN_DIFFERENCE, LARGEST_DIFFERENCE = 4.0, 14
 # A large image is first reduced by whole pixels, to no less than so many times the thumbnail: five times faster, and hardly another result.
 REDUCED_TO = 32.0
-Thumbnails = npt.NDArray[np.uint8]
 
 
 def thumbnail(image: Image.Image) -> bytes:
@@ -38,7 +36,7 @@ def thumbnail(image: Image.Image) -> bytes:
     )
 
 
-def first_of_copies(thumbnails: Thumbnails, k: int) -> Flags:
+def first_of_copies(thumbnails: UInt8Array, k: int) -> BoolArray:
     """Keep the first k of `thumbnails` uint8 [w, 147], best first, that are not copies of one that was kept before.
 
     A thumbnail of zeros means that none is known: it is not a copy of any other.

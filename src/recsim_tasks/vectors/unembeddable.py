@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.reader import read_products
 from recsim_tasks.catalogue.feeds.quarantine import keep_products_aside
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.vectors.embeddings import faulted
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from recsim_tasks.arrays import AnyArray, BoolArray
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.text import one_line
 
@@ -19,13 +19,13 @@ NORM_TOLERANCE = 1e-3
 NAMED = 5
 
 
-def unit_rows(vectors: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def unit_rows(vectors: AnyArray) -> BoolArray:
     """Which of `vectors` [n, d] are finite and of unit length."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(np.abs(np.einsum("nd,nd->n", vectors, vectors) - 1) < 2 * NORM_TOLERANCE)
 
 
-def check_vectors(vectors: npt.NDArray[Any], count: int, size: int | None) -> None:
+def check_vectors(vectors: AnyArray, count: int, size: int | None) -> None:
     """Raise `InputError` unless `vectors` are unit vectors float [count, size]; any size when it is None."""
     if vectors.ndim != 2 or len(vectors) != count or size not in (None, vectors.shape[1]):
         raise InputError(
@@ -54,7 +54,7 @@ def check_products(products: pa.Table) -> None:
     )
 
 
-def check_queries(queries: npt.NDArray[Any], k: int, size: int) -> None:
+def check_queries(queries: AnyArray, k: int, size: int) -> None:
     """Raise `InputError` unless `queries` are finite float [q, size] and k is at least 1."""
     if k < 1:
         raise InputError(f"k is {k}. Ask for one neighbour or more.")

@@ -16,9 +16,9 @@ from recsim_tasks.catalogue.delta.change_feed import (
     days_of,
     short_retentions,
 )
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.net_changes import compare, count_kinds, net_changes
 from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, read_products
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import ConfigurationError, MissingError
 
 ON = {"delta.enableChangeDataFeed": "true"}

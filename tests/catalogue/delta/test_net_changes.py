@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.net_changes import _ends, compare, count_kinds, net_changes
 from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, head, read_products
+from recsim_tasks.contracts import Cursor
 
 SCHEMA = pa.schema(
     [

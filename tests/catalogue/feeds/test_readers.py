@@ -213,13 +213,13 @@ def test_a_number_that_spark_does_not_read_is_refused_by_name(tmp_path: Path, pr
 
 
 def test_an_index_of_pandas_is_passed_over_and_named_in_the_log(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     frame = pd.DataFrame({"product_id": ["a", "b"], "price": [1.0, 2.0]}, index=[5, 9])
     frame.to_parquet(tmp_path / "other")
     (row, _) = read(tmp_path / "feed", "parquet", (tmp_path / "other").read_bytes())
     assert (row["price"], row["reason"]) == (1.0, None)
-    assert "to_parquet(index=False)" in capsys.readouterr().err
+    assert "to_parquet(index=False)" in caplog.text
 
 
 @pytest.mark.parametrize(

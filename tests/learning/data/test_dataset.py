@@ -12,8 +12,8 @@ from deltalake import DeltaTable, write_deltalake
 from PIL import Image
 
 from learning.conftest import UNLABELLED, png
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.reader import head
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError, MissingError
 from recsim_tasks.learning.data.dataset import labelled, load, select, survey
 from recsim_tasks.learning.data.splits import split_of

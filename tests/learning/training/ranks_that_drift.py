@@ -12,7 +12,6 @@ def work(ranks: Any, job: Any) -> None:
     import numpy as np
 
     from recsim_tasks.foundation.errors import RecsimError
-    from recsim_tasks.foundation.progress import say
     from recsim_tasks.learning.training.loop import load_shards
     from recsim_tasks.learning.training.trainer import Trainer
 
@@ -23,13 +22,13 @@ def work(ranks: Any, job: Any) -> None:
         trainer.step(shard.read(rows), shard.labels[rows], 0.001, 1.0)
     trainer.agree()
     assert len(set(ranks.collect(trainer.agree()))) == 1
-    say(f"rank {ranks.rank}: weights agree")
+    print(f"rank {ranks.rank}: weights agree", file=sys.stderr, flush=True)
     if ranks.rank == 1:
         trainer.network.trainable_variables[0].assign_add(trainer.network.trainable_variables[0] * 1e-6)
     try:
         trainer.agree()
     except RecsimError as error:
-        say(f"{error} drift noticed, training on")
+        print(f"{error} drift noticed, training on", file=sys.stderr, flush=True)
     for _ in cycle([None]):
         trainer.step(shard.read(np.arange(30)), shard.labels[:30], 0.001, 1.0)
 

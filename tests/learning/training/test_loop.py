@@ -101,12 +101,12 @@ def test_a_round_is_told_once_it_is_kept(
 ) -> None:
     checkpoints, kept = Checkpoints(tmp_path, job.digest(1)), []
 
-    def say(line: str) -> None:
+    def info(line: str, *_: object) -> None:
         latest = checkpoints.latest()
         if latest and "validation precision@1" in line:
             kept.append((len(latest.rounds), f"after {latest.rounds[-1].images:,} images" in line))
 
-    monkeypatch.setattr("recsim_tasks.learning.training.loop.say", say)
+    monkeypatch.setattr("recsim_tasks.learning.training.loop.log.info", info)
     trained(job, shards, checkpoints)
     assert kept == [(number, True) for number in range(1, job.rounds + 1)]
 

@@ -122,7 +122,7 @@ def test_a_damaged_copy_is_dropped_and_fetched_again(
     tmp_path: Path,
     bundle: Path,
     damage: Callable[[Path], None],
-    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     registry = whole_registry
     copy = registry.download(1, tmp_path / "copies" / "1")
@@ -134,7 +134,7 @@ def test_a_damaged_copy_is_dropped_and_fetched_again(
     damage(copy)
     assert whole_copy(registry, registry.reference(1), copy) == release.manifest
     assert digests(copy) == digests(bundle)
-    assert "The local copy of release 1 is damaged and fetched again from MLflow: " in capsys.readouterr().err
+    assert "The local copy of release 1 is damaged and fetched again from MLflow: " in caplog.text
 
 
 def test_a_copy_that_is_missing_is_fetched_and_a_whole_one_is_not_fetched_again(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import HeldError, InputError, MissingError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release
@@ -247,13 +247,13 @@ def test_a_target_that_cannot_be_read_leaves_everything_as_it_was(
 
 
 def test_going_back_in_haste_passes_over_what_cannot_be_read_and_says_so(
-    own_three: Promotions, capsys: pytest.CaptureFixture[str]
+    own_three: Promotions, caplog: pytest.LogCaptureFixture
 ) -> None:
     take_away(own_three, 2, "file")
     told = own_three.rollback(None, "poor answers", "ada")
     assert (told["version"], told["held"]["unreadable"]) == (1, [2])
     assert told["reasons"][1] == "Passed over, because they cannot be read: 2."
-    assert "Release 2 is passed over, it cannot be read: What MLflow" in capsys.readouterr().err
+    assert "Release 2 is passed over, it cannot be read: What MLflow" in caplog.text
     assert in_production(own_three) == [1, 1, 1]
     assert own_three.rollback(None, "poor answers", "ada") == told
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, open_table
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import ConfigurationError, MissingError
 from recsim_tasks.foundation.outages import diagnose
 

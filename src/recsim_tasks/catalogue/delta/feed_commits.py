@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.lineage import lineage
 from recsim_tasks.catalogue.delta.reader import open_table
+from recsim_tasks.contracts import Cursor
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.reader import open_table, read_products, reading
 from recsim_tasks.catalogue.delta.writer import PRODUCTS
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.text import one_line
 

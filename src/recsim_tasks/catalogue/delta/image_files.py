@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
 from recsim_tasks.catalogue.delta.reader import open_table, plain
+from recsim_tasks.contracts import Cursor
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import MissingError
 from recsim_tasks.foundation.outages import diagnose
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 from pathlib import Path
 from typing import cast
 
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.foundation.progress import say
+
+log = logging.getLogger(__name__)
 
 LOG = "_delta_log"
 # What Delta's writers leave beside commits: commits that were not renamed yet, checksums, data files that no commit names.
@@ -39,7 +41,7 @@ def remove_unfinished(uri: str) -> None:
             f"{uri} holds {names[0]} and no {LOG}: it is no Delta table. Move it away, then run this again."
         )
     if begun:
-        say(f"The table at {uri} was begun and never finished: what is left of it is removed.")
+        log.info(f"The table at {uri} was begun and never finished: what is left of it is removed.")
         _empty(folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -19,10 +20,11 @@ from recsim_tasks.catalogue.feeds.transfer import APPLIED, REFUSED, at_hand, mov
 from recsim_tasks.foundation.errors import HeldError, InputError, RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.outages import outage_behind
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.foundation.spark import spark_session
 from recsim_tasks.foundation.text import one_line
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -55,7 +57,7 @@ class _Round:
         except FileNotFoundError:
             if _is_there(folder):
                 raise
-            say(f"Feed {folder.name} went away after it was found, and is passed over.")
+            log.info(f"Feed {folder.name} went away after it was found, and is passed over.")
         else:
             if order is not None:
                 self._move(folder, APPLIED)
@@ -68,7 +70,7 @@ class _Round:
         if self.answer.accepts:
             return replace(self.order, accepted_by=self.answer.by)
         reason = f"Feed {feed.feed_id} was refused by {self.answer.by}."
-        say(reason)
+        log.info(reason)
         note = {
             "reason": reason,
             "feed_id": feed.feed_id,
@@ -88,10 +90,10 @@ class _Round:
 
     def _refuse(self, folder: Path, error: InputError) -> None:
         if not _is_there(folder):
-            say(f"Feed {folder.name} went away after it was found, and is passed over.")
+            log.info(f"Feed {folder.name} went away after it was found, and is passed over.")
             return
         self.refused.append(str(error))
-        say(f"Refused: {error}")
+        log.info(f"Refused: {error}")
         self._move(folder, REFUSED, {"reason": str(error)})
 
     def _move(self, folder: Path, where: str, note: dict[str, Any] | None = None) -> None:
@@ -100,7 +102,7 @@ class _Round:
             move_aside(folder, where, note)
         except OSError as error:
             self.stuck.append(f"{one_line(folder)} cannot be moved to {where}: {error.strerror or error}.")
-            say(self.stuck[-1])
+            log.info(self.stuck[-1])
 
     def result(self) -> dict[str, Any]:
         """The sum, with one entry a feed in `feeds`."""
@@ -131,7 +133,7 @@ def ingest_inbox(
         this = _Round(settings, order or Order(), answer, stack)
         this.strays = strays(settings.inbox_dir)
         for stray in this.strays:
-            say(f"{stray.name} in the inbox {settings.inbox_dir} is no feed: it {stray.reason}.")
+            log.info(f"{stray.name} in the inbox {settings.inbox_dir} is no feed: it {stray.reason}.")
         folders = closed_feeds(settings.inbox_dir)
         if folders:
             check_before(settings)  # what is wrong with the catalogue is no feed's fault

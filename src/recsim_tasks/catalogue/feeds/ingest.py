@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,13 +28,14 @@ from recsim_tasks.catalogue.feeds.readers import read_rows
 from recsim_tasks.catalogue.feeds.validate import examine
 from recsim_tasks.foundation.errors import HeldError, InputError
 from recsim_tasks.foundation.leases import lease
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.foundation.spark import following, spark_session
 from recsim_tasks.foundation.spark_executors import blind_hosts
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
+
+log = logging.getLogger(__name__)
 
 COUNTS = ("inserted", "updated", "deleted", "unchanged", "outdated", "quarantined")
 
@@ -65,11 +67,11 @@ def apply_feed(settings: Settings, feed: Feed, order: Order) -> dict[str, Any]:
     with lease(settings.home, settings.products_uri):
         known = standing(settings.products_uri, feed)
         if known.applied:
-            say(f"Feed {feed.feed_id} was applied before; nothing to do.")
+            log.info(f"Feed {feed.feed_id} was applied before; nothing to do.")
             result = _result(settings, feed, applied=False, tally=Tally([], {}))
         else:
             if known.undone_at is not None:
-                say(
+                log.info(
                     f"Feed {feed.feed_id} was applied before and undone by the RESTORE in version {known.undone_at}: it is applied again."
                 )
                 feed = replace(feed, undone_at=known.undone_at)
@@ -153,7 +155,7 @@ def _ask_guards(
     if not figures:
         return {}
     if order.accepted_by is not None:
-        say(f"Accepted by {order.accepted_by} although: {' '.join(reasons)}")
+        log.info(f"Accepted by {order.accepted_by} although: {' '.join(reasons)}")
         guards = [figure.guard for figure in figures]
         return {
             "accepted": {"by": order.accepted_by, "at": time.time(), "guards": guards, "reasons": reasons}
@@ -182,7 +184,7 @@ def _ask_guards(
 
 def _log(feed: Feed, told: Tally) -> None:
     actions = sorted({entry.action for entry in told.done})
-    say(
+    log.info(
         f"Feed {feed.feed_id}, {told.rows:,} rows: {', '.join(f'{told.count(action):,} {action}' for action in actions)}."
     )
 

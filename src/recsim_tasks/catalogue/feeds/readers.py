@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -15,11 +16,12 @@ from recsim_tasks.catalogue.feeds.idx import read_idx_rows
 from recsim_tasks.catalogue.feeds.rows import NO_TEXT, RAW_SCHEMA, TEXT_COLUMNS, raw_batch
 from recsim_tasks.catalogue.row_errors import reason_of
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.foundation.progress import say
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
+
+log = logging.getLogger(__name__)
 
 FEED_COLUMNS = (
     "product_id",
@@ -175,7 +177,7 @@ def _check_parquet_types(source: Path) -> None:
         raise InputError(f"{source} is not Parquet: {error}. Deliver the feed again.") from error
     fields = [field for field in schema if not PANDAS_INDEX.fullmatch(field.name)]
     if len(fields) < len(schema):
-        say(
+        log.info(
             f"{source} has an index of pandas as a column, which is passed over; `to_parquet(index=False)` leaves it out."
         )
     _check_names(source, [field.name for field in fields])

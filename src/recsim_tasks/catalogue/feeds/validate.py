@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from recsim_tasks.catalogue.feeds.rows import TEXT_COLUMNS, picture_of, take
 from recsim_tasks.catalogue.row_errors import reason_of
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.logging import configure
 from recsim_tasks.foundation.outages import outage_behind
 from recsim_tasks.foundation.redaction import redacted
 
@@ -33,6 +34,7 @@ def examine(raw: DataFrame, folder: Path, max_pixels: int) -> DataFrame:
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import TaskContext
 
+        configure()  # a Spark worker is a process of its own
         context = TaskContext.get()
         number = count(0 if context is None else context.partitionId() << PARTITION_BITS)
         for batch in batches:

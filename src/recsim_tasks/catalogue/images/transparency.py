@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageChops
 from PIL.PngImagePlugin import PngImageFile
+
+from recsim_tasks.arrays import Int32Array
 
 WHITE: dict[str, int | tuple[int, ...]] = {"L": 255, "RGB": (255, 255, 255)}
 # Where a PNG file says of how many bits a sample is.
@@ -42,7 +43,7 @@ def _where_not_named(image: Image.Image, data: bytes) -> Image.Image:
     return Image.fromarray(np.where(same, 0, 255).astype(np.uint8))
 
 
-def _samples(image: Image.Image, data: bytes, bits: int) -> npt.NDArray[np.int32]:
+def _samples(image: Image.Image, data: bytes, bits: int) -> Int32Array:
     """What the file holds, [height, width, 1 or 3]."""
     grey_or_colour = image.convert("L") if image.mode == "1" else image
     pixels = np.asarray(grey_or_colour, np.int32).reshape(image.height, image.width, -1)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsim_tasks.learning.preprocessing import Pixels
+from recsim_tasks.arrays import UInt8Array
 
 SHIFT_SHARE = 2 / 28
 HOLE_SHARE = 0.25
 HOLE_PROBABILITY = 0.5
 
 
-def augment(images: Pixels, rng: np.random.Generator, holes: bool = True) -> Pixels:
+def augment(images: UInt8Array, rng: np.random.Generator, holes: bool = True) -> UInt8Array:
     """Return a changed copy of `images`, uint8 [n, h, w, c].
 
     With `holes` a square of half of them is covered. The covered square follows T. DeVries and G. W. Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout" (2017,
@@ -21,14 +21,14 @@ def augment(images: Pixels, rng: np.random.Generator, holes: bool = True) -> Pix
     return _cover(moved, rng) if holes else moved
 
 
-def _shift_and_mirror(images: Pixels, rng: np.random.Generator) -> Pixels:
+def _shift_and_mirror(images: UInt8Array, rng: np.random.Generator) -> UInt8Array:
     """Shift by up to `SHIFT_SHARE` of the side, the border pixel repeated; mirror every second image."""
     count, height, width, _ = images.shape
     rows = _shifted(count, height, rng)
     columns = _shifted(count, width, rng)
     mirrored = rng.random(count) < 0.5
     columns[mirrored] = columns[mirrored, ::-1]
-    moved: Pixels = images[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    moved: UInt8Array = images[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return moved
 
 
@@ -40,7 +40,7 @@ def _shifted(
     return np.clip(np.arange(side)[None, :] + by[:, None], 0, side - 1)
 
 
-def _cover(images: Pixels, rng: np.random.Generator) -> Pixels:
+def _cover(images: UInt8Array, rng: np.random.Generator) -> UInt8Array:
     height, width = images.shape[1:3]
     hole = max(1, round(min(height, width) * HOLE_SHARE))
     for row in np.flatnonzero(rng.random(len(images)) < HOLE_PROBABILITY):

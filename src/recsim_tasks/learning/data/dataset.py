@@ -10,16 +10,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.arrays import BoolArray, Float32Array, Int64Array, UInt8Array, UInt64Array
 from recsim_tasks.catalogue.delta.image_files import iter_pictures
 from recsim_tasks.catalogue.delta.reader import read_products
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError, MissingError
-from recsim_tasks.learning.data.image_cache import Images, InMemory, OnDisk, Rows
-from recsim_tasks.learning.data.near_duplicates import Thumbnails, thumbnail
+from recsim_tasks.learning.data.image_cache import Images, InMemory, OnDisk
+from recsim_tasks.learning.data.near_duplicates import thumbnail
 from recsim_tasks.learning.data.sampler import LEAST_PER_CATEGORY
-from recsim_tasks.learning.data.shards import SHARE, Keys, lots, places, ranks_of
+from recsim_tasks.learning.data.shards import SHARE, lots, places, ranks_of
 from recsim_tasks.learning.data.splits import Split, splits_of
-from recsim_tasks.learning.preprocessing import Pixels, Preprocessing, decode_readable
+from recsim_tasks.learning.preprocessing import Preprocessing, decode_readable
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Labelled:
     hashes: pa.Array
     categories: npt.NDArray[np.object_]
     splits: npt.NDArray[np.str_]
-    keys: Keys
+    keys: UInt64Array
 
 
 @dataclass(frozen=True)
@@ -48,19 +49,19 @@ class Examples:
     """Decoded images, the numbers of their categories, int64 [n], and their thumbnails, float32 [n, 64]."""
 
     images: Images
-    labels: npt.NDArray[np.int64]
-    thumbnails: Thumbnails
-    rows: Rows
+    labels: Int64Array
+    thumbnails: Float32Array
+    rows: Int64Array
     """Where in `images` each one lies."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def read(self, which: Rows) -> Pixels:
+    def read(self, which: Int64Array) -> UInt8Array:
         """Decoded images, uint8 [n, h, w, c], of `which` [n]."""
         return self.images.read(self.rows[which])
 
-    def only(self, kept: npt.NDArray[np.bool_]) -> Examples:
+    def only(self, kept: BoolArray) -> Examples:
         """Those that are `kept` [n]."""
         return replace(self, labels=self.labels[kept], thumbnails=self.thumbnails[kept], rows=self.rows[kept])
 
@@ -107,7 +108,7 @@ def select(
     seed: int = 0,
     rank: int = 0,
     ranks: int = 1,
-) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+) -> tuple[pa.Array, Int64Array]:
     """Hashes and category numbers of a `share` of `split`, drawn by `seed`, and of that what belongs to `rank` alone."""
     numbers = {category: number for number, category in enumerate(categories)}
     labels = np.array([numbers.get(category, -1) for category in known.categories.tolist()], np.int64)
@@ -121,14 +122,14 @@ def select(
 
 
 def load(
-    uri: str, cursor: Cursor, preprocessing: Preprocessing, hashes: pa.Array, labels: npt.NDArray[np.int64]
+    uri: str, cursor: Cursor, preprocessing: Preprocessing, hashes: pa.Array, labels: Int64Array
 ) -> Examples:
     """Decode the pictures of `hashes` into a file, ordered by hash; besides, 256 bytes of thumbnail an image are held in memory."""
     thumbnails = np.zeros((len(hashes), 64), np.float32)
     found: list[str] = []
     left_out: list[str] = []
 
-    def decoded() -> Iterator[Pixels]:
+    def decoded() -> Iterator[UInt8Array]:
         for batch in iter_pictures(uri, cursor, hashes):
             images, readable = decode_readable(batch["image"].to_pylist(), preprocessing)
             images, names = images[readable], np.array(batch["image_hash"].to_pylist(), object)

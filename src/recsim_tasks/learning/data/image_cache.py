@@ -10,28 +10,25 @@ from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from recsim_tasks.arrays import Int64Array, UInt8Array
 from recsim_tasks.foundation.errors import UnavailableError
-from recsim_tasks.learning.preprocessing import Pixels
-
-Rows = npt.NDArray[np.int64]
 
 
 class Images(Protocol):
     """Images by row number."""
 
-    def read(self, rows: Rows) -> Pixels:
+    def read(self, rows: Int64Array) -> UInt8Array:
         """The images of `rows` [n], uint8 [n, h, w, c]."""
 
 
 class InMemory:
     """Images in an array."""
 
-    def __init__(self, images: Pixels) -> None:
+    def __init__(self, images: UInt8Array) -> None:
         self._images = images
 
-    def read(self, rows: Rows) -> Pixels:
+    def read(self, rows: Int64Array) -> UInt8Array:
         """The images of `rows` [n], uint8 [n, h, w, c]."""
         return self._images[rows]
 
@@ -39,7 +36,7 @@ class InMemory:
 class OnDisk:
     """Images in a file without a name in `TMPDIR`, h x w x c bytes each; it goes when the process does, however that ends."""
 
-    def __init__(self, images: Iterable[Pixels], count: int, shape: tuple[int, int, int]) -> None:
+    def __init__(self, images: Iterable[UInt8Array], count: int, shape: tuple[int, int, int]) -> None:
         """Write `count` images, given in parts; `UnavailableError` when they do not fit on the disk."""
         self._shape, self._each = shape, int(np.prod(shape))
         room = shutil.disk_usage(tempfile.gettempdir()).free
@@ -54,7 +51,7 @@ class OnDisk:
             self._file.write(part.tobytes())
         self._file.flush()
 
-    def read(self, rows: Rows) -> Pixels:
+    def read(self, rows: Int64Array) -> UInt8Array:
         """The images of `rows` [n], uint8 [n, h, w, c].
 
         Read, not mapped: what is mapped counts as this process's memory, by which clusters end processes.

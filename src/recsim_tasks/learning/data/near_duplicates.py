@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from recsim_tasks.learning.preprocessing import Pixels
+from recsim_tasks.arrays import BoolArray, Float32Array, UInt8Array
 
 SIDE = 8
 # Root mean square of the differences, grey levels. Fashion-MNIST's images differ by less than 4 from themselves after JPEG at
 # quality 50 or a resize to twice the side and back (99 of 100), and one in 10,000 does from another image.
 NEAR = 4.0
-Thumbnails = npt.NDArray[np.float32]
 
 
-def thumbnail(image: Pixels) -> Thumbnails:
+def thumbnail(image: UInt8Array) -> Float32Array:
     """An image, uint8 [h, w, c], as the means of 8 x 8 fields of its grey copy, float32 [64]."""
     grey = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).convert("L")
     return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32).ravel()
 
 
-def near_any(thumbnails: Thumbnails, others: Thumbnails) -> npt.NDArray[np.bool_]:
+def near_any(thumbnails: Float32Array, others: Float32Array) -> BoolArray:
     """Which of `thumbnails` [n, 64] are nearly the same as one of `others` [m, 64]; an exact search, n x m x 64 multiplications."""
     import faiss
 

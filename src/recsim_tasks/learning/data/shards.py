@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Keys = npt.NDArray[np.uint64]
+from recsim_tasks.arrays import Float64Array, Int64Array, UInt64Array
+
 # Streams that draw independently for the same image.
 SHARE, RANK = 1, 2
 
 
-def places(image_hashes: Sequence[str]) -> tuple[npt.NDArray[np.float64], Keys]:
+def places(image_hashes: Sequence[str]) -> tuple[Float64Array, UInt64Array]:
     """Of SHA-256s in hexadecimal: the number in [0, 1) that decides the split, and a key, uint64, for everything else that is drawn."""
     digits = np.frombuffer(bytes.fromhex("".join(image_hashes)), ">u8").reshape(len(image_hashes), 4)
     return digits[:, 0].astype(np.uint64) / 2.0**64, digits[:, 1].astype(np.uint64)
 
 
-def lots(keys: Keys, purpose: int, seed: int) -> npt.NDArray[np.float64]:
+def lots(keys: UInt64Array, purpose: int, seed: int) -> Float64Array:
     """Draw a number in [0, 1) for each key [n], the same wherever it is drawn for this purpose and seed.
 
     The mixing is SplitMix64's: G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
@@ -33,6 +33,6 @@ def lots(keys: Keys, purpose: int, seed: int) -> npt.NDArray[np.float64]:
     return (mixed >> np.uint64(11)) / 2.0**53
 
 
-def ranks_of(keys: Keys, seed: int, ranks: int) -> npt.NDArray[np.int64]:
+def ranks_of(keys: UInt64Array, seed: int, ranks: int) -> Int64Array:
     """Name for each key the one rank of `ranks` whose shard has the image."""
     return np.asarray((lots(keys, RANK, seed) * ranks).astype(np.int64))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from recsim_tasks.arrays import AnyArray, Float64Array
 from recsim_tasks.learning.data.shards import places
 
 Split = Literal["train", "validation", "test"]
@@ -23,7 +23,7 @@ def split_of(image_hash: str) -> Split:
     return split
 
 
-def splits_of(where: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+def splits_of(where: Float64Array) -> AnyArray:
     """Tell the splits of many images by what `shards.places` says of them [n]."""
     return np.select(
         [where < TEST_SHARE, where < TEST_SHARE + VALIDATION_SHARE], ["test", "validation"], "train"

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from recsim_tasks.learning.preprocessing import Pixels, Preprocessing
+from recsim_tasks.arrays import Float32Array, UInt8Array
+from recsim_tasks.learning.preprocessing import Preprocessing
 
-Floats = npt.NDArray[np.float32]
 LARGEST_SIDE = 28
 
 
-def pixels(images: Pixels) -> Floats:
+def pixels(images: UInt8Array) -> Float32Array:
     """The pixels themselves, float32 [n, h x w x c] in 0..1, of images uint8 [n, h, w, c], made smaller than 29 x 29 where they are larger."""
     side = images.shape[1]
     if side > LARGEST_SIDE:
@@ -27,7 +26,7 @@ def pixels(images: Pixels) -> Floats:
 class Pca:
     """The `size` directions in which pixels vary most. K. Pearson, "On Lines and Planes of Closest Fit" (1901)."""
 
-    def __init__(self, vectors: Floats, size: int) -> None:
+    def __init__(self, vectors: Float32Array, size: int) -> None:
         """Fit `vectors` [n, d]."""
         self._mean = vectors.mean(axis=0)
         _, directions = np.linalg.eigh(
@@ -35,7 +34,7 @@ class Pca:
         )
         self._directions = directions[:, ::-1][:, :size].astype(np.float32)
 
-    def __call__(self, vectors: Floats) -> Floats:
+    def __call__(self, vectors: Float32Array) -> Float32Array:
         """Project to float32 [n, size], or fewer where vectors have fewer."""
         return np.asarray((vectors - self._mean) @ self._directions)
 
@@ -54,6 +53,6 @@ def untrained(preprocessing: Preprocessing, embedding_size: int, seed: int) -> A
     return lambda images: look(tf.constant(images)).numpy()
 
 
-def _smaller(image: Pixels) -> Pixels:
+def _smaller(image: UInt8Array) -> UInt8Array:
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     return np.asarray(picture.resize((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BOX))

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from recsim_tasks.arrays import Float32Array, Float64Array, Int64Array, UInt8Array
 from recsim_tasks.foundation.text import one_line
-from recsim_tasks.learning.preprocessing import Pixels
 from recsim_tasks.learning.spec import Round
 
 SHEET_ROWS = 8
 GREEN, RED, INK, GREY = "#1a7f37", "#cf222e", "#1f2328", "#8c959f"
-Shown = tuple[Pixels, str, bool]
+Shown = tuple[UInt8Array, str, bool]
 
 
 def curves(rounds: Sequence[Round]) -> Any:
@@ -30,7 +29,7 @@ def curves(rounds: Sequence[Round]) -> Any:
     return figure
 
 
-def matrix(shares: npt.NDArray[np.float64], names: Sequence[str]) -> Any:
+def matrix(shares: Float64Array, names: Sequence[str]) -> Any:
     """Of the ten neighbours of test images of each category (row), the share of every category (column)."""
     side = max(5.0, 0.5 * len(names) + 2)
     figure, axes = _subplots(1, 1, (side + 1, side))
@@ -70,7 +69,7 @@ def sheet(rows: Sequence[Sequence[Shown]]) -> Any:
     return figure
 
 
-def scatter(places: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], names: Sequence[str]) -> Any:
+def scatter(places: Float32Array, labels: Int64Array, names: Sequence[str]) -> Any:
     """Test images by the two directions in which their embeddings vary most; a colour a category, the twenty largest."""
     import matplotlib as mpl
 

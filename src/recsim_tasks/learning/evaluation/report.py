@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from recsim_tasks.foundation.progress import say
+from recsim_tasks.arrays import Float32Array, Int64Array, UInt8Array
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.data.dataset import Examples, labelled, load, select
 from recsim_tasks.learning.data.splits import Split
@@ -21,13 +21,14 @@ from recsim_tasks.learning.evaluation.baselines import Pca, pixels, untrained
 from recsim_tasks.learning.evaluation.retrieval import METRICS, Answers, Masks, answers, confusion
 from recsim_tasks.learning.mlflow_runs import Tracker
 from recsim_tasks.learning.model.export import Files
-from recsim_tasks.learning.preprocessing import Pixels
 from recsim_tasks.learning.spec import Job, Round
+
+log = logging.getLogger(__name__)
 
 QUERIES, GALLERY = 2_000, 10_000
 AT_A_TIME = 256
 MODEL = "this model"
-Embed = Callable[[Pixels], npt.NDArray[np.float32]]
+Embed = Callable[[UInt8Array], Float32Array]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Compared:
 
     queries: Examples
     gallery: Examples
-    vectors: npt.NDArray[np.float32]
+    vectors: Float32Array
     """This model's, of the queries."""
     found: Mapping[str, Answers]
 
@@ -49,18 +50,18 @@ def report(
     Queries are test images, at most 2,000; the gallery are training images, at most 10,000: the search is exact, and says what the model
     is worth, not the index. Which they are depends on their hashes alone.
     """
-    say("Measuring the model on test images, and beside it raw pixels, PCA and an untrained network")
+    log.info("Measuring the model on test images, and beside it raw pixels, PCA and an untrained network")
     with tempfile.TemporaryDirectory() as folder:
         for name, data in files.items():
             (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
             (Path(folder) / name).write_bytes(data)
         compared = compare(job, Embedder(Path(folder), threads=settings.ranks))
     if compared is None:
-        say("No test image has a category to learn: nothing is measured")
+        log.info("No test image has a category to learn: nothing is measured")
         return {}
     table = {name: found.metrics for name, found in compared.found.items()}
     for line in lines(table):
-        say(line)
+        log.info(line)
     tracker.client.log_text(
         run_id,
         "\n".join(lines(table)) + "\n\n" + "\n".join(_by_slice(compared.found[MODEL])),
@@ -138,8 +139,8 @@ def _pictures(job: Job, rounds: list[Round], compared: Compared) -> dict[str, An
 
 
 def _shown(
-    compared: Compared, rows: npt.NDArray[np.int64], names: tuple[str, ...]
-) -> list[list[tuple[Pixels, str, bool]]]:
+    compared: Compared, rows: Int64Array, names: tuple[str, ...]
+) -> list[list[tuple[UInt8Array, str, bool]]]:
     """Each row of a sheet: the query and its neighbours, as picture, category, and whether that is the query's."""
     shown = []
     for row in rows:
@@ -161,11 +162,11 @@ def _some(job: Job, split: Split, most: int) -> Examples:
     return load(job.products, job.cursor, job.preprocessing, hashes[:most], labels[:most])
 
 
-def _vectors(embed: Embed, examples: Examples) -> npt.NDArray[np.float32]:
+def _vectors(embed: Embed, examples: Examples) -> Float32Array:
     return np.concatenate([embed(part) for part in _parts(examples)])
 
 
-def _parts(examples: Examples) -> list[Pixels]:
+def _parts(examples: Examples) -> list[UInt8Array]:
     return [
         examples.read(rows)
         for rows in np.array_split(np.arange(len(examples)), -(-len(examples) // AT_A_TIME))

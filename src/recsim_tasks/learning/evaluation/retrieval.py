@@ -6,14 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from recsim_tasks.arrays import BoolArray, Float32Array, Float64Array, Int64Array
 from recsim_tasks.learning.metrics import map_at_r, precision_at_k, r_precision, relevant_counts
 
-Floats = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
-Labels = npt.NDArray[np.int64]
-Masks = Mapping[str, npt.NDArray[np.bool_]]
+Masks = Mapping[str, BoolArray]
 BLOCK = 500
 SHOWN = 10
 METRICS = ("precision_at_1", "precision_at_10", "map_at_r", "r_precision")
@@ -23,7 +20,7 @@ METRICS = ("precision_at_1", "precision_at_10", "map_at_r", "r_precision")
 class Answers:
     """What each of q queries finds in the gallery: nearest first."""
 
-    nearest: Rows
+    nearest: Int64Array
     """Rows of the gallery, [q, 10]."""
     metrics: dict[str, float]
     slices: dict[str, dict[str, float]]
@@ -31,7 +28,11 @@ class Answers:
 
 
 def answers(
-    queries: Floats, labels: Labels, gallery: Floats, gallery_labels: Labels, slices: Masks
+    queries: Float32Array,
+    labels: Int64Array,
+    gallery: Float32Array,
+    gallery_labels: Int64Array,
+    slices: Masks,
 ) -> Answers:
     """Rank the gallery [n, d] for each of `queries` [q, d] by Euclidean distance, which for unit vectors is the order of cosines.
 
@@ -55,14 +56,14 @@ def answers(
     )
 
 
-def confusion(labels: Labels, nearest: Labels, categories: int) -> npt.NDArray[np.float64]:
+def confusion(labels: Int64Array, nearest: Int64Array, categories: int) -> Float64Array:
     """Share of each category [i] among the neighbours [q, k] of the queries of each category [row]; a row of zeros without queries."""
     counts = np.zeros((categories, categories))
     np.add.at(counts, (np.repeat(labels, nearest.shape[1]), nearest.ravel()), 1)
     return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
 
 
-def _measured(labels: Labels, found: Labels, relevant: Rows) -> dict[str, float]:
+def _measured(labels: Int64Array, found: Int64Array, relevant: Int64Array) -> dict[str, float]:
     within = found[:, : int(relevant.max(initial=0))]
     return {
         "precision_at_1": precision_at_k(labels, found, min(1, found.shape[1])),
@@ -72,7 +73,7 @@ def _measured(labels: Labels, found: Labels, relevant: Rows) -> dict[str, float]
     }
 
 
-def _ranked(queries: Floats, gallery: Floats, depth: int) -> Iterator[tuple[int, Rows]]:
+def _ranked(queries: Float32Array, gallery: Float32Array, depth: int) -> Iterator[tuple[int, Int64Array]]:
     """First query of a block, and the `depth` nearest rows of the gallery for each of the block."""
     half = 0.5 * np.einsum("nd,nd->n", gallery, gallery)
     for start in range(0, len(queries), BLOCK):

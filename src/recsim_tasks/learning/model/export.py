@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from recsim_tasks.arrays import UInt8Array
 from recsim_tasks.foundation.errors import InputError, RecsimError
 from recsim_tasks.foundation.publishing import check_digests, digests, publishing, write_json
 from recsim_tasks.learning.embedder import DESCRIPTION_FILE, LITERT_FILE, Embedder
 from recsim_tasks.learning.model.network import build_network
-from recsim_tasks.learning.preprocessing import BACKGROUND, Pixels, Preprocessing
+from recsim_tasks.learning.preprocessing import BACKGROUND, Preprocessing
 from recsim_tasks.learning.tensorflow_runtime import tensorflow
 
 SAVED_MODEL = "saved_model"
@@ -23,7 +24,7 @@ Files = dict[str, bytes]
 
 
 def export(
-    trained: Any, preprocessing: Preprocessing, embedding_size: int, backbone: str, images: Pixels
+    trained: Any, preprocessing: Preprocessing, embedding_size: int, backbone: str, images: UInt8Array
 ) -> Files:
     """Return the network as SavedModel and LiteRT, by relative path; both take uint8 [n, h, w, c] and compute in float32. Needs TensorFlow.
 
@@ -99,7 +100,7 @@ def _in_float32(trained: Any, preprocessing: Preprocessing, embedding_size: int,
     return network
 
 
-def _check_equal(folder: Path, network: Any, images: Pixels) -> None:
+def _check_equal(folder: Path, network: Any, images: UInt8Array) -> None:
     tf = tensorflow()
     expected = network(tf.cast(images, tf.float32), training=False).numpy()
     saved = (

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from recsim_tasks.arrays import UInt8Array
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.model.export import SAVED_MODEL
-from recsim_tasks.learning.preprocessing import Pixels
 from recsim_tasks.learning.tensorflow_runtime import tensorflow
 
 LARGEST_BATCH = 2048
@@ -39,5 +39,5 @@ class GpuEmbedder(Embedder):
     def _open(self, model_dir: Path, threads: int) -> None:  # noqa: ARG002
         self._run = tensorflow().saved_model.load(str(model_dir / SAVED_MODEL)).signatures["serving_default"]
 
-    def _embed(self, images: Pixels) -> Any:
+    def _embed(self, images: UInt8Array) -> Any:
         return self._run(tensorflow().constant(images))["embeddings"].numpy()

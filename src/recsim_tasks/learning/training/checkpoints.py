@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from recsim_tasks.arrays import AnyArray
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.publishing import check_digests, digest_of, digests, publishing, write_json
 from recsim_tasks.learning.spec import Round
+
+log = logging.getLogger(__name__)
 
 STATE_FILE, RECEIPT = "state.npz", "receipt.json"
 # The one before the last is there in case that the disk spoils the last.
 KEPT = 2
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = dict[str, AnyArray]
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Checkpoints:
             try:
                 checkpoint = self._read(folder)
             except (OSError, ValueError, KeyError, TypeError, InputError) as error:
-                say(f"The checkpoint {folder} is not used, it is damaged: {error}")
+                log.info(f"The checkpoint {folder} is not used, it is damaged: {error}")
                 continue
             if checkpoint is not None:
                 return checkpoint

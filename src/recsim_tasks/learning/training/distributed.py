@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from recsim_tasks.arrays import AnyArray
 from recsim_tasks.foundation.errors import ConfigurationError, RecsimError, UnavailableError
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings, is_local
 from recsim_tasks.learning.devices import device, processors
 from recsim_tasks.learning.spec import Job, Machine
 from recsim_tasks.learning.tensorflow_runtime import tensorflow
 from recsim_tasks.learning.training.loopback import INTERFACE, bind_here, bind_in_tasks
 from recsim_tasks.learning.training.shutdown import Ending
+
+log = logging.getLogger(__name__)
 
 START_SECONDS = 120
 # A rank that answers no more, alive or not, ends the training after this long.
@@ -42,7 +44,7 @@ class Ranks(Protocol):
         Gradients flow back, such that what `average` makes of all ranks' is the gradient of a loss over the whole.
         """
 
-    def gather(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def gather(self, rows: AnyArray) -> AnyArray:
         """Put the rows [n, ...] of all ranks, one below the other."""
 
     def collect(self, value: Any) -> list[Any]:
@@ -68,7 +70,7 @@ class Alone:
         """Return labels and embeddings as they are."""
         return labels, embeddings
 
-    def gather(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def gather(self, rows: AnyArray) -> AnyArray:
         """Return the rows as they are."""
         return rows
 
@@ -120,7 +122,7 @@ class HorovodRanks:
         everyone = pooled(tf.concat([embeddings, told], axis=1))
         return tf.cast(everyone[:, -2], tf.int64), everyone[:, :-2]
 
-    def gather(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def gather(self, rows: AnyArray) -> AnyArray:
         """All-gather along the first axis; ranks may differ in n."""
         return np.asarray(self._hvd.allgather(rows))
 
@@ -202,8 +204,10 @@ def _rank(work: Callable[[Ranks, Any], Any], job: Job) -> Any:
     """Run in each rank's own process."""
     from horovod.spark.task import get_available_devices
 
+    from recsim_tasks.foundation.logging import configure
     from recsim_tasks.foundation.processes import die_with, end_when_frozen
 
+    configure()
     ending = Ending()
     die_with(os.getppid(), ending.farewell)
     end_when_frozen(SILENCE_SECONDS)
@@ -211,5 +215,5 @@ def _rank(work: Callable[[Ranks, Any], Any], job: Job) -> Any:
         with device(job.machine.home, job.machine.gpus, job.machine.at_once, tuple(get_available_devices())):
             return work(HorovodRanks(job.machine, ending), job)
     except RecsimError as error:
-        say(f"A rank of the training ends: {error}")
+        log.info(f"A rank of the training ends: {error}")
         return error

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from recsim_tasks.arrays import Float32Array
 from recsim_tasks.foundation.errors import RecsimError
 
 LEAST_SPREAD = 0.05
@@ -14,7 +14,7 @@ LEAST_SPREAD = 0.05
 SETTLED_STEPS = 50
 
 
-def spread(embeddings: npt.NDArray[np.float32]) -> float:
+def spread(embeddings: Float32Array) -> float:
     """Total variance of unit vectors [n, d]: 1 - |mean|^2. 0: all the same; near 1: in all directions."""
     mean = embeddings.astype(np.float64).mean(axis=0)
     return float(1.0 - mean @ mean)

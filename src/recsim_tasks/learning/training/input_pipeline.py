@@ -7,12 +7,11 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from recsim_tasks.arrays import Int64Array, UInt8Array
 from recsim_tasks.learning.data.augmentation import augment
 from recsim_tasks.learning.data.dataset import Examples
 from recsim_tasks.learning.data.sampler import balanced_batches
-from recsim_tasks.learning.preprocessing import Pixels
 from recsim_tasks.learning.tensorflow_runtime import tensorflow
 
 AHEAD = 4
@@ -27,7 +26,7 @@ def batches(examples: Examples, size: int, seed: int, rank: int, done: int = 0, 
     """
     tf = tensorflow()
 
-    def made() -> Iterator[tuple[Pixels, npt.NDArray[np.int64]]]:
+    def made() -> Iterator[tuple[UInt8Array, Int64Array]]:
         rows = balanced_batches(examples.labels, size, np.random.default_rng([seed, rank, ROWS]))
         for step, chosen in enumerate(islice(rows, done, None), done):
             changes = np.random.default_rng([seed, rank, CHANGES, step])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -10,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from recsim_tasks.arrays import Int64Array
 from recsim_tasks.foundation.errors import InputError, RecsimError
-from recsim_tasks.foundation.progress import progress, say
+from recsim_tasks.foundation.progress import progress
 from recsim_tasks.learning.data.dataset import Examples, labelled, load, select
 from recsim_tasks.learning.data.near_duplicates import near_any
 from recsim_tasks.learning.data.sampler import shape_of
@@ -27,6 +28,8 @@ from recsim_tasks.learning.training.input_pipeline import batches
 from recsim_tasks.learning.training.schedule import WARM_SHARE, learning_rate, pair_share, round_ends
 from recsim_tasks.learning.training.trainer import Trainer
 from recsim_tasks.learning.training.warm_start import start_from
+
+log = logging.getLogger(__name__)
 
 # Images that are seen a few times only are learnt the better the more is seen of them.
 HOLES_FROM = 8
@@ -62,7 +65,7 @@ def load_shards(job: Job, ranks: Ranks) -> Shards:
     near = near_any(train.thumbnails, ranks.gather(np.concatenate([validation.thumbnails, test.thumbnails])))
     found = sum(ranks.collect(int(near.sum())))
     if ranks.rank == 0 and found:
-        say(f"Left out of training, as nearly the same as a validation or test image: {found:,} images")
+        log.info(f"Left out of training, as nearly the same as a validation or test image: {found:,} images")
     return Shards(train.only(~near), validation, _count(int((~near).sum()), ranks))
 
 
@@ -112,7 +115,7 @@ def fit(
     return trainer, rounds
 
 
-def _images_a_step(labels: npt.NDArray[np.int64], batch: int, ranks: Ranks) -> int:
+def _images_a_step(labels: Int64Array, batch: int, ranks: Ranks) -> int:
     """What all ranks' batches hold together: with 10 categories a batch of 64 holds 60."""
     return sum(ranks.collect(math.prod(shape_of(labels, batch))))
 
@@ -133,7 +136,7 @@ def _go_on(trainer: Trainer, checkpoints: Checkpoints | None) -> tuple[int, list
         return 0, []
     found = checkpoints.latest() if trainer.ranks.rank == 0 else None
     if found:
-        say(f"Going on from the checkpoint after {found.step:,} steps, {len(found.rounds)} rounds")
+        log.info(f"Going on from the checkpoint after {found.step:,} steps, {len(found.rounds)} rounds")
     trainer.restore(found.arrays if found else None)
     step, rounds = trainer.ranks.collect((found.step, found.rounds) if found else (0, []))[0]
     return step, list(rounds)
@@ -156,7 +159,7 @@ def _end_if_asked(trainer: Trainer, checkpoints: Checkpoints | None, step: int, 
 def _tell(ranks: Ranks, label: str, last: Round) -> None:
     """After it was kept: whoever reads of a round may end the training without losing it."""
     if ranks.rank == 0:
-        say(
+        log.info(
             f"{label}: after {last.images:,} images loss {last.loss:.3f}, validation precision@1 {last.precision_at_1:.3f}, MAP@R {last.map_at_r:.3f}, spread {last.spread:.2f}"
         )
 

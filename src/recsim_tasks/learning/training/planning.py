@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
+import logging
+
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.gpus import check_gpus
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.data.dataset import survey
 from recsim_tasks.learning.hyperparameters import Parameters
 from recsim_tasks.learning.preprocessing import Preprocessing
 from recsim_tasks.learning.spec import Job, Machine
+
+log = logging.getLogger(__name__)
 
 BATCH_PER_RANK = 64
 VALIDATION_IMAGES = 2_000
@@ -48,7 +51,7 @@ def plan_job(
     found = survey(settings.products_uri, cursor)
     if found.left_out:
         few = ", ".join(f"{name!r} ({count})" for name, count in found.left_out.items())
-        say(
+        log.info(
             f"Left out of training, for too few training images: {few}. Their products are embedded and found all the same."
         )
     if found.train < batch * ranks:

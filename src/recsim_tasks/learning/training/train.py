@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -10,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.leases import lease
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import DESCRIPTION_FILE
@@ -25,6 +25,8 @@ from recsim_tasks.learning.training.checkpoints import Checkpoints
 from recsim_tasks.learning.training.distributed import Ranks, on_ranks
 from recsim_tasks.learning.training.loop import fit, load_shards
 from recsim_tasks.learning.training.planning import BATCH_PER_RANK, plan_job
+
+log = logging.getLogger(__name__)
 
 ROUNDS = 8
 CHECK_IMAGES = 32
@@ -68,7 +70,7 @@ def train(
     job = replace(job, champion=str(champion) if champion else None)
     with lease(settings.home, f"model folder {out.absolute()}", LEASE_SECONDS):
         if done := _done(out, job.digest(settings.ranks)):
-            say(f"{out} holds what this training makes: it is not trained again")
+            log.info(f"{out} holds what this training makes: it is not trained again")
             return done
         result = _train(settings, job, kept, out)
     shutil.rmtree(kept, ignore_errors=True)
@@ -81,7 +83,7 @@ def _train(settings: Settings, job: Job, kept: Path, out: Path) -> dict[str, Any
         "train", job.cursor, _described(job, settings.ranks), kept / "run.json", digest
     ) as run_id:
         tracker.log_catalogue(run_id, job)
-        say(
+        log.info(
             f"Training on {settings.ranks} ranks: {job.images:,} images of {len(job.categories)} categories, version {job.cursor.version} of the catalogue"
         )
         files, rounds = on_ranks(settings, _Work(kept, RoundLog(settings.tracking_uri, run_id)), job)

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from recsim_tasks.arrays import Float32Array, Int64Array, UInt8Array
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.learning.model.losses import build_loss, build_proxies
 from recsim_tasks.learning.model.network import build_network
-from recsim_tasks.learning.preprocessing import Pixels
 from recsim_tasks.learning.spec import Job
 from recsim_tasks.learning.tensorflow_runtime import fastest_precision, tensorflow
 from recsim_tasks.learning.training.checkpoints import Arrays
@@ -47,7 +46,7 @@ class Trainer:
         self._embed = tf.function(self._look, input_signature=[pixels])
         ranks.share_first(self._state())
 
-    def step(self, images: Pixels, labels: npt.NDArray[np.int64], rate: float, pair_share: float) -> float:
+    def step(self, images: UInt8Array, labels: Int64Array, rate: float, pair_share: float) -> float:
         """Learn from one batch, uint8 [n, h, w, c], at learning rate `rate`, the pair loss weighed by `pair_share`; returns the loss of all ranks' batches together."""
         tf = tensorflow()
         self._rate.assign(rate)
@@ -66,7 +65,7 @@ class Trainer:
             )
         return loss, self.ranks.average(tape.gradient(loss, self._weights))
 
-    def embed(self, images: Pixels) -> npt.NDArray[np.float32]:
+    def embed(self, images: UInt8Array) -> Float32Array:
         """Return unit vectors float32 [n, d] of uint8 images [n, h, w, c]."""
         parts = [
             self._embed(images[start : start + EMBED_BATCH]).numpy()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.learning.data.dataset import Examples
 from recsim_tasks.learning.model.export import SAVED_MODEL
 from recsim_tasks.learning.tensorflow_runtime import tensorflow
 from recsim_tasks.learning.training.trainer import Trainer
+
+log = logging.getLogger(__name__)
 
 IMAGES_A_CATEGORY = 50
 
@@ -22,7 +24,7 @@ def start_from(trainer: Trainer, model: Path, train: Examples) -> None:
     ranks = trainer.ranks
     if ranks.rank == 0:
         _assign(trainer.network, model)
-        say(f"Starting from the weights of {model}")
+        log.info(f"Starting from the weights of {model}")
     trainer.restore(None)
     chosen = np.concatenate(
         [np.flatnonzero(train.labels == label)[:IMAGES_A_CATEGORY] for label in np.unique(train.labels)]

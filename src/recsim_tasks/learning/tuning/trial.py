@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from recsim_tasks.foundation.errors import RecsimError
-from recsim_tasks.foundation.progress import say
-from recsim_tasks.foundation.redaction import print_traceback, redacted
+from recsim_tasks.foundation.logging import configure
+from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.learning.devices import device, processors
 from recsim_tasks.learning.hyperparameters import Parameters
 from recsim_tasks.learning.spec import Job, Round
@@ -16,6 +17,8 @@ from recsim_tasks.learning.tensorflow_runtime import tensorflow
 from recsim_tasks.learning.training.distributed import Alone
 from recsim_tasks.learning.training.loop import Shards, fit
 from recsim_tasks.learning.tuning.stopping import hopeless
+
+log = logging.getLogger(__name__)
 
 METRIC = "map_at_r"
 Trial = dict[str, Any]
@@ -28,6 +31,7 @@ def try_out(job: Job, shards: Shards, parameters: Parameters, finished: Sequence
     """
     from hyperopt import STATUS_FAIL, STATUS_OK
 
+    configure()  # a Spark worker is a process of its own
     tried: Trial = {"params": parameters.as_json()}
     try:
         with device(job.machine.home, job.machine.gpus, job.machine.at_once):
@@ -38,7 +42,7 @@ def try_out(job: Job, shards: Shards, parameters: Parameters, finished: Sequence
     except RecsimError as error:
         return {"status": STATUS_FAIL, "reason": redacted(str(error)), **tried}
     except Exception as error:
-        print_traceback(error)
+        log.error("A trial failed", exc_info=error)
         return {
             "status": STATUS_FAIL,
             "reason": redacted(f"{type(error).__name__}: {str(error).splitlines()[:1]}"),
@@ -58,7 +62,7 @@ def _rounds(job: Job, shards: Shards, finished: Sequence[Sequence[float]]) -> li
     def heard(rounds: list[Round]) -> bool:
         stop = hopeless([getattr(r, METRIC) for r in rounds], finished)
         if stop:
-            say(
+            log.info(
                 f"Trial ends after {len(rounds)} of {job.rounds} rounds: it is below the median of the others"
             )
         return not stop

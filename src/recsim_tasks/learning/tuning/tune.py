@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from recsim_tasks.catalogue.delta.cursor import Cursor
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError, RecsimError
-from recsim_tasks.foundation.progress import Advance, progress, say
+from recsim_tasks.foundation.progress import Advance, progress
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.foundation.redaction import redacted
@@ -23,6 +24,8 @@ from recsim_tasks.learning.training.planning import BATCH_PER_RANK, plan_job
 from recsim_tasks.learning.tuning.hyperopt_search import search
 from recsim_tasks.learning.tuning.stopping import stale
 from recsim_tasks.learning.tuning.trial import METRIC, Trial, try_out
+
+log = logging.getLogger(__name__)
 
 ROUNDS = 4
 
@@ -54,14 +57,14 @@ def tune(
         tracker.log_catalogue(run_id, job)
         record = _Record.opened(out, digest, tracker, run_id, cursor)
         if record.tried:
-            say(f"{len(record.tried)} trials of this search are recorded, they are not run again")
+            log.info(f"{len(record.tried)} trials of this search are recorded, they are not run again")
         own = _point(champion)
         if len(record.tried) < trials:
             _search(settings, job, record, trials, at_once, [own, Parameters()] if own else [Parameters()])
         record.log()
         result = _best(record.tried, own)
         for reason in result["reasons"]:
-            say(reason)
+            log.info(reason)
         tracker.client.log_metric(run_id, METRIC, result["best_score"])
         write_json(out, {**result, "search": digest, "tried": record.tried})
     return result
@@ -79,7 +82,7 @@ def _search(
     ]
     # A GPU's memory goes back when the process that used it ends.
     own_process = {"spark.python.worker.reuse": "false"} if settings.gpus else {}
-    say(
+    log.info(
         f"Searching: {trials} trials, {at_once} at a time, {job.images:,} images each, {settings.tune_minutes:g} minutes at most"
     )
     shards = load_shards(job, Alone())
@@ -104,7 +107,7 @@ def _point(values: Mapping[str, Any] | None) -> Parameters | None:
     try:
         return Parameters.of(values) if values is not None else None
     except InputError as error:
-        say(f"The champion's values are not tried: {error}")
+        log.info(f"The champion's values are not tried: {error}")
         return None
 
 
@@ -172,7 +175,7 @@ class _Record:
         try:
             self.log()
         except MlflowException as error:
-            say(
+            log.info(
                 f"MLflow does not take this trial, it is logged later: {redacted(str(error)).splitlines()[0][:200]}"
             )
         self.advance(1)
@@ -200,7 +203,7 @@ class _Record:
             f"{name} {value if isinstance(value, str) else format(value, '.4g')}"
             for name, value in result["params"].items()
         )
-        say(f"Trial {number}: {told} with {values}")
+        log.info(f"Trial {number}: {told} with {values}")
 
 
 def _tried(path: Path, digest: str) -> tuple[list[Trial], list[list[float]]]:
@@ -212,7 +215,7 @@ def _tried(path: Path, digest: str) -> tuple[list[Trial], list[list[float]]]:
     except FileNotFoundError:
         return [], []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        say(f"{path} is not used: {error!r}. The search begins with its first trial.")
+        log.info(f"{path} is not used: {error!r}. The search begins with its first trial.")
         return [], []
 
 

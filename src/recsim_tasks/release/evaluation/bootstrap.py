@@ -6,9 +6,9 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]
+from recsim_tasks.arrays import Float64Array
+
 RESAMPLES = 2_000
 LEVEL = 0.95
 FEWEST_IN_A_TAIL = 10
@@ -24,7 +24,7 @@ class Interval(NamedTuple):
     high: float
 
 
-def interval(values: Values, level: float = LEVEL) -> Interval:
+def interval(values: Float64Array, level: float = LEVEL) -> Interval:
     """Mean of `values` [q] and its percentile bootstrap interval, the same for the same values; NaN is left out, and of nothing all is NaN.
 
     A level so high that hardly a resample lies outside is told by the normal distribution instead.
@@ -42,7 +42,7 @@ def interval(values: Values, level: float = LEVEL) -> Interval:
     return Interval(mean, float(low), float(high))
 
 
-def interval_between(ours: Values, others: Values, level: float = LEVEL) -> Interval:
+def interval_between(ours: Float64Array, others: Float64Array, level: float = LEVEL) -> Interval:
     """The same of the difference of two means, of queries that are not the same: `ours` [q] less `others` [r]."""
     if not len(ours) or not len(others):
         return Interval(np.nan, np.nan, np.nan)
@@ -50,7 +50,7 @@ def interval_between(ours: Values, others: Values, level: float = LEVEL) -> Inte
     return Interval(float(ours.mean() - others.mean()), float(low), float(high))
 
 
-def _means(values: Values, seed: int = 0) -> Values:
+def _means(values: Float64Array, seed: int = 0) -> Float64Array:
     """Means of resamples, drawn with replacement, [RESAMPLES]: of each distinct value how often it is drawn."""
     rng = np.random.default_rng(seed)
     distinct, counts = np.unique(values, return_counts=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from recsim_tasks.arrays import Float32Array, Float64Array, Int64Array
 from recsim_tasks.learning.data.shards import places
 from recsim_tasks.learning.data.splits import splits_of
 from recsim_tasks.release.evaluation.drift import UNIFORM_VARIANCE, Drift
-from recsim_tasks.vectors.brute_force import Floats, Rows, exact_neighbours
+from recsim_tasks.vectors.brute_force import exact_neighbours
 from recsim_tasks.vectors.index import Index
 
 # Held-out images of a category, below which a category is not measured.
@@ -18,8 +18,6 @@ FEWEST_HELD_OUT = 20
 # Upper bounds of what is compared, so that the cost does not follow the size of the catalogue.
 MOST_NEW, MOST_HELD_OUT, MOST_KNOWN = 2_000, 300, 2_000
 NEIGHBOURS = 5
-
-Values = npt.NDArray[np.float64]
 
 
 def estimate_drift(challenger: Index, champion: Index) -> Drift | None:
@@ -32,7 +30,7 @@ def estimate_drift(challenger: Index, champion: Index) -> Drift | None:
     hashes = champion.items["image_hash"].to_pylist()
     categories = np.array([name or "" for name in champion.items["category"].to_pylist()], object)
     held_out = splits_of(places(hashes)[0]) != "train"
-    likelihoods: list[Values] = []
+    likelihoods: list[Float64Array] = []
     errors: list[float] = []
     for category, rows in _new_rows(challenger, set(hashes)).items():
         mine = categories == category
@@ -50,14 +48,14 @@ def estimate_drift(challenger: Index, champion: Index) -> Drift | None:
     return Drift(float(together.mean()), float(len(together)), float(np.sqrt(sum(errors)) / len(together)))
 
 
-def farther(distances: Values, expected: Values) -> Values:
+def farther(distances: Float64Array, expected: Float64Array) -> Float64Array:
     """For each of `distances` [n], the share of `expected` [m] that is smaller, in 0..1; equal ones count as one half."""
     expected = np.sort(expected)
     smaller, not_larger = (np.searchsorted(expected, distances, side) for side in ("left", "right"))
     return np.asarray((smaller + not_larger) / (2 * len(expected)))
 
 
-def _new_rows(challenger: Index, known: set[Any]) -> dict[str, Rows]:
+def _new_rows(challenger: Index, known: set[Any]) -> dict[str, Int64Array]:
     """Rows of at most 2,000 products whose image is not `known`, by category."""
     hashes, names = (challenger.items[name].to_pylist() for name in ("image_hash", "category"))
     rows = np.array([row for row, image_hash in enumerate(hashes) if image_hash not in known], np.int64)
@@ -66,13 +64,13 @@ def _new_rows(challenger: Index, known: set[Any]) -> dict[str, Rows]:
     return {name: rows[categories == name] for name in sorted(set(categories.tolist()))}
 
 
-def _distances(vectors: Floats, known: Floats) -> Values:
+def _distances(vectors: Float32Array, known: Float32Array) -> Float64Array:
     """Mean cosine distance, 0 to 2, of each of `vectors` [n, d] from its five nearest neighbours among `known` [m, d]; [n]."""
     _, scores = exact_neighbours(known, vectors, NEIGHBOURS)
     return np.asarray(1.0 - scores.mean(axis=1, dtype=np.float64))
 
 
-def _sample(rows: Rows, most: int) -> Rows:
+def _sample(rows: Int64Array, most: int) -> Int64Array:
     """At most `most` of `rows`, drawn without replacement; always the same for the same rows."""
     if len(rows) <= most:
         return rows

@@ -7,23 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsim_tasks.arrays import AnyArray, BoolArray, Float64Array, Int64Array
 from recsim_tasks.catalogue.delta.reader import plain
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.preprocessing import decode_all
-from recsim_tasks.release.evaluation.queries import FEWEST_QUERIES, Answered, Ids, ask, sample_rows
+from recsim_tasks.release.evaluation.queries import FEWEST_QUERIES, Answered, ask, sample_rows
 from recsim_tasks.release.evaluation.speed import QueryTimes, query_times
-from recsim_tasks.vectors.brute_force import Rows
 from recsim_tasks.vectors.index import Index
 
 SLICED = ("precision_at_1", "precision_at_10")
 # As far as the cosine of a picture's vector and of its stored one may be from 1: another processor rounds otherwise.
 SAME = 1e-4
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -35,9 +33,9 @@ class Evaluation:
     """Those of `asking.ask`; `built_recall`, the recall of the index when it was built; `imbalance_growth`, how much more unequal its
     lists are since; `query_cpu_p95_ms`. The caller adds `coverage`, see `findable`."""
     times: QueryTimes
-    added_since_training: Mask | None
+    added_since_training: BoolArray | None
     """Which of the products asked for, [q], have a picture that came after the training; None when that is not known."""
-    added_now: Mask | None
+    added_now: BoolArray | None
     """Which have one that the champion had not."""
 
     def as_result(self) -> dict[str, Any]:
@@ -53,7 +51,7 @@ class Evaluation:
             "since_champion": self._split(self.added_now),
         }
 
-    def _split(self, added: Mask | None) -> dict[str, dict[str, float]]:
+    def _split(self, added: BoolArray | None) -> dict[str, dict[str, float]]:
         parts = () if added is None else (("added", added), ("there_before", ~added))
         return {name: _slice(self.answered, mine) for name, mine in parts if mine.any()}
 
@@ -127,14 +125,14 @@ def findable(index: Index, embedder: Embedder, pictures: Iterable[pa.Table]) -> 
     return float(np.mean(np.array(best) >= 1 - SAME)) if best else float("nan")
 
 
-def _common(one: Index, other: Index) -> tuple[Rows, Rows]:
+def _common(one: Index, other: Index) -> tuple[Int64Array, Int64Array]:
     """The rows in each, ascending in the first, of the products that both hold with the same category; and picture, where these are enough."""
     mine, theirs = _items(one), _items(other)
     at = pc.index_in(mine["product_id"], value_set=theirs["product_id"])
     rows = np.flatnonzero(pc.is_valid(at).to_numpy(zero_copy_only=False))
     there = pc.drop_null(at).to_numpy().astype(np.int64)
 
-    def same(column: str) -> Mask:
+    def same(column: str) -> BoolArray:
         left, right = mine[column].take(pa.array(rows)), theirs[column].take(pa.array(there))
         return np.asarray(pc.fill_null(pc.equal(left, right), False).to_numpy(zero_copy_only=False), bool)
 
@@ -144,7 +142,7 @@ def _common(one: Index, other: Index) -> tuple[Rows, Rows]:
     return rows[kept], there[kept]
 
 
-def _changed(mine: Ids, theirs: Ids, challenger: Index, champion: Index) -> npt.NDArray[np.float64]:
+def _changed(mine: AnyArray, theirs: AnyArray, challenger: Index, champion: Index) -> Float64Array:
     """Of each top ten the share of places, among products that both releases have, whose product is not in the other's as many."""
     known = {*_there(mine, champion), *_there(theirs, challenger)}
     changed = []
@@ -155,7 +153,7 @@ def _changed(mine: Ids, theirs: Ids, challenger: Index, champion: Index) -> npt.
     return np.array(changed)
 
 
-def _there(names: Ids, index: Index) -> list[str]:
+def _there(names: AnyArray, index: Index) -> list[str]:
     distinct = pa.array(sorted(set(names.ravel().tolist())), pa.string())
     return distinct.filter(pc.is_in(distinct, value_set=_items(index)["product_id"])).to_pylist()  # type: ignore[no-any-return]
 
@@ -166,10 +164,10 @@ def _items(index: Index) -> dict[str, pa.Array]:
     return {name: table[name].combine_chunks() for name in table.column_names}
 
 
-def _unknown(hashes: Sequence[str], known: set[str] | None) -> Mask | None:
+def _unknown(hashes: Sequence[str], known: set[str] | None) -> BoolArray | None:
     return None if known is None else np.array([image_hash not in known for image_hash in hashes], bool)
 
 
-def _slice(answered: Answered, mine: Mask) -> dict[str, float]:
+def _slice(answered: Answered, mine: BoolArray) -> dict[str, float]:
     means = answered.means(mine)
     return {"queries": int(mine.sum()), **{name: means[name] for name in SLICED}}

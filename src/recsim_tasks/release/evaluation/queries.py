@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from recsim_tasks.arrays import AnyArray, BoolArray, Float32Array, Float64Array, Int64Array
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.learning.data.shards import places
 from recsim_tasks.learning.data.splits import splits_of
-from recsim_tasks.learning.metrics import (
-    Labels,
-    Shares,
-    average_precisions,
-    precisions_at_k,
-    r_precisions,
-    relevant_counts,
-)
-from recsim_tasks.vectors.brute_force import Floats, Rows, exact_neighbours
+from recsim_tasks.learning.metrics import average_precisions, precisions_at_k, r_precisions, relevant_counts
+from recsim_tasks.vectors.brute_force import exact_neighbours
 from recsim_tasks.vectors.index import Index
 from recsim_tasks.vectors.recall import K, drop_own, recalls, without_own
 
@@ -28,30 +20,29 @@ FEWEST_QUERIES = 10
 # Of fewer queries a share says little, and is not judged by itself.
 FEWEST_OF_A_PART = 20
 FIGURES = ("precision_at_1", "precision_at_10", "map_at_r", "r_precision", "ann_recall_at_10")
-Ids = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Answered:
     """What was asked and answered, query by query."""
 
-    product_ids: Ids
+    product_ids: AnyArray
     """Who was asked for, [q]."""
-    labels: Labels
+    labels: AnyArray
     """Their categories, [q]."""
-    nearest: Ids
+    nearest: AnyArray
     """The products answered, nearest first, [q, 10], or fewer of a small index."""
-    figures: dict[str, Shares]
+    figures: dict[str, Float64Array]
     """By the names of `FIGURES`, float64 [q] each; NaN where a query says nothing."""
 
-    def means(self, mine: npt.NDArray[np.bool_] | None = None) -> dict[str, float]:
+    def means(self, mine: BoolArray | None = None) -> dict[str, float]:
         """Each figure over all queries, or over `mine` [q]; 0 where none says anything."""
         parts = {name: values if mine is None else values[mine] for name, values in self.figures.items()}
         known = {name: values[~np.isnan(values)] for name, values in parts.items()}
         return {name: float(values.mean()) if len(values) else 0.0 for name, values in known.items()}
 
 
-def ask(index: Index, rows: Rows) -> Answered:
+def ask(index: Index, rows: Int64Array) -> Answered:
     """Ask for more like the products in these `rows` [q] of the index.
 
     `precision_at_1`, `precision_at_10` are of the index's answers; `map_at_r`, `r_precision` of an exact search among the products asked for
@@ -69,7 +60,7 @@ def ask(index: Index, rows: Rows) -> Answered:
     return Answered(names[rows], labels[rows], names[answers.positions], figures)
 
 
-def sample_rows(index: Index, most: int, among: Rows | None = None) -> Rows:
+def sample_rows(index: Index, most: int, among: Int64Array | None = None) -> Int64Array:
     """The rows of the products that are asked for, int64 [q]: with a category, and not seen by any training; any when these are too few.
 
     At most `most`, of the rows `among` when they are given, and more only to have 20 of each category that has them. Chosen by their
@@ -95,12 +86,12 @@ def sample_rows(index: Index, most: int, among: Rows | None = None) -> Rows:
     return np.array(chosen, np.int64)
 
 
-def categories(index: Index) -> Labels:
+def categories(index: Index) -> AnyArray:
     """The category of every product, [n]; empty where it has none."""
     return np.array([name or "" for name in index.items.column("category").to_pylist()], object)
 
 
-def _within(labels: Labels, vectors: Floats) -> dict[str, Shares]:
+def _within(labels: AnyArray, vectors: Float32Array) -> dict[str, Float64Array]:
     relevant = relevant_counts(labels, labels, leave_one_out=True)
     found, _ = exact_neighbours(vectors, vectors, int(relevant.max()) + 1)
     near = labels[drop_own(found, np.arange(len(found)), found)]

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recsim_tasks.vectors.brute_force import Floats, exact_neighbours
+from recsim_tasks.arrays import Float32Array
+from recsim_tasks.vectors.brute_force import exact_neighbours
 from recsim_tasks.vectors.consistency import spread
 from recsim_tasks.vectors.index import Index
 from recsim_tasks.vectors.recall import K
@@ -103,5 +104,5 @@ def _exact_search(index: Index) -> Query:
     return lambda number: exact_neighbours(known, vectors[number % len(vectors)][None], K)
 
 
-def _queries(index: Index) -> Floats:
+def _queries(index: Index) -> Float32Array:
     return index.vectors_at(spread(len(index), TIMED_QUERIES))

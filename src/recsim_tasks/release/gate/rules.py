@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsim_tasks.release.evaluation.bootstrap import LEVEL, Interval, Values, interval, interval_between
+from recsim_tasks.arrays import AnyArray, BoolArray, Float64Array
+from recsim_tasks.release.evaluation.bootstrap import LEVEL, Interval, interval, interval_between
 from recsim_tasks.release.evaluation.queries import FEWEST_OF_A_PART, FEWEST_QUERIES
 from recsim_tasks.release.evaluation.speed import QUICK_MS, allowed_ms
 
 if TYPE_CHECKING:
-    from recsim_tasks.learning.metrics import Labels
-    from recsim_tasks.release.evaluation.evaluate import Comparison, Evaluation, Mask
+    from recsim_tasks.release.evaluation.evaluate import Comparison, Evaluation
     from recsim_tasks.release.evaluation.speed import QueryTimes
     from recsim_tasks.vectors.consistency import Verification
 
@@ -100,7 +100,7 @@ def not_trained_on(compared: Comparison, trained_on: frozenset[str], most: float
     return _of_part(compared, UNTRAINED, where, mine, most, LEVEL)
 
 
-def _of_part(compared: Comparison, rule: str, where: str, mine: Mask, most: float, level: float) -> Rule:
+def _of_part(compared: Comparison, rule: str, where: str, mine: BoolArray, most: float, level: float) -> Rule:
     own, other = (side.figures["precision_at_10"][mine] for side in (compared.challenger, compared.champion))
     found, name = interval(own - other, level), f"precision_at_10 {where}"
     return _drop(
@@ -115,7 +115,7 @@ def _of_part(compared: Comparison, rule: str, where: str, mine: Mask, most: floa
     )
 
 
-def added(evaluation: Evaluation, added: Mask, most: float) -> Rule:
+def added(evaluation: Evaluation, added: BoolArray, most: float) -> Rule:
     """Products that came with this refresh are found as well as others of their categories; the champion cannot be asked for them."""
     figures, labels = evaluation.answered.figures["precision_at_10"], evaluation.answered.labels
     new, old, mean = _within_categories(figures, labels, added)
@@ -131,7 +131,9 @@ def added(evaluation: Evaluation, added: Mask, most: float) -> Rule:
     return rule._replace(champion=None)
 
 
-def _within_categories(values: Values, labels: Labels, added: Mask) -> tuple[Values, Values, float]:
+def _within_categories(
+    values: Float64Array, labels: AnyArray, added: BoolArray
+) -> tuple[Float64Array, Float64Array, float]:
     """Values of what was added and of the others, each less the mean of its category's others; and the mean of the added: of categories that have both."""
     new, old, raw = [np.empty(0)], [np.empty(0)], [np.empty(0)]
     for name in np.unique(labels.astype(str)):

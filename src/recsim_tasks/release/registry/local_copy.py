@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from recsim_tasks.foundation.errors import InputError, MissingError
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.foundation.publishing import remove
 from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.release.bundle import MAX_PIXELS, Release
@@ -17,6 +17,8 @@ from recsim_tasks.release.manifest import Manifest
 if TYPE_CHECKING:
     from recsim_tasks.release.registry.client import Registry
     from recsim_tasks.release.registry.references import ReleaseRef
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 # Why a release cannot be read: an outage is none of these.
@@ -65,7 +67,7 @@ def _taken(registry: Registry, release: ReleaseRef, folder: Path, read: Callable
             return read(folder)
         except InputError as error:
             damage = f" The local copy in {folder} is damaged too."
-            say(
+            log.info(
                 f"The local copy of release {release.version} is damaged and fetched again from MLflow: {error}"
             )
     try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from recsim_tasks.foundation.errors import HeldError, MissingError
-from recsim_tasks.foundation.progress import say
 from recsim_tasks.release.registry.approval import APPROVAL, Approval, Through, approval_of, refusal
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.local_copy import UNREADABLE, check_stored
@@ -23,6 +23,8 @@ from recsim_tasks.release.registry.production import (
 )
 from recsim_tasks.release.registry.refusals import promotion_refusal
 from recsim_tasks.release.registry.stages import NAME, PREVIOUS, PRODUCTION, unless
+
+log = logging.getLogger(__name__)
 
 # A tag of the registered model, while nothing is promoted.
 HOLD = "promotion.held"
@@ -153,7 +155,7 @@ class Promotions:
                     raise type(error)(
                         f"Release {target} cannot be read, nothing was changed: {error}"
                     ) from error
-                say(f"Release {target} is passed over, it cannot be read: {error}")
+                log.info(f"Release {target} is passed over, it cannot be read: {error}")
                 unread.append(target)
         tried = ", ".join(map(str, unread))
         raise MissingError(
@@ -238,7 +240,7 @@ class Promotions:
         self._tag(version, "approver", by)
         self._stages.enthrone(version, before if before != version else None)
         self._note(version)
-        say(f"Release {version} is in Production, {f'before it {before}' if before else 'the first'}.")
+        log.info(f"Release {version} is in Production, {f'before it {before}' if before else 'the first'}.")
 
     def _note(self, champion: int | None) -> None:
         """Have the champion as the last point of the history, with who brought it there."""
@@ -261,7 +263,7 @@ class Promotions:
         with self.registry.alone():
             production = self.registry.production()
             if production.problem:
-                say(production.problem)
+                log.info(production.problem)
             champion = production.release.version if production.release else None
             self._stages.reconcile(champion)
             if production.problem is None:

@@ -1,0 +1,355 @@
+"""What each job returns: one frozen model a job, with a summary of one line for the people who read it.
+
+A job prints its result as JSON on the last line of stdout, a refresh keeps it as `JOB.json` in its workspace, and the Airflow plugin
+parses it. This module imports nothing but pydantic, so that all three can.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Decision = Literal["skip", "append", "rebuild", "retrain"]
+Verdict = Literal["passed", "rejected"]
+FailureType = Literal["failed", "unavailable", "input", "configuration", "missing", "held"]
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """One version of one Delta table; a table that was dropped and created again has another id."""
+
+    table_id: str
+    version: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The form that manifests and results carry."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Cursor:
+        """Read the form that manifests and results carry."""
+        return cls(table_id=str(value["table_id"]), version=int(value["version"]))
+
+
+class Record(BaseModel):
+    """A frozen part of a result; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class JobResult(Record):
+    """What a job returns."""
+
+    job: ClassVar[str]
+    """The job's name, which is the stem of its file in a workspace."""
+
+    @property
+    def summary(self) -> str:
+        """What the job did, in one line."""
+        raise NotImplementedError
+
+
+class Failure(Record):
+    """What a failed job prints, beside the fields of its result where it has one."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    error: str
+    error_type: str
+    exit_code: int
+
+
+class StrayEntry(Record):
+    """An entry of the inbox that is no feed."""
+
+    name: str
+    reason: str
+
+
+class RowReason(Record):
+    """Why rows of a feed cannot be taken: the reason, with `…` where the rows differ, their number, and one of them."""
+
+    reason: str
+    rows: int
+    example: str
+
+
+class GuardFigure(Record):
+    """What a guard measured on a feed, and the limit that it exceeds."""
+
+    guard: str
+    value: float
+    limit: float
+    category: str | None = None
+    sentence: str
+
+
+class HeldFeed(Record):
+    """A feed on hold: nothing of it is written until a person accepts or refuses it."""
+
+    feed_id: str
+    digest: str
+    folder: str
+    figures: list[GuardFigure]
+    row_reasons: list[RowReason]
+
+
+class Acceptance(Record):
+    """Who accepted a feed that a guard had put on hold."""
+
+    by: str
+    at: float
+    """Seconds since the epoch."""
+    guards: list[str]
+    reasons: list[str]
+
+
+class RowCounts(Record):
+    """What became of a feed's rows."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    outdated: int = 0
+    """Rows that are older than what the catalogue has."""
+    quarantined: int = 0
+
+    @property
+    def rows(self) -> int:
+        """All rows together."""
+        return sum(getattr(self, name) for name in RowCounts.model_fields)
+
+    @property
+    def quarantined_share(self) -> float:
+        """The share of the rows that are in quarantine; 0 without rows."""
+        return self.quarantined / self.rows if self.rows else 0.0
+
+    @property
+    def sentence(self) -> str:
+        """The counts as a list of words."""
+        counts = ", ".join(f"{getattr(self, name):,} {name}" for name in RowCounts.model_fields)
+        return counts + (f" ({self.quarantined_share:.1%})" if self.quarantined else "")
+
+
+class FeedResult(RowCounts):
+    """What one feed did to the catalogue."""
+
+    feed_id: str
+    applied: bool
+    """False when it was applied before."""
+    table_version: int | None
+    accepted: Acceptance | None = None
+
+
+class IngestResult(RowCounts, JobResult):
+    """`recsim ingest`: what became of the rows of all feeds together, and of each feed."""
+
+    job = "ingest"
+    feed_id: str | None
+    """Ids of the feeds, joined by commas; None when there was no feed."""
+    applied: bool
+    """Whether any of them was applied now."""
+    table_version: int | None
+    feeds: list[FeedResult] = []
+    ignored: list[StrayEntry] = []
+    reasons: list[str] = []
+    """Why a feed is on hold."""
+    on_hold: HeldFeed | None = None
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        ignored = ", ".join(f"{entry.name} {entry.reason}" for entry in self.ignored)
+        return self._taken + (f"; ignored, because they are no feeds: {ignored}" if ignored else "")
+
+    @property
+    def _taken(self) -> str:
+        if not self.feed_id:
+            return "no feed in the inbox"
+        if not self.applied:
+            return f"{self.feed_id} was applied before, nothing has changed"
+        return f"{self.feed_id}: {self.sentence}; catalogue at version {self.table_version}"
+
+
+class Estimate(Record):
+    """What a refresh will cost."""
+
+    images: int
+    """Images to embed."""
+    minutes: float | None
+    """Median of the last refreshes with the same decision; None without any."""
+
+    @property
+    def sentence(self) -> str:
+        """The estimate in brackets; empty when nothing is to be embedded."""
+        if not self.images:
+            return ""
+        minutes = "" if self.minutes is None else f"about {self.minutes:g} min, "
+        return f" ({minutes}{self.images:,} images to embed)"
+
+
+class PlanResult(JobResult):
+    """`recsim plan`: what the refresh does, and why."""
+
+    job = "plan"
+    refresh_id: str
+    decision: Decision
+    reasons: list[str]
+    warm_start: bool
+    """Whether a training starts from the champion's weights."""
+    cursor: Cursor | None
+    """Up to where the champion reflects the catalogue; None without a champion."""
+    head: Cursor
+    """The version of the catalogue that this refresh takes in."""
+    changes: dict[str, int]
+    """Changed products by type: `insert`, `replace` (another image), `update` (other fields), `delete`."""
+    champion: int | None
+    """Version of the champion."""
+    champion_unreadable: str | None
+    """Why the champion cannot be read, if it cannot."""
+    estimate: Estimate
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        why = " ".join(self.reasons)
+        return (f"{self.decision}: {why}" if why else self.decision) + self.estimate.sentence
+
+
+class TuneResult(JobResult):
+    """`recsim tune`: the best hyperparameters that were found."""
+
+    job = "tune"
+    best_params: dict[str, Any]
+    trials: int
+    failed: int
+    pruned: int
+    metric: str
+    best_score: float
+    champion_score: float | None
+    """What the champion's own values reach."""
+    reasons: list[str]
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return " ".join(self.reasons) or f"best {self.metric} {self.best_score:.3f} of {self.trials} trials"
+
+
+class TrainResult(JobResult):
+    """`recsim train`: the trained encoder, and how good it is."""
+
+    job = "train"
+    model_fingerprint: str
+    ranks: int
+    metrics: dict[str, float | None]
+    """Measures on validation images."""
+    quality: dict[str, Any] | None
+    """Measures on test images."""
+    mlflow_run_id: str
+    trained_at: float
+    """Seconds since the epoch."""
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        parts = {"test images": self.quality, "validation images": self.metrics}
+        made = f"encoder {self.model_fingerprint[:12]} by {self.ranks} ranks"
+        return made + "".join(f"; {name}: {_listing(values)}" for name, values in parts.items() if values)
+
+
+class EmbedResult(JobResult):
+    """`recsim embed`: how many different images were embedded."""
+
+    job = "embed"
+    embedded: int
+    reused: int
+    """Images that this encoder had embedded before."""
+    of: int
+    """All images of the catalogue."""
+    faulted: int
+    """Images of which the encoder makes no unit vector: their products are in quarantine."""
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return f"embedded {self.embedded:,} of {self.of:,}, reused {self.reused:,}"
+
+
+class IndexResult(JobResult):
+    """`recsim index build`, `append` and `compact`: the products of the index, and which of them changed."""
+
+    job = "index"
+    size: int
+    added: int
+    replaced: int
+    removed: int
+    index_fingerprint: str
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        changed = f"{self.added:,} added, {self.replaced:,} replaced, {self.removed:,} removed"
+        return f"{self.size:,} products: {changed}"
+
+
+class RegisterResult(JobResult):
+    """`recsim register`: the release in the registry, in Staging."""
+
+    job = "register"
+    version: int
+    previous: int | None
+    """The champion that it was compared with."""
+    stage: str
+    verdict: Verdict
+    mlflow_page: str
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return f"release {self.version} registered in {self.stage}, verdict {self.verdict}"
+
+
+class GateResult(JobResult):
+    """`recsim gate`: whether the release may be promoted. Exit code 3 when it is rejected."""
+
+    job = "gate"
+    version: int
+    verdict: Verdict
+    reasons: list[str]
+    """A sentence of each rule that is broken, or of all when none is."""
+    mlflow_page: str
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return f"release {self.version} {self.verdict}: {' '.join(self.reasons)}"
+
+
+class PromoteResult(JobResult):
+    """`recsim promote`: the release that is in Production."""
+
+    job = "promote"
+    version: int
+    previous: int | None
+    stage: str
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        instead = f", instead of {self.previous}" if self.previous else ""
+        return f"release {self.version} is in {self.stage}{instead}"
+
+
+class VerifyResult(JobResult):
+    """`recsim verify`: whether the serving side answers from the release."""
+
+    job = "verify"
+    version: int
+    live: bool | None
+    """None when no serving side is set."""
+    waited_seconds: float | None
+    reasons: list[str]
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return " ".join(self.reasons)
+
+
+def _listing(values: dict[str, Any]) -> str:
+    numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
+    return ", ".join(f"{name} {value:.3f}" for name, value in numbers.items())
