@@ -33,7 +33,12 @@ HEAVY = {
     "PIL",
 }
 # Runs before there is an environment to import the settings in.
-READS_ENVIRONMENT = {"foundation/settings.py", "foundation/prerequisites.py"}
+READS_ENVIRONMENT = {
+    "foundation/settings/environment.py",
+    "foundation/settings/load.py",
+    "foundation/settings/secrets.py",
+    "foundation/prerequisites.py",
+}
 
 
 def name(path: Path) -> str:

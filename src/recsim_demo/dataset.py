@@ -21,7 +21,7 @@ import numpy as np
 from recsim_local.console import say
 from recsim_tasks.foundation.errors import ConfigurationError, InputError, RecsimError
 from recsim_tasks.foundation.publishing import publishing
-from recsim_tasks.foundation.settings import demo_data, load_settings
+from recsim_tasks.foundation.settings import load_settings
 
 UInt8 = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -47,7 +47,8 @@ FILES = {
     "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte.gz": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
-BY_HAND = "Put the four .idx gz files of Fashion-MNIST into a folder and name it by RECSIM_DEMO_DATA."
+FOLDER = "FASHION_MNIST_DIR"
+BY_HAND = "Put the four .idx gz files of Fashion-MNIST into a folder and name it in FASHION_MNIST_DIR."
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ def fashion_mnist(folder: Path | None = None) -> FashionMnist:
 
 def locate() -> Path:
     """The folder with the four files: named, installed, fetched before, or fetched now (`ConfigurationError` if none)."""
-    if named := demo_data():
-        return named
+    if named := os.environ.get(FOLDER):
+        return Path(named)
     cached = load_settings().home.absolute() / "datasets" / "fashion-mnist"
     for folder in (INSTALLED, cached):
         if all((folder / name).is_file() for name in FILES):

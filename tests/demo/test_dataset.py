@@ -86,10 +86,10 @@ def test_a_file_that_is_no_whole_gzip_is_refused_by_name(folder: Path, damage: s
 def test_the_folder_that_somebody_named_is_taken_and_no_other(
     settings: Settings, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RECSIM_DEMO_DATA", str(folder))
+    monkeypatch.setenv("FASHION_MNIST_DIR", str(folder))
     assert dataset.locate() == folder
-    monkeypatch.setenv("RECSIM_DEMO_DATA", str(tmp_path))
-    with pytest.raises(InputError, match="RECSIM_DEMO_DATA"):
+    monkeypatch.setenv("FASHION_MNIST_DIR", str(tmp_path))
+    with pytest.raises(InputError, match="FASHION_MNIST_DIR"):
         dataset.fashion_mnist()
 
 
@@ -159,13 +159,13 @@ def test_no_source_at_all_is_a_sentence_that_says_what_to_do(
 
     monkeypatch.setattr(dataset, "_from_debian", unreachable)
     monkeypatch.setattr(dataset, "_from_keras", unreachable)
-    with pytest.raises(ConfigurationError, match=r"The network is down\. .*name it by RECSIM_DEMO_DATA"):
+    with pytest.raises(ConfigurationError, match=r"The network is down\. .*name it in FASHION_MNIST_DIR"):
         dataset.locate()
     assert not list((settings.home / "datasets").iterdir())
 
 
 def test_the_command_ends_with_a_sentence_and_exit_code_2(settings: Settings, tmp_path: Path) -> None:
-    environment = {**os.environ, "RECSIM_DEMO_DATA": str(tmp_path)}
+    environment = {**os.environ, "FASHION_MNIST_DIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-m", "recsim_demo.dataset"],
         env=environment,
