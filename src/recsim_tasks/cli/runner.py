@@ -10,37 +10,48 @@ from typing import Any
 
 from recsim_tasks.contracts import JobResult
 from recsim_tasks.foundation.errors import ConfigurationError, HeldError, RecsimError
-from recsim_tasks.foundation.logging import configure
 from recsim_tasks.foundation.outages import diagnose, outage_behind
 from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings, load_settings, parent_pid
 from recsim_tasks.foundation.text import one_line
+from recsim_tasks.refresh.workspace import Workspace
 
 log = logging.getLogger(__name__)
-Work = Callable[[Settings], JobResult | dict[str, Any]]
+Result = JobResult | dict[str, Any]
+Work = Callable[[Settings], Result]
+Step = Callable[[Settings, Workspace], Result]
 
 SERVICE = "A service that this job needs"
 
 
-def run(name: str, work: Work) -> None:
-    """Do `work`, print its result as the last line of stdout, and leave with the exit code of the contract.
+def run(name: str, work: Work, refresh: str | None = None) -> None:
+    """Do `work`, print its result on the last line of stdout, and exit with the code of the contract.
+
+    With a `refresh`, its workspace keeps the result.
 
     0 done · 1 failed, or something is away · 2 bad input or configuration, or something does not exist · 3 held back. The reason also is
     the last line of stderr, without a traceback behind it.
     """
     settings: Settings | None = None
-    configure()
     try:
         if parent := parent_pid():
             die_with(parent)
         settings = load_settings()
-        result, code = work(settings), 0
+        # A bad id is refused before any work.
+        workspace = None if refresh is None else Workspace.of(settings, refresh)
+        result = work(settings)
+        result, code = workspace.keep(name, result) if workspace else result, 0
     except Exception as error:
         result, code = _failure(name, _meaning(error, _place(settings)))
     sys.stderr.flush()
     print(redacted(as_json(result)), flush=True)
     raise SystemExit(code)
+
+
+def run_step(name: str, refresh: str, step: Step) -> None:
+    """Run one step of a refresh, which finds the results of the steps before it in the refresh's workspace."""
+    run(name, lambda settings: step(settings, Workspace.of(settings, refresh)), refresh)
 
 
 def as_json(result: JobResult | dict[str, Any]) -> str:
