@@ -1,7 +1,7 @@
-"""What each job returns: one frozen model a job, with a summary of one line for the people who read it.
+"""The results of jobs: one frozen model per job, with a one-line `summary`.
 
-A job prints its result as JSON on the last line of stdout, a refresh keeps it as `JOB.json` in its workspace, and the Airflow plugin
-parses it. This module imports nothing but pydantic, so that all three can.
+A job prints its result as JSON on the last line of stdout, a refresh keeps it as `JOB.json` in its workspace,
+and the Airflow plugin parses it. This module imports nothing but pydantic, so that all three can use it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class StrayEntry(Record):
 
 
 class RowReason(Record):
-    """Why rows of a feed cannot be taken: the reason, with `…` where the rows differ, their number, and one of them."""
+    """Why rows of a feed go to quarantine; `…` in the reason stands for values that differ between them."""
 
     reason: str
     rows: int

@@ -118,7 +118,7 @@ def test_a_damaged_file_is_refused_by_name_before_any_library_sees_it(
 
 def test_a_file_that_is_missing_added_or_swapped_is_refused(source: Path, tmp_path: Path) -> None:
     def refused(damage: str) -> None:
-        with pytest.raises(InputError, match="does not hold what its manifest lists"):
+        with pytest.raises(InputError, match="does not match its manifest"):
             Index.open(tmp_path / damage)
 
     for damage in ("missing", "added", "swapped"):

@@ -1,4 +1,4 @@
-"""What every job of the command line has in common: settings, result, errors, exit code."""
+"""Run one job: settings, result, errors, exit code."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ SERVICE = "A service that this job needs"
 def run(name: str, work: Work, refresh: str | None = None) -> None:
     """Do `work`, print its result on the last line of stdout, and exit with the code of the contract.
 
-    With a `refresh`, its workspace keeps the result.
-
-    0 done · 1 failed, or something is away · 2 bad input or configuration, or something does not exist · 3 held back. The reason also is
-    the last line of stderr, without a traceback behind it.
+    With a `refresh`, its workspace keeps the result. Exit codes: 0 done; 1 failed or unavailable, a retry may
+    help; 2 bad input or configuration, or something does not exist; 3 rejected or on hold. The reason is also
+    the last line of stderr.
     """
     settings: Settings | None = None
     try:
@@ -50,7 +49,7 @@ def run(name: str, work: Work, refresh: str | None = None) -> None:
 
 
 def run_step(name: str, refresh: str, step: Step) -> None:
-    """Run one step of a refresh, which finds the results of the steps before it in the refresh's workspace."""
+    """Run one step of a refresh; it finds the results of the steps before it in the workspace."""
     run(name, lambda settings: step(settings, Workspace.of(settings, refresh)), refresh)
 
 
@@ -60,16 +59,16 @@ def as_json(result: JobResult | dict[str, Any]) -> str:
 
 
 def _meaning(error: Exception, place: str) -> RecsimError:
-    """What `error` is to the person who reads it: an outage is never a verdict, and what is not known is a fault."""
+    """Translate `error` for the reader: an outage is never a verdict, and an unknown error is a bug."""
     if isinstance(error, RecsimError):
         return (
             outage_behind(error, place) if error.exit_code == ConfigurationError.exit_code else None
         ) or error
     if known := diagnose(error, place, SERVICE):
         return known
-    log.error("This is a fault of the program or of its surroundings:", exc_info=error)
+    log.error("Unexpected error", exc_info=error)
     return RecsimError(
-        f"{_cause(error)}. This is a fault of the program or of its surroundings; the lines above say where."
+        f"{_cause(error)}. This is a bug, or a fault of the machine; the traceback above shows where."
     )
 
 
@@ -78,7 +77,7 @@ def _place(settings: Settings | None) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """The error in one line: of a JVM's, whose first line says that something was called, the innermost cause."""
+    """The error in one line; of a JVM error, whose first line names only the call, the innermost cause."""
     lines = f"{type(error).__name__}: {error}".splitlines()
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     return (causes or lines[:1])[-1].rstrip(".")

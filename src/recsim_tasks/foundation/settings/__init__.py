@@ -1,7 +1,7 @@
 """The settings, read once at the start of a job; the only package that reads the environment.
 
-Order: `RECSIM_*` variables, then the TOML file named by `RECSIM_CONFIG`, then the defaults. One module holds the settings of one
-concern; a function that needs no others takes that class, such as `GateSettings`, instead of all `Settings`.
+Order: `RECSIM_*` variables, then the TOML file named by `RECSIM_CONFIG`, then the defaults. Each module holds
+the settings of one concern; a function that needs no others takes its class, such as `GateSettings`.
 """
 
 from __future__ import annotations

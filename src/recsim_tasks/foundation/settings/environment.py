@@ -1,4 +1,4 @@
-"""Variables of the environment that are no settings: of CUDA, Prometheus, and the process that started this one."""
+"""Environment variables that are not settings: those of CUDA, Prometheus and the parent process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PARENT_PID = "RECSIM_PARENT_PID"
 
 
 def visible_gpus() -> tuple[str, ...] | None:
-    """The GPUs that CUDA_VISIBLE_DEVICES leaves to this process: numbers, UUIDs or MIG names; None when it leaves all.
+    """The GPUs of CUDA_VISIBLE_DEVICES: numbers, UUIDs or MIG names; None if the variable is not set.
 
     As CUDA reads it, the list ends at the first entry that names no GPU, so that `-1` hides all.
     """

@@ -16,7 +16,8 @@ def _without_credentials(location: str) -> str:
     """Locations are shown, logged and stored; credentials have variables of their own."""
     if redacted(location) != location:
         raise ValueError(
-            "must not carry credentials: set those of an object store as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            "must not carry credentials: set those of an object store as AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY"
         )
     return location
 

@@ -29,5 +29,6 @@ class GuardSettings(SettingsGroup):
     )
     max_category_shift: Share = Field(
         0.3,
-        description="A feed that would move a larger share of the catalogue to other categories is put on hold.",
+        description="A feed that would move a larger share of the catalogue to other categories is put on "
+        "hold.",
     )

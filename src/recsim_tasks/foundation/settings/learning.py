@@ -26,7 +26,7 @@ class LearningSettings(SettingsGroup):
     embedding_size: Annotated[int, Field(ge=8, le=1024)] = Field(128, description="Length of an embedding.")
     gpus: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="Number of GPUs for tuning and training, and of slots of `gpu_pool`; 0 trains on CPU threads.",
+        description="GPUs for tuning and training, and slots of `gpu_pool`; 0 trains on CPU threads.",
     )
     deterministic: bool = Field(
         False,

@@ -66,7 +66,7 @@ class Settings(
 
     @property
     def embedding_slots(self) -> int:
-        """Slots of `gpu_pool` that embedding takes: all GPUs of a cluster; 0 on a local master, whose tasks get no GPU."""
+        """Slots of `gpu_pool` that embedding takes: all GPUs of a cluster; 0 on a local master."""
         return 0 if self.is_local else self.gpus
 
 
@@ -98,7 +98,8 @@ def _refuse_unknown_variables() -> None:
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known | OTHERS)
     if unknown:
         raise ConfigurationError(
-            f"Unknown setting {', '.join(unknown)}. The README's table lists the settings: correct the name or unset it."
+            f"Unknown setting {', '.join(unknown)}. The README's table lists the settings: "
+            "correct the name or unset it."
         )
 
 

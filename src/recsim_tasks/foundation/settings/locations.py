@@ -38,7 +38,7 @@ class LocationSettings(SettingsGroup):
     )
     retention_days: Count = Field(
         30,
-        description="Days for which change feed, log and deleted files are kept. Set it higher than any pause.",
+        description="Days for which change feed, log and deleted files are kept; longer than any pause.",
     )
 
     @property

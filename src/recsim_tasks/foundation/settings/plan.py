@@ -14,16 +14,17 @@ class PlanSettings(SettingsGroup):
 
     rebuild_churn: Annotated[float, Field(gt=0)] = Field(
         0.5,
-        description="Rebuild when the products added, replaced and removed since the last build reach this share.",
+        description="Rebuild when this share of the products changed since the last build.",
     )
     rebuild_recall: Share = Field(
         0.98,
-        description="Rebuild when the champion's index found less than this share of the exact ten nearest neighbours.",
+        description="Rebuild when the champion's index finds less than this share of the exact ten nearest "
+        "neighbours.",
     )
     rebuild_imbalance: Annotated[float, Field(ge=1)] = Field(
         1.5,
-        description="Rebuild when a query of the champion's index scans more than this multiple of the vectors "
-        "that it scanned after the build.",
+        description="Rebuild when a query of the champion's index scans more than this multiple of the "
+        "vectors that it scanned after the build.",
     )
     retrain_days: Count = Field(90, description="Retrain when the encoder is older than this, days.")
     retrain_unseen_share: Share = Field(
@@ -31,10 +32,10 @@ class PlanSettings(SettingsGroup):
     )
     retrain_category_products: Count = Field(
         100,
-        description="Retrain when a category that the encoder was not trained on has this number of products.",
+        description="Retrain when a category that the encoder was not trained on has as many products.",
     )
     retrain_drift: Annotated[float, Field(ge=0.5, le=1)] = Field(
         0.55,
-        description="Retrain when a new image is farther from its category's known images than a held-out image, "
-        "with significantly more than this probability; 0.5 is no drift.",
+        description="Retrain when the probability that a new image is farther from the known images of its "
+        "category than a held-out image is significantly higher than this; 0.5 is no drift.",
     )

@@ -33,7 +33,7 @@ def redact_secrets(mlflow_tracking_uri: str | None, api_token: str | None) -> No
 
 
 def without_credentials(mlflow_tracking_uri: str) -> str:
-    """The address of MLflow's server without credentials, which move to the variables that MLflow's client reads.
+    """The address of MLflow's server without credentials, which move to the variables of MLflow's client.
 
     The URI of a database stays as it is: it cannot be opened otherwise.
     """

@@ -28,7 +28,7 @@ class ServingSettings(SettingsGroup):
     )
     serving_max_pixels: Pixels = Field(
         16_000_000,
-        description="Maximum number of pixels of a query image as decoded; large JPEGs are decoded at a fraction.",
+        description="Maximum pixels of a query image as decoded; large JPEGs are decoded at a fraction.",
     )
     serving_poll_seconds: Annotated[float, Field(gt=0)] = Field(
         2.0, description="Seconds between two looks for a new champion."
