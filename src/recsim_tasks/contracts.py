@@ -350,6 +350,31 @@ class VerifyResult(JobResult):
         return " ".join(self.reasons)
 
 
+class CheckFinding(Record):
+    """One check of `recsim doctor`."""
+
+    name: str
+    ok: bool
+    detail: str
+    """What was found, or what is wrong."""
+    remedy: str
+    """What to do; empty if `ok`."""
+    away: bool
+    """Whether this is an outage, not a fault."""
+
+
+class DoctorResult(JobResult):
+    """`recsim doctor`: every check of the machine and its settings."""
+
+    job = "doctor"
+    ok: bool
+    findings: list[CheckFinding]
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return f"{len(self.findings)} checks, all ok"
+
+
 def _listing(values: dict[str, Any]) -> str:
     numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
     return ", ".join(f"{name} {value:.3f}" for name, value in numbers.items())

@@ -32,8 +32,8 @@ def finding(settings: Settings, name: str) -> Finding:
 
 def test_a_machine_that_has_all_is_well(settings: Settings, user: Path) -> None:
     result = examine(settings)
-    assert result["ok"] is True
-    names = {found["name"] for found in result["findings"]}
+    assert result.ok
+    names = {found.name for found in result.findings}
     assert {
         "Linux x86-64",
         "Python 3.11",

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from recsim_tasks.cli.runner import run
+from recsim_tasks.contracts import DoctorResult
 from recsim_tasks.foundation.settings import Settings
 
 app = typer.Typer()
@@ -42,7 +43,7 @@ def shop() -> None:
 def doctor() -> None:
     """Check everything that this machine needs, and say what to install."""
 
-    def work(settings: Settings) -> dict[str, Any]:
+    def work(settings: Settings) -> DoctorResult:
         from recsim_tasks.foundation.doctor import examine
 
         return examine(settings)

@@ -11,8 +11,8 @@ import urllib.error
 import urllib.request
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
+from recsim_tasks.contracts import CheckFinding, DoctorResult
 from recsim_tasks.foundation import prerequisites
 from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
 from recsim_tasks.foundation.gpus import REMEDY, ask_tensorflow, shortage
@@ -25,7 +25,7 @@ INSTALL = "Run: make setup"
 MLFLOW_TIMEOUT_SECONDS = 3.0
 
 
-def examine(settings: Settings) -> dict[str, Any]:
+def examine(settings: Settings) -> DoctorResult:
     """Return all findings.
 
     Raises `ConfigurationError` with every fault, or `UnavailableError` if all of them are outages.
@@ -37,7 +37,7 @@ def examine(settings: Settings) -> dict[str, Any]:
         raise (UnavailableError if all(fault.away for fault in faults) else ConfigurationError)(
             f"Found {len(faults)} problem{'s'[: len(faults) > 1]}: {listed}"
         )
-    return {"ok": True, "findings": [finding._asdict() for finding in found]}
+    return DoctorResult(ok=True, findings=[CheckFinding(**finding._asdict()) for finding in found])
 
 
 def findings(settings: Settings) -> list[Finding]:
