@@ -16,7 +16,7 @@ from benchmarks.catalogue.rounds import check_merges_agree, merge_round, setting
 from benchmarks.catalogue.sessions import Session
 from benchmarks.report import last_line, machine, table
 
-PICTURE = Path("docs/pictures/bench-catalogue.png")
+PICTURE = Path("docs/images/bench-catalogue.png")
 SMALL, LARGE, ROUNDS, STOCK = 70_000, 1_000_000, 3, 200
 DONE = """What was done to get there: deletion vectors on, so that a merge writes the rows that it changes and not the files around them; a
 feed's ids are broadcast up to 200,000 rows, so that the catalogue is not shuffled; only the rows that change something reach the merge;

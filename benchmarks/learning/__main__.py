@@ -20,7 +20,7 @@ from recsim_demo.dataset import FashionMnist, fashion_mnist
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.learning.evaluation.retrieval import METRICS
 
-PICTURE = Path("docs/pictures/bench-learning.png")
+PICTURE = Path("docs/images/bench-learning.png")
 SETUPS = {"1 rank, 1 thread": (1, 1), "2 ranks, 1 thread": (2, 1), "1 rank, 2 threads": (1, 2)}
 UNSEEN = goals.UNSEEN
 # Of the time that steps take; the rest goes into looking at validation images and keeping checkpoints.

@@ -27,7 +27,7 @@ from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
 from recsim_tasks.vectors.filters import Filters
 
-PICTURE = Path("docs/pictures/bench-serving.png")
+PICTURE = Path("docs/images/bench-serving.png")
 CLIENTS = (1, 8, 32)
 # How many times MLflow's own server, by goal P8.
 TIMES = {1: 3.0, 8: 3.5, 32: 4.0}

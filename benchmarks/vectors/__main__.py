@@ -21,7 +21,7 @@ from recsim_demo.dataset import FashionMnist, fashion_mnist
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.vectors.index import VECTORS_FILE
 
-PICTURE = Path("docs/pictures/bench-vectors.png")
+PICTURE = Path("docs/images/bench-vectors.png")
 SMALL, LARGE, ROUNDS, QUERIES = 60_000, 1_000_000, 3, 1_000
 DIMENSIONS, SCALE_DIMENSIONS = 64, 128
 TRAIN_IMAGES = 40_000
