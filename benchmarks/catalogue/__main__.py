@@ -1,4 +1,4 @@
-"""`make bench-catalogue`: what a feed costs, printed as ratios that were taken in one run."""
+"""`make bench-catalogue`: the cost of an ingest, as ratios within one run."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from benchmarks.catalogue.rounds import check_merges_agree, merge_round, setting
 from benchmarks.catalogue.sessions import Session
 from benchmarks.report import last_line, machine, table
 
-PICTURE = Path("docs/images/bench-catalogue.png")
+PLOT = Path("docs/images/bench-catalogue.png")
 SMALL, LARGE, ROUNDS, STOCK = 70_000, 1_000_000, 3, 200
-DONE = """What was done to get there: deletion vectors on, so that a merge writes the rows that it changes and not the files around them; a
-feed's ids are broadcast up to 200,000 rows, so that the catalogue is not shuffled; only the rows that change something reach the merge;
-4 shuffle partitions for 200, 1 partition for 50 of Delta's own snapshot, no Spark UI, Java's quick compiler only. No clustering and no
-pruning by key range: a feed names products anywhere. The change range is read with delta-rs, without pictures; a redelivery is known by
-the log, without Spark."""
+NOTES = """Optimisations: deletion vectors, so that a merge writes the rows that it changes, not whole files; ids of feeds with up to 200,000
+rows are broadcast, so that the catalogue is not shuffled; only rows that change something reach the merge; 4 shuffle partitions instead
+of 200, 1 partition instead of 50 for Delta's snapshot, no Spark UI, only Java's C1 compiler. No clustering and no pruning by key range,
+as a feed may name any products. The change range is read with delta-rs, without images. A redelivery is recognised by the log, without
+Spark."""
 
 
 def main() -> None:
-    """Measure, print, draw."""
+    """Measure, print, plot."""
     arguments = _arguments()
     for name in [name for name in os.environ if name.startswith("RECSIM_")]:
         del os.environ[name]
@@ -36,7 +36,7 @@ def main() -> None:
         _measure(bench, arguments)
     lines = measures(bench, arguments.rows, arguments.large)
     print(f"{load_before} before, {os.getloadavg()[0]:.1f} after; median of {arguments.rounds} rounds.\n")
-    print(table(lines), f"\n{DONE}\n", sep="\n")
+    print(table(lines), f"\n{NOTES}\n", sep="\n")
     if arguments.plot:
         draw(bench, arguments.rows, arguments.large, arguments.plot)
         print(f"Plot: {arguments.plot}")
@@ -68,18 +68,16 @@ def _arguments() -> argparse.Namespace:
         "--large", type=int, default=LARGE, help="products of the larger one (default %(default)s)"
     )
     parser.add_argument(
-        "--rounds", type=int, default=ROUNDS, help="tries of everything (default %(default)s)"
+        "--rounds", type=int, default=ROUNDS, help="runs of each operation (default %(default)s)"
     )
     parser.add_argument(
         "--stock",
         type=int,
         default=STOCK,
-        help="shuffle partitions of the stock session, and four times its snapshot's (default %(default)s, as Spark has them)",
+        help="shuffle partitions of the stock session; it has a quarter as many snapshot partitions (default %(default)s, as in Spark)",
     )
-    parser.add_argument(
-        "--plot", type=Path, nargs="?", const=PICTURE, help=f"draw a picture (default {PICTURE})"
-    )
-    parser.add_argument("--folder", type=Path, help="where to work; 6 GiB are needed")
+    parser.add_argument("--plot", type=Path, nargs="?", const=PLOT, help=f"write a plot (default {PLOT})")
+    parser.add_argument("--folder", type=Path, help="where to put temporary files; needs 6 GiB")
     return parser.parse_args(sys.argv[1:])
 
 

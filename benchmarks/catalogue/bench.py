@@ -1,4 +1,4 @@
-"""The tables that are benched, and one timed try of each thing that can be done to them."""
+"""The tables of the benchmark, and timed runs of each operation on them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from benchmarks.catalogue import data, delta_rs
 from benchmarks.catalogue.sessions import Session, Time, build_home, ingest, timed
 
 log = logging.getLogger(__name__)
+EFFECT = {"inserted", "updated", "deleted", "quarantined"}
 
 
 @dataclass(frozen=True)
 class Size:
-    """A catalogue of `count` products before a feed; the same for delta-rs; the feed, and its rows as a merge takes them."""
+    """A catalogue of `count` products, the same table for delta-rs, a feed, and the feed's validated rows."""
 
     count: int
     home: Path
@@ -33,21 +34,21 @@ class Size:
 
 @dataclass
 class Bench:
-    """Where everything lies, and how long every try took, under the name of what was tried."""
+    """The benchmark's folder, and the times of all runs by the name of the operation."""
 
     root: Path
     times: dict[str, list[Time]] = field(default_factory=lambda: defaultdict(list))
-    done: dict[Path, list[int]] = field(default_factory=dict)
+    effects: dict[Path, dict[str, int]] = field(default_factory=dict)
     copies: int = 0
 
     def median(self, name: str) -> Time:
-        """Of all tries under the name."""
+        """The median time of an operation."""
         return Time(
             median(time.wall for time in self.times[name]), median(time.cpu for time in self.times[name])
         )
 
     def size(self, builder: Session, count: int) -> Size:
-        """A catalogue of `count` products, and the feed of a day."""
+        """A catalogue of `count` products, and a daily feed."""
         folder = self.root / str(count)
         data.write_products(folder / "rows", count)
         return self._size(builder, count, folder / "rows", data.day_feed(folder, f"day-{count}", count))
@@ -59,22 +60,24 @@ class Bench:
 
     @contextmanager
     def copy(self, folder: Path) -> Iterator[Path]:
-        """A copy to spoil, under a name of its own, so that no cache of an earlier one serves it."""
+        """A temporary copy with a new name, so that no cache of an earlier one applies."""
         self.copies += 1
         copy = data.copy_home(folder, self.root / f"copy-{self.copies}")
         yield copy
         shutil.rmtree(copy)
 
     def ingest(self, name: str, session: Session, home: Path, feed: Path) -> None:
-        """Take the feed in; raises when that does something else to the products than it did in another variant."""
+        """Time an ingest; raises if its effect differs from that in another variant."""
         result = self.spark(name, session, ingest, home, feed)
-        done = [result[key] for key in ("applied", "inserted", "updated", "deleted", "quarantined")]
-        if not result["applied"] or self.done.setdefault(feed, done) != done:
-            raise RuntimeError(f"{name}: expected {self.done[feed]}, but the ingest did {result}")
+        (effect,) = (entry.model_dump(include=EFFECT) for entry in result.feeds)
+        if not result.applied or self.effects.setdefault(feed, effect) != effect:
+            raise RuntimeError(
+                f"{name}: the effect is {effect}, in another variant it was {self.effects[feed]}."
+            )
 
     def redeliver(self, name: str, session: Session, home: Path, feed: Path) -> None:
-        """Deliver the feed again."""
-        if self.spark(name, session, ingest, home, feed)["applied"]:
+        """Time an ingest of the same feed again."""
+        if self.spark(name, session, ingest, home, feed).applied:
             raise RuntimeError(f"{name}: the feed was applied twice.")
 
     def spark(self, name: str, session: Session, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -89,9 +92,9 @@ class Bench:
         home, table = feed.parent / "home", feed.parent / "delta-rs"
         builder.run(build_home, home, rows)
         delta_rs.build_table(table, rows)
-        return Size(count, home, table, feed, data.examined(feed))
+        return Size(count, home, table, feed, data.validated_rows(feed))
 
     def _note(self, name: str, taken: Time, result: Any) -> Any:
         self.times[name].append(taken)
-        log.info(f"{name}: {taken.wall:.3f} s, {taken.cpu:.2f} s of CPU")
+        log.info("%s: %.3f s, %.2f s of CPU", name, taken.wall, taken.cpu)
         return result

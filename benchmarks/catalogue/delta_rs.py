@@ -1,4 +1,4 @@
-"""delta-rs as a peer: its own merge of the rows that ingest has examined."""
+"""The peer delta-rs: its own merge of rows that ingest has validated."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
 
 from benchmarks.catalogue.data import SCHEMA
+from recsim_tasks.catalogue.delta.log import CHANGE_FEED
+from recsim_tasks.catalogue.schema import KEPT, STATED
 
-PROPERTIES = {"delta.enableChangeDataFeed": "true"}
-STATED = ("title", "category", "price", "in_stock")
-KEPT = ("image", "image_hash", "updated_at")
+PROPERTIES = {CHANGE_FEED: "true"}
 
 
 def build_table(uri: Path, rows: Path | None) -> None:
-    """A table of the same rows; without `rows` an empty one."""
+    """Create a table of the same rows; an empty one without `rows`."""
     table = SCHEMA.empty_table() if rows is None else pq.read_table(rows, schema=SCHEMA)
     write_deltalake(str(uri), table, configuration=PROPERTIES)
 
 
 def merge(uri: Path, changes: pa.Table) -> None:
-    """Merge `changes`, doing with each row what ours does."""
+    """Merge `changes` with the same effect on each row as our ingest."""
     kept = {name: f"coalesce(s.{name}, t.{name})" for name in KEPT}
     merge = DeltaTable(str(uri)).merge(
         changes, "s.product_id = t.product_id", source_alias="s", target_alias="t"

@@ -1,4 +1,4 @@
-"""Which ratio answers which goal (P10, P11 and issue B's of shared/research/performance.md)."""
+"""The lines of the table, and the goals that they are measured against (P10, P11)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from benchmarks.catalogue.bench import Bench
 from benchmarks.report import Measure
 
 STOCK = "stock Spark settings"
-DELTA_RS = "delta-rs's bare merge"
+DELTA_RS = "delta-rs merge only"
 
 
 def measures(bench: Bench, small: int, large: int) -> list[Measure]:
-    """All lines of the table, from the medians."""
+    """All lines of the table, from medians."""
     return [
         *_settings(bench, small),
         *_growth(bench, small, large),
@@ -34,7 +34,7 @@ def _settings(bench: Bench, small: int) -> list[Measure]:
 
 
 def _growth(bench: Bench, small: int, large: int) -> list[Measure]:
-    what = f"1 % into {large:,} against 1 % into {small:,}: "
+    what = f"1 % into {large:,} vs 1 % into {small:,}: "
     day = f"ingest of {large // 100:,} rows into {large:,}, warm"
 
     def growth(name: str, variant: str, how: str, goal: float | None = None) -> Measure:
@@ -45,7 +45,7 @@ def _growth(bench: Bench, small: int, large: int) -> list[Measure]:
     return [
         growth("P10_growth", "ours", "ingest", 3.0),
         growth("growth_rewrite", "rewrite", "ingest without deletion vectors, which rewrites the files"),
-        growth("growth_delta_rs", "delta-rs", "delta-rs's bare merge, which rewrites the files"),
+        growth("growth_delta_rs", "delta-rs", "delta-rs merge only, which rewrites the files"),
         _line(bench, "rewrite", day, f"ours {large}", f"rewrite {large}", "without deletion vectors"),
         _line(bench, "delta_rs_large", day, f"ours {large}", f"delta-rs {large}", DELTA_RS),
     ]
@@ -56,15 +56,15 @@ def _ranges(bench: Bench, small: int, large: int) -> list[Measure]:
     for name, count in (("P11", small), ("P11_large", large)):
         ours, what = (
             bench.median(f"range {count}").wall,
-            f"the change range of {count // 100:,} of {count:,} products, netted",
+            f"net changes of {count // 100:,} of {count:,} products",
         )
         spark, scan = (bench.median(f"{peer} {count}").wall for peer in ("spark range", "scan"))
         lines.append(
-            Measure(name, what, ours, spark, "warm Spark's change feed, not netted", "peer/ours", 20.0)
+            Measure(name, what, ours, spark, "change feed of warm Spark, not netted", "peer/ours", 20.0)
         )
         lines.append(
             Measure(
-                f"{name}_scan", what, ours, scan, "delta-rs's scan of the table, no pictures", "peer/ours"
+                f"{name}_scan", what, ours, scan, "delta-rs scan of the table without images", "peer/ours"
             )
         )
     return lines

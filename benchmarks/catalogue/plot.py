@@ -1,4 +1,4 @@
-"""The picture of a run: how time grows with the catalogue, and what a feed costs by whom."""
+"""Plot a run: ingest time by catalogue size, and by Spark settings."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 from benchmarks.catalogue.bench import Bench
 
-GROWTH = {"ours": "ours", "rewrite": "without deletion vectors", "delta-rs": "delta-rs's bare merge"}
+GROWTH = {"ours": "ours", "rewrite": "without deletion vectors", "delta-rs": "delta-rs merge only"}
 BARS = {"day cold": "1 %, first in process", "day warm": "1 %, warm", "whole": "whole catalogue, warm"}
 
 
 def draw(bench: Bench, small: int, large: int, to: Path) -> None:
-    """Write the picture as PNG."""
+    """Write the plot as PNG."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -33,13 +33,13 @@ def draw(bench: Bench, small: int, large: int, to: Path) -> None:
         ylim=(0, None),
     )
     left.legend()
-    for place, variant in enumerate(("ours", "stock")):
+    for position, variant in enumerate(("ours", "stock")):
         heights = [bench.median(f"{variant} {name}").wall for name in BARS]
         right.bar(
-            [n + 0.4 * place for n in range(len(BARS))],
+            [n + 0.4 * position for n in range(len(BARS))],
             heights,
             0.38,
-            label=("ours", "stock Spark settings")[place],
+            label=("ours", "stock Spark settings")[position],
         )
     right.set(title=f"{small:,} products: Spark's settings", ylabel="seconds")
     right.set_xticks([n + 0.2 for n in range(len(BARS))], list(BARS.values()))

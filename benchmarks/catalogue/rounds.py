@@ -1,4 +1,4 @@
-"""One round of each comparison, in which the variants take their turns."""
+"""One round of each comparison, in which the variants alternate."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from benchmarks.catalogue.bench import Bench, Size
 from benchmarks.catalogue.delta_rs import merge
 from benchmarks.catalogue.sessions import Session, ingest, read_changes, settings_of, without_deletion_vectors
 from recsim_tasks.catalogue.delta.net_changes import compare, net_changes
-from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, head, read_products
+from recsim_tasks.catalogue.delta.reader import head, read_products
+from recsim_tasks.catalogue.schema import INDEXED
 from recsim_tasks.contracts import Cursor
 
-FIELDS = list(PRODUCT_FIELDS)
+FIELDS = list(INDEXED)
 
 
 def settings_round(bench: Bench, session: Session, small: Size, empty: Size) -> None:
-    """What a session's settings cost: a day's feed first thing in the process, once more, and a whole catalogue."""
+    """Compare session settings: a daily feed in a new process, once more when warm, and a whole catalogue."""
     variant = "stock" if session.stock else "ours"
     for name, size in (
         (f"{variant} day cold", small),
@@ -27,13 +28,13 @@ def settings_round(bench: Bench, session: Session, small: Size, empty: Size) -> 
 
 
 def merge_round(bench: Bench, name: str, size: Size) -> None:
-    """delta-rs's own merge of the same rows."""
+    """The merge of the same rows by delta-rs."""
     with bench.copy(size.delta_rs) as table:
         bench.call(name, merge, table, size.changes)
 
 
 def size_round(bench: Bench, session: Session, size: Size) -> None:
-    """What the catalogue's size costs, with files rewritten and with deletion vectors; the second delivery; the range that is left."""
+    """Compare catalogue sizes: with rewritten files, with deletion vectors, a second delivery, and the change range."""
     with bench.copy(size.home) as home:
         session.run(without_deletion_vectors, home)
         bench.ingest(f"rewrite {size.count}", session, home, size.feed)
@@ -45,10 +46,10 @@ def size_round(bench: Bench, session: Session, size: Size) -> None:
 
 
 def range_round(bench: Bench, session: Session, size: Size, home: Path, reads: int = 15) -> None:
-    """What was changed: netted by us, read by warm Spark; and the whole table, read without pictures."""
+    """Compare net changes by us and a read by warm Spark; and a read of the whole table without images."""
     uri = settings_of(home).products_uri
     before, now = _head(settings_of(size.home).products_uri), _head(uri)
-    # One after the other, each warm: what a JVM tidies up after a query would slow down whoever comes next.
+    # Each in a block of its own when warm: garbage collection after a query would slow down the next operation.
     for _ in range(reads):
         changes = bench.call(f"range {size.count}", net_changes, uri, before, now)
     for _ in range(reads):
@@ -60,15 +61,15 @@ def range_round(bench: Bench, session: Session, size: Size, home: Path, reads: i
 
 
 def check_merges_agree(bench: Bench, session: Session, size: Size) -> None:
-    """Raises when delta-rs's merge leaves other products than our ingest."""
+    """Raise an error if the merge of delta-rs leaves other products than our ingest."""
     with bench.copy(size.home) as home, bench.copy(size.delta_rs) as table:
         session.run(ingest, home, size.feed)
         merge(table, size.changes)
-        ours, theirs = (
+        ours, delta_rs = (
             read_products(uri, _head(uri), FIELDS) for uri in (settings_of(home).products_uri, str(table))
         )
-    if differing := len(compare(theirs, ours)):
-        raise RuntimeError(f"delta-rs and we differ in {differing:,} products: the merges are not the same.")
+    if differing := len(compare(delta_rs, ours)):
+        raise RuntimeError(f"The merges of delta-rs and recsim differ in {differing:,} products.")
 
 
 def _head(uri: str) -> Cursor:

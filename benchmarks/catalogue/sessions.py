@@ -1,4 +1,4 @@
-"""A process with one Spark session, in which a variant's work is timed."""
+"""A process with one Spark session, which times the operations of one variant."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from typing import Any, Self
 
 import psutil
 
-from recsim_tasks.contracts import Cursor
+from recsim_tasks.contracts import Cursor, IngestResult
 from recsim_tasks.foundation import spark
 from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.settings import Settings, load_settings
 
-# Nothing of speed: where the session's times are, and no bars in the log.
+# Unrelated to speed: the time zone, and no progress bars in the log.
 KEPT = ("spark.sql.session.timeZone", "spark.ui.showConsoleProgress")
 _open = ExitStack()
 
 
 @dataclass(frozen=True)
 class Time:
-    """How long something took, and how much of the processors: what others do at the time changes the one more than the other."""
+    """Elapsed and CPU time in seconds; load by other processes affects CPU time less."""
 
     wall: float
     cpu: float
-    """Of the process and all its children, the JVM and Spark's Python workers among them."""
+    """Of the process and all its children, including the JVM and Spark's Python workers."""
 
 
 @dataclass
 class Session:
-    """Ours, or one with Spark's and Delta's stock settings and `stock` shuffle partitions; the code that runs in it is the same."""
+    """A session with our settings, or with stock settings and `stock` shuffle partitions; it runs the same code."""
 
     home: Path
     stock: int | None = None
 
     def __enter__(self) -> Self:
-        """Start process and session; what that takes is in no figure."""
+        """Start process and session; this is not timed."""
         self._pool = ProcessPoolExecutor(1, get_context("spawn"), _start, (self.home, self.stock))
         self._pool.submit(int).result()
         return self
@@ -52,25 +52,25 @@ class Session:
         self._pool.shutdown()
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function of a module in the process."""
+        """Call a module-level function in the process."""
         return self._pool.submit(function, *arguments).result()
 
 
 def settings_of(home: Path) -> Settings:
-    """The defaults, with everything under `home`."""
+    """The default settings, with everything under `home`."""
     os.environ["RECSIM_HOME"] = str(home)
     return load_settings()
 
 
 def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Time, Any]:
-    """Call a function: how long it took, and its result."""
+    """Call a function; returns its time and its result."""
     start, cpu = time.perf_counter(), _cpu_seconds()
     result = function(*arguments)
     return Time(time.perf_counter() - start, _cpu_seconds() - cpu), result
 
 
-def ingest(home: Path, feed: Path) -> dict[str, Any]:
-    """The real ingest of one feed."""
+def ingest(home: Path, feed: Path) -> IngestResult:
+    """Run the real ingest of one feed."""
     from recsim_tasks.catalogue.feeds.ingest import ingest_feed
 
     return ingest_feed(settings_of(home), feed)
@@ -91,7 +91,7 @@ def build_home(home: Path, rows: Path | None) -> None:
 
 
 def without_deletion_vectors(home: Path) -> None:
-    """From here on a merge writes the files that it touches anew."""
+    """Turn deletion vectors off, so that a merge rewrites the files that it touches."""
     from pyspark.sql import SparkSession
 
     uri = settings_of(home).products_uri
@@ -101,7 +101,7 @@ def without_deletion_vectors(home: Path) -> None:
 
 
 def read_changes(uri: str, columns: list[str], after: Cursor, to: Cursor) -> int:
-    """The same range as rows in this process, by Spark's reader of the change feed; returns how many."""
+    """Read the same range with Spark's change feed reader; returns the number of rows."""
     from pyspark.sql import SparkSession
 
     reader = SparkSession.builder.getOrCreate().read.format("delta").option("readChangeFeed", "true")
@@ -113,7 +113,7 @@ def _start(home: Path, stock: int | None) -> None:
     die_with(os.getppid())
     if stock:
         kept = {name: spark.SMALL_PLANS[name] for name in KEPT}
-        # Stock is 200 of Spark's partitions and 50 of Delta's snapshot.
+        # The stock ratio: 200 shuffle partitions to 50 snapshot partitions.
         spark.SMALL_PLANS = kept | {"spark.databricks.delta.snapshotPartitions": str(stock // 4)}
         spark.SMALL_BATCHES = {}
         del spark.ONE_MACHINE["spark.driver.extraJavaOptions"]
@@ -126,6 +126,6 @@ def _stop() -> None:
 
 
 def _cpu_seconds() -> float:
-    """Of this process, its children, and those of them that have ended."""
+    """CPU time of this process and its children, including those that have ended."""
     this = psutil.Process()
     return sum(sum(process.cpu_times()[:4]) for process in (this, *this.children(recursive=True)))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from recsim_tasks.catalogue.images.decode import MAX_PIXELS, open_image
+from recsim_tasks.catalogue.images.decode import open_image
+from recsim_tasks.foundation.limits import MAX_IMAGE_PIXELS
 
 Change = Callable[[Image.Image], Image.Image]
 Filter = Image.Resampling
@@ -55,7 +56,7 @@ def packed(image: Image.Image, kind: str, quality: int = 75) -> Image.Image:
     """Store the image in this format and read it again."""
     file = io.BytesIO()
     image.save(file, kind, quality=quality)
-    return open_image(file.getvalue(), MAX_PIXELS).convert(image.mode)
+    return open_image(file.getvalue(), MAX_IMAGE_PIXELS).convert(image.mode)
 
 
 def scaled(image: Image.Image, factor: float, by: Filter) -> Image.Image:
@@ -80,7 +81,7 @@ def in_colour(folder: Path | None) -> Iterator[Image.Image]:
         paths = sorted(
             path for path in folder.rglob("*") if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp"}
         )
-        yield from (open_image(path.read_bytes(), MAX_PIXELS) for path in paths)
+        yield from (open_image(path.read_bytes(), MAX_IMAGE_PIXELS) for path in paths)
         return
     import matplotlib
     import sklearn  # type: ignore[import-untyped]
@@ -90,7 +91,7 @@ def in_colour(folder: Path | None) -> Iterator[Image.Image]:
     ]
     photographs.append(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
     for photograph in photographs:
-        image = open_image(photograph.read_bytes(), MAX_PIXELS)
+        image = open_image(photograph.read_bytes(), MAX_IMAGE_PIXELS)
         for top in range(0, image.height - TILE + 1, TILE):
             yield from (
                 image.crop((left, top, left + TILE, top + TILE))

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.vectors.data import pictured
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import png
-from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS
+from recsim_tasks.catalogue.schema import INDEXED
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import Embedder
@@ -42,7 +42,7 @@ def make(settings: Settings, data: FashionMnist, products: int, folder: Path) ->
     )
     publish(files, {}, folder / "model")
     embedder = Embedder(folder / "model", threads=2)
-    table = pictured(data, np.arange(products)).select(PRODUCT_FIELDS)
+    table = pictured(data, np.arange(products)).select(INDEXED)
     vectors = embedder.embed(data.train_images[:products, ..., None])
     facts = {"model_fingerprint": embedder.fingerprint, "cursor": CURSOR.as_json()}
     Index.build(table, vectors, facts, settings.index_exact_below).save(folder / "index")

@@ -13,6 +13,7 @@ from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import png
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.images.decode import image_hash, open_image
+from recsim_tasks.catalogue.schema import PRODUCT_TYPES, arrow_schema
 from recsim_tasks.contracts import Cursor
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
@@ -20,15 +21,7 @@ CENTRES, SUBSPACE = 2_000, 16
 # How far from its centre, which is 1 from the origin, a vector lies: nearly all neighbours in its own cluster, or across clusters.
 TIGHT, LOOSE = 0.48, 1.0
 ROWS_A_FILE = 50_000
-SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("product_id", "title", "category")),
-        ("price", pa.float64()),
-        ("in_stock", pa.bool_()),
-        ("image", pa.binary()),
-        ("image_hash", pa.string()),
-    ]
-)
+SCHEMA = arrow_schema({name: kind for name, kind in PRODUCT_TYPES.items() if name != "updated_at"})
 
 
 def clustered(count: int, queries: int, dimensions: int, spread: float) -> tuple[Floats, Floats]:

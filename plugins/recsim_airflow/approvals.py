@@ -25,7 +25,7 @@ class HeldFeedApprovalOperator(ApprovalOperator):
     Both answers go on: the result says how (`accept` or `refuse`), which feed (`feed_id`, `digest`), `by` whom and when (`at`).
     There is no default, so that no answer is none: it fails, and the feed waits on in the inbox.
 
-    :param ingest_task: id of the task whose result may have a `held` feed
+    :param ingest_task: id of the task whose result may have a feed `on_hold`
     """
 
     ui_color = "#fdf3d8"
@@ -66,7 +66,7 @@ class HeldFeedApprovalOperator(ApprovalOperator):
 
     def _held(self, context: Context) -> dict[str, Any] | None:
         result = context["ti"].xcom_pull(task_ids=self.ingest_task) or {}
-        held = result.get("held")
+        held = result.get("on_hold")
         return held if isinstance(held, dict) else None
 
 

@@ -10,23 +10,23 @@ from typing import Any
 
 from airflow.sdk import Asset, BaseOperator, Context
 
-from recsim_airflow.commits import Cursor
 from recsim_airflow.status import REASON_COLUMN, give_reason
+from recsim_tasks.contracts import Cursor
 
 COMMITTED = "committed"
 HEARD = "heard"
 
 
-def committed(context: Context, asset: Asset) -> Cursor:
-    """The cursor that was noted last; empty where none was."""
+def committed(context: Context, asset: Asset) -> Cursor | None:
+    """The cursor that was noted last; None where none was."""
     value: Any = context["asset_state_store"][asset].get(COMMITTED)
-    return dict(value) if isinstance(value, dict) else {}
+    return Cursor.from_json(value) if isinstance(value, dict) and value else None
 
 
 def note_committed(context: Context, asset: Asset) -> Cursor:
     """Note the head that this run planned for: what serves reflects the catalogue up to there. The task needs `asset` as an inlet."""
-    head = {name: context["ti"].xcom_pull(task_ids="plan")["head"][name] for name in ("table_id", "version")}
-    context["asset_state_store"][asset].set(COMMITTED, head)
+    head = Cursor.from_json(context["ti"].xcom_pull(task_ids="plan")["head"])
+    context["asset_state_store"][asset].set(COMMITTED, head.as_json())
     return head
 
 
@@ -50,4 +50,4 @@ class UpToDateOperator(BaseOperator):
     def execute(self, context: Context) -> None:
         """Note it, and say so."""
         head = note_committed(context, self.catalogue)
-        give_reason(context, f"what serves reflects the catalogue at version {head['version']}")
+        give_reason(context, f"what serves reflects the catalogue at version {head.version}")

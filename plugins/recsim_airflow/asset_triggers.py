@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from recsim_airflow.asset_state import COMMITTED, HEARD
-from recsim_airflow.commits import table_news
+from recsim_airflow.commits import LastLook, table_changes
 from recsim_airflow.storage import acredentials, delta_options, open_inbox
 from recsim_tasks.catalogue.feeds.listing import closed_feeds, mark_of
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.text import one_line
 
 if TYPE_CHECKING:
@@ -175,13 +176,16 @@ class CatalogueCommitTrigger(Watcher):
 
     async def look(self) -> tuple[Said | None, Said | None]:
         """Read the commits that are new since the last look."""
-        seen, committed = await self.noted(ANNOUNCED), await self.noted(COMMITTED)
+        last, noted = LastLook.from_json(await self.noted(ANNOUNCED)), await self.noted(COMMITTED)
+        committed = Cursor.from_json(noted) if noted else None
+        known = [last.cursor if last else None, committed]
         options = delta_options(await acredentials(self.conn_id))
-        news = await asyncio.to_thread(table_news, self.table_uri, [seen, committed], options)
-        if news is None:
+        changes = await asyncio.to_thread(table_changes, self.table_uri, known, options)
+        if changes is None:
             return None, None
-        announce, note = news.due(seen, committed, time.time(), 0 if self.started else self.reannounce_after)
-        head = {"table_id": news.table_id, "version": news.version}
+        reannounce_after = 0 if self.started else self.reannounce_after
+        announce, note = changes.due(last, committed, now=time.time(), reannounce_after=reannounce_after)
+        head = changes.head.as_json()
         return ({"table_uri": self.table_uri, **head} if announce else None), (
             {**head, "at": time.time()} if note else None
         )

@@ -1,18 +1,18 @@
-"""What a table's commits say to those who wait for them; delta-rs reads, pure rules decide."""
+"""Commits of a Delta table, for the sensor and triggers that wait for them: delta-rs reads, pure rules decide."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from recsim_tasks.foundation.outages import diagnose
+from recsim_tasks.catalogue.delta.log import CHANGE_FEED, CommitInfo, has_change_feed, read_commits
+from recsim_tasks.contracts import Cursor
+from recsim_tasks.foundation.errors import RecsimError
 
-Cursor = dict[str, Any]
-"""`table_id` and `version`, as the state store and the jobs' results carry it; empty where nothing was noted yet."""
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
-# Commits by which no row comes, goes or changes. What is not named here counts as a change: looking once too often costs a skip.
+# Operations that change no rows. An unknown operation counts as a change: a needless look costs one skipped refresh.
 HOUSEKEEPING = (
     "OPTIMIZE",
     "VACUUM",
@@ -30,14 +30,14 @@ HOUSEKEEPING = (
 
 
 class ChangeFeedOffError(ValueError):
-    """The table has no change feed: what changed in it cannot be told.
+    """The table has no change feed, so its changes cannot be read.
 
     Not an `AirflowException`: a broken catalogue must never pass for a skipped wait.
     """
 
 
 class UnreadableTableError(OSError):
-    """The table cannot be read; no `AirflowException` either, and another try may find it mended."""
+    """The table cannot be read now; a retry may succeed. No `AirflowException` either."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ class TableHead:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The commit that is waited for: `min_version`, or without one whatever is newer than the cursor `after`."""
+class VersionCondition:
+    """The commit to wait for: `min_version`, or if that is None any commit after the cursor `after`."""
 
     min_version: int | None
-    after: Cursor
+    after: Cursor | None
 
     def start(self, head: TableHead) -> int:
-        """The first version that is news; the very first where the cursor is of another table, or was overtaken by a restore."""
-        known = self.after.get("version", -1) if self.after.get("table_id") == head.table_id else -1
+        """The first new version; 0 if the cursor is of another table, or ahead of the table after a restore."""
+        known = self.after.version if self.after and self.after.table_id == head.table_id else -1
         return known + 1 if known <= head.version else 0
 
     def version(self, head: TableHead) -> int:
@@ -68,118 +68,102 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Decision:
-    """`ready` to go on, `wait` for a commit, or `refuse` for good; with the reason in one line."""
+    """`ready` to continue, `wait` for a commit, or `refuse` for good; with the reason in one line."""
 
     kind: Literal["ready", "wait", "refuse"]
     sentence: str
 
 
-def decide(table_uri: str, head: TableHead | None, wanted: Wanted) -> Decision:
-    """Decide from a table's head, `None` where there is no table yet."""
+def decide(table_uri: str, head: TableHead | None, condition: VersionCondition) -> Decision:
+    """Decide from the head of a table, which is None where there is no table yet."""
     if head is None:
         return Decision("wait", f"{table_uri} does not exist yet.")
     if not head.change_feed:
         return Decision(
             "refuse",
-            f"{table_uri} has no change feed. Set its property delta.enableChangeDataFeed to true, then rebuild the index.",
+            f"{table_uri} has no change feed. Set its property {CHANGE_FEED} to true, then rebuild the index.",
         )
-    version = wanted.version(head)
+    version = condition.version(head)
     if head.version < version:
         return Decision("wait", f"{table_uri} is at version {head.version}, not yet at {version}.")
     return Decision("ready", f"{table_uri} is at version {head.version}; {version} was asked for.")
 
 
 @dataclass(frozen=True)
-class News:
-    """What a look at a table shows to who has `seen` it before: its head now, and which commits since are somebody else's changes."""
+class LastLook:
+    """Up to where a trigger has looked at a table, and when (Unix seconds)."""
 
-    table_id: str
-    version: int
+    cursor: Cursor
+    at: float
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> LastLook | None:
+        """Read the form that the state store keeps; None for an empty one."""
+        return cls(Cursor.from_json(value), float(value["at"])) if value else None
+
+
+@dataclass(frozen=True)
+class TableChanges:
+    """The head of a table, and the versions since the last look that were not made by a refresh."""
+
+    head: Cursor
     foreign: list[int]
 
-    def due(self, seen: Cursor, committed: Cursor, now: float, reannounce_after: float) -> tuple[bool, bool]:
-        """Whether to announce, and whether to note this look.
+    def due(
+        self, last: LastLook | None, committed: Cursor | None, *, now: float, reannounce_after: float
+    ) -> tuple[bool, bool]:
+        """Whether to announce the table, and whether to record this look.
 
-        Somebody else's change is announced at once. A table that has stood past `committed` for `reannounce_after` seconds without any
-        news is announced too: an event may have been lost, or a refresh may have failed.
+        Foreign changes are announced at once. A table that has been ahead of `committed` for `reannounce_after` seconds without a
+        new commit is announced again: an event may have been lost, or a refresh may have failed.
         """
-        moved = not self._is(seen)
-        overdue = not moved and not self._is(committed) and now - seen["at"] > reannounce_after
+        moved = last is None or last.cursor != self.head
+        overdue = (
+            last is not None and not moved and self.head != committed and now - last.at > reannounce_after
+        )
         return bool(self.foreign) or overdue, moved or overdue
 
-    def _is(self, cursor: Cursor) -> bool:
-        return (cursor.get("table_id"), cursor.get("version")) == (self.table_id, self.version)
 
-
-def is_foreign(commit: dict[str, Any]) -> bool:
-    """Whether a commit changes data and no refresh made it; a refresh leaves its id in the commit's metadata."""
-    if str(commit.get("operation", "")).upper().startswith(HOUSEKEEPING):
+def is_foreign(commit: CommitInfo) -> bool:
+    """Whether a commit changes rows and was not made by a refresh, which leaves its id in the commit's metadata."""
+    if commit.operation.upper().startswith(HOUSEKEEPING):
         return False
-    try:
-        told = json.loads(commit.get("userMetadata") or "{}")
-    except ValueError:
-        return True
-    return not (isinstance(told, dict) and told.get("refresh"))
+    return not commit.user_metadata.get("refresh")
 
 
 def table_head(table_uri: str, options: dict[str, str]) -> TableHead | None:
-    """Read a Delta table's head. Blocks, in native code: never call it in an event loop."""
+    """Read the head of a table. Blocks in native code: never call it in an event loop."""
     table = _open(table_uri, options)
     if table is None:
         return None
     metadata = table.metadata()
-    change_feed = (metadata.configuration.get("delta.enableChangeDataFeed") or "").lower() == "true"
-    return TableHead(str(metadata.id), table.version(), change_feed)
+    return TableHead(str(metadata.id), table.version(), has_change_feed(metadata.configuration))
 
 
-def table_news(table_uri: str, known: list[Cursor], options: dict[str, str]) -> News | None:
-    """Read what is new in a Delta table to who knows the cursors `known`. Blocks as `table_head` does."""
+def table_changes(table_uri: str, known: list[Cursor | None], options: dict[str, str]) -> TableChanges | None:
+    """Read what is new in a table since the newest of the `known` cursors. Blocks like `table_head`.
+
+    Commits that were removed from the log count as foreign.
+    """
     table = _open(table_uri, options)
     if table is None:
         return None
-    table_id, head = str(table.metadata().id), table.version()
-    after = max(
-        (
-            cursor["version"]
-            for cursor in known
-            if cursor.get("table_id") == table_id and cursor["version"] <= head
-        ),
-        default=-1,
-    )
-    return News(
-        table_id,
-        head,
-        [
-            version
-            for version, commit in _commits(table_uri, range(after + 1, head + 1), options)
-            if is_foreign(commit)
-        ],
-    )
+    head = Cursor(str(table.metadata().id), table.version())
+    versions = [
+        cursor.version
+        for cursor in known
+        if cursor and cursor.table_id == head.table_id and cursor.version <= head.version
+    ]
+    commits = read_commits(table_uri, range(max(versions, default=-1) + 1, head.version + 1), options)
+    try:
+        foreign = [version for version, commit in commits if commit is None or is_foreign(commit.info)]
+    except RecsimError as error:
+        raise UnreadableTableError(str(error)) from error
+    return TableChanges(head, foreign)
 
 
-def _commits(
-    table_uri: str, versions: range, options: dict[str, str]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """What each commit says of itself; nothing where the log was cleaned.
-
-    One by one: `DeltaTable.history` keeps Python's lock until it has them all, which stops the event loop from any thread.
-    """
-    from deltalake.fs import DeltaStorageHandler
-
-    store = DeltaStorageHandler(table_uri, options or None)
-    for version in versions:
-        try:
-            lines = store.open_input_file(f"_delta_log/{version:020d}.json").read().splitlines()
-        except (OSError, ValueError) as error:
-            if known := diagnose(error, f"the table {table_uri}"):
-                raise UnreadableTableError(str(known)) from error
-            lines = []
-        told = next((line for line in lines if line.startswith(b'{"commitInfo"')), b"{}")
-        yield version, json.loads(told).get("commitInfo", {})
-
-
-def _open(table_uri: str, options: dict[str, str]) -> Any:
-    """The table with delta-rs; `None` where there is none."""
+def _open(table_uri: str, options: dict[str, str]) -> DeltaTable | None:
+    """Open the table with delta-rs; None where there is none."""
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError, TableNotFoundError
 

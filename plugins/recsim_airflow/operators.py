@@ -40,7 +40,7 @@ class RecsimJobOperator(BaseOperator):
     :param job: the job's name, such as `tune`
     :param arguments: what follows the name on the command line (templated); what renders to nothing is left out
     :param environment: variables for the job on top of the task's own (templated)
-    :param hands_on_held: what a guard holds (exit code 3, with `held` in the result) is not failed for, but handed on to a task that asks
+    :param hands_on_held: what a guard holds (exit code 3, with `on_hold` in the result) is not failed for, but handed on to a task that asks
     :param command: the `recsim` of another interpreter (templated); default is `[recsim] command` of the Airflow
         configuration (`AIRFLOW__RECSIM__COMMAND`), else the one that is installed beside this Python
 
@@ -136,7 +136,7 @@ class RecsimJobOperator(BaseOperator):
         reason = failure(self.job, exit_code, result, last_line)
         if verdict == "held":
             reason = f"Held: {reason}"
-            if self.hands_on_held and result and result.get("held"):
+            if self.hands_on_held and result and result.get("on_hold"):
                 give_reason(context, reason)
                 return result
             context["ti"].xcom_push(key="return_value", value=result)

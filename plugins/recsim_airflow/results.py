@@ -78,7 +78,10 @@ def _taken(result: Result) -> str:
         f"{result[key]:,} {key}"
         for key in ("inserted", "updated", "deleted", "unchanged", "outdated", "quarantined")
     )
-    share = f" ({result['quarantined_share']:.1%})" if result["quarantined"] else ""
+    rows = sum(
+        result[key] for key in ("inserted", "updated", "deleted", "unchanged", "outdated", "quarantined")
+    )
+    share = f" ({result['quarantined'] / rows:.1%})" if result["quarantined"] else ""
     return f"{result['feed_id']}: {counts}{share}; catalogue at version {result['table_version']}"
 
 

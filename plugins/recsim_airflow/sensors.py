@@ -17,16 +17,16 @@ from airflow.sdk.exceptions import (
 from recsim_airflow.asset_state import committed
 from recsim_airflow.commits import (
     ChangeFeedOffError,
-    Cursor,
     TableHead,
     UnreadableTableError,
-    Wanted,
+    VersionCondition,
     decide,
     table_head,
 )
 from recsim_airflow.status import REASON_COLUMN, give_reason
 from recsim_airflow.storage import credentials, delta_options
 from recsim_airflow.triggers import DeltaChangeDataFeedTrigger
+from recsim_tasks.contracts import Cursor
 
 
 class DeltaChangeDataFeedSensor(BaseSensorOperator):
@@ -71,30 +71,34 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return at once if the commit is there, else wait in the triggerer."""
-        wanted = self._wanted(context)
+        condition = self._condition(context)
+        after = condition.after.as_json() if condition.after else None
         head = self._head(context)
-        if decide(self.table_uri, head, wanted).kind != "wait":
-            return self._conclude(context, head, wanted)
+        if decide(self.table_uri, head, condition).kind != "wait":
+            return self._conclude(context, head, condition)
         trigger = DeltaChangeDataFeedTrigger(
             table_uri=self.table_uri,
-            min_version=wanted.min_version,
-            after=wanted.after,
+            min_version=condition.min_version,
+            after=after,
             poll_interval=self.poke_interval,
             conn_id=self.conn_id,
         )
         self.defer(
             trigger=trigger,
             method_name="execute_complete",
-            kwargs={"after": wanted.after},
+            kwargs={"after": after},
             timeout=timedelta(seconds=self.timeout),
         )
 
-    def execute_complete(self, context: Context, event: dict[str, Any], after: Cursor) -> dict[str, Any]:
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], after: dict[str, Any] | None
+    ) -> dict[str, Any]:
         """Check what the trigger saw by the same rule."""
         if error := event.get("error"):
             give_reason(context, error)
             raise UnreadableTableError(error)
-        return self._conclude(context, TableHead(**event["head"]), self._wanted(context, after))
+        condition = VersionCondition(self._min_version, Cursor.from_json(after) if after else None)
+        return self._conclude(context, TableHead(**event["head"]), condition)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the wait. The base class would skip for every error under `soft_fail`, a crashed trigger's too."""
@@ -109,11 +113,14 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
             )
             raise
 
-    def _wanted(self, context: Context, after: Cursor | None = None) -> Wanted:
-        """What is waited for; the cursor is read once a wait, as it may move meanwhile."""
-        if after is None:
-            after = committed(context, self.cursor_of) if self.cursor_of else {}
-        return Wanted(None if self.min_version is None else int(self.min_version), after)
+    def _condition(self, context: Context) -> VersionCondition:
+        """What to wait for. The cursor is read once a wait: it may move in the meantime."""
+        after = committed(context, self.cursor_of) if self.cursor_of else None
+        return VersionCondition(self._min_version, after)
+
+    @property
+    def _min_version(self) -> int | None:
+        return None if self.min_version is None else int(self.min_version)
 
     def _head(self, context: Context) -> TableHead | None:
         try:
@@ -122,12 +129,14 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
             give_reason(context, str(error))
             raise
 
-    def _conclude(self, context: Context, head: TableHead | None, wanted: Wanted) -> dict[str, Any]:
-        decision = decide(self.table_uri, head, wanted)
+    def _conclude(
+        self, context: Context, head: TableHead | None, condition: VersionCondition
+    ) -> dict[str, Any]:
+        decision = decide(self.table_uri, head, condition)
         give_reason(context, decision.sentence)
         if decision.kind != "ready" or head is None:
             raise ChangeFeedOffError(decision.sentence)
-        start = wanted.start(head)
+        start = condition.start(head)
         return {
             "table_id": head.table_id,
             "start_version": start,
@@ -136,7 +145,7 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
         }
 
     def _time_out(self, context: Context) -> NoReturn:
-        decision = decide(self.table_uri, self._head(context), self._wanted(context))
+        decision = decide(self.table_uri, self._head(context), self._condition(context))
         sentence = f"Waited {self.timeout:.0f} s: {decision.sentence}"
         give_reason(context, sentence)
         raise AirflowSkipException(sentence) if self.soft_fail else AirflowSensorTimeout(sentence)

@@ -9,8 +9,9 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from recsim_airflow.commits import Cursor, Wanted, decide, table_head
+from recsim_airflow.commits import VersionCondition, decide, table_head
 from recsim_airflow.storage import acredentials, delta_options
+from recsim_tasks.contracts import Cursor
 
 
 class DeltaChangeDataFeedTrigger(BaseTrigger):
@@ -18,7 +19,7 @@ class DeltaChangeDataFeedTrigger(BaseTrigger):
 
     :param table_uri: the table's location
     :param min_version: the version to wait for; None waits for one after the cursor
-    :param after: the cursor up to which everything is known
+    :param after: the cursor up to which everything is known, in its JSON form
     :param poll_interval: seconds between two looks
     :param conn_id: Airflow connection with the credentials of the table's object store
     """
@@ -28,7 +29,7 @@ class DeltaChangeDataFeedTrigger(BaseTrigger):
         *,
         table_uri: str,
         min_version: int | None,
-        after: Cursor,
+        after: dict[str, Any] | None,
         poll_interval: float,
         conn_id: str | None = None,
     ) -> None:
@@ -46,12 +47,12 @@ class DeltaChangeDataFeedTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is something to say. What cannot be read is said as well: the sensor fails, and its retry looks again."""
-        wanted = Wanted(self.min_version, self.after)
+        condition = VersionCondition(self.min_version, Cursor.from_json(self.after) if self.after else None)
         try:
             options = delta_options(await acredentials(self.conn_id))
             while True:
                 head = await asyncio.to_thread(table_head, self.table_uri, options)
-                if head and decide(self.table_uri, head, wanted).kind != "wait":
+                if head and decide(self.table_uri, head, condition).kind != "wait":
                     yield TriggerEvent({"head": asdict(head)})
                     return
                 await asyncio.sleep(self.poll_interval)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from recsim_tasks.catalogue.schema import STATED, arrow_schema, select_types
+
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
@@ -53,11 +55,8 @@ def deliver(inbox: Path, name: str, rows: Iterable[dict[str, Any]], feed_id: str
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text = {name: pa.string() for name in ("product_id", "op", "title", "category")}
-    schema = pa.schema(
-        [*text.items(), ("price", pa.float64()), ("in_stock", pa.bool_()), ("image", pa.binary())]
-    )
-    table = pa.Table.from_pylist(list(rows), schema=schema)
+    columns = {"op": "string", **select_types(("product_id", *STATED, "image"))}
+    table = pa.Table.from_pylist(list(rows), schema=arrow_schema(columns))
     folder = inbox / name
     folder.mkdir(parents=True)
     pq.write_table(table, folder / "products.parquet")

@@ -8,7 +8,7 @@ from recsim_demo import dataset
 from recsim_local.console import say
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.settings import load_settings
-from recsim_tasks.foundation.spark import delta_jars, warm_jars
+from recsim_tasks.foundation.spark import delta_jars, fetch_delta_jars
 
 
 def main() -> int:
@@ -17,7 +17,7 @@ def main() -> int:
         settings = load_settings()
         if not delta_jars():
             say("Fetching Delta's jars (90 MB) through Spark's Ivy")
-            warm_jars(settings)
+            fetch_delta_jars(settings)
         dataset.fashion_mnist()
     except RecsimError as error:
         say(str(error))

@@ -7,6 +7,7 @@ and the Airflow plugin parses it. This module imports nothing but pydantic, so t
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -69,20 +70,30 @@ class StrayEntry(Record):
 
 
 class RowReason(Record):
-    """Why rows of a feed go to quarantine; `…` in the reason stands for values that differ between them."""
+    """A reason why rows of a feed are invalid."""
 
     reason: str
+    """With `…` in place of what differs from row to row."""
     rows: int
+    """The number of rows with this reason."""
     example: str
+    """The product and the full reason of one of them."""
+
+    @property
+    def sentence(self) -> str:
+        """Number, reason and example in one line."""
+        return f"{self.rows:,} rows: {self.reason} ({self.example})"
 
 
-class GuardFigure(Record):
+class GuardViolation(Record):
     """What a guard measured on a feed, and the limit that it exceeds."""
 
     guard: str
+    """The setting with the limit, such as `max_withdrawn_share`."""
     value: float
     limit: float
     category: str | None = None
+    """The category that it is about, if it is about one."""
     sentence: str
 
 
@@ -92,7 +103,18 @@ class HeldFeed(Record):
     feed_id: str
     digest: str
     folder: str
-    figures: list[GuardFigure]
+    figures: list[GuardViolation]
+    row_reasons: list[RowReason]
+    """The most frequent reasons why rows are invalid."""
+
+
+class HoldRecord(Record):
+    """What a home keeps of a feed on hold: none of its rows are in the quarantine table yet."""
+
+    feed_id: str
+    digest: str
+    at: float
+    """Since when, in seconds since the epoch."""
     row_reasons: list[RowReason]
 
 
@@ -107,29 +129,30 @@ class Acceptance(Record):
 
 
 class RowCounts(Record):
-    """What became of a feed's rows."""
+    """How many rows of a feed had which effect."""
 
     inserted: int = 0
     updated: int = 0
     deleted: int = 0
     unchanged: int = 0
     outdated: int = 0
-    """Rows that are older than what the catalogue has."""
+    """Rows that are older than the catalogue's, or than others of the feed."""
     quarantined: int = 0
+    """Rows that are invalid."""
 
     @property
     def rows(self) -> int:
-        """All rows together."""
+        """All of them; products that a full feed withdraws count as deleted."""
         return sum(getattr(self, name) for name in RowCounts.model_fields)
 
     @property
     def quarantined_share(self) -> float:
-        """The share of the rows that are in quarantine; 0 without rows."""
+        """The share of invalid rows; 0 without rows."""
         return self.quarantined / self.rows if self.rows else 0.0
 
     @property
     def sentence(self) -> str:
-        """The counts as a list of words."""
+        """The counts in words."""
         counts = ", ".join(f"{getattr(self, name):,} {name}" for name in RowCounts.model_fields)
         return counts + (f" ({self.quarantined_share:.1%})" if self.quarantined else "")
 
@@ -139,13 +162,14 @@ class FeedResult(RowCounts):
 
     feed_id: str
     applied: bool
-    """False when it was applied before."""
+    """False when it was applied before: then all counts are 0."""
     table_version: int | None
+    """The catalogue's version afterwards."""
     accepted: Acceptance | None = None
 
 
 class IngestResult(RowCounts, JobResult):
-    """`recsim ingest`: what became of the rows of all feeds together, and of each feed."""
+    """`recsim ingest`: the effect of all feeds together, and of each."""
 
     job = "ingest"
     feed_id: str | None
@@ -153,24 +177,56 @@ class IngestResult(RowCounts, JobResult):
     applied: bool
     """Whether any of them was applied now."""
     table_version: int | None
+    """The catalogue's version afterwards; None when there is no catalogue yet."""
     feeds: list[FeedResult] = []
     ignored: list[StrayEntry] = []
+    """Entries of the inbox that are not feeds."""
     reasons: list[str] = []
-    """Why a feed is on hold."""
+    """Why a feed is on hold, a sentence for each guard."""
     on_hold: HeldFeed | None = None
+    """The feed that a guard put on hold (exit code 3)."""
 
     @property
     def summary(self) -> str:  # noqa: D102
         ignored = ", ".join(f"{entry.name} {entry.reason}" for entry in self.ignored)
-        return self._taken + (f"; ignored, because they are no feeds: {ignored}" if ignored else "")
+        return self._effect + (f"; not a feed, ignored: {ignored}" if ignored else "")
 
     @property
-    def _taken(self) -> str:
+    def _effect(self) -> str:
         if not self.feed_id:
             return "no feed in the inbox"
         if not self.applied:
             return f"{self.feed_id} was applied before, nothing has changed"
         return f"{self.feed_id}: {self.sentence}; catalogue at version {self.table_version}"
+
+
+class QuarantinedRow(Record):
+    """A row of the quarantine, without its image."""
+
+    feed_id: str | None
+    """The feed that it came with, or `model FINGERPRINT` where an encoder cannot embed the product's image."""
+    product_id: str | None
+    reason: str | None
+    row: str | None
+    """The row as it was delivered, in JSON or as its line; None where an encoder quarantined the product."""
+    at: datetime | None
+    released_by: str | None
+    """The feed whose valid row for the product released it."""
+    released_at: datetime | None
+
+
+class QuarantineResult(JobResult):
+    """`recsim quarantine`: the rows in quarantine by reason, the newest of them, and the feeds on hold."""
+
+    job = "quarantine"
+    rows: int
+    by_reason: dict[str, int]
+    newest: list[QuarantinedRow]
+    on_hold: list[HoldRecord]
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return f"{self.rows:,} rows in quarantine, {len(self.on_hold):,} feeds on hold"
 
 
 class Estimate(Record):

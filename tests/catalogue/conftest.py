@@ -1,4 +1,4 @@
-"""One Spark session for all tests of the catalogue, and a bucket."""
+"""A Spark session that all tests of the catalogue share, and an S3 bucket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["shared_spark"]
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[UPath]:
-    """A bucket of moto's server, which answers as S3 does; known by the environment, as jobs know theirs."""
+    """A bucket of moto's S3 server, configured by environment variables as for jobs."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -1,4 +1,4 @@
-"""Commits to a Delta log through the log store that Delta takes for a local path, with and without the table's lease.
+"""Commit to a Delta log through the log store that Delta uses for local paths, with and without the table's lease.
 
 Run as a program: HOME WRITER COMMITS. A bare JVM with Delta's own jars starts in a second, where Spark takes ten.
 """
@@ -18,8 +18,8 @@ from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.spark import delta_jars
 
 WRITERS = 2
-# As a Delta transaction does it: take the version after the newest, and the next one where another writer was faster. The disk is a slow
-# one: between the log store's look whether a name is free and its rename lie five milliseconds, where else it takes days to hit the gap.
+# Like a Delta transaction: use the version after the newest, or the next one if another writer was faster. The disk is slowed down
+# by 5 ms between the log store's check whether a name is free and its rename; otherwise the race would take days to hit.
 JAVA = """
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
@@ -61,7 +61,7 @@ public class Writer {
 
 
 def committer() -> Callable[[Path, str], None]:
-    """A function that adds one commit with a line to a log."""
+    """A function that adds a commit with one line to a log."""
     jars = [*Path(pyspark.__file__).parent.glob("jars/*.jar"), *delta_jars()[0].parent.glob("*.jar")]
     port, token = launch_gateway(classpath=":".join(map(str, jars)), die_on_exit=True, enable_auth=True)
     gateway = JavaGateway(gateway_parameters=GatewayParameters(port=port, auth_token=token))
@@ -84,7 +84,7 @@ def committer() -> Callable[[Path, str], None]:
 
 
 def main(home: Path, writer: str, commits: int) -> None:
-    """Commit at the same time as the other writer, first without the lease, then with it."""
+    """Commit concurrently with the other writer, first without the lease, then with it."""
     add = committer()
     for how in ("free", "leased"):
         log = home / how

@@ -1,4 +1,4 @@
-"""Image files put together byte by byte, as other programs write them."""
+"""Image files assembled byte by byte, as other programs write them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def product(width: int = 12, height: int = 8, seed: int = 0) -> Image.Image:
-    """A colourful block on white, so that no two of its turns are equal."""
+    """A coloured block on white that looks different in every orientation."""
     pixels = np.full((height, width, 3), 255, np.uint8)
     pixels[1 : height - 2, 2 : width - 1] = np.random.default_rng(seed).integers(
         0, 200, (height - 3, width - 3, 3)
@@ -41,7 +41,7 @@ def chunk(name: bytes, data: bytes, checksum: int | None = None) -> bytes:
 
 
 def with_chunks(png: bytes, *chunks: bytes, before: bytes = b"IDAT") -> bytes:
-    """The PNG with chunks put in before its first `before`."""
+    """The PNG with chunks inserted before its first `before`."""
     at = png.index(before) - 4
     return png[:at] + b"".join(chunks) + png[at:]
 
@@ -71,7 +71,7 @@ def segment(marker: int, data: bytes) -> bytes:
 
 
 def with_segments(jpeg: bytes, *segments: bytes) -> bytes:
-    """The JPEG with segments put in behind its first two bytes."""
+    """The JPEG with segments inserted after its first two bytes."""
     return jpeg[:2] + b"".join(segments) + jpeg[2:]
 
 

@@ -1,4 +1,4 @@
-"""Ingest is killed, for real and at chosen moments, and run again: the tables are as if it had run once."""
+"""Ingest is really killed, at chosen moments, and run again: the tables are as if it had run once."""
 
 from __future__ import annotations
 
@@ -52,20 +52,20 @@ def wait_until(is_time: Callable[[], bool], *processes: subprocess.Popen[str]) -
 
 
 def kill(process: subprocess.Popen[str]) -> None:
-    """With its JVM and Spark's workers, none of which gets a chance to tidy up."""
+    """Kill it with its JVM and Spark's workers, without any cleanup."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def kill_when(home: Path, feed: Path, is_time: Callable[[], bool]) -> None:
-    """Start an ingest and kill it as soon as it is time."""
+    """Start an ingest and kill it as soon as the condition is true."""
     process = start(home, feed)
     wait_until(is_time, process)
     kill(process)
 
 
 def on_a_full_disk(home: Path, feed: Path) -> str:
-    """What an ingest says whose files may not grow any more from when it begins to write."""
+    """The output of an ingest whose files must not grow from the moment when it starts to write."""
     process = start(home, feed)
     wait_until(lambda: "rows: " in (home / "stderr").read_text(), process)
     for child in psutil.Process(process.pid).children(recursive=True):
@@ -74,20 +74,20 @@ def on_a_full_disk(home: Path, feed: Path) -> str:
 
 
 def more(home: Path, table: str, ending: str) -> Callable[[], bool]:
-    """Whether a table has a file that it had not when this was asked for."""
+    """A condition: the table has a file that it does not have now."""
     folder = home / "tables" / table
     before = set(folder.iterdir())
     return lambda: any(path.suffix == ending for path in set(folder.iterdir()) - before)
 
 
 def holder(home: Path, table: str) -> int:
-    """The process that holds the table's lease, as its file says."""
+    """The process that has the table's lease, according to its file."""
     owners = [json.loads(path.read_text()) for path in (home / "leases").glob("*.lock")]
     return int(next(owner["pid"] for owner in owners if owner["resource"] == str(home / "tables" / table)))
 
 
 def tables(home: Path) -> dict[str, list[dict[str, Any]]]:
-    """Every row of every table with all columns, but for those that say when it was written."""
+    """Every row of every table, without the columns of write times."""
     found = {}
     for path in sorted((home / "tables").iterdir()):
         rows = pa.RecordBatchReader.from_stream(DeltaTable(str(path)).scan()).read_all().to_pylist()
@@ -95,7 +95,7 @@ def tables(home: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def test_an_ingest_killed_at_any_moment_leaves_the_tables_as_if_it_ran_once(
+def test_an_ingest_killed_at_any_moment_has_the_effect_of_one_run(
     settings: Settings, tmp_path: Path, fashion_mnist: FashionMnist, pytestconfig: pytest.Config
 ) -> None:
     rows = [upsert(n, f"c{n % 3}", fashion_mnist.train_images[n]) for n in range(40)]
@@ -113,9 +113,9 @@ def test_an_ingest_killed_at_any_moment_leaves_the_tables_as_if_it_ran_once(
     ingest_feed(settings, feed)
     before, expected = tables(home), tables(settings.home)
 
-    told = json.loads(on_a_full_disk(home, feed).splitlines()[-1])
-    assert told["exit_code"] == 1
-    assert "File too large" in told["error"]
+    result = json.loads(on_a_full_disk(home, feed).splitlines()[-1])
+    assert result["exit_code"] == 1
+    assert "File too large" in result["error"]
     assert tables(home)["products"] == before["products"]
     kill_when(home, feed, more(home, "quarantine/_delta_log", ".json"))
     assert tables(home)["products"] != expected["products"]
@@ -133,7 +133,7 @@ def test_an_ingest_killed_at_any_moment_leaves_the_tables_as_if_it_ran_once(
     assert tables(home) == expected
 
 
-def test_an_ingest_killed_while_its_tables_are_created_hinders_none_after_it(
+def test_an_ingest_killed_while_creating_tables_does_not_block_later_ones(
     settings: Settings, tmp_path: Path, fashion_mnist: FashionMnist
 ) -> None:
     rows = [upsert(n, f"c{n % 3}", fashion_mnist.train_images[n]) for n in range(3)]
@@ -159,7 +159,7 @@ def test_an_ingest_killed_while_its_tables_are_created_hinders_none_after_it(
     for table in ("products", "quarantine", "withdrawals"):
         shutil.rmtree(home / "tables" / table, ignore_errors=True)
         (home / "tables" / table / "_delta_log").mkdir(parents=True)
-    # The control: Delta by itself does not create a table in the place of what a kill leaves.
+    # The control: Delta itself creates no table over the remains of a killed creation.
     with pytest.raises(Exception, match="DELTA"):
         DeltaTables.createIfNotExists(SparkSession.active()).location(
             str(home / "tables" / "products")
@@ -170,7 +170,7 @@ def test_an_ingest_killed_while_its_tables_are_created_hinders_none_after_it(
 
 
 def random_kills(home: Path, feed: Path, count: int) -> None:
-    """Kill further tries, begun anew each time from where the last one left the tables, anywhere within half a minute."""
+    """Kill further tries at random moments within 30 s, each continuing from the tables that the last one left."""
     for _ in range(count):
         moment = time.monotonic() + random.uniform(0, 30)
         process = start(home, feed)

@@ -1,4 +1,4 @@
-"""Whatever feeds come, in whatever order, twice or killed: the tables and the netted changes are those of a dictionary."""
+"""Random feeds, delivered twice or killed: tables and net changes equal those of a model in plain Python."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from recsim_tasks.catalogue.delta.net_changes import count_kinds, net_changes
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.feeds import ingest
 from recsim_tasks.catalogue.feeds.quarantine import quarantined
+from recsim_tasks.contracts import IngestResult
 from recsim_tasks.foundation.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.drill, pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
-STAGES = ("create_tables", "keep_aside", "note_withdrawals", "merge_products", "note_applied")
+STAGES = ("create_tables", "quarantine_rows", "record_withdrawals", "merge_products", "record_applied")
 FEEDS = 3
 
 
 class KilledError(BaseException):
-    """Stands for a kill at this very place; test_faults.py kills processes."""
+    """Simulates a kill at this point; test_faults.py kills processes."""
 
 
 def dying(step: Callable[..., Any], after: bool) -> Callable[..., Any]:
@@ -41,7 +42,7 @@ def dying(step: Callable[..., Any], after: bool) -> Callable[..., Any]:
 
 
 def loose_settings(home: Path) -> Settings:
-    """No guard holds anything: those have tests of their own."""
+    """Settings without guards, which have tests of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECSIM_HOME", str(home))
         for name in ("WITHDRAWN_SHARE", "WITHDRAWN_CATEGORY_SHARE", "QUARANTINED_SHARE", "CATEGORY_SHIFT"):
@@ -49,8 +50,8 @@ def loose_settings(home: Path) -> Settings:
         return load_settings()
 
 
-def kill_and_redeliver(chance: random.Random, settings: Settings, feed: Path) -> dict[str, Any]:
-    """Ingest the feed, now and then after a try that was killed; and once more, which must do nothing."""
+def kill_and_redeliver(chance: random.Random, settings: Settings, feed: Path) -> IngestResult:
+    """Ingest the feed, sometimes after a killed try, then once more, which must do nothing."""
     if chance.random() < 0.5:
         stage, after = chance.choice(STAGES), chance.random() < 0.5
         with pytest.MonkeyPatch.context() as patch:
@@ -64,7 +65,7 @@ def kill_and_redeliver(chance: random.Random, settings: Settings, feed: Path) ->
     else:
         result = ingest.ingest_feed(settings, feed)
     before = head(settings.products_uri)
-    assert ingest.ingest_feed(settings, feed)["applied"] is False
+    assert ingest.ingest_feed(settings, feed).applied is False
     assert head(settings.products_uri) == before
     return result
 
@@ -89,7 +90,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]
     }
 
 
-def test_every_history_leaves_what_the_model_says(pytestconfig: pytest.Config) -> None:
+def test_every_history_gives_the_tables_of_the_model(pytestconfig: pytest.Config) -> None:
     @given(seed=st.integers(0, 2**32 - 1))
     @limits(
         max_examples=pytestconfig.getoption("--histories"),
@@ -107,11 +108,11 @@ def test_every_history_leaves_what_the_model_says(pytestconfig: pytest.Config) -
                 feed = deliver(Path(scratch), f"feed-{number}", rows, full)
                 counts = model.apply(f"feed-{number}", rows, full)
                 result = kill_and_redeliver(chance, settings, feed)
-                if result["applied"]:
-                    assert {name: result[name] for name in counts} == counts
+                if result.applied:
+                    assert result.model_dump(include=set(counts)) == counts
                 assert products(settings) == model.products
-                listed = quarantined(settings, None, None, False, 10_000)["newest"]
-                assert sorted((row["feed_id"], row["product_id"]) for row in listed) == sorted(model.waiting)
+                listed = quarantined(settings, limit=10_000).newest
+                assert sorted((row.feed_id, row.product_id) for row in listed) == sorted(model.quarantine)
                 now = head(settings.products_uri)
                 assert now is not None
                 if start is None:

@@ -1,4 +1,4 @@
-"""What others do to the tables: kill their creation, put them back, write rows of their own, demand things of ours."""
+"""Tables that other writers change: interrupted creation, RESTORE, bad rows, constraints."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def sql(settings: Settings, statement: str) -> None:
     spark.sql(statement.replace("TABLE!", f"delta.`{settings.products_uri}`"))
 
 
-def test_tables_whose_creation_was_killed_are_created(settings: Settings, tmp_path: Path, rows: Rows) -> None:
+def test_a_table_is_created_over_the_remains_of_a_killed_creation(
+    settings: Settings, tmp_path: Path, rows: Rows
+) -> None:
     for uri in (settings.products_uri, settings.quarantine_uri, settings.withdrawals_uri):
         (Path(uri) / "_delta_log").mkdir(parents=True)
         (Path(uri) / "_delta_log" / ".00000000000000000000.json.1234.tmp").write_text("{")
@@ -56,11 +58,11 @@ def test_tables_whose_creation_was_killed_are_created(settings: Settings, tmp_pa
         feed / "products.parquet",
     )
     (feed / "manifest.json").write_text('{"feed_id": "one", "rows": 3}')
-    assert ingest_feed(settings, feed)["inserted"] == 2
+    assert ingest_feed(settings, feed).inserted == 2
     assert DeltaTable(settings.withdrawals_uri).version() == 1
 
 
-def test_a_feed_that_a_restore_undid_is_applied_when_it_comes_again_and_only_then(
+def test_a_feed_that_a_restore_has_undone_is_applied_again_when_it_is_redelivered(
     settings: Settings, tmp_path: Path, rows: Rows
 ) -> None:
     one = deliver(tmp_path, "one", [{**row, "price": 1.0} for row in rows[:3]], "one")
@@ -69,28 +71,28 @@ def test_a_feed_that_a_restore_undid_is_applied_when_it_comes_again_and_only_the
     ingest_feed(settings, two)
     whole = prices(settings)
     sql(settings, "RESTORE TABLE TABLE! TO VERSION AS OF 1")
-    assert ingest_feed(settings, one)["applied"] is False
-    assert ingest_feed(settings, two)["applied"] is True
+    assert ingest_feed(settings, one).applied is False
+    assert ingest_feed(settings, two).applied is True
     assert prices(settings) == whole
     before = head(settings.products_uri)
     assert before is not None
-    assert ingest_feed(settings, two)["applied"] is False
+    assert ingest_feed(settings, two).applied is False
     assert head(settings.products_uri) == before
     assert [commit.version for commit in feeds_between(settings.products_uri, None, before)] == [1, 4]
 
     DeltaTable(settings.products_uri).restore(1)
-    DeltaTable(settings.products_uri).restore(2)  # forward again, to both
+    DeltaTable(settings.products_uri).restore(2)  # forward again: both feeds are in effect
     assert prices(settings) == whole
-    assert [ingest_feed(settings, feed)["applied"] for feed in (one, two)] == [False, False]
+    assert [ingest_feed(settings, feed).applied for feed in (one, two)] == [False, False]
 
     DeltaTable(settings.products_uri).restore(1)
     other = deliver(tmp_path, "other", rows[6:7], "two")
-    assert ingest_feed(settings, other)["applied"] is True, "its id is free again: what had it was undone"
+    assert ingest_feed(settings, other).applied is True, "the id is free again because its feed was undone"
     with pytest.raises(InputError, match="other content"):
         ingest_feed(settings, two)
 
 
-def test_what_another_writer_demands_of_rows_puts_aside_those_that_do_not_have_it(
+def test_rows_that_violate_a_constraint_of_another_writer_are_quarantined(
     settings: Settings, tmp_path: Path, rows: Rows
 ) -> None:
     ingest_feed(settings, deliver(tmp_path, "one", rows[:2], "one"))
@@ -104,7 +106,7 @@ def test_what_another_writer_demands_of_rows_puts_aside_those_that_do_not_have_i
         rows[3],
     ]
     result = ingest_feed(settings, deliver(tmp_path, "two", changes, "two"))
-    assert (result["inserted"], result["updated"], result["quarantined"]) == (1, 1, 2)
+    assert (result.inserted, result.updated, result.quarantined) == (1, 1, 2)
     scan = DeltaTable(settings.quarantine_uri).scan(columns=["product_id", "reason"])
     reasons = {
         row["product_id"]: row["reason"]
@@ -120,7 +122,7 @@ def test_what_another_writer_demands_of_rows_puts_aside_those_that_do_not_have_i
     assert head(settings.products_uri) == before
 
 
-def test_a_catalogue_that_another_writer_has_spoilt_is_no_feeds_fault(settings: Settings, rows: Rows) -> None:
+def test_a_damaged_catalogue_is_not_the_fault_of_a_feed(settings: Settings, rows: Rows) -> None:
     deliver(settings.inbox_dir, "one", rows[:2], "one")
     ingest_inbox(settings)
     (first,) = (

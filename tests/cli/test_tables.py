@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from recsim_tasks.cli import tables
+from recsim_tasks.contracts import HoldRecord, QuarantinedRow, QuarantineResult, RowReason
 
 ODD = ["[slim fit] shirt", "[/sale]", "[bold]b[/bold]", "<b>", "**x**", "$a$", "\x1b[31mred", "a\rb\nc", "\\[x]", "trailing\\", ":smile:", "[link=http://x]y[/link]"]  # fmt: skip
 SHOWN = [*ODD[:6], r"\x1b[31mred", r"a\rb\nc", *ODD[8:]]
@@ -39,18 +40,20 @@ def test_every_table_shows_text_of_feeds_letter_by_letter(
         {"release": 1, "results": [row(text), {**row(text), "category": None, "title": None}]}
     )
     assert printed(capsys).count(shown) == 4
-    reason = {"reason": text, "rows": 3, "example": text}
-    held = [{"feed_id": text, "digest": "d", "at": 0.0, "row_reasons": [reason]}]
-    newest = [
-        {
-            "feed_id": text,
-            "product_id": text,
-            "at": datetime(2026, 1, 2, tzinfo=UTC),
-            "reason": text,
-            "released_by": text,
-        }
-    ]
-    tables.show_quarantine({"rows": 1, "by_reason": {text: 1}, "newest": newest, "held": held})
+    reason = RowReason(reason=text, rows=3, example=text)
+    hold = HoldRecord(feed_id=text, digest="d", at=0.0, row_reasons=[reason])
+    quarantined = QuarantinedRow(
+        feed_id=text,
+        product_id=text,
+        reason=text,
+        row=text,
+        at=datetime(2026, 1, 2, tzinfo=UTC),
+        released_by=text,
+        released_at=None,
+    )
+    tables.show_quarantine(
+        QuarantineResult(rows=1, by_reason={text: 1}, newest=[quarantined], on_hold=[hold])
+    )
     assert printed(capsys).count(shown) == 8
     frozen = {"by": text, "at": 0.0, "reason": text}
     tables.show_status({"champion": None, "head": None, "behind": None, "held": frozen, "problem": text})

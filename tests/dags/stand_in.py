@@ -89,9 +89,7 @@ def commit(told: dict[str, Any]) -> None:
 
 def ingested(taken: list[str]) -> dict[str, Any]:
     """The result of an ingest."""
-    counts = dict.fromkeys(
-        ("updated", "deleted", "unchanged", "outdated", "quarantined", "quarantined_share"), 0
-    )
+    counts = dict.fromkeys(("updated", "deleted", "unchanged", "outdated", "quarantined"), 0)
     whole = {"feed_id": ", ".join(taken) or None, "applied": bool(taken), "inserted": len(taken), **counts}
     return whole | {"table_version": DeltaTable(TABLE).version()}
 
@@ -106,7 +104,7 @@ def held(feed_id: str, digest: str, folder: Path) -> dict[str, Any]:
     other = {"guard": "max_category_shift", "value": 0.41, "limit": 0.3, "sentence": shift}
     told = {"feed_id": feed_id, "digest": digest, "folder": str(folder), "figures": [figure, other]}
     return {
-        "held": told,
+        "on_hold": told,
         "reasons": [sentence, shift],
         "error": f"Feed {feed_id} waits. {sentence}",
         "exit_code": 3,

@@ -1,4 +1,4 @@
-"""Two feeds through a real cluster: one is corrupt, one's file goes away after the driver has looked at it. `python feeds_that_break.py INBOX`."""
+"""Ingest two feeds on a real cluster: one is corrupt, the file of the other disappears after the driver has opened it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ read_rows = ingest.read_rows
 
 
 def read_and_break(spark: Any, feed: Feed) -> Any:
-    """As `read_rows`, which looks at the file; Spark's executors read it later."""
+    """Like `read_rows`, which opens the file; Spark's executors read it later."""
     rows = read_rows(spark, feed)
     if "corrupt" in feed.feed_id:
         content = feed.source.read_bytes()

@@ -52,7 +52,7 @@ def answered(option: str) -> dict[str, Any]:
     return {"chosen_options": [option], "params_input": {}, "responded_at": at, "responded_by_user": ADMIN}
 
 
-@pytest.mark.parametrize("ingest", [None, {"applied": True}, {"held": None}])
+@pytest.mark.parametrize("ingest", [None, {"applied": True}, {"on_hold": None}])
 def test_nobody_is_asked_when_no_feed_is_held(ingest: Any) -> None:
     with pytest.raises(AirflowSkipException):
         approval().execute(context(ingest))
@@ -62,7 +62,7 @@ def test_nobody_is_asked_when_no_feed_is_held(ingest: Any) -> None:
     ("option", "answer", "said"), [("Approve", "accept", "accepted"), ("Reject", "refuse", "refused")]
 )
 def test_both_answers_go_on_with_the_feed_and_who_answered(option: str, answer: str, said: str) -> None:
-    around = context({"held": HELD})
+    around = context({"on_hold": HELD})
     assert approval().execute_complete(around, answered(option)) == {
         "answer": answer,
         "feed_id": "full-7",
@@ -74,7 +74,7 @@ def test_both_answers_go_on_with_the_feed_and_who_answered(option: str, answer: 
 
 
 def test_no_answer_fails_for_good_and_says_what_to_do() -> None:
-    around = context({"held": HELD})
+    around = context({"on_hold": HELD})
     with pytest.raises(AirflowFailException, match=r"^Held: nobody answered about feed full-7 for 8 h\."):
         approval().execute_complete(around, {"error": "timeout has passed", "error_type": "timeout"})
     assert around["reason"].endswith("to be asked again.")

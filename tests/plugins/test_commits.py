@@ -7,17 +7,20 @@ from typing import Any
 import pytest
 
 from recsim_airflow.commits import (
-    News,
+    LastLook,
+    TableChanges,
     TableHead,
     UnreadableTableError,
-    Wanted,
+    VersionCondition,
     decide,
     is_foreign,
+    table_changes,
     table_head,
-    table_news,
 )
+from recsim_tasks.catalogue.delta.log import CommitInfo
+from recsim_tasks.contracts import Cursor
 
-AT_3 = {"table_id": "id", "version": 3}
+AT_3 = Cursor("id", 3)
 
 
 def head(version: int, change_feed: bool = True) -> TableHead:
@@ -36,10 +39,10 @@ def head(version: int, change_feed: bool = True) -> TableHead:
         (head(3, change_feed=False), 4, "refuse", "t has no change feed."),
     ],
 )
-def test_the_wait_is_over_when_a_table_with_its_change_feed_has_the_version(
+def test_the_wait_ends_when_the_table_has_the_version_and_a_change_feed(
     head: TableHead | None, min_version: int, kind: str, sentence: str
 ) -> None:
-    decision = decide("t", head, Wanted(min_version, {}))
+    decision = decide("t", head, VersionCondition(min_version, None))
     assert decision.kind == kind
     assert decision.sentence.startswith(sentence)
 
@@ -48,19 +51,19 @@ def test_the_wait_is_over_when_a_table_with_its_change_feed_has_the_version(
     ("after", "kind", "start"),
     [
         (AT_3, "wait", 4),
-        ({"table_id": "id", "version": 2}, "ready", 3),
-        ({"table_id": "another", "version": 9}, "ready", 0),
-        ({"table_id": "id", "version": 9}, "ready", 0),
-        ({}, "ready", 0),
+        (Cursor("id", 2), "ready", 3),
+        (Cursor("another", 9), "ready", 0),
+        (Cursor("id", 9), "ready", 0),
+        (None, "ready", 0),
     ],
-    ids=["nothing new", "one commit", "another table", "put back before the cursor", "no cursor"],
+    ids=["nothing new", "one commit", "another table", "reset to before the cursor", "no cursor"],
 )
-def test_without_a_version_whatever_is_newer_than_the_cursor_ends_the_wait(
-    after: dict[str, Any], kind: str, start: int
+def test_without_a_version_any_commit_after_the_cursor_ends_the_wait(
+    after: Cursor | None, kind: str, start: int
 ) -> None:
-    wanted = Wanted(None, after)
-    assert decide("t", head(3), wanted).kind == kind
-    assert wanted.start(head(3)) == start
+    condition = VersionCondition(None, after)
+    assert decide("t", head(3), condition).kind == kind
+    assert condition.start(head(3)) == start
 
 
 @pytest.mark.parametrize(
@@ -81,21 +84,23 @@ def test_without_a_version_whatever_is_newer_than_the_cursor_ends_the_wait(
         ({"operation": "ADD CONSTRAINT"}, False),
     ],
 )
-def test_a_foreign_commit_changes_data_and_is_of_no_refresh(commit: dict[str, Any], foreign: bool) -> None:
-    assert is_foreign(commit) is foreign
+def test_a_foreign_commit_changes_rows_and_was_not_made_by_a_refresh(
+    commit: dict[str, Any], foreign: bool
+) -> None:
+    assert is_foreign(CommitInfo.parse(1, commit)) is foreign
 
 
 @pytest.mark.parametrize(
-    ("foreign", "seen", "committed", "due"),
+    ("foreign", "last", "committed", "due"),
     [
-        ([3], {}, {}, (True, True)),
-        ([], {}, {}, (False, True)),
-        ([3], {"table_id": "id", "version": 2, "at": 990}, {}, (True, True)),
-        ([], {"table_id": "id", "version": 2, "at": 990}, {}, (False, True)),
-        ([], AT_3 | {"at": 990}, {}, (False, False)),
-        ([], AT_3 | {"at": 800}, {}, (True, True)),
-        ([], AT_3 | {"at": 800}, AT_3, (False, False)),
-        ([], AT_3 | {"at": 800}, {"table_id": "another", "version": 3}, (True, True)),
+        ([3], None, None, (True, True)),
+        ([], None, None, (False, True)),
+        ([3], LastLook(Cursor("id", 2), 990), None, (True, True)),
+        ([], LastLook(Cursor("id", 2), 990), None, (False, True)),
+        ([], LastLook(AT_3, 990), None, (False, False)),
+        ([], LastLook(AT_3, 800), None, (True, True)),
+        ([], LastLook(AT_3, 800), AT_3, (False, False)),
+        ([], LastLook(AT_3, 800), Cursor("another", 3), (True, True)),
     ],
     ids=[
         "first look, changed by another",
@@ -108,23 +113,23 @@ def test_a_foreign_commit_changes_data_and_is_of_no_refresh(commit: dict[str, An
         "behind in another table",
     ],
 )
-def test_an_announcement_is_due_for_foreign_changes_and_for_a_release_that_stays_behind(
-    foreign: list[int], seen: dict[str, Any], committed: dict[str, Any], due: tuple[bool, bool]
+def test_foreign_changes_and_a_release_that_stays_behind_are_announced(
+    foreign: list[int], last: LastLook | None, committed: Cursor | None, due: tuple[bool, bool]
 ) -> None:
-    assert News("id", 3, foreign).due(seen, committed, now=1000, reannounce_after=100) == due
+    assert TableChanges(AT_3, foreign).due(last, committed, now=1000, reannounce_after=100) == due
 
 
-def test_the_head_and_the_news_of_a_real_table_are_read(tmp_path: Path) -> None:
+def test_head_and_changes_of_a_real_table_are_read(tmp_path: Path) -> None:
     import pyarrow as pa
     from deltalake import CommitProperties, DeltaTable, write_deltalake
 
     def write(refresh: str | None) -> None:
-        told = CommitProperties(custom_metadata={"userMetadata": json.dumps({"refresh": refresh})})
-        write_deltalake(uri, pa.table({"product_id": ["a"]}), mode="append", commit_properties=told)
+        metadata = CommitProperties(custom_metadata={"userMetadata": json.dumps({"refresh": refresh})})
+        write_deltalake(uri, pa.table({"product_id": ["a"]}), mode="append", commit_properties=metadata)
 
     uri = str(tmp_path / "products")
     assert table_head(uri, {}) is None
-    assert table_news(uri, [], {}) is None
+    assert table_changes(uri, [], {}) is None
     write("manual__1")
     table_id = str(DeltaTable(uri).metadata().id)
     assert table_head(uri, {}) == TableHead(table_id, 0, change_feed=False)
@@ -132,14 +137,17 @@ def test_the_head_and_the_news_of_a_real_table_are_read(tmp_path: Path) -> None:
     assert table_head(uri, {}) == TableHead(table_id, 1, change_feed=True)
     write(None)
     DeltaTable(uri).optimize.compact()
-    assert table_news(uri, [], {}) == News(table_id, 3, [2])
-    assert table_news(uri, [{}, {"table_id": table_id, "version": 2}], {}) == News(table_id, 3, [])
-    assert table_news(
-        uri, [{"table_id": "another", "version": 2}, {"table_id": table_id, "version": 9}], {}
-    ) == News(table_id, 3, [2])
+    at_3 = Cursor(table_id, 3)
+    assert table_changes(uri, [], {}) == TableChanges(at_3, [2])
+    assert table_changes(uri, [None, Cursor(table_id, 2)], {}) == TableChanges(at_3, [])
+    others = [Cursor("another", 2), Cursor(table_id, 9)]
+    assert table_changes(uri, others, {}) == TableChanges(at_3, [2])
+    DeltaTable(uri).create_checkpoint()
+    Path(uri, "_delta_log", f"{2:020d}.json").unlink()
+    assert table_changes(uri, [Cursor(table_id, 1)], {}) == TableChanges(at_3, [2])
 
 
-def test_a_table_that_cannot_be_read_is_not_taken_for_an_absent_one(tmp_path: Path) -> None:
+def test_an_unreadable_table_is_not_mistaken_for_a_missing_one(tmp_path: Path) -> None:
     (tmp_path / "_delta_log").mkdir()
     (tmp_path / "_delta_log" / f"{0:020}.json").write_text("no JSON")
     with pytest.raises(UnreadableTableError, match=r"cannot be read: "):

@@ -127,7 +127,7 @@ def test_exit_3_holds_for_good_and_still_hands_on_the_result(tmp_path: Path) -> 
 
 def test_a_held_feed_is_handed_on_to_who_asks(tmp_path: Path) -> None:
     around = context()
-    held = {"held": {"feed_id": "f"}, "table_version": 3, "error": "Feed f waits.", "exit_code": 3}
+    held = {"on_hold": {"feed_id": "f"}, "table_version": 3, "error": "Feed f waits.", "exit_code": 3}
     text = f"print(json.dumps({held!r})); sys.exit(3)"
     assert operator(tmp_path, text, hands_on_held=True).execute(around) == held
     assert around["reason"] == "Held: Feed f waits."

@@ -14,8 +14,7 @@ COUNTS: dict[str, float] = {
     "outdated": 4,
     "quarantined": 2,
 }
-COUNTS["quarantined_share"] = 0.031
-CLEAN = {**COUNTS, "quarantined": 0, "quarantined_share": 0.0}
+CLEAN = {**COUNTS, "quarantined": 0}
 METRICS = {"precision_at_1": 0.9123, "precision_at_10": 0.88, "map_at_r": 0.6, "ann_recall_at_10": 1.0}
 
 
@@ -25,7 +24,7 @@ METRICS = {"precision_at_1": 0.9123, "precision_at_10": 0.88, "map_at_r": 0.6, "
         (
             "ingest",
             {"feed_id": "f1", "applied": True, **COUNTS, "table_version": 4},
-            "f1: 60,000 inserted, 0 updated, 12 deleted, 3 unchanged, 4 outdated, 2 quarantined (3.1%); catalogue at version 4",
+            "f1: 60,000 inserted, 0 updated, 12 deleted, 3 unchanged, 4 outdated, 2 quarantined (0.0%); catalogue at version 4",
         ),
         (
             "ingest",

@@ -84,7 +84,7 @@ def test_a_commit_that_is_not_there_is_waited_for_in_the_triggerer(tmp_path: Pat
     with pytest.raises(TaskDeferred) as deferred:
         sensor(uri, min_version=7, timeout=60, poke_interval=3).execute(context())
     assert isinstance(deferred.value.trigger, DeltaChangeDataFeedTrigger)
-    kwargs = {"table_uri": uri, "min_version": 7, "after": {}, "poll_interval": 3.0, "conn_id": None}
+    kwargs = {"table_uri": uri, "min_version": 7, "after": None, "poll_interval": 3.0, "conn_id": None}
     assert deferred.value.trigger.serialize()[1] == kwargs
     assert deferred.value.timeout is not None
     assert deferred.value.timeout.total_seconds() == 60

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, read_products
+from recsim_tasks.catalogue.delta.reader import read_products
+from recsim_tasks.catalogue.schema import INDEXED
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh import steps
 from recsim_tasks.refresh.workspace import Workspace
@@ -176,11 +177,9 @@ def test_a_vacuum_behind_the_champion_costs_a_rebuild_and_no_image_twice(behind:
     from recsim_tasks.vectors.index import Index
 
     index = Index.open(workspace.index)
-    now = read_products(behind.products_uri, at_head(behind), list(PRODUCT_FIELDS)).sort_by("product_id")
+    now = read_products(behind.products_uri, at_head(behind), list(INDEXED)).sort_by("product_id")
     assert (
-        index.items.select(PRODUCT_FIELDS)
-        .sort_by("product_id")
-        .equals(now.cast(index.items.select(PRODUCT_FIELDS).schema))
+        index.items.select(INDEXED).sort_by("product_id").equals(now.cast(index.items.select(INDEXED).schema))
     )
     assert steps.embed(behind, workspace)["embedded"] == 0
     embedded = (

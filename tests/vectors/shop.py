@@ -15,10 +15,11 @@ from recsim_demo.feeds import png
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.delta.writer import PRODUCTS, create_tables
 from recsim_tasks.catalogue.images.decode import image_hash
+from recsim_tasks.catalogue.schema import PRODUCT_TYPES
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
 
-COLUMNS = [column.split()[0] for column in PRODUCTS.split(", ")]
+COLUMNS = list(PRODUCT_TYPES)
 
 
 def product(name: str, pixels: np.ndarray, category: str = "c", price: float = 1.0) -> tuple[Any, ...]:

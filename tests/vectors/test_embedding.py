@@ -141,9 +141,9 @@ def test_products_whose_picture_has_no_vector_go_to_quarantine_and_not_into_the_
             "of": 13,
             "faulted": 1,
         }
-        told = quarantined(settings, None, None, False, 10)
-        assert sorted(row["product_id"] for row in told["newest"]) == ["p1", "p20"]
-        assert "no unit vector" in told["newest"][0]["reason"]
+        told = quarantined(settings)
+        assert sorted(str(row.product_id) for row in told.newest) == ["p1", "p20"]
+        assert "no unit vector" in str(told.newest[0].reason)
     counts = append(settings, index, second)
     assert counts == {"size": 12, "added": 1, "replaced": 0, "removed": 1}
     assert verify(settings, index, second).whole
@@ -152,11 +152,11 @@ def test_products_whose_picture_has_no_vector_go_to_quarantine_and_not_into_the_
     assert verify(settings, index, third).whole
 
     assert embed_missing(settings, third, seeing)["faulted"] == 0
-    assert quarantined(settings, None, None, False, 10)["rows"] == 0
+    assert quarantined(settings).rows == 0
     embed_missing(settings, third, blind)
     row = {**upsert(1, "c", pictures[1]), "product_id": "p1"}
     ingest_feed(settings, deliver(tmp_path, "mended", [row], "mended"))
-    assert [row["product_id"] for row in quarantined(settings, None, None, False, 10)["newest"]] == ["p20"]
+    assert [row.product_id for row in quarantined(settings).newest] == ["p20"]
 
 
 def test_a_product_whose_image_does_not_decode_goes_to_quarantine_alone(
@@ -177,9 +177,9 @@ def test_a_product_whose_image_does_not_decode_goes_to_quarantine_alone(
             "of": 4,
             "faulted": 2,
         }
-    told = quarantined(settings, None, None, False, 10)
-    assert sorted(row["product_id"] for row in told["newest"]) == ["p1", "p2"]
-    assert "does not decode" in told["newest"][0]["reason"]
+    told = quarantined(settings)
+    assert sorted(str(row.product_id) for row in told.newest) == ["p1", "p2"]
+    assert "does not decode" in str(told.newest[0].reason)
     assert len(build(settings, cursor, _fingerprint(model))[0]) == 2
 
 

@@ -9,6 +9,7 @@ import typer
 
 from recsim_tasks.cli.options import JsonOnly, OptionalRefreshId
 from recsim_tasks.cli.runner import run
+from recsim_tasks.contracts import IngestResult, QuarantineResult
 from recsim_tasks.foundation.settings import Settings
 
 app = typer.Typer()
@@ -30,15 +31,13 @@ def ingest(
 ) -> None:
     """Apply feeds to the catalogue."""
 
-    def work(settings: Settings) -> dict[str, Any]:
-        from recsim_tasks.catalogue.feeds.decisions import answer_of
+    def work(settings: Settings) -> IngestResult:
+        from recsim_tasks.catalogue.feeds.decisions import parse_decision
         from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
-        from recsim_tasks.catalogue.feeds.ingest import Order, ingest_feed
+        from recsim_tasks.catalogue.feeds.ingest import IngestRequest, ingest_feed
 
-        order, answer = Order(refresh), answer_of(accept, refuse, by)
-        if feed is None:
-            return ingest_inbox(settings, order, answer)
-        return ingest_feed(settings, feed, order, answer)
+        request = IngestRequest(refresh=refresh, decision=parse_decision(accept, refuse, by))
+        return ingest_inbox(settings, request) if feed is None else ingest_feed(settings, feed, request)
 
     run("ingest", work, refresh)
 
@@ -55,12 +54,14 @@ def quarantine(
 ) -> None:
     """List the feed rows in quarantine, with their reasons."""
 
-    def work(settings: Settings) -> dict[str, Any]:
+    def work(settings: Settings) -> QuarantineResult:
         from recsim_tasks.catalogue.feeds.quarantine import quarantined
         from recsim_tasks.cli.tables import show_quarantine
 
-        found = quarantined(settings, feed, product, released, limit)
-        return found if json else show_quarantine(found)
+        result = quarantined(
+            settings, feed_id=feed, product_id=product, include_released=released, limit=limit
+        )
+        return result if json else show_quarantine(result)
 
     run("quarantine", work)
 

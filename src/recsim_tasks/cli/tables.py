@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from recsim_tasks.contracts import HoldRecord, QuarantineResult
 from recsim_tasks.foundation.text import one_line
 
 
@@ -70,37 +71,31 @@ def show_neighbours(told: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
-def show_quarantine(told: dict[str, Any]) -> dict[str, Any]:
-    """Print `recsim quarantine` as tables: rows by reason, the newest of them, and why feeds wait; returns it unchanged."""
-    reasons = Table("rows", "reason", title=f"{told['rows']:,} rows in quarantine")
-    for reason, count in told["by_reason"].items():
+def show_quarantine(result: QuarantineResult) -> QuarantineResult:
+    """Print `recsim quarantine` as tables: rows by reason, the newest of them, and the feeds on hold; returns it unchanged."""
+    reasons = Table("rows", "reason", title=f"{result.rows:,} rows in quarantine")
+    for reason, count in result.by_reason.items():
         reasons.add_row(f"{count:,}", _cell(reason))
     newest = Table("feed", "product", "at", "reason", "released by", title="The newest")
-    for row in told["newest"]:
-        cells = (
-            row["feed_id"],
-            row["product_id"],
-            f"{row['at']:%Y-%m-%d %H:%M}",
-            row["reason"],
-            row["released_by"],
-        )
-        newest.add_row(*map(_cell, cells))
+    for row in result.newest:
+        at = f"{row.at:%Y-%m-%d %H:%M}" if row.at else None
+        newest.add_row(*map(_cell, (row.feed_id, row.product_id, at, row.reason, row.released_by)))
     console = Console()
     console.print(reasons)
-    if told["newest"]:
+    if result.newest:
         console.print(newest)
-    for feed in told["held"]:
-        console.print(_waiting(feed))
-    return told
+    for record in result.on_hold:
+        console.print(_hold(record))
+    return result
 
 
-def _waiting(feed: dict[str, Any]) -> Table:
+def _hold(record: HoldRecord) -> Table:
     title = Text(
-        f"Feed {one_line(feed['feed_id'])} waits for an answer since {_minute(feed['at'])}; nothing of it was written"
+        f"Feed {one_line(record.feed_id)} is on hold since {_minute(record.at)}; nothing of it was written"
     )
     table = Table("rows", "reason", "example", title=title)
-    for reason in feed["row_reasons"]:
-        table.add_row(f"{reason['rows']:,}", _cell(reason["reason"]), _cell(reason["example"]))
+    for reason in record.row_reasons:
+        table.add_row(f"{reason.rows:,}", _cell(reason.reason), _cell(reason.example))
     return table
 
 

@@ -1,4 +1,4 @@
-"""The Spark session of every job that needs one; the only module that builds it."""
+"""The Spark session of all jobs; the only module that creates one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
 from recsim_tasks.foundation.outages import diagnose
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.foundation.spark_executors import waited_for
+from recsim_tasks.foundation.spark_executors import watch_executors
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,40 +27,41 @@ DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
-# Stock Spark plans 50 to 200 tasks for a merge of ten rows; `make bench-catalogue` says what that costs.
+# With Spark's defaults a merge of ten rows is planned as 50 to 200 tasks; `make bench-catalogue` measures the cost.
 SMALL_PLANS = {
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.sql.session.timeZone": "UTC",
 }
-# Images make long rows: by Spark's own limits, which count rows, a batch of large ones would not fit into memory.
+# Rows with images are long: batches limited by Spark's default numbers of rows would not fit into memory.
 SMALL_BATCHES = {
     "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
     "spark.sql.execution.arrow.maxBytesPerBatch": str(64 << 20),
     "spark.sql.parquet.columnarReaderBatchSize": "512",
 }
-FOLLOW_SECONDS = 5.0
+PROGRESS_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
-# By these Spark says that it will never start as it is configured.
+# The name of an exception in the text of an error that py4j raises.
+EXCEPTION = re.compile(r"\w(Exception|Error)\b")
+# Messages of errors that no retry can fix.
 WRONG_SETTINGS = ("Could not parse Master URL", "IllegalArgumentException")
 ONE_MACHINE = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
-    # A job here lasts seconds to minutes, of which Java's optimising compiler took half the processor without ever earning it back.
+    # Jobs last seconds to minutes: Java's optimising compiler used half the processor time and never earned it back.
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
 }
 
 
 @contextmanager
 def spark_session(
-    settings: Settings, name: str, more: Mapping[str, str] | None = None
+    settings: Settings, name: str, extra: Mapping[str, str] | None = None
 ) -> Iterator[SparkSession]:
-    """A session on `settings.spark_master` with Delta on, stopped at the end by whoever opened it; inside another one it is that one.
+    """A session with Delta on `settings.spark_master`, stopped at the end; inside another session, that one.
 
-    It has `more` of Spark's settings than every session.
-
-    Raises `UnavailableError` when the master does not answer or gives no executor, and `ConfigurationError` when Delta's jars cannot be had.
+    `extra` are Spark settings for this session. Raises `UnavailableError` when the master does not answer or provides no executor,
+    and `ConfigurationError` when Spark cannot start with these settings.
     """
     from pyspark.sql import SparkSession
 
@@ -68,20 +69,20 @@ def spark_session(
     if running := SparkSession.getActiveSession():
         yield running
         return
-    spark = _start(settings, name, more or {})
+    spark = _start(settings, name, extra or {})
     spark.sparkContext.setLogLevel("ERROR")
     try:
-        with waited_for(spark, settings.spark_master):
+        with watch_executors(spark, settings.spark_master):
             yield spark
     finally:
         _stop(spark)
 
 
 @contextmanager
-def following(spark: SparkSession, label: str) -> Iterator[None]:
-    """Say every few seconds how far Spark's running stages are, for whoever watches the log."""
+def log_stage_progress(spark: SparkSession, label: str) -> Iterator[None]:
+    """Log the progress of Spark's running stages every few seconds."""
     done = threading.Event()
-    thread = threading.Thread(target=_follow, args=(spark, label, done), daemon=True)
+    thread = threading.Thread(target=_log_progress, args=(spark, label, done), daemon=True)
     thread.start()
     try:
         yield
@@ -91,35 +92,40 @@ def following(spark: SparkSession, label: str) -> Iterator[None]:
 
 
 def delta_jars() -> list[Path]:
-    """Delta's jars as Ivy keeps them; empty before the first session of this user has fetched them."""
+    """Delta's jars in Ivy's cache; empty until a first session of this user has fetched them."""
     caches = sorted(Path.home().glob(".ivy2*/jars"))
-    found = {jar.name: jar for cache in caches for jar in cache.glob("io.delta_delta-*.jar")}
-    wanted = _coordinates().replace(":", "_", 1).replace(":", "-")
-    return sorted(found.values()) if f"{wanted}.jar" in found else []
+    jars = {jar.name: jar for cache in caches for jar in cache.glob("io.delta_delta-*.jar")}
+    required = _coordinates().replace(":", "_", 1).replace(":", "-")
+    return sorted(jars.values()) if f"{required}.jar" in jars else []
 
 
-def warm_jars(settings: Settings) -> list[Path]:
-    """Fetch Delta's jars once, so that no job needs the network; returns where they are."""
+def fetch_delta_jars(settings: Settings) -> list[Path]:
+    """Download Delta's jars if they are missing, so that no job needs the network; returns their paths."""
     if not delta_jars():
-        with spark_session(settings, "recsim warm-up"):
+        with spark_session(settings, "recsim fetch jars"):
             pass
     return delta_jars()
 
 
 def _stop(spark: SparkSession) -> None:
-    """Stop a session, also one whose JVM is gone."""
+    """Stop a session, even if its JVM has ended."""
     with suppress(OSError):
         spark.stop()
 
 
-def _follow(spark: SparkSession, label: str, done: threading.Event) -> None:
+def _log_progress(spark: SparkSession, label: str, done: threading.Event) -> None:
     tracker = spark.sparkContext.statusTracker()
-    while not done.wait(FOLLOW_SECONDS):
+    while not done.wait(PROGRESS_SECONDS):
         for number in tracker.getActiveStageIds():
             stage = tracker.getStageInfo(number)
             if stage:
                 log.info(
-                    f"{label}: Spark stage {number}: {stage.numCompletedTasks} of {stage.numTasks} tasks done, {stage.numActiveTasks} running"
+                    "%s: Spark stage %d: %d of %d tasks done, %d running",
+                    label,
+                    number,
+                    stage.numCompletedTasks,
+                    stage.numTasks,
+                    stage.numActiveTasks,
                 )
 
 
@@ -131,15 +137,15 @@ def _coordinates() -> str:
     return str(builder._options["spark.jars.packages"])
 
 
-def _start(settings: Settings, name: str, more: Mapping[str, str]) -> SparkSession:
+def _start(settings: Settings, name: str, extra: Mapping[str, str]) -> SparkSession:
     from pyspark.errors import PySparkRuntimeError
     from pyspark.sql import SparkSession
 
-    # Else PySpark takes whatever `python3` is on PATH; a cluster whose Python lies elsewhere sets the variable itself.
+    # PySpark's default is the `python3` on PATH. A cluster with its Python elsewhere sets the variable itself.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
-        return SparkSession.builder.config(map={**_configuration(settings, name), **more}).getOrCreate()
-    except Exception as error:  # py4j wraps whatever the JVM threw
+        return SparkSession.builder.config(map={**_configuration(settings, name), **extra}).getOrCreate()
+    except Exception as error:  # py4j wraps any exception of the JVM
         wrong = isinstance(error, PySparkRuntimeError) or any(name in str(error) for name in WRONG_SETTINGS)
         if not wrong and "py4j" not in type(error).__module__:
             raise
@@ -150,12 +156,13 @@ def _start(settings: Settings, name: str, more: Mapping[str, str]) -> SparkSessi
                 f"Spark does not start on {settings.spark_master}: {_reason(error)} Run `recsim doctor`."
             ) from error
         raise UnavailableError(
-            f"No Spark session on {settings.spark_master} (RECSIM_SPARK_MASTER): {_reason(error)} Start that master, or set another; `recsim doctor` looks at Java and the jars."
+            f"Spark does not start on {settings.spark_master} (RECSIM_SPARK_MASTER): {_reason(error)} Start that master, or set "
+            "another; `recsim doctor` checks Java and the jars."
         ) from error
 
 
 def _check_master(master: str) -> None:
-    """Ask a standalone master for a connection: Spark itself would try for minutes before it says that there is none."""
+    """Connect to a standalone master: Spark itself would retry for minutes before it reports that there is none."""
     match = re.fullmatch(r"spark://([^:,/]+):(\d+)", master)
     if match is None:
         return
@@ -168,9 +175,9 @@ def _check_master(master: str) -> None:
 
 
 def _configuration(settings: Settings, name: str) -> dict[str, str | int | float | bool | None]:
-    one_machine = settings.spark_master.startswith("local")  # a `local-cluster` too
+    one_machine = settings.spark_master.startswith("local")  # includes `local-cluster`
     jars = delta_jars()
-    # Where `delta_jars` looks: Java's own idea of a home is the user database's, which a container may not have.
+    # Where `delta_jars` looks. Java takes the home from the user database, where a container may have none.
     ivy = {"spark.jars.packages": _coordinates(), "spark.jars.ivy": str(Path.home() / ".ivy2.5.2")}
     source = {"spark.jars": ",".join(map(str, jars))} if jars else ivy
     return {
@@ -189,10 +196,8 @@ def _configuration(settings: Settings, name: str) -> dict[str, str | int | float
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what the JVM said."""
+    """The line of a JVM's error that names the exception."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = next(
-        (line for line in lines if "Exception" in line or "rror" in line),
-        lines[0] if lines else type(error).__name__,
-    )
-    return told.rstrip(".") + "."
+    first = lines[0] if lines else type(error).__name__
+    reason = next((line for line in lines if EXCEPTION.search(line)), first)
+    return reason.lstrip(": ").rstrip(".") + "."

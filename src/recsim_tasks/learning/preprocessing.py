@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image
 
 from recsim_tasks.arrays import BoolArray, UInt8Array
-from recsim_tasks.catalogue.images.decode import MAX_PIXELS, open_image, open_query
+from recsim_tasks.catalogue.images.decode import open_image, open_query
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.limits import MAX_IMAGE_PIXELS
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Preprocessing:
         return asdict(self)
 
 
-def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS) -> UInt8Array:
+def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_IMAGE_PIXELS) -> UInt8Array:
     """Turn the bytes of a PNG, JPEG or WebP to uint8 [size, size, channels]; `InputError` if they are none."""
     return fit(open_image(data, max_pixels), preprocessing)
 
@@ -52,7 +53,7 @@ def decode_query(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> 
 
 
 def decode_all(
-    images: Sequence[bytes], preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS
+    images: Sequence[bytes], preprocessing: Preprocessing, max_pixels: int = MAX_IMAGE_PIXELS
 ) -> UInt8Array:
     """Turn the bytes of n images to uint8 [n, size, size, channels]; `InputError` on the first that does not decode."""
     decoded = np.empty((len(images), *preprocessing.shape), np.uint8)
@@ -62,7 +63,7 @@ def decode_all(
 
 
 def decode_readable(
-    images: Sequence[bytes | None], preprocessing: Preprocessing, max_pixels: int = MAX_PIXELS
+    images: Sequence[bytes | None], preprocessing: Preprocessing, max_pixels: int = MAX_IMAGE_PIXELS
 ) -> tuple[UInt8Array, BoolArray]:
     """As `decode_all`, and which were decoded, bool [n]; the log says why the others were not, and they are zeros."""
     decoded, readable = np.zeros((len(images), *preprocessing.shape), np.uint8), np.ones(len(images), bool)

@@ -95,6 +95,6 @@ def verdict_page(
 def _pictures(settings: Settings, workspace: Workspace, hashes: set[str]) -> Iterator[pa.Table]:
     import pyarrow as pa
 
-    from recsim_tasks.catalogue.delta.image_files import iter_pictures
+    from recsim_tasks.catalogue.delta.image_files import iter_images
 
-    yield from iter_pictures(settings.products_uri, workspace.head, pa.array(sorted(hashes), pa.string()))
+    yield from iter_images(settings.products_uri, workspace.head, pa.array(sorted(hashes), pa.string()))

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from recsim_tasks.catalogue.delta.change_feed import RangeLostError
+from recsim_tasks.catalogue.delta.change_feed import ChangeFeedGapError
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError, MissingError
 from recsim_tasks.foundation.settings import Settings
@@ -112,7 +112,7 @@ def _changes(settings: Settings, champion: ReleaseRef, head: Cursor) -> tuple[pa
 
     try:
         return net_changes(settings.products_uri, champion.cursor, head), None
-    except RangeLostError as error:
+    except ChangeFeedGapError as error:
         return None, str(error)
 
 
@@ -140,9 +140,10 @@ def _inserts(settings: Settings, head: Cursor) -> pa.Table:
 
 
 def _products(settings: Settings, head: Cursor) -> pa.Table:
-    from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, read_products
+    from recsim_tasks.catalogue.delta.reader import read_products
+    from recsim_tasks.catalogue.schema import INDEXED
 
-    return read_products(settings.products_uri, head, list(PRODUCT_FIELDS))
+    return read_products(settings.products_uri, head, list(INDEXED))
 
 
 def _champion(manifest: Manifest) -> Champion:

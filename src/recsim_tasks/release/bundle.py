@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from recsim_tasks.arrays import Float32Array
+from recsim_tasks.catalogue.schema import ANSWERED
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.limits import DEFAULT_QUERY_PIXELS
 from recsim_tasks.foundation.publishing import digests, link_or_copy, publishing
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.preprocessing import decode_all, decode_query
@@ -23,9 +25,6 @@ from recsim_tasks.vectors.index import Index
 MODEL, INDEX = "model", "index"
 # How far a vector of a canary may be from the manifest's, in any of its numbers: another processor rounds otherwise.
 TOLERANCE = 1e-4
-# For images that a caller sends, unless RECSIM_SERVING_MAX_PIXELS says otherwise.
-MAX_PIXELS = 16_000_000
-ANSWERED = ("title", "category", "price", "in_stock")
 
 
 def assemble(
@@ -73,7 +72,7 @@ class Release:
         self._max_pixels = max_pixels
 
     @classmethod
-    def open(cls, folder: Path, max_pixels: int = MAX_PIXELS) -> Release:
+    def open(cls, folder: Path, max_pixels: int = DEFAULT_QUERY_PIXELS) -> Release:
         """Open the bundle in `folder`; `InputError` with the reason when it is not what its manifest says.
 
         Names and digests of all files are checked before a native library sees one; then the canaries; then the index.
@@ -88,8 +87,8 @@ class Release:
     def similar(self, image: bytes, k: int, filters: Filters, distinct: bool = False) -> list[dict[str, Any]]:
         """Find the `k` products that look most like the picture, best first; `InputError` when it does not decode.
 
-        Of products whose images are copies of each other `distinct` leaves the first. Each is a dict of `product_id`, `score` (cosine),
-        `title`, `category`, `price`, `in_stock`.
+        Of products whose images are copies of each other `distinct` leaves the first. Each is a dict of `score` (cosine) and the
+        `ANSWERED` fields of the product.
         """
         pixels = decode_query(image, self.embedder.preprocessing, self._max_pixels)
         return self._answer(self.embedder.embed(pixels[None]), k, filters, distinct)
@@ -108,7 +107,7 @@ class Release:
     def _answer(self, query: Float32Array, k: int, filters: Filters, distinct: bool) -> list[dict[str, Any]]:
         found = self.index.neighbours(query, k, filters, distinct)
         there = found.positions[0] >= 0
-        products = self.index.products_at(found.positions[0][there], ("product_id", *ANSWERED))
+        products = self.index.products_at(found.positions[0][there], ANSWERED)
         return [
             {
                 "product_id": product["product_id"],

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsim_tasks.arrays import Int64Array
+from recsim_tasks.catalogue.schema import ANSWERED
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-SHOWN = ("product_id", "title", "category", "price", "in_stock")
 
 
 class Shelf:
@@ -19,7 +18,7 @@ class Shelf:
 
     def __init__(self, items: pa.Table) -> None:
         """`items` are the index's, a row a product."""
-        self._items = items.select(SHOWN)
+        self._items = items.select(ANSWERED)
         coded = items.column("category").combine_chunks().dictionary_encode()
         codes = coded.indices.fill_null(-1).to_numpy()
         names: list[str] = coded.dictionary.to_pylist()

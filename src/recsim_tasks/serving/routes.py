@@ -14,6 +14,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
 from recsim_tasks.catalogue.images.base64 import from_base64
+from recsim_tasks.catalogue.schema import ANSWERED
 from recsim_tasks.foundation.errors import InputError, UnavailableError
 from recsim_tasks.release.search_options import Text, Wishes
 from recsim_tasks.serving.champion_follower import JUST_STARTED, Problem
@@ -21,7 +22,6 @@ from recsim_tasks.serving.hot_swap import Live
 from recsim_tasks.serving.image_cache import media_type
 from recsim_tasks.serving.invocations import Invocation
 from recsim_tasks.serving.problems import RELEASE_HEADER, RETRY_SECONDS, NotFoundError
-from recsim_tasks.serving.product_listing import SHOWN
 from recsim_tasks.serving.raw_paths import AddressRoute
 from recsim_tasks.serving.requests import Asked, PictureQuestion, json_body, picture_question
 
@@ -154,7 +154,7 @@ def shelf(
 def product(product_id: Text, current: Current) -> JSONResponse:
     """Give what is known of one product."""
     known = _product(current, product_id)
-    return _answer(current, [{name: known[name] for name in SHOWN}])
+    return _answer(current, [{name: known[name] for name in ANSWERED}])
 
 
 @router.post(

@@ -9,7 +9,8 @@ import numpy as np
 
 from recsim_tasks.arrays import Float32Array
 from recsim_tasks.catalogue.delta.net_changes import net_changes
-from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, read_products
+from recsim_tasks.catalogue.delta.reader import read_products
+from recsim_tasks.catalogue.schema import INDEXED
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.vectors.embeddings import read_embeddings
@@ -28,7 +29,7 @@ def build(settings: Settings, cursor: Cursor, model_fingerprint: str) -> tuple[I
     Products whose picture the model gives no unit vector are not in it.
     """
     products, vectors, _ = _with_vectors(
-        settings, model_fingerprint, read_products(settings.products_uri, cursor, list(PRODUCT_FIELDS))
+        settings, model_fingerprint, read_products(settings.products_uri, cursor, list(INDEXED))
     )
     metadata = {"model_fingerprint": model_fingerprint, "cursor": cursor.as_json()}
     index = Index.build(products, vectors, metadata, settings.index_exact_below, settings.index_recall)

@@ -9,7 +9,8 @@ import numpy as np
 
 from recsim_tasks.arrays import Int64Array
 from recsim_tasks.catalogue.delta.net_changes import compare, count_kinds
-from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, read_products
+from recsim_tasks.catalogue.delta.reader import read_products
+from recsim_tasks.catalogue.schema import INDEXED
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.vectors.build import build
@@ -80,7 +81,7 @@ def verification(
     import pyarrow.compute as pc
 
     model = index.metadata["model_fingerprint"]
-    products = read_products(settings.products_uri, cursor, list(PRODUCT_FIELDS))
+    products = read_products(settings.products_uri, cursor, list(INDEXED))
     left_out = pc.is_in(products["image_hash"], value_set=faulted(settings.embeddings_uri, model))
     kinds = count_kinds(compare(index.items, products.filter(pc.invert(left_out))))
     expected = read_embeddings(settings.embeddings_uri, model, index.items["image_hash"].take(rows))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsim_tasks.arrays import UInt8Array
-from recsim_tasks.catalogue.delta.image_files import places
+from recsim_tasks.catalogue.delta.image_files import locate_images
 from recsim_tasks.catalogue.delta.reader import read_products
 from recsim_tasks.catalogue.delta.writer import flush
 from recsim_tasks.contracts import Cursor
@@ -19,7 +19,7 @@ from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.logging import configure
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.foundation.spark import following, spark_session
+from recsim_tasks.foundation.spark import log_stage_progress, spark_session
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.preprocessing import Preprocessing, fit, open_readable
 from recsim_tasks.vectors.batching import Chunk, chunks
@@ -48,7 +48,7 @@ def embed_missing(settings: Settings, cursor: Cursor, model_dir: Path) -> dict[s
     with (
         lease(settings.home, settings.embeddings_uri),
         spark_session(settings, f"recsim embed {cursor.version}") as spark,
-        following(spark, "embed"),
+        log_stage_progress(spark, "embed"),
     ):
         create_table(spark, settings.embeddings_uri)
         fingerprint = Embedder(model_dir).fingerprint
@@ -66,7 +66,7 @@ def _embed(
     if not len(missing):
         return {"embedded": 0, "reused": reused, "of": of}
     run = _on_workers(spark, settings, fingerprint, model_dir)
-    for chunk in chunks(places(settings.products_uri, cursor, missing), settings.embed_commit_images):
+    for chunk in chunks(locate_images(settings.products_uri, cursor, missing), settings.embed_commit_images):
         _pictures(spark, settings, chunk).mapInArrow(run, SCHEMA).write.format("delta").mode("append").save(
             settings.embeddings_uri
         )

@@ -44,7 +44,13 @@ class Embedded(NamedTuple):
 def create_table(spark: SparkSession, uri: str) -> None:
     """Create the table where it is missing; a model's embeddings lie in a partition of their own. The caller holds its lease."""
     empty_without_thumbnails(uri)
-    writer.create_table(spark, uri, SCHEMA, {"delta.enableDeletionVectors": "false"}, "model_fingerprint")
+    spec = writer.TableSpec(
+        uri=uri,
+        columns=SCHEMA,
+        properties={"delta.enableDeletionVectors": "false"},
+        partitioned_by="model_fingerprint",
+    )
+    writer.create_table(spark, spec)
 
 
 def empty_without_thumbnails(uri: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsim_tasks.arrays import Float32Array, Int64Array, UInt8Array
-from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS
+from recsim_tasks.catalogue.schema import INDEXED
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import check_digests, digest_of, digests, publishing, write_json
 from recsim_tasks.foundation.reading import read_json
@@ -186,9 +186,7 @@ class Index:
 
     def product(self, product_id: str) -> dict[str, Any]:
         """The fields of a product; `InputError` when it is not in the index."""
-        return self._items.rows(
-            self._items.positions(np.array([self._items.key_of(product_id)])), PRODUCT_FIELDS
-        )[0]
+        return self._items.rows(self._items.positions(np.array([self._items.key_of(product_id)])), INDEXED)[0]
 
     def products_at(self, positions: Int64Array, fields: Sequence[str]) -> list[dict[str, Any]]:
         """These fields of the products at `positions` [n]."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsim_tasks.arrays import BoolArray, Int64Array, UInt8Array
-from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS
+from recsim_tasks.catalogue.schema import INDEXED
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.vectors.thumbnails import BYTES
 
@@ -25,7 +25,7 @@ FEW = 100
 
 
 class Items:
-    """An Arrow table of `row_key` (int64, ascending), `PRODUCT_FIELDS` and `thumbnail`; never changed, only replaced.
+    """An Arrow table of `row_key` (int64, ascending), `INDEXED` and `thumbnail`; never changed, only replaced.
 
     A position is a row of this table. Products keep their order, and so do ties, however the table came about.
     """
@@ -67,7 +67,7 @@ class Items:
     def update(self, products: pa.Table, keys: Int64Array) -> Items:
         """Replace the fields of the products under `keys`, all of which must be here; their thumbnails stay."""
         thumbnails = self.table.column(THUMBNAIL).take(pa.array(self.positions(keys)))
-        return self.put(products.select(PRODUCT_FIELDS).append_column(THUMBNAIL, thumbnails), keys)
+        return self.put(products.select(INDEXED).append_column(THUMBNAIL, thumbnails), keys)
 
     def drop(self, keys: Int64Array) -> Items:
         """Without what `keys` hold."""
@@ -187,7 +187,7 @@ def _keyed(products: pa.Table, keys: Int64Array) -> pa.Table:
     if THUMBNAIL not in products.column_names:
         return _keyed(with_thumbnails(products, np.zeros((len(products), BYTES), np.uint8)), keys)
     return (
-        products.select(PRODUCT_FIELDS)
+        products.select(INDEXED)
         .add_column(0, "row_key", pa.array(keys, pa.int64()))
         .append_column(THUMBNAIL, products.column(THUMBNAIL))
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recsim_tasks.catalogue.delta.reader import read_products
-from recsim_tasks.catalogue.feeds.quarantine import keep_products_aside
+from recsim_tasks.catalogue.feeds.quarantine import quarantine_products
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.vectors.embeddings import faulted
@@ -23,7 +23,7 @@ def set_aside(spark: SparkSession, settings: Settings, cursor: Cursor, model_fin
     Safe to repeat: it goes by what the embeddings table says, not by what was just embedded.
     """
     products = products_without_vector(settings, cursor, model_fingerprint)
-    keep_products_aside(
+    quarantine_products(
         spark,
         settings,
         f"model {model_fingerprint}",

@@ -1,4 +1,4 @@
-"""Every way in which the change feed can stop telling all, on real tables: said in a sentence, never half an answer."""
+"""Every way in which the change feed can become incomplete, on real tables: an error names it, no answer is partial."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from deltalake import DeltaTable, write_deltalake
 
 from catalogue.delta.test_net_changes import at_head, merge, product, table
 from recsim_tasks.catalogue.delta.change_feed import (
-    RangeLostError,
-    check_properties,
-    days_of,
+    ChangeFeedGapError,
+    check_table_properties,
+    parse_days,
     short_retentions,
 )
 from recsim_tasks.catalogue.delta.net_changes import compare, count_kinds, net_changes
-from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, read_products
+from recsim_tasks.catalogue.delta.reader import read_products
+from recsim_tasks.catalogue.schema import INDEXED
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import ConfigurationError, MissingError
 
@@ -36,7 +37,7 @@ def set_feed(uri: str, on: bool) -> None:
 
 
 def clean_log(uri: str, through: int) -> None:
-    """What Delta does when the log's retention is over: a checkpoint, then the commits before it go."""
+    """What Delta does after the log's retention: write a checkpoint, then remove the commits before it."""
     DeltaTable(uri).create_checkpoint()
     for version in range(through + 1):
         Path(uri, "_delta_log", f"{version:020d}.json").unlink()
@@ -46,13 +47,13 @@ def vacuum(uri: str) -> None:
     DeltaTable(uri).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
 
 
-def create_anew(uri: str) -> None:
+def recreate(uri: str) -> None:
     write_deltalake(f"{uri}-new", table(product("other")), configuration=ON)
     Path(uri).rename(f"{uri}-old")
     Path(f"{uri}-new").rename(uri)
 
 
-def put_back(uri: str) -> None:
+def reset(uri: str) -> None:
     for version in (1, 2):
         Path(uri, "_delta_log", f"{version:020d}.json").unlink()
 
@@ -90,60 +91,60 @@ def drop_column(uri: str) -> None:
 
 
 def drop_column_for_a_while(uri: str) -> None:
-    rows = read_products(uri, at_head(uri), list(PRODUCT_FIELDS))
+    rows = read_products(uri, at_head(uri), list(INDEXED))
     drop_column(uri)
     write_deltalake(uri, rows, mode="overwrite", schema_mode="overwrite")
 
 
 LOSSES: list[tuple[Callable[[str], None], str]] = [
-    (create_anew, "was created anew since version 1"),
-    (put_back, "was put back to version 0, before the cursor's 1"),
+    (recreate, "was recreated after the release's version 1"),
+    (reset, "was reset to version 0, before the release's version 1"),
     (
         turn_off,
         r"is off\. Run: ALTER TABLE delta\.`.*` SET TBLPROPERTIES \('delta.enableChangeDataFeed' = 'true'\)",
     ),
     (toggle, "was off at version 3"),
-    (clean, "log .* was cleaned: version 2, after the cursor's 1, is gone"),
+    (clean, "log .* was cleaned: version 2, after the release's version 1, is gone"),
     (clean_change_files, "files that it needs were removed"),
     (compact_and_vacuum, "files that it needs were removed"),
     (drop_column_for_a_while, "has no column title at version 3"),
 ]
 
 
-@pytest.mark.parametrize(("lose", "said"), LOSSES, ids=[lose.__name__ for lose, _ in LOSSES])
-def test_a_lost_range_is_said_and_the_whole_tables_still_tell_what_changed(
-    uri: str, lose: Callable[[str], None], said: str
+@pytest.mark.parametrize(("lose", "reason"), LOSSES, ids=[lose.__name__ for lose, _ in LOSSES])
+def test_a_gap_is_reported_and_comparing_whole_tables_still_works(
+    uri: str, lose: Callable[[str], None], reason: str
 ) -> None:
     merge(uri, product("priced", price=2.0))
     cursor = at_head(uri)
-    held = read_products(uri, cursor, list(PRODUCT_FIELDS))
+    before = read_products(uri, cursor, list(INDEXED))
     merge(uri, product("new"), product("kept", image="j"))
     lose(uri)
-    with pytest.raises(RangeLostError, match=said):
+    with pytest.raises(ChangeFeedGapError, match=reason):
         net_changes(uri, cursor, at_head(uri))
-    now = read_products(uri, at_head(uri), list(PRODUCT_FIELDS))
-    rows = {row["product_id"]: row for row in held.to_pylist()}
-    for change in compare(held, now).to_pylist():
+    now = read_products(uri, at_head(uri), list(INDEXED))
+    rows = {row["product_id"]: row for row in before.to_pylist()}
+    for change in compare(before, now).to_pylist():
         kind = change.pop("kind")
         rows = {name: row for name, row in rows.items() if name != change["product_id"]}
         rows |= {} if kind == "delete" else {change["product_id"]: change}
     assert rows == {row["product_id"]: row for row in now.to_pylist()}
 
 
-def test_a_feed_that_was_turned_on_late_does_not_tell_what_was_before(tmp_path: Path) -> None:
+def test_a_feed_that_was_turned_on_late_lacks_earlier_changes(tmp_path: Path) -> None:
     where = str(tmp_path / "late")
     write_deltalake(where, table(product("a")))
     start = at_head(where)
     write_deltalake(where, table(product("b")), mode="append")
     set_feed(where, on=True)
-    with pytest.raises(RangeLostError, match="was off at version 0"):
+    with pytest.raises(ChangeFeedGapError, match="was off at version 0"):
         net_changes(where, start, at_head(where))
     since = at_head(where)
     write_deltalake(where, table(product("c")), mode="append")
     assert net_changes(where, since, at_head(where))["product_id"].to_pylist() == ["c"]
 
 
-def test_a_log_cleaned_up_to_the_cursor_loses_nothing(uri: str) -> None:
+def test_cleaning_the_log_up_to_the_cursor_makes_no_gap(uri: str) -> None:
     merge(uri, product("before"))
     DeltaTable(uri).create_checkpoint()
     cursor = at_head(uri)
@@ -152,16 +153,16 @@ def test_a_log_cleaned_up_to_the_cursor_loses_nothing(uri: str) -> None:
     assert net_changes(uri, cursor, at_head(uri))["product_id"].to_pylist() == ["after"]
 
 
-def test_a_property_changed_after_a_cleaned_cursor_is_a_lost_range(uri: str) -> None:
+def test_a_property_change_after_a_cleaned_cursor_is_a_gap(uri: str) -> None:
     cursor = at_head(uri)
     set_feed(uri, on=True)
     merge(uri, product("after"))
     clean_log(uri, through=cursor.version)
-    with pytest.raises(RangeLostError, match=r"properties .* changed after version 0"):
+    with pytest.raises(ChangeFeedGapError, match=r"properties .* changed after version 0"):
         net_changes(uri, cursor, at_head(uri))
 
 
-def test_files_vacuumed_before_the_cursor_lose_nothing(uri: str) -> None:
+def test_vacuum_before_the_cursor_makes_no_gap(uri: str) -> None:
     merge(uri, product("priced", price=2.0))
     DeltaTable(uri).optimize.compact()
     vacuum(uri)
@@ -170,13 +171,13 @@ def test_files_vacuumed_before_the_cursor_lose_nothing(uri: str) -> None:
     assert count_kinds(net_changes(uri, cursor, at_head(uri)))["delete"] == 1
 
 
-def test_a_needed_column_that_is_gone_is_named(uri: str) -> None:
+def test_a_missing_column_is_named(uri: str) -> None:
     cursor = at_head(uri)
     drop_column(uri)
-    with pytest.raises(RangeLostError, match="has no column title"):
+    with pytest.raises(ChangeFeedGapError, match="has no column title"):
         net_changes(uri, cursor, at_head(uri))
     with pytest.raises(MissingError, match="has no column title"):
-        read_products(uri, at_head(uri), list(PRODUCT_FIELDS))
+        read_products(uri, at_head(uri), list(INDEXED))
 
 
 def test_column_mapping_is_refused_before_the_feed_is_read(uri: str) -> None:
@@ -188,21 +189,21 @@ def test_column_mapping_is_refused_before_the_feed_is_read(uri: str) -> None:
         )
     )
     with pytest.raises(
-        RangeLostError, match=r"column mapping is on .* \('delta.columnMapping.mode' = 'none'"
+        ChangeFeedGapError, match=r"column mapping is on .* \('delta.columnMapping.mode' = 'none'"
     ):
         net_changes(uri, Cursor(at_head(uri).table_id, 0), at_head(uri))
 
 
-def test_a_table_of_another_id_is_not_taken_for_the_planned_one(uri: str) -> None:
-    with pytest.raises(MissingError, match="created anew"):
+def test_a_recreated_table_is_not_mistaken_for_the_planned_one(uri: str) -> None:
+    with pytest.raises(MissingError, match="was recreated"):
         net_changes(uri, Cursor("other", 0), Cursor("other", 0))
 
 
-def test_short_retentions_are_said_with_the_command_that_lengthens_them(uri: str) -> None:
+def test_short_retentions_are_reported_with_the_command_that_extends_them(uri: str) -> None:
     assert short_retentions(uri, 7) == []
-    (said,) = short_retentions(uri, 30)
-    assert said.startswith("delta.deletedFileRetentionDuration of the catalogue is 7 days")
-    assert said.endswith(
+    (sentence,) = short_retentions(uri, 30)
+    assert sentence.startswith("delta.deletedFileRetentionDuration of the catalogue is 7 days")
+    assert sentence.endswith(
         f"ALTER TABLE delta.`{uri}` SET TBLPROPERTIES ('delta.deletedFileRetentionDuration' = 'interval 30 days')"
     )
     DeltaTable(uri).alter.set_table_properties(
@@ -211,8 +212,8 @@ def test_short_retentions_are_said_with_the_command_that_lengthens_them(uri: str
             "delta.logRetentionDuration": "interval 48 hours",
         }
     )
-    (said,) = short_retentions(uri, 30)
-    assert said.startswith("delta.logRetentionDuration of the catalogue is 2 days")
+    (sentence,) = short_retentions(uri, 30)
+    assert sentence.startswith("delta.logRetentionDuration of the catalogue is 2 days")
 
 
 @pytest.mark.parametrize(
@@ -220,10 +221,10 @@ def test_short_retentions_are_said_with_the_command_that_lengthens_them(uri: str
     [("interval 30 days", 30), ("INTERVAL 1 week 12 hours", 7.5), ("interval 90 minutes", 0.0625)],
 )
 def test_an_interval_is_read_as_delta_writes_it(interval: str, days: float) -> None:
-    assert days_of(interval) == days
+    assert parse_days(interval) == days
 
 
-def test_a_path_with_blanks_is_read(tmp_path: Path) -> None:
+def test_a_path_with_spaces_is_read(tmp_path: Path) -> None:
     where = str(tmp_path / "my shop ü" / "products")
     Path(where).mkdir(parents=True)
     write_deltalake(where, table(product("a")), configuration=ON)
@@ -232,11 +233,11 @@ def test_a_path_with_blanks_is_read(tmp_path: Path) -> None:
     assert net_changes(where, cursor, at_head(where))["product_id"].to_pylist() == ["b"]
 
 
-def test_nothing_is_written_to_a_table_that_would_not_tell_of_it(uri: str) -> None:
-    check_properties(uri)
+def test_nothing_is_written_to_a_table_without_change_feed(uri: str) -> None:
+    check_table_properties(uri)
     set_feed(uri, False)
     with pytest.raises(
         ConfigurationError,
-        match=r"Nothing is written.* is off. Run: ALTER TABLE .*enableChangeDataFeed' = 'true'",
+        match=r"Nothing was written.* is off. Run: ALTER TABLE .*enableChangeDataFeed' = 'true'",
     ):
-        check_properties(uri)
+        check_table_properties(uri)

@@ -9,15 +9,14 @@ from recsim_tasks.catalogue.delta.maintenance import maintain
 from recsim_tasks.foundation.settings import Settings
 
 
-def test_a_withdrawal_is_forgotten_after_the_retention_and_not_before(settings: Settings) -> None:
+def test_withdrawals_expire_after_the_retention(settings: Settings) -> None:
     now = datetime.now(UTC)
-    noted = {
+    ages = {
         "old": timedelta(days=settings.retention_days, hours=1),
         "young": timedelta(days=settings.retention_days, hours=-1),
     }
     rows = [
-        {"product_id": name, "updated_at": now, "feed_id": "f", "at": now - age}
-        for name, age in noted.items()
+        {"product_id": name, "updated_at": now, "feed_id": "f", "at": now - age} for name, age in ages.items()
     ]
     write_deltalake(settings.withdrawals_uri, pa.Table.from_pylist(rows))
     assert maintain(settings).keys() == {"withdrawals"}

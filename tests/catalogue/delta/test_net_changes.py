@@ -13,18 +13,12 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from recsim_tasks.catalogue.delta.net_changes import _ends, compare, count_kinds, net_changes
-from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, head, read_products
+from recsim_tasks.catalogue.delta.net_changes import _first_and_last_states, compare, count_kinds, net_changes
+from recsim_tasks.catalogue.delta.reader import head, read_products
+from recsim_tasks.catalogue.schema import INDEXED, arrow_schema, select_types
 from recsim_tasks.contracts import Cursor
 
-SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("product_id", "title", "category")),
-        ("price", pa.float64()),
-        ("in_stock", pa.bool_()),
-        ("image_hash", pa.string()),
-    ]
-)
+SCHEMA = arrow_schema(select_types(INDEXED))
 
 
 def product(name: str, image: str = "i", price: float = 1.0) -> dict[str, object]:
@@ -47,7 +41,7 @@ def uri(tmp_path: Path) -> str:
     where = str(tmp_path / "products")
     write_deltalake(
         where,
-        table(product("kept"), product("priced"), product("pictured"), product("gone")),
+        table(product("kept"), product("priced"), product("illustrated"), product("gone")),
         configuration={"delta.enableChangeDataFeed": "true"},
     )
     return where
@@ -66,10 +60,14 @@ def at_head(uri: str) -> Cursor:
     return cursor
 
 
-def test_several_commits_are_netted_to_one_change_a_product(uri: str) -> None:
+def test_several_commits_give_one_net_change_a_product(uri: str) -> None:
     start = at_head(uri)
     merge(
-        uri, product("priced", price=2.0), product("pictured", image="j"), product("new"), product("passing")
+        uri,
+        product("priced", price=2.0),
+        product("illustrated", image="j"),
+        product("new"),
+        product("passing"),
     )
     merge(uri, product("priced", price=3.0), product("new", price=7.0))
     DeltaTable(uri).delete("product_id in ('gone', 'passing')")
@@ -77,14 +75,14 @@ def test_several_commits_are_netted_to_one_change_a_product(uri: str) -> None:
     assert dict(zip(changes["product_id"].to_pylist(), changes["kind"].to_pylist(), strict=True)) == {
         "gone": "delete",
         "new": "insert",
-        "pictured": "replace",
+        "illustrated": "replace",
         "priced": "update",
     }
     assert {row["product_id"]: row["price"] for row in changes.to_pylist()}["priced"] == 3.0
     assert count_kinds(changes) == {"insert": 1, "replace": 1, "update": 1, "delete": 1}
 
 
-def test_what_was_changed_back_is_no_change(uri: str) -> None:
+def test_a_change_that_was_reverted_is_no_net_change(uri: str) -> None:
     start = at_head(uri)
     merge(uri, product("priced", price=2.0))
     merge(uri, product("priced"))
@@ -101,8 +99,8 @@ def test_a_compaction_is_a_version_without_a_change(uri: str) -> None:
     assert len(net_changes(uri, start, at_head(uri))) == 0
 
 
-def test_a_table_that_is_written_over_with_what_it_held_has_not_changed(uri: str) -> None:
-    start, rows = at_head(uri), read_products(uri, at_head(uri), list(PRODUCT_FIELDS))
+def test_overwriting_a_table_with_the_same_rows_is_no_net_change(uri: str) -> None:
+    start, rows = at_head(uri), read_products(uri, at_head(uri), list(INDEXED))
     write_deltalake(uri, rows, mode="overwrite")
     assert len(net_changes(uri, start, at_head(uri))) == 0
     write_deltalake(uri, rows.slice(1), mode="overwrite")
@@ -114,7 +112,7 @@ def test_a_table_that_is_written_over_with_what_it_held_has_not_changed(uri: str
     }
 
 
-def test_a_restore_is_netted_like_any_change(uri: str) -> None:
+def test_a_restore_counts_like_any_other_commit(uri: str) -> None:
     merge(uri, product("priced", price=2.0), product("new"))
     start = at_head(uri)
     DeltaTable(uri).restore(0)
@@ -125,7 +123,7 @@ def test_a_restore_is_netted_like_any_change(uri: str) -> None:
     }
 
 
-def test_a_column_that_came_within_the_range_changes_no_product(uri: str) -> None:
+def test_a_column_that_is_added_within_the_range_changes_no_product(uri: str) -> None:
     start = at_head(uri)
     wider = table(product("new")).append_column("colour", pa.array(["red"]))
     write_deltalake(uri, wider, mode="append", schema_mode="merge")
@@ -138,13 +136,13 @@ def test_a_column_that_came_within_the_range_changes_no_product(uri: str) -> Non
     }
 
 
-def test_null_equals_null_and_nothing_else(uri: str) -> None:
+def test_null_equals_only_null(uri: str) -> None:
     before = table(product("a") | {"title": None}, product("b") | {"title": None}, product("c"))
     after = table(product("a") | {"title": None}, product("b"), product("c") | {"title": None})
     assert compare(before, after)["product_id"].to_pylist() == ["b", "c"]
 
 
-def test_versions_decide_and_not_the_times_of_the_commits(uri: str) -> None:
+def test_versions_order_commits_not_their_times(uri: str) -> None:
     start = at_head(uri)
     merge(uri, product("new"))
     DeltaTable(uri).delete("product_id = 'gone'")
@@ -158,9 +156,9 @@ def test_versions_decide_and_not_the_times_of_the_commits(uri: str) -> None:
     ]
 
 
-def test_no_image_is_read(tmp_path: Path) -> None:
+def test_images_are_not_read(tmp_path: Path) -> None:
     where, images = (
-        str(tmp_path / "pictured"),
+        str(tmp_path / "illustrated"),
         pa.array([os.urandom(1 << 16) for _ in range(400)], pa.binary()),
     )
     rows = table(*(product(f"p{number}") for number in range(400)))
@@ -178,7 +176,7 @@ def test_no_image_is_read(tmp_path: Path) -> None:
     assert bytes_read() - read < 4 << 20 < 25 << 20
 
 
-def test_a_million_changes_are_netted_in_seconds() -> None:
+def test_net_changes_of_a_million_rows_take_seconds() -> None:
     count = 1_000_000
     numbers = np.arange(count)
     ids = pa.array(np.char.add("p", (numbers % (count // 2)).astype(str)))
@@ -191,14 +189,14 @@ def test_a_million_changes_are_netted_in_seconds() -> None:
     }
     kinds = pa.array(["insert", "update_postimage"]).take(pa.array(numbers // (count // 2)))
     began = time.monotonic()
-    changes = compare(*_ends(pa.table({**columns, "_change_type": kinds})))
+    changes = compare(*_first_and_last_states(pa.table({**columns, "_change_type": kinds})))
     assert time.monotonic() - began < 20
     assert count_kinds(changes)["insert"] == len(changes) == count // 2
     assert changes["price"].to_numpy().min() == count // 2
 
 
 def shift_clock(commit: Path, days: int) -> None:
-    """As a writer would have left the commit whose clock was `days` off."""
+    """Change a commit as if its writer's clock had been `days` off."""
     actions = [json.loads(line) for line in commit.read_text().splitlines()]
     for action in actions:
         if "commitInfo" in action:
@@ -211,7 +209,7 @@ def bytes_read() -> int:
     return int(Path("/proc/self/io").read_text().split()[1])
 
 
-def test_no_table_has_no_head(tmp_path: Path) -> None:
+def test_a_missing_table_has_no_head(tmp_path: Path) -> None:
     assert head(str(tmp_path / "nothing")) is None
 
 
@@ -223,7 +221,7 @@ States = st.dictionaries(
 def commit(
     version: int, before: dict[str, tuple[str, float]], after: dict[str, tuple[str, float]]
 ) -> list[dict[str, object]]:
-    """The rows that a change feed holds for the step from one state of the catalogue to the next."""
+    """The rows of a change feed for a step from one state of the catalogue to the next."""
 
     def row(name: str, state: dict[str, tuple[str, float]], kind: str) -> dict[str, object]:
         return {**product(name, *state[name]), "_change_type": kind, "_commit_version": version}
@@ -252,7 +250,7 @@ def test_net_changes_lead_from_the_first_state_to_the_last(
     )
     first, last = states[0], states[-1]
     now = dict(first)
-    for change in compare(*_ends(pa.Table.from_pylist(rows, schema=schema))).to_pylist():
+    for change in compare(*_first_and_last_states(pa.Table.from_pylist(rows, schema=schema))).to_pylist():
         name, kind = change["product_id"], change["kind"]
         assert (name in first) == (kind != "insert")
         if kind == "delete":
@@ -261,4 +259,4 @@ def test_net_changes_lead_from_the_first_state_to_the_last(
             assert (kind == "replace") == (name in first and first[name][0] != change["image_hash"])
             now[name] = (change["image_hash"], change["price"])
     assert now == last
-    assert set(PRODUCT_FIELDS) <= set(schema.names)
+    assert set(INDEXED) <= set(schema.names)

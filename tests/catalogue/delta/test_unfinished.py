@@ -36,30 +36,28 @@ def put(table: Path, *names: str) -> Path:
 
 
 @pytest.mark.parametrize("names", [[], LEFT])
-def test_a_log_without_a_commit_goes_with_the_files_that_no_commit_names(
-    tmp_path: Path, names: list[str]
-) -> None:
+def test_a_log_without_commits_is_removed_with_its_data_files(tmp_path: Path, names: list[str]) -> None:
     remove_unfinished(str(put(tmp_path / "products", *names)))
     assert list((tmp_path / "products").iterdir()) == []
     remove_unfinished(str(tmp_path / "nothing"))
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_nothing_goes_where_anything_else_lies(tmp_path: Path, name: str) -> None:
+def test_nothing_is_removed_beside_foreign_files(tmp_path: Path, name: str) -> None:
     table = put(tmp_path / "products", *LEFT, name)
-    with pytest.raises(InputError, match="Move away what lies there"):
+    with pytest.raises(InputError, match="Move its contents away"):
         remove_unfinished(str(table))
     assert all((table / each).exists() for each in (*LEFT, name))
 
 
-def test_parquet_files_without_a_log_are_left_where_they_are(tmp_path: Path) -> None:
+def test_parquet_files_without_a_log_are_not_removed(tmp_path: Path) -> None:
     (tmp_path / "part-00000-a.parquet").write_text("x")
     with pytest.raises(InputError, match="no _delta_log"):
         remove_unfinished(str(tmp_path))
     assert (tmp_path / "part-00000-a.parquet").exists()
 
 
-def test_a_table_folder_that_is_a_link_to_another_disk_stays_one(tmp_path: Path) -> None:
+def test_a_table_folder_that_is_a_link_stays_a_link(tmp_path: Path) -> None:
     put(tmp_path / "disk", *LEFT)
     (tmp_path / "products").symlink_to(tmp_path / "disk")
     remove_unfinished(str(tmp_path / "products"))
@@ -67,13 +65,13 @@ def test_a_table_folder_that_is_a_link_to_another_disk_stays_one(tmp_path: Path)
     assert list((tmp_path / "disk").iterdir()) == []
 
 
-def test_in_an_object_store_the_same_goes_and_stays(bucket: UPath) -> None:
+def test_an_object_store_is_treated_the_same(bucket: UPath) -> None:
     put(bucket / "products", *LEFT)  # type: ignore[arg-type]
     bucket.fs.call_s3("put_object", Bucket="lake", Key="empty/_delta_log/", Body=b"")
     put(bucket / "other", FOREIGN[0])  # type: ignore[arg-type]
     for name in ("products", "empty"):
         remove_unfinished(str(bucket / name))
         assert bucket.fs.find(f"lake/{name}") == []
-    with pytest.raises(InputError, match="Move away"):
+    with pytest.raises(InputError, match="Move its contents away"):
         remove_unfinished(str(bucket / "other"))
     assert bucket.fs.exists(f"lake/other/{FOREIGN[0]}")

@@ -11,11 +11,13 @@ import pytest
 
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import deliver, upsert
-from recsim_tasks.catalogue.feeds import inbox as rounds
-from recsim_tasks.catalogue.feeds.decisions import Answer
+from recsim_tasks.catalogue.feeds import inbox as inbox_module
+from recsim_tasks.catalogue.feeds.decisions import FeedDecision
 from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
+from recsim_tasks.catalogue.feeds.ingest import IngestRequest
 from recsim_tasks.catalogue.feeds.quarantine import quarantined
 from recsim_tasks.catalogue.feeds.transfer import move_aside
+from recsim_tasks.contracts import IngestResult
 from recsim_tasks.foundation.errors import HeldError, InputError, RecsimError
 from recsim_tasks.foundation.settings import Settings
 
@@ -37,7 +39,7 @@ def bad(inbox: Path, name: str) -> Path:
 
 
 def fill_with_faults(inbox: Path) -> set[str]:
-    """Whatever is no feed, or is one that cannot be opened; the names of the latter."""
+    """Add entries that are not feeds, and feeds that cannot be opened; returns the names of the latter."""
     bad(inbox, "folder").mkdir()
     os.mkfifo(bad(inbox, "pipe"))
     bad(inbox, "nested").write_text("[" * 100_000)
@@ -57,15 +59,15 @@ def fill_with_faults(inbox: Path) -> set[str]:
 
 @pytest.mark.spark
 @pytest.mark.usefixtures("shared_spark")
-def test_what_is_odd_in_the_inbox_is_refused_or_named_and_the_good_feed_is_taken(
+def test_bad_entries_of_the_inbox_are_refused_or_listed_and_the_good_feed_is_applied(
     settings: Settings, rows: Rows
 ) -> None:
     inbox = settings.inbox_dir
     refused = fill_with_faults(inbox)
     deliver(inbox, "good", rows[:2], "good")
-    with pytest.raises(InputError, match="1 other feeds were taken in") as told:
+    with pytest.raises(InputError, match="Other feeds applied: 1") as error:
         ingest_inbox(settings)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     assert len(list((inbox / ".applied").iterdir())) == 1
     moved = [path for path in (inbox / ".refused").iterdir() if not path.name.endswith(".note.json")]
     assert len(moved) == len(refused)
@@ -75,16 +77,19 @@ def test_what_is_odd_in_the_inbox_is_refused_or_named_and_the_good_feed_is_taken
     assert {path.name for path in (inbox.parent / "outside").iterdir()} == {
         "manifest.json",
         "products.csv",
-    }, "nothing is written behind a link"
+    }, "nothing is written through a link"
 
     again = ingest_inbox(settings)
-    assert [stray["name"] for stray in again["ignored"]] == ["loose.csv"]
-    assert again["feeds"] == []
+    assert [stray.name for stray in again.ignored] == ["loose.csv"]
+    assert (again.feeds, again.summary) == (
+        [],
+        "no feed in the inbox; not a feed, ignored: loose.csv is a file; a feed is a folder with manifest.json",
+    )
 
 
 @pytest.mark.spark
 @pytest.mark.usefixtures("shared_spark")
-def test_a_feed_that_cannot_be_moved_aside_stops_no_other_and_is_applied_once(
+def test_a_feed_that_cannot_be_moved_stops_no_other_and_is_applied_once(
     settings: Settings, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number, name in enumerate(("first", "second")):
@@ -96,10 +101,10 @@ def test_a_feed_that_cannot_be_moved_aside_stops_no_other_and_is_applied_once(
             raise OSError(18, "Invalid cross-device link")
         move_aside(feed, *args)
 
-    monkeypatch.setattr(rounds, "move_aside", fail)
+    monkeypatch.setattr(inbox_module, "move_aside", fail)
     with pytest.raises(
         RecsimError,
-        match=r"first cannot be moved to \.applied: Invalid cross-device link.*2 feeds were taken in",
+        match=r"first cannot be moved to \.applied: Invalid cross-device link.*Feeds applied: 2",
     ):
         ingest_inbox(settings)
     monkeypatch.undo()
@@ -109,52 +114,29 @@ def test_a_feed_that_cannot_be_moved_aside_stops_no_other_and_is_applied_once(
         ingest_inbox(settings)
     (settings.inbox_dir / ".applied").unlink()
     (settings.inbox_dir / "kept").rename(settings.inbox_dir / ".applied")
-    assert ingest_inbox(settings)["feeds"][0]["applied"] is False
+    assert ingest_inbox(settings).feeds[0].applied is False
 
 
 @pytest.mark.spark
 @pytest.mark.usefixtures("shared_spark")
-def test_a_feed_on_hold_says_why_its_rows_cannot_be_taken_until_it_is_answered_for(
+def test_a_feed_on_hold_states_why_its_rows_are_invalid_until_a_decision(
     settings: Settings, rows: Rows
 ) -> None:
     faulty = [{**row, "image": b"no image"} for row in rows[:20]] + [
         {**rows[20], "product_id": None},
         *rows[21:25],
     ]
-    deliver(settings.inbox_dir, "held", faulty, "held")
+    deliver(settings.inbox_dir, "night", faulty, "night")
     with pytest.raises(HeldError, match=r"20 rows: .*does not decode") as held:
         ingest_inbox(settings)
-    first, second = held.value.result["held"]["row_reasons"]  # type: ignore[index]
-    assert (first["rows"], second["rows"]) == (20, 1)
-    assert first["example"].startswith("fashion-000")
-    assert "a row without product_id" in second["example"]
-    (waiting,) = quarantined(settings, "held", None, False, 20)["held"]
-    assert waiting["row_reasons"] == [first, second]
-    assert quarantined(settings, "other", None, False, 20)["held"] == []
-    ingest_inbox(settings, answer=Answer("held", accepts=False, by="ada"))
-    assert quarantined(settings, "held", None, False, 20)["held"] == []
-
-
-@pytest.mark.spark
-@pytest.mark.usefixtures("shared_spark")
-def test_rows_that_say_the_same_count_once_and_rows_that_contradict_each_other_not_at_all(
-    settings: Settings, rows: Rows
-) -> None:
-    from recsim_tasks.catalogue.feeds.ingest import ingest_feed
-
-    without_image = {**rows[3], "image": None}
-    several = [
-        rows[0],
-        rows[0],
-        rows[0],
-        rows[1],
-        rows[1],
-        {**rows[1], "price": 1.5},
-        rows[2],
-        without_image,
-        without_image,
-    ]
-    result = ingest_feed(settings, deliver(settings.home, "feed", several, "feed"))
-    assert (result["inserted"], result["unchanged"], result["quarantined"]) == (2, 2, 5)
-    waiting = quarantined(settings, None, rows[3]["product_id"], False, 10)
-    assert waiting["rows"] == 2, "what repeats a row that cannot be taken does not release it"
+    on_hold = IngestResult.model_validate(held.value.result).on_hold
+    assert on_hold is not None
+    first, second = on_hold.row_reasons
+    assert (first.rows, second.rows) == (20, 1)
+    assert first.example.startswith("fashion-000")
+    assert "a row without product_id" in second.example
+    (record,) = quarantined(settings, feed_id="night").on_hold
+    assert record.row_reasons == [first, second]
+    assert quarantined(settings, feed_id="other").on_hold == []
+    ingest_inbox(settings, IngestRequest(decision=FeedDecision(feed="night", accepts=False, by="ada")))
+    assert quarantined(settings, feed_id="night").on_hold == []

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import gzip
 import json
 import os
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from recsim_tasks.catalogue.feeds import ingest
 from recsim_tasks.catalogue.feeds.feed import Feed
 from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
 from recsim_tasks.catalogue.feeds.ingest import ingest_feed
+from recsim_tasks.contracts import FeedResult, IngestResult, RowCounts
 from recsim_tasks.foundation.errors import HeldError, InputError, UnavailableError
 from recsim_tasks.foundation.settings import Settings, load_settings
 
@@ -41,18 +40,8 @@ def test_a_feed_inserts_updates_deletes_and_quarantines_and_is_applied_once(
     settings: Settings, tmp_path: Path, rows: Rows
 ) -> None:
     first = ingest_feed(settings, deliver(tmp_path, "one", rows[:30], "one"))
-    assert first == {
-        "feed_id": "one",
-        "applied": True,
-        "inserted": 30,
-        "updated": 0,
-        "deleted": 0,
-        "unchanged": 0,
-        "outdated": 0,
-        "quarantined": 0,
-        "quarantined_share": 0.0,
-        "table_version": 1,
-    }
+    feed_result = FeedResult(feed_id="one", applied=True, inserted=30, table_version=1)
+    assert first == IngestResult(**feed_result.model_dump(exclude={"accepted"}), feeds=[feed_result])
 
     changes = [
         *rows[30:],
@@ -60,14 +49,16 @@ def test_a_feed_inserts_updates_deletes_and_quarantines_and_is_applied_once(
         {**rows[1], "price": 5.0, "image": None},
         rows[2],
         delete(3),
-        {**rows[4], "image": b"no picture"},
+        {**rows[4], "image": b"no image"},
         upsert(900, "new", None),
     ]
     second = deliver(tmp_path, "two", changes, "two")
-    assert ingest_feed(settings, second) | {"table_version": 0} == {
-        "feed_id": "two", "applied": True, "inserted": 10, "updated": 2, "deleted": 1, "unchanged": 1, "outdated": 0, "quarantined": 2,
-        "quarantined_share": 0.125, "table_version": 0,
-    }  # fmt: skip
+    (effect,) = ingest_feed(settings, second).feeds
+    counts = RowCounts(inserted=10, updated=2, deleted=1, unchanged=1, quarantined=2)
+    assert effect == FeedResult(
+        feed_id="two", applied=True, table_version=effect.table_version, **counts.model_dump()
+    )
+    assert effect.quarantined_share == 0.125
 
     products = table(settings.products_uri)
     assert products.keys() == {row["product_id"] for row in rows} - {rows[3]["product_id"]}
@@ -75,21 +66,21 @@ def test_a_feed_inserts_updates_deletes_and_quarantines_and_is_applied_once(
     assert products[rows[1]["product_id"]]["price"] == 5.0
     assert products[rows[1]["product_id"]]["image"] == rows[1]["image"]
     assert products[rows[4]["product_id"]]["image"] == rows[4]["image"]
-    put_aside = table(settings.quarantine_uri)
-    assert {name: row["feed_id"] for name, row in put_aside.items()} == {
+    invalid = table(settings.quarantine_uri)
+    assert {name: row["feed_id"] for name, row in invalid.items()} == {
         rows[4]["product_id"]: "two",
         "fashion-00900": "two",
     }
-    assert "does not decode" in put_aside[rows[4]["product_id"]]["reason"]
-    assert put_aside[rows[4]["product_id"]]["image"] == b"no picture"
-    assert json.loads(put_aside["fashion-00900"]["row"])["category"] == "new"
+    assert "does not decode" in invalid[rows[4]["product_id"]]["reason"]
+    assert invalid[rows[4]["product_id"]]["image"] == b"no image"
+    assert json.loads(invalid["fashion-00900"]["row"])["category"] == "new"
 
     before = head(settings.products_uri)
-    assert ingest_feed(settings, second)["applied"] is False
+    assert ingest_feed(settings, second).applied is False
     assert (head(settings.products_uri), table(settings.products_uri), table(settings.quarantine_uri)) == (
         before,
         products,
-        put_aside,
+        invalid,
     )
 
 
@@ -115,52 +106,13 @@ def test_the_tables_have_the_properties_that_readers_rely_on(
     assert read_image(settings.products_uri, "o'brien") is None
 
 
-def test_the_latest_row_of_a_product_counts_and_neither_a_tie_nor_a_picture_that_many_products_share(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, rows: Rows
-) -> None:
-    monkeypatch.setenv("RECSIM_PLACEHOLDER_PRODUCTS", "3")
-    settings = load_settings()
-
-    def at(row: dict[str, Any], day: int | None, title: str) -> dict[str, Any]:
-        return {
-            "product_id": row["product_id"],
-            "title": title,
-            "image": row["image"],
-            "updated_at": None if day is None else f"2026-11-{day:02d}",
-        }
-
-    feed = tmp_path / "several [1]*"
-    feed.mkdir()
-    several = [
-        at(rows[0], 2, "new"),
-        at(rows[0], 1, "old"),
-        at(rows[1], 3, "one"),
-        at(rows[1], 3, "other"),
-        at(rows[2], 1, "dated"),
-        at(rows[2], None, "undated"),
-        *({**at(row, 1, "shown to all"), "image": rows[9]["image"]} for row in rows[3:7]),
-    ]
-    table_of_rows = pa.Table.from_pylist(several)
-    moments = table_of_rows.column("updated_at").cast(pa.timestamp("us"))
-    pq.write_table(table_of_rows.set_column(3, "updated_at", moments), feed / "products.parquet")
-    (feed / "manifest.json").write_text(json.dumps({"feed_id": "several", "rows": len(several)}))
-    result = ingest_feed(settings, feed)
-    assert (result["inserted"], result["outdated"], result["quarantined"]) == (2, 2, 6)
-    reasons = [row["reason"] for row in table(settings.quarantine_uri).values()]
-    assert sum("this feed gives it to 4 products" in reason for reason in reasons) == 4
-    assert {row["product_id"]: row["title"] for row in table(settings.products_uri).values()} == {
-        rows[0]["product_id"]: "new",
-        rows[2]["product_id"]: "dated",
-    }
-
-
-def test_csv_and_jsonl_hold_images_as_base64_or_as_files(
+def test_csv_and_jsonl_have_images_in_base64_or_in_files(
     settings: Settings, tmp_path: Path, rows: Rows
 ) -> None:
     import base64
 
     for kind in ("csv", "jsonl"):
-        feed = tmp_path / f"{kind} [1]{{a,b}}*?"  # for Spark a pattern, unless it is told otherwise
+        feed = tmp_path / f"{kind} [1]{{a,b}}*?"  # Spark would take it for a pattern
         feed.mkdir()
         (feed / "one.png").write_bytes(rows[1]["image"])
         text = base64.b64encode(rows[0]["image"]).decode()
@@ -178,7 +130,7 @@ def test_csv_and_jsonl_hold_images_as_base64_or_as_files(
         (feed / f"products.{kind}").write_text(lines[kind])
         (feed / "manifest.json").write_text(json.dumps({"feed_id": kind, "rows": 3}))
         result = ingest_feed(settings, feed)
-        assert (result["inserted"], result["quarantined"]) == (2, 1)
+        assert (result.inserted, result.quarantined) == (2, 1)
     products = table(settings.products_uri)
     assert [products[f"{kind}-a"]["title"] for kind in ("csv", "jsonl")] == ["Boot, high"] * 2
     assert [products[f"{kind}-a"]["price"] for kind in ("csv", "jsonl")] == [9.5] * 2
@@ -188,26 +140,8 @@ def test_csv_and_jsonl_hold_images_as_base64_or_as_files(
     }
 
 
-def test_idx_files_become_products(settings: Settings, tmp_path: Path, fashion_mnist: FashionMnist) -> None:
-    feed = tmp_path / "idx"
-    feed.mkdir()
-    images, labels = fashion_mnist.test_images[:5], fashion_mnist.test_labels[:5]
-    with gzip.open(feed / "t-images-idx3-ubyte.gz", "wb") as file:
-        file.write(struct.pack(">4i", 2051, 5, 28, 28) + images.tobytes())
-    (feed / "t-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, 5) + labels.tobytes())
-    (feed / "manifest.json").write_text(
-        json.dumps(
-            {"feed_id": "idx", "rows": 5, "id_prefix": "i", "categories": [f"name {n}" for n in range(10)]}
-        )
-    )
-    assert ingest_feed(settings, feed)["inserted"] == 5
-    assert {name: row["category"] for name, row in table(settings.products_uri).items()} == {
-        f"i{n}": f"name {labels[n]}" for n in range(5)
-    }
-
-
 @pytest.mark.parametrize("fault", ["count", "type", "column", "torn"])
-def test_a_feed_that_is_wrong_as_a_whole_is_refused_and_writes_nothing(
+def test_a_bad_file_of_rows_is_refused_and_nothing_is_written(
     settings: Settings, tmp_path: Path, rows: Rows, fault: str
 ) -> None:
     feed = deliver(tmp_path, fault, rows[:3], fault)
@@ -233,7 +167,7 @@ def test_a_feed_that_is_wrong_as_a_whole_is_refused_and_writes_nothing(
     assert head(settings.products_uri) is None
 
 
-def test_a_full_feed_withdraws_what_it_does_not_name_unless_it_is_too_much(
+def test_a_full_feed_withdraws_the_products_that_it_does_not_name(
     settings: Settings, tmp_path: Path, rows: Rows
 ) -> None:
     ingest_feed(settings, deliver(tmp_path, "one", rows[:10], "one"))
@@ -243,11 +177,11 @@ def test_a_full_feed_withdraws_what_it_does_not_name_unless_it_is_too_much(
     assert head(settings.products_uri) == before
     broken = {**rows[6], "image": b"broken"}
     result = ingest_feed(settings, deliver(tmp_path, "full", [*rows[:6], broken], "full", full=True))
-    assert (result["deleted"], result["quarantined"], result["unchanged"]) == (3, 1, 6)
+    assert (result.deleted, result.quarantined, result.unchanged) == (3, 1, 6)
     assert table(settings.products_uri).keys() == {row["product_id"] for row in rows[:7]}
 
 
-def test_the_inbox_is_taken_in_order_and_a_bad_feed_does_not_block_the_others(
+def test_the_inbox_is_ingested_in_order_and_a_bad_feed_blocks_no_other(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, rows: Rows
 ) -> None:
     inbox = settings.inbox_dir
@@ -266,17 +200,14 @@ def test_the_inbox_is_taken_in_order_and_a_bad_feed_does_not_block_the_others(
         os.utime(feed / "manifest.json", (number, number))
     with pytest.raises(InputError, match="bad"):
         ingest_inbox(settings)
-    assert synced == [(1, True), (2, True)]  # a feed goes away only when its commit is on the disk
+    assert synced == [(1, True), (2, True)]  # a feed leaves the inbox only after its commit is on disk
     assert table(settings.products_uri)[rows[0]["product_id"]]["price"] == 77.0
     assert sorted(path.name.partition("-")[2] for path in (inbox / ".applied").iterdir()) == [
         "a-last",
         "z-first",
     ]
     assert "feed_id" in json.loads(next((inbox / ".refused").glob("*-bad/note.json")).read_text())["reason"]
-    assert ingest_inbox(settings) == {
-        "feed_id": None, "applied": False, "inserted": 0, "updated": 0, "deleted": 0, "unchanged": 0, "outdated": 0, "quarantined": 0,
-        "quarantined_share": 0.0, "table_version": 2, "feeds": [], "ignored": [],
-    }  # fmt: skip
+    assert ingest_inbox(settings) == IngestResult(feed_id=None, applied=False, table_version=2)
 
 
 def test_a_spark_master_that_does_not_answer_is_named(
@@ -287,25 +218,25 @@ def test_a_spark_master_that_does_not_answer_is_named(
         ingest_feed(load_settings(), deliver(tmp_path, "one", rows[:2], "one"))
 
 
-def test_a_feed_whose_file_goes_away_while_it_is_read_stays_and_a_corrupt_one_is_refused(
+def test_a_feed_whose_file_disappears_stays_and_a_corrupt_one_is_refused(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, rows: Rows
 ) -> None:
     for number, name in enumerate(("corrupt", "gone")):
         os.utime(deliver(settings.inbox_dir, name, rows, name) / "manifest.json", (number + 1, number + 1))
-    look = ingest.read_rows
+    read_rows = ingest.read_rows
 
-    def look_and_break(spark: Any, feed: Feed) -> Any:
-        """The driver looks at the file; Spark's tasks read it later."""
-        frame, content = look(spark, feed), feed.source.read_bytes()
+    def read_and_break(spark: Any, feed: Feed) -> Any:
+        """The driver opens the file; Spark's tasks read it later."""
+        frame, content = read_rows(spark, feed), feed.source.read_bytes()
         if feed.feed_id == "gone":
             feed.source.unlink()
         else:
             feed.source.write_bytes(content[:4] + bytes(len(content) - 1000) + content[-996:])
         return frame
 
-    monkeypatch.setattr(ingest, "read_rows", look_and_break)
+    monkeypatch.setattr(ingest, "read_rows", read_and_break)
     with pytest.raises(
-        UnavailableError, match=r"gone/\S+ went away while it was read\. The feed is not refused"
+        UnavailableError, match=r"gone/\S+ disappeared while it was read\. The feed is not refused"
     ):
         ingest_inbox(settings)
     (refused,) = (settings.inbox_dir / ".refused").iterdir()

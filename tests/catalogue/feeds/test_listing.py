@@ -11,7 +11,7 @@ import pytest
 
 from recsim_tasks.catalogue.feeds import manifest
 from recsim_tasks.catalogue.feeds.feed import open_feed
-from recsim_tasks.catalogue.feeds.listing import closed_feeds, mark_of, strays
+from recsim_tasks.catalogue.feeds.listing import closed_feeds, mark_of, stray_entries
 from recsim_tasks.foundation.errors import InputError
 
 GOOD = json.dumps({"feed_id": "good", "rows": 1}).encode()
@@ -29,7 +29,7 @@ def land(folder: Path, text: bytes | None = GOOD, rows: bool = True) -> Path:
 
 
 def age(inbox: Path) -> None:
-    """As if everything in the inbox had been still for a long time."""
+    """Make everything in the inbox look unchanged for a long time."""
     for path in [*inbox.rglob("*"), inbox]:
         os.utime(path, LONG_AGO, follow_symlinks=False)
 
@@ -53,7 +53,11 @@ def as_link_outside(path: Path) -> None:
     path.symlink_to(outside)
 
 
-# What stands where a manifest should be, and what is said of it.
+def strays(inbox: Path) -> dict[str, str]:
+    return {entry.name: entry.reason for entry in stray_entries(inbox)}
+
+
+# What may be in the place of a manifest, and the reason for it.
 FAULTS: dict[str, tuple[Make, str]] = {
     "a folder": (lambda path: path.mkdir(), "is a folder, not a file"),
     "a pipe": (os.mkfifo, "is a pipe, not a file"),
@@ -67,11 +71,11 @@ FAULTS: dict[str, tuple[Make, str]] = {
     "huge": (lambda path: path.open("wb").truncate(100 << 20), "has 104,857,600 bytes"),
     "empty": (lambda path: path.touch(), "is not JSON"),
     "binary": (lambda path: path.write_bytes(os.urandom(999) + b"\xff\xfe\x00"), "is not JSON"),
-    "a list": (lambda path: path.write_text("[1]"), "holds a list, not an object"),
+    "a list": (lambda path: path.write_text("[1]"), "it contains a list, not an object"),
     "null": (lambda path: path.write_text("null"), "not an object"),
     "a name twice": (
         lambda path: path.write_text('{"feed_id": "a", "rows": 1, "rows": 2}'),
-        "rows stands there twice",
+        "it contains rows twice",
     ),
     "a number of 5,000 digits": (
         lambda path: path.write_text('{"feed_id": "a", "rows": ' + "9" * 5000 + "}"),
@@ -79,7 +83,7 @@ FAULTS: dict[str, tuple[Make, str]] = {
     ),
     "half a character": (
         lambda path: path.write_text('{"feed_id": "a", "rows": 1, "\\ud800": 1}'),
-        "is not a feed's manifest",
+        "is not a valid manifest",
     ),
 }
 
@@ -90,9 +94,7 @@ def inbox(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_manifest_that_cannot_be_read_is_that_feeds_reason_and_stops_no_other_feed(
-    inbox: Path, fault: str
-) -> None:
+def test_an_unreadable_manifest_refuses_its_feed_and_no_other(inbox: Path, fault: str) -> None:
     make, reason = FAULTS[fault]
     land(inbox / "good")
     make(land(inbox / "bad", None) / "manifest.json")
@@ -107,21 +109,19 @@ def test_a_manifest_that_cannot_be_read_is_that_feeds_reason_and_stops_no_other_
 @pytest.mark.parametrize(
     "fault", ["a folder", "a pipe", "a dangling link", "deeply nested", "huge", "empty", "a list"]
 )
-def test_a_manifest_that_cannot_be_read_is_waited_for_until_it_has_settled(inbox: Path, fault: str) -> None:
+def test_a_feed_is_not_closed_while_its_manifest_is_being_written(inbox: Path, fault: str) -> None:
     FAULTS[fault][0](land(inbox / "bad", None) / "manifest.json")
     assert closed_feeds(inbox) == []
 
 
 @pytest.mark.parametrize("written", [as_link_inside, lambda path: path.write_bytes(b"\xef\xbb\xbf" + GOOD), lambda path: path.write_bytes(GOOD.decode().encode("utf-16"))])  # fmt: skip
-def test_a_manifest_behind_a_link_in_the_feed_or_with_a_byte_order_mark_is_read(
-    inbox: Path, written: Make
-) -> None:
+def test_a_linked_manifest_or_one_with_a_byte_order_mark_is_read(inbox: Path, written: Make) -> None:
     written(land(inbox / "odd", None) / "manifest.json")
     assert closed_feeds(inbox) == [inbox / "odd"]
     assert open_feed(inbox / "odd").feed_id == "good"
 
 
-def test_a_manifest_that_the_system_refuses_to_read_stops_no_other_feed(
+def test_a_manifest_without_permission_stops_no_other_feed(
     inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     land(inbox / "good")
@@ -141,7 +141,7 @@ def test_a_manifest_that_the_system_refuses_to_read_stops_no_other_feed(
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "bell\a", b"lone\xff".decode("utf-8", "surrogateescape")])
-def test_a_folder_whose_name_cannot_be_shown_is_refused_with_its_name_escaped(inbox: Path, name: str) -> None:
+def test_a_folder_with_an_unprintable_name_is_refused_with_its_name_escaped(inbox: Path, name: str) -> None:
     land(inbox / name)
     (found,) = closed_feeds(inbox)
     with pytest.raises(InputError, match="Rename it") as refused:
@@ -150,7 +150,7 @@ def test_a_folder_whose_name_cannot_be_shown_is_refused_with_its_name_escaped(in
     assert "\n" not in str(refused.value)
 
 
-def test_row_files_are_regular_files_of_the_feed(inbox: Path) -> None:
+def test_files_of_rows_must_be_regular_files_of_the_feed(inbox: Path) -> None:
     outside = inbox.parent / "outside.csv"
     inbox.mkdir()
     outside.write_text("product_id\nx\n")
@@ -175,10 +175,10 @@ def test_row_files_are_regular_files_of_the_feed(inbox: Path) -> None:
     }.items():
         with pytest.raises(InputError, match=reason):
             open_feed(inbox / name)
-    assert open_feed(inbox / "inside").kind == "csv"
+    assert open_feed(inbox / "inside").format == "csv"
 
 
-def test_what_is_no_feed_is_named_and_a_folder_only_when_nothing_is_added_to_it(inbox: Path) -> None:
+def test_entries_that_are_not_feeds_are_listed_and_unfinished_folders_are_not(inbox: Path) -> None:
     inbox.mkdir()
     (inbox / "products.csv").write_text("product_id\n")
     os.mkfifo(inbox / "pipe")
@@ -187,11 +187,11 @@ def test_what_is_no_feed_is_named_and_a_folder_only_when_nothing_is_added_to_it(
     land(inbox / "open", None)
     land(inbox / "good")
     land(inbox / ".hidden", None)
-    assert dict(strays(inbox)).keys() == {"products.csv", "pipe", "nowhere", "capital"}
+    assert strays(inbox).keys() == {"products.csv", "pipe", "nowhere", "capital"}
     age(inbox)
-    found = dict(strays(inbox))
+    found = strays(inbox)
     assert found.keys() == {"products.csv", "pipe", "nowhere", "capital", "open"}
     assert "is a file" in found["products.csv"]
     assert "rename it" in found["capital"]
     os.utime(inbox / "open" / "products.csv", (time.time(),) * 2)
-    assert "open" not in dict(strays(inbox)), "its rows are still being written"
+    assert "open" not in strays(inbox), "its rows are still being written"

@@ -1,4 +1,4 @@
-"""Whatever stands in a feed's file: each of its rows is taken, or put aside with a reason and a copy."""
+"""Every row of a feed is valid, or has a reason and a copy, whatever its file contains."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 from catalogue.histories import png
 from recsim_tasks.catalogue.feeds.feed import open_feed
 from recsim_tasks.catalogue.feeds.readers import read_rows
-from recsim_tasks.catalogue.feeds.validate import examine
+from recsim_tasks.catalogue.feeds.validate import validate_rows
 from recsim_tasks.foundation.errors import InputError
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
@@ -30,13 +30,13 @@ LINES = 3_000
 
 
 def read(folder: Path, kind: str, content: bytes) -> list[dict[str, Any]]:
-    """The rows of a feed whose file holds `content`, examined, in their order."""
+    """The validated rows of a feed whose file is `content`, by product id."""
     folder.mkdir(exist_ok=True)
     (folder / f"products.{kind}").write_bytes(content)
     (folder / "manifest.json").write_text(json.dumps({"feed_id": "f", "rows": 1}))
     spark = SparkSession.getActiveSession()
     assert spark is not None
-    rows = examine(read_rows(spark, open_feed(folder)), folder, max_pixels=10_000).collect()
+    rows = validate_rows(read_rows(spark, open_feed(folder)), folder, max_pixels=10_000).collect()
     return [row.asDict() for row in sorted(rows, key=lambda row: str(row["product_id"]))]
 
 
@@ -44,22 +44,22 @@ def outcomes(rows: list[dict[str, Any]]) -> dict[str | None, str | None]:
     return {row["product_id"]: row["reason"] for row in rows}
 
 
-def test_a_csv_value_may_hold_commas_quotes_line_breaks_and_formulas(tmp_path: Path) -> None:
+def test_a_csv_value_may_contain_commas_quotes_line_breaks_and_formulas(tmp_path: Path) -> None:
     lines = f'\ufeffproduct_id,title,price,image\r\na,"Boot, ""high""\nand black",9.5,{BASE64}\r\nb,=cmd(),,{BASE64}\r\n'
     one, two = read(tmp_path, "csv", lines.encode())
     assert (one["title"], one["price"], one["reason"]) == ('Boot, "high"\nand black', 9.5, None)
     assert (two["title"], two["price"], two["image"]) == ("=cmd()", None, png(1))
 
 
-def test_a_bad_line_of_a_csv_is_put_aside_and_those_around_it_are_taken(tmp_path: Path) -> None:
+def test_a_bad_line_of_a_csv_does_not_affect_those_around_it(tmp_path: Path) -> None:
     lines = ["product_id,title", "a,Boot", "b,Bag,more", "c", "d,Gr\udcfcn", "e,Nu\0l", "f,Hat"]
     rows = read(tmp_path, "csv", "\n".join(lines).encode("utf-8", "surrogateescape"))
-    told = outcomes(rows)
-    assert (told["a"], told["f"]) == (None, None)
-    assert "the cells that the header names" in str(told["b"])
-    assert "the cells that the header names" in str(told["c"])
-    assert "UTF-8" in str(told["d"])
-    assert "UTF-8" in str(told["e"])
+    reasons = outcomes(rows)
+    assert (reasons["a"], reasons["f"]) == (None, None)
+    assert "not as many cells as the header" in str(reasons["b"])
+    assert "not as many cells as the header" in str(reasons["c"])
+    assert "UTF-8" in str(reasons["d"])
+    assert "UTF-8" in str(reasons["e"])
     assert {row["product_id"]: row["row"] for row in rows}["b"] == "b,Bag,more"
 
 
@@ -69,38 +69,38 @@ def test_a_bad_line_of_a_csv_is_put_aside_and_those_around_it_are_taken(tmp_path
         ("{", None, "not JSON"),
         ("[1]", None, "not a JSON object"),
         ('{"product_id": "p", "colour": "red"}', "p", "unknown column colour"),
-        ('{"product_id": "p", "title": ["a"]}', "p", "title holds more than one value"),
-        ('{"product_id": "p", "title": "\\ud800"}', None, "half a character"),
-        ('{"product_id": "\\udfff", "colour": "red"}', None, "half a character"),
-        ('{"product_id": "\\ud800", "title": ["a"]}', None, "half a character"),
-        ('{"product_id": "p", "\\ud800": 1}', None, "half a character"),
-        ('{"product_id": "p", "title": {"a": "\\ud800"}}', None, "half a character"),
-        ('{"product_id": "p", "price": 1e400}', "p", "not a price"),
-        ('{"product_id": "p", "price": %s}' % ("9" * 5_000), "p", "not a price"),
+        ('{"product_id": "p", "title": ["a"]}', "p", "title has more than one value"),
+        ('{"product_id": "p", "title": "\\ud800"}', None, "lone surrogate"),
+        ('{"product_id": "\\udfff", "colour": "red"}', None, "lone surrogate"),
+        ('{"product_id": "\\ud800", "title": ["a"]}', None, "lone surrogate"),
+        ('{"product_id": "p", "\\ud800": 1}', None, "lone surrogate"),
+        ('{"product_id": "p", "title": {"a": "\\ud800"}}', None, "lone surrogate"),
+        ('{"product_id": "p", "price": 1e400}', "p", "not a finite number"),
+        ('{"product_id": "p", "price": %s}' % ("9" * 5_000), "p", "not a finite number"),
         ('{"product_id": "p", "updated_at": "0000-01-01"}', "p", "ISO 8601"),
         ('{"product_id": "p", "updated_at": "9999-12-31T23:59:59-12:00"}', "p", "ISO 8601"),
         ('{"product_id": "p", "title": "a\\u0000b"}', "p", "UTF-8"),
         ('{"product_id": "%s"}' % ("x" * 10_001), "x" * 10_001, "10,001 characters"),
-        ('{"product_id": "p", "price": NaN}', "p", "not a price"),
+        ('{"product_id": "p", "price": NaN}', "p", "not a finite number"),
         ("[" * 100_000, None, "not JSON"),
     ],
 )
-def test_a_bad_line_of_jsonl_is_put_aside_whole(
+def test_a_bad_line_of_jsonl_is_kept_as_a_copy(
     tmp_path: Path, line: str, product_id: str | None, reason: str
 ) -> None:
     good = json.dumps({"product_id": "zz", "price": 7, "in_stock": True, "image": BASE64})
-    bad, taken = sorted(
+    bad, valid = sorted(
         read(tmp_path, "jsonl", f"{line}\r\n\n{good}".encode()), key=lambda row: row["reason"] is None
     )
-    assert (bad["product_id"], reason in bad["reason"], taken["reason"]) == (product_id, True, None)
-    assert (taken["price"], taken["in_stock"], taken["image"]) == (7.0, True, png(1))
+    assert (bad["product_id"], reason in bad["reason"], valid["reason"]) == (product_id, True, None)
+    assert (valid["price"], valid["in_stock"], valid["image"]) == (7.0, True, png(1))
     assert bad["row"]
 
 
 @pytest.mark.parametrize(
     "moment", ["0002-01-01T00:00:00Z", "1582-10-10", "1899-12-31T23:59:59Z", "9999-12-31T23:59:59.999999Z"]
 )
-def test_every_moment_of_the_calendar_is_taken(tmp_path: Path, moment: str) -> None:
+def test_every_time_of_the_calendar_is_valid(tmp_path: Path, moment: str) -> None:
     (row,) = read(
         tmp_path, "jsonl", json.dumps({"product_id": "p", "updated_at": moment, "image": BASE64}).encode()
     )
@@ -127,7 +127,7 @@ def test_each_of_thousands_of_damaged_lines_is_accounted_for(tmp_path: Path) -> 
     assert 0.2 < np.mean([row["reason"] is None for row in rows]) < 0.9
 
 
-def test_parquet_may_count_nanoseconds_and_hold_decimal_prices(tmp_path: Path) -> None:
+def test_parquet_may_have_nanoseconds_and_decimal_prices(tmp_path: Path) -> None:
     tmp_path.joinpath("other").mkdir()
     for unit, folder in (("ns", tmp_path), ("ms", tmp_path / "other")):
         moments = pa.array([1_764_000_000], pa.timestamp("s", "UTC")).cast(pa.timestamp(unit, "UTC"))
@@ -155,7 +155,7 @@ def parquet(columns: dict[str, Any], **options: Any) -> bytes:
     "moment", ["2026-11-01T10:01:02.000003", "1899-12-31T23:59:59", "2300-01-01T00:00:00"]
 )
 @pytest.mark.parametrize("zone", [None, "UTC"])
-def test_parquet_may_hold_times_as_spark_2_wrote_them(tmp_path: Path, moment: str, zone: str | None) -> None:
+def test_parquet_may_have_times_as_spark_2_wrote_them(tmp_path: Path, moment: str, zone: str | None) -> None:
     moments = pa.array([datetime.fromisoformat(moment), None], pa.timestamp("us", zone))
     content = parquet({"product_id": ["a", "b"], "updated_at": moments}, use_deprecated_int96_timestamps=True)
     one, two = read(tmp_path, "parquet", content)
@@ -208,11 +208,11 @@ def test_a_time_outside_the_calendar_is_put_aside_alone(tmp_path: Path) -> None:
     [pa.array([Decimal(1)], pa.decimal256(70, 0)), pa.array([np.float16(1)], pa.float16()), pa.array(["1"])],
 )
 def test_a_number_that_spark_does_not_read_is_refused_by_name(tmp_path: Path, price: pa.Array) -> None:
-    with pytest.raises(InputError, match=r"columns of unknown type: price is"):
+    with pytest.raises(InputError, match=r"columns of the wrong type: price is"):
         read(tmp_path, "parquet", parquet({"product_id": ["a"], "price": price}))
 
 
-def test_an_index_of_pandas_is_passed_over_and_named_in_the_log(
+def test_the_index_of_a_pandas_frame_is_ignored_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     frame = pd.DataFrame({"product_id": ["a", "b"], "price": [1.0, 2.0]}, index=[5, 9])
@@ -228,12 +228,12 @@ def test_an_index_of_pandas_is_passed_over_and_named_in_the_log(
         ("csv", b"product_id,prise\na,1\n", "unknown column prise"),
         ("csv", b"title\nBoot\n", "no column product_id"),
         ("csv", b"product_id,title,title\n", "column title twice"),
-        ("csv", b"\xff\xfe\x00", "no header that can be read"),
+        ("csv", b"\xff\xfe\x00", "no readable header"),
         ("csv", b"", "no column product_id"),
         ("parquet", b"PAR1", "not Parquet"),
     ],
 )
-def test_a_file_without_the_columns_of_a_feed_is_refused_by_name(
+def test_a_file_with_wrong_columns_is_refused_by_name(
     tmp_path: Path, kind: str, content: bytes, reason: str
 ) -> None:
     with pytest.raises(InputError, match=reason) as caught:

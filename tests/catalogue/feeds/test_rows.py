@@ -11,19 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsim_demo.feeds import png
-from recsim_tasks.catalogue.feeds.rows import TEXT_COLUMNS, Taken, picture_of, take
+from recsim_tasks.catalogue.feeds.rows import TEXT_COLUMNS, ProductRow, image_bytes, parse_row
 from recsim_tasks.foundation.errors import InputError
 
 PNG = png(np.arange(64, dtype=np.uint8).reshape(8, 8))
 
 
-def row(folder: Path, image: bytes | None = PNG, **text: str) -> Taken:
+def row(folder: Path, image: bytes | None = PNG, **text: str) -> ProductRow:
     cells = dict.fromkeys(TEXT_COLUMNS) | {"product_id": "p1"} | text
-    return take(cells, picture_of(cells, image, folder), max_pixels=1000)
+    return parse_row(cells, image_bytes(cells, image, folder), max_pixels=1000)
 
 
 def test_a_row_is_read_with_all_its_fields(tmp_path: Path) -> None:
-    taken = row(
+    parsed = row(
         tmp_path,
         title="Boot",
         category="Shoes",
@@ -31,13 +31,13 @@ def test_a_row_is_read_with_all_its_fields(tmp_path: Path) -> None:
         in_stock="True",
         updated_at="2026-11-24T03:00:00+01:00",
     )
-    assert (taken.title, taken.category, taken.price, taken.in_stock) == ("Boot", "Shoes", 9.5, True)
-    assert taken.updated_at == datetime(2026, 11, 24, 2, tzinfo=UTC)
-    assert taken.image == PNG
-    assert len(taken.image_hash or "") == 64
+    assert parsed.stated == {"title": "Boot", "category": "Shoes", "price": 9.5, "in_stock": True}
+    assert parsed.updated_at == datetime(2026, 11, 24, 2, tzinfo=UTC)
+    assert parsed.image == PNG
+    assert len(parsed.image_hash or "") == 64
 
 
-def test_a_row_without_image_leaves_the_picture_open(tmp_path: Path) -> None:
+def test_a_row_without_image_keeps_the_products_image(tmp_path: Path) -> None:
     assert row(tmp_path, image=None).image_hash is None
 
 
@@ -66,7 +66,7 @@ def test_a_deletion_needs_no_image(tmp_path: Path) -> None:
         "x" * 5000,
     ],
 )
-def test_an_image_path_that_leaves_the_feed_or_leads_nowhere_is_refused(tmp_path: Path, path: str) -> None:
+def test_an_image_path_outside_the_feed_or_to_nothing_is_refused(tmp_path: Path, path: str) -> None:
     feed = tmp_path / "feed"
     feed.mkdir()
     (tmp_path / "secret.png").write_bytes(PNG)
@@ -82,8 +82,8 @@ def test_an_image_path_that_leaves_the_feed_or_leads_nowhere_is_refused(tmp_path
         ({"product_id": ""}, "no product_id"),
         ({"op": "insert"}, "op is 'insert'"),
         ({"price": "cheap"}, "not a number"),
-        ({"price": "nan"}, "not a price"),
-        ({"price": "-1"}, "not a price"),
+        ({"price": "nan"}, "price 'nan' is not a finite number of at least 0"),
+        ({"price": "-1"}, "not a finite number of at least 0"),
         ({"in_stock": "maybe"}, "neither true nor false"),
         ({"updated_at": "yesterday"}, "ISO 8601"),
         ({"updated_at": "0001-01-01T00:00:00+14:00"}, "ISO 8601"),
@@ -98,18 +98,18 @@ def test_a_bad_cell_is_refused_with_its_reason(tmp_path: Path, text: dict[str, s
         row(tmp_path, image=None, **text)
 
 
-def test_a_picture_of_one_colour_is_a_placeholder(tmp_path: Path) -> None:
+def test_an_image_of_one_colour_is_a_placeholder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="placeholder"):
         row(tmp_path, image=png(np.full((8, 8), 200, np.uint8)))
 
 
 @pytest.mark.parametrize("name", ["one.jpg", "one.webp", "ONE.GIF", "one.image", "one"])
-def test_an_image_is_taken_by_its_content_whatever_its_name_promises(tmp_path: Path, name: str) -> None:
+def test_the_content_of_an_image_counts_not_its_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(PNG)
     assert row(tmp_path, image=None, image_path=name).image == PNG
 
 
-def test_links_that_lead_to_each_other_are_refused(tmp_path: Path) -> None:
+def test_a_loop_of_links_is_refused(tmp_path: Path) -> None:
     (tmp_path / "one.png").symlink_to("two.png")
     (tmp_path / "two.png").symlink_to("one.png")
     with pytest.raises(InputError, match=r"image_path 'one.png' cannot be read"):
@@ -129,13 +129,12 @@ Cells = (
     st.dictionaries(st.sampled_from(TEXT_COLUMNS), Cells),
     st.none() | st.binary(max_size=60) | st.sampled_from([PNG, PNG[:50], PNG + b"x"]),
 )
-def test_whatever_the_cells_hold_a_row_is_taken_or_put_aside(
-    cells: dict[str, str | None], image: bytes | None
-) -> None:
+def test_any_cells_are_valid_or_have_a_reason(cells: dict[str, str | None], image: bytes | None) -> None:
     text = dict.fromkeys(TEXT_COLUMNS) | cells
     try:
-        taken = take(text, picture_of(text, image, Path("/nowhere")), 1000)
+        parsed = parse_row(text, image_bytes(text, image, Path("/nowhere")), 1000)
     except InputError:
         return
-    assert taken.product_id == cells["product_id"]
-    assert taken.price is None or taken.price >= 0
+    assert parsed.product_id == cells["product_id"]
+    price = parsed.stated["price"]
+    assert price is None or (isinstance(price, float) and price >= 0)

@@ -21,21 +21,21 @@ def record(**cells: Any) -> dict[str, Any]:
     return {**dict.fromkeys((*RAW_COLUMNS, "image")), "product_id": "p1", **cells}
 
 
-def examined(**cells: Any) -> dict[str, Any]:
-    return validate._row(record(**cells), Path("/nowhere"), 10_000)
+def validated(**cells: Any) -> dict[str, Any]:
+    return validate._validate(record(**cells), Path("/nowhere"), 10_000)
 
 
 @pytest.mark.parametrize(
     "error",
     [TypeError("float at 0x7f00aa"), KeyError(282), MemoryError(), RecursionError("deep"), AssertionError()],
 )
-def test_whatever_one_row_raises_is_its_reason(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_exception_of_a_row_becomes_its_reason(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(validate, "take", fail)
-    row = examined(title="Boot", image=WHOLE)
-    assert row["reason"].startswith(f"the row cannot be examined: {type(error).__name__}")
+    monkeypatch.setattr(validate, "parse_row", fail)
+    row = validated(title="Boot", image=WHOLE)
+    assert row["reason"].startswith(f"the row cannot be validated: {type(error).__name__}")
     assert "0x" not in row["reason"]
     assert (row["product_id"], row["image"], json.loads(row["row"])) == (
         "p1",
@@ -44,17 +44,17 @@ def test_whatever_one_row_raises_is_its_reason(error: Exception, monkeypatch: py
     )
 
 
-def test_an_ending_of_the_process_is_no_reason_of_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_is_not_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(validate, "take", fail)
+    monkeypatch.setattr(validate, "parse_row", fail)
     with pytest.raises(KeyboardInterrupt):
-        examined()
+        validated()
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC, errno.ESTALE])
-def test_what_the_machine_lacks_is_no_reason_of_a_row(
+def test_an_error_of_the_machine_is_not_a_reason(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.png").write_bytes(b"never read")
@@ -67,51 +67,51 @@ def test_what_the_machine_lacks_is_no_reason_of_a_row(
 
     fails_with(number)
     with pytest.raises(UnavailableError, match=str(tmp_path)):
-        validate._row(record(image_path="a.png"), tmp_path, 10_000)
+        validate._validate(record(image_path="a.png"), tmp_path, 10_000)
     fails_with(errno.EIO)
     assert (
         "image_path 'a.png' cannot be read"
-        in validate._row(record(image_path="a.png"), tmp_path, 10_000)["reason"]
+        in validate._validate(record(image_path="a.png"), tmp_path, 10_000)["reason"]
     )
 
 
-def test_an_image_with_a_resolution_as_text_is_taken() -> None:
+def test_an_image_with_a_malformed_resolution_is_valid() -> None:
     odd = encoded(product(), "JPEG", exif=b"Exif\0\0" + exif([SIX, (0x011A, 2, 3, b"72\0\0")]))
     for cells in ({"image": odd}, {"image_base64": base64.b64encode(odd).decode()}):
-        row = examined(**cells)
+        row = validated(**cells)
         assert (row["reason"], row["image"]) == (None, odd)
 
 
 @pytest.mark.parametrize(
     "field", [{"title": "\ud800"}, {"price": 10**400}, {"updated_at": 2**70}, {"in_stock": "x"}]
 )
-def test_a_row_that_arrow_cannot_hold_is_put_aside_and_those_beside_it_are_kept(
+def test_a_row_that_arrow_cannot_store_does_not_affect_others(
     field: dict[str, Any],
 ) -> None:
     rows = [{"number": n, "product_id": f"p{n}", "image": b"x", "row": None} for n in range(3)]
     kept = validate._batch([rows[0], {**rows[1], **field}, rows[2]]).to_pylist()
     assert [row["product_id"] for row in kept] == ["p0", None, "p2"]
-    assert "the row cannot be kept" in kept[1]["reason"]
+    assert "the row cannot be stored" in kept[1]["reason"]
     assert json.loads(kept[1]["row"])["product_id"] == "p1"
 
 
-def test_the_arrow_batch_of_good_rows_holds_all_their_fields() -> None:
+def test_the_arrow_batch_has_all_fields_of_valid_rows() -> None:
     row = {
         "number": 7,
-        **examined(title="Boot", price="9.5", in_stock="1", updated_at="2026-11-24", image=WHOLE),
+        **validated(title="Boot", price="9.5", in_stock="1", updated_at="2026-11-24", image=WHOLE),
     }
     kept = validate._batch([row]).to_pylist()[0]
     assert {name: kept[name] for name in row} == row
 
 
-def test_a_reason_that_is_cut_within_the_credentials_of_an_address_shows_none_of_them(
+def test_a_truncated_reason_shows_no_part_of_credentials(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*_: object) -> None:
         raise ValueError("x" * 150 + " at https://ada:" + "swordfish" * 20 + "@shop.example")
 
-    monkeypatch.setattr(validate, "take", fail)
-    assert "swordfish" not in examined()["reason"]
+    monkeypatch.setattr(validate, "parse_row", fail)
+    assert "swordfish" not in validated()["reason"]
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,8 @@ def test_a_reason_that_is_cut_within_the_credentials_of_an_address_shows_none_of
 @pytest.mark.parametrize(
     "cells", [{"image_path": "{}"}, {"fault": "the line ends early: {}", "copy": "p1,{}"}]
 )
-def test_neither_reason_nor_copy_of_a_row_keeps_the_credentials_of_an_address(
-    address: str, cells: dict[str, str]
-) -> None:
-    row = examined(**{name: text.format(address) for name, text in cells.items()})
+def test_reason_and_copy_of_a_row_have_no_credentials(address: str, cells: dict[str, str]) -> None:
+    row = validated(**{name: text.format(address) for name, text in cells.items()})
     assert "shop.example" in row["row"] or "amazonaws" in row["row"]
     assert "***" in row["row"]
     assert "swordfish" not in row["reason"] + row["row"]

@@ -13,7 +13,7 @@ DATA = bytes(range(256)) + b"\xfb\xff\xfe"
 
 
 @given(st.binary(max_size=400))
-def test_base64_is_read_as_others_write_it(data: bytes) -> None:
+def test_variants_of_base64_are_decoded(data: bytes) -> None:
     plain, url = base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()
     written = [
         plain, url, plain.rstrip("="), url.rstrip("="), base64.encodebytes(data).decode(), plain.replace("A", "A\r\n"), f"  {plain}\n",
@@ -38,16 +38,16 @@ def test_base64_is_read_as_others_write_it(data: bytes) -> None:
         "AAAA\ud800",
     ],
 )
-def test_what_is_not_base64_is_refused(text: str) -> None:
+def test_text_that_is_not_base64_is_refused(text: str) -> None:
     with pytest.raises(
         InputError, match=r"the image is not base64: .*\. Encode the bytes of a JPEG, PNG or WebP\.$"
     ):
         from_base64(text)
 
 
-def test_nothing_is_no_bytes() -> None:
+def test_an_empty_text_is_empty() -> None:
     assert from_base64("") == from_base64("data:image/png;base64,") == b""
 
 
-def test_what_was_written_strictly_is_the_same_as_ever() -> None:
+def test_strict_base64_is_decoded_unchanged() -> None:
     assert from_base64(base64.b64encode(DATA).decode()) == DATA

@@ -17,7 +17,7 @@ from recsim_tasks.catalogue.images import decode
 from recsim_tasks.catalogue.images.decode import (
     Limits,
     image_hash,
-    is_one_colour,
+    is_single_colour,
     open_image,
     open_query,
     read_image,
@@ -44,15 +44,15 @@ def test_the_three_formats_open(kind: str) -> None:
     assert open_image(encoded(Image.new("RGB", (5, 3)), kind), max_pixels=100).size == (5, 3)
 
 
-def test_a_picture_packed_anew_keeps_its_hash() -> None:
+def test_lossless_re_encoding_keeps_the_hash() -> None:
     image = Image.fromarray(PIXELS)
     small, large = (open_image(encoded(image, "PNG", compress_level=level), 100) for level in (9, 0))
     assert image_hash(small) == image_hash(large)
 
 
-def test_another_picture_shape_or_mode_has_another_hash() -> None:
-    pictures = [PIXELS, PIXELS + 1, PIXELS.reshape(4, 16), np.stack([PIXELS] * 3, axis=-1)]
-    assert len({image_hash(Image.fromarray(np.ascontiguousarray(p))) for p in pictures}) == len(pictures)
+def test_other_pixels_shape_or_mode_change_the_hash() -> None:
+    images = [PIXELS, PIXELS + 1, PIXELS.reshape(4, 16), np.stack([PIXELS] * 3, axis=-1)]
+    assert len({image_hash(Image.fromarray(np.ascontiguousarray(p))) for p in images}) == len(images)
 
 
 GREY = np.add.outer(np.arange(8), np.arange(8) * 8).astype(np.uint8)
@@ -72,13 +72,11 @@ DIGESTS = [
 
 
 @pytest.mark.parametrize(("kind", "image", "digest"), DIGESTS)
-def test_an_opaque_image_keeps_the_hash_that_catalogues_have_of_it(
-    kind: str, image: Image.Image, digest: str
-) -> None:
+def test_the_hash_of_an_opaque_image_never_changes(kind: str, image: Image.Image, digest: str) -> None:
     assert read_image(encoded(image, kind, lossless=True), Limits(100)).digest == digest
 
 
-def test_a_picture_is_turned_as_its_exif_says() -> None:
+def test_an_image_is_rotated_by_its_exif_orientation() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     assert open_image(encoded(Image.new("RGB", (5, 3)), "JPEG", exif=exif), 100).size == (3, 5)
@@ -98,7 +96,7 @@ def whole() -> bytes:
         encoded(Image.new("RGB", (4, 4)), "BMP"),
     ],
 )
-def test_what_is_no_whole_picture_of_the_three_formats_is_refused(data: bytes) -> None:
+def test_other_formats_and_truncated_images_are_refused(data: bytes) -> None:
     with pytest.raises(InputError):
         open_image(data, max_pixels=10_000)
 
@@ -106,14 +104,14 @@ def test_what_is_no_whole_picture_of_the_three_formats_is_refused(data: bytes) -
 @pytest.mark.parametrize(
     "data", [b"<html>", whole()[:200], whole()[:30], b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8 "]
 )
-def test_the_same_bytes_are_refused_with_the_same_words_each_time(data: bytes) -> None:
-    said = set()
+def test_the_same_bytes_always_give_the_same_error(data: bytes) -> None:
+    messages = set()
     for _ in range(2):
         with pytest.raises(InputError) as caught:
             open_image(data, max_pixels=10_000)
-        said.add(str(caught.value))
-    assert len(said) == 1
-    assert " at 0x" not in said.pop()
+        messages.add(str(caught.value))
+    assert len(messages) == 1
+    assert " at 0x" not in messages.pop()
 
 
 RAISED = [
@@ -124,7 +122,7 @@ RAISED = [
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
-def test_whatever_a_decoder_raises_is_the_reason_of_that_image(
+def test_any_exception_of_a_decoder_becomes_the_reason(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> None:
@@ -138,7 +136,7 @@ def test_whatever_a_decoder_raises_is_the_reason_of_that_image(
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
-def test_an_ending_of_the_process_is_no_reason_of_an_image(
+def test_an_interrupt_while_decoding_is_not_caught(
     error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object) -> None:
@@ -149,7 +147,7 @@ def test_an_ending_of_the_process_is_no_reason_of_an_image(
         open_image(whole(), 10_000)
 
 
-def test_a_picture_beyond_the_pixel_limit_is_refused_by_its_header() -> None:
+def test_an_image_over_the_pixel_limit_is_refused_by_its_header() -> None:
     bomb = encoded(Image.new("1", (8_000, 8_000)), "PNG")
     with pytest.raises(InputError, match="64,000,000 pixels"):
         open_image(bomb, max_pixels=1_000_000)
@@ -163,7 +161,7 @@ LOSSY = b"VP8 " + struct.pack("<I", 10) + b"\0\0\0\x9d\x01\x2a" + struct.pack("<
 @pytest.mark.parametrize(
     ("chunk", "pixels"), [(CANVAS, "268,435,456"), (LOSSLESS, "268,435,456"), (LOSSY, "268,402,689")]
 )
-def test_a_webp_beyond_the_pixel_limit_is_refused_before_it_is_opened(
+def test_a_webp_over_the_pixel_limit_is_refused_before_it_is_opened(
     chunk: bytes, pixels: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Opening it takes eight bytes a pixel of an animation's canvas."""
@@ -172,7 +170,7 @@ def test_a_webp_beyond_the_pixel_limit_is_refused_before_it_is_opened(
         open_image(b"RIFF" + struct.pack("<I", len(chunk) + 4) + b"WEBP" + chunk, max_pixels=1_000_000)
 
 
-def test_a_jpeg_of_more_scans_than_any_encoder_writes_is_refused() -> None:
+def test_a_jpeg_with_too_many_scans_is_refused() -> None:
     progressive = encoded(Image.fromarray(PIXELS), "JPEG", progressive=True)
     assert open_image(progressive, 100).size == (8, 8)
     at = progressive.rindex(b"\xff\xda")
@@ -187,7 +185,7 @@ def noise(width: int, height: int) -> Image.Image:
     ).resize((width, height))
 
 
-def test_of_a_large_jpeg_that_is_asked_with_only_a_fraction_is_decoded() -> None:
+def test_a_large_jpeg_query_is_decoded_at_a_fraction_of_its_size() -> None:
     phone = encoded(noise(8_000, 6_000), "JPEG", quality=60)
     assert open_query(phone, 16_000_000, side=128).size == (1_000, 750)
     assert open_query(phone, 16_000_000, side=1_500).size == (2_000, 1_500)
@@ -199,7 +197,7 @@ def test_of_a_large_jpeg_that_is_asked_with_only_a_fraction_is_decoded() -> None
     ("kind", "options"),
     [("PNG", {"compress_level": 1}), ("WEBP", {"method": 0}), ("JPEG", {"progressive": True, "quality": 60})],
 )
-def test_an_image_that_is_asked_with_is_refused_where_the_decoder_would_hold_all_of_it(
+def test_a_large_query_that_cannot_be_decoded_smaller_is_refused(
     kind: str, options: dict[str, object]
 ) -> None:
     with pytest.raises(
@@ -209,7 +207,7 @@ def test_an_image_that_is_asked_with_is_refused_where_the_decoder_would_hold_all
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_an_image_that_is_asked_with_has_few_parts(kind: str) -> None:
+def test_a_query_image_may_have_few_parts_only(kind: str) -> None:
     whole = encoded(Image.fromarray(PIXELS), kind)
     text = chunk(b"tEXt", b"name\0text") if kind == "PNG" else segment(0xFE, b"text")
     many = with_chunks(whole, text * 10_000) if kind == "PNG" else with_segments(whole, text * 10_000)
@@ -219,7 +217,7 @@ def test_an_image_that_is_asked_with_has_few_parts(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
-def test_a_huge_text_in_a_small_image_is_never_unpacked(kind: bytes) -> None:
+def test_a_compressed_text_in_an_image_is_never_decompressed(kind: bytes) -> None:
     text = kind + b"name\0\0" + zlib.compress(bytes(32 << 20))
     chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
     header, rest = whole()[:33], whole()[33:]
@@ -231,13 +229,13 @@ def test_a_huge_text_in_a_small_image_is_never_unpacked(kind: bytes) -> None:
     assert peak < 8 << 20
 
 
-def test_grey_of_sixteen_bits_keeps_its_shades() -> None:
+def test_sixteen_bit_grey_keeps_its_shades() -> None:
     shades = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)
     opened = open_image(encoded(Image.fromarray(shades), "PNG"), 100)
     assert np.array_equal(np.asarray(opened), (shades >> 8).astype(np.uint8))
 
 
-def test_of_several_frames_the_first_counts() -> None:
+def test_the_first_of_several_frames_is_decoded() -> None:
     first, second = Image.fromarray(PIXELS), Image.fromarray(PIXELS + 1)
     for kind in ("PNG", "WEBP"):
         animated = open_image(encoded(first, kind, save_all=True, append_images=[second], lossless=True), 100)
@@ -245,11 +243,11 @@ def test_of_several_frames_the_first_counts() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_one_colour_is_told_from_two(mode: str) -> None:
+def test_a_single_colour_is_recognised(mode: str) -> None:
     image = Image.new(mode, (4, 4), 7 if mode == "L" else (7, 8, 9))
-    assert is_one_colour(image)
+    assert is_single_colour(image)
     image.putpixel((1, 1), 8 if mode == "L" else (7, 8, 8))
-    assert not is_one_colour(image)
+    assert not is_single_colour(image)
 
 
 @limits(max_examples=500, deadline=None)
@@ -258,9 +256,7 @@ def test_one_colour_is_told_from_two(mode: str) -> None:
     st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
     st.floats(0, 1),
 )
-def test_a_damaged_file_is_a_picture_or_an_answer(
-    kind: str, flips: list[tuple[float, int]], cut: float
-) -> None:
+def test_a_damaged_file_is_decoded_or_refused(kind: str, flips: list[tuple[float, int]], cut: float) -> None:
     data = bytearray(encoded(Image.fromarray(PIXELS), kind))
     for place, byte in flips:
         data[int(place * len(data))] = byte

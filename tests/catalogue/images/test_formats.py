@@ -39,7 +39,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("name", "data"), OTHERS)
-def test_the_reason_names_what_the_image_is(name: str, data: bytes) -> None:
+def test_the_reason_names_the_format(name: str, data: bytes) -> None:
     with pytest.raises(
         InputError, match=rf"^the image does not decode .*: it is (a |an )?{name}.*\. Send"
     ) as caught:
@@ -48,13 +48,13 @@ def test_the_reason_names_what_the_image_is(name: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [b"x", b"not an image", bytes(50), b"\0\0\0\x18ft"])
-def test_what_has_no_name_is_refused_without_one(data: bytes) -> None:
+def test_an_unknown_format_is_refused_without_a_name(data: bytes) -> None:
     with pytest.raises(
-        InputError, match=r"^the image does not decode .*: its bytes begin like none of them\."
+        InputError, match=r"^the image does not decode .*: its first bytes match none of them\."
     ):
         format_of(data)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_what_is_taken_is_named(kind: str) -> None:
+def test_an_accepted_format_is_named(kind: str) -> None:
     assert format_of(encoded(product(), kind)) == kind

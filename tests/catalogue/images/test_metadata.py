@@ -59,7 +59,7 @@ def test_orientation_is_read_beside_tags_that_are_wrong(others: list[tuple[int, 
     assert orientation(exif([*others, SIX])) == 6
 
 
-def test_orientation_is_read_from_a_block_that_is_cut_short_behind_it() -> None:
+def test_orientation_is_read_from_a_block_that_is_truncated_after_it() -> None:
     assert orientation(exif([SIX, (0x011A, 5, 1, NOWHERE)], claimed=60)[:24]) == 6
 
 
@@ -71,19 +71,19 @@ def test_orientation_is_read_from_a_block_that_is_cut_short_behind_it() -> None:
         exif([(0x0112, SHORT, 3, b"\x06\0\0\0")]), exif([], claimed=65_535),
     ],
 )  # fmt: skip
-def test_a_block_that_says_nothing_of_the_orientation_turns_nothing(block: bytes) -> None:
+def test_a_block_without_orientation_rotates_nothing(block: bytes) -> None:
     assert orientation(block) == 1
 
 
 @limits(max_examples=300, deadline=None)
 @given(st.binary(max_size=80).map(lambda data: b"II*\0" + data) | st.binary(max_size=80))
-def test_whatever_a_block_holds_it_is_an_orientation(block: bytes) -> None:
+def test_any_bytes_give_a_valid_orientation(block: bytes) -> None:
     assert 1 <= orientation(block) <= 8
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("turn", range(1, 9))
-def test_every_format_is_turned_by_its_exif(kind: str, turn: int) -> None:
+def test_every_format_is_rotated_by_its_exif(kind: str, turn: int) -> None:
     block = exif([(0x0112, SHORT, 1, struct.pack("<HH", turn, 0)), (0x011A, TEXT, 3, b"72\0\0")])
     options = {"lossless": True} if kind == "WEBP" else {}
     plain = encoded(product(), kind, **options)
@@ -121,34 +121,34 @@ JPEG_METADATA = {
 
 
 @pytest.mark.parametrize("segments", JPEG_METADATA.values(), ids=list(JPEG_METADATA))
-def test_metadata_of_a_jpeg_do_not_matter(segments: list[bytes]) -> None:
+def test_metadata_of_a_jpeg_change_nothing(segments: list[bytes]) -> None:
     assert pixels(with_segments(JPEG, *segments)) == pixels(JPEG)
     turn = segment(0xE1, TURNED)
     assert pixels(with_segments(JPEG, turn, *segments)) == pixels(with_segments(JPEG, turn)) != pixels(JPEG)
 
 
-def test_of_two_exif_blocks_the_first_counts() -> None:
+def test_the_first_of_two_exif_blocks_is_used() -> None:
     second = segment(0xE1, b"Exif\0\0" + exif([(0x0112, SHORT, 1, b"\x03\0\0\0")]))
     assert pixels(with_segments(JPEG, segment(0xE1, TURNED), second)) == pixels(
         with_segments(JPEG, segment(0xE1, TURNED))
     )
 
 
-def test_an_mpo_is_the_jpeg_that_it_begins_with() -> None:
+def test_an_mpo_is_decoded_as_its_first_jpeg() -> None:
     further = [Image.new("RGB", (24, 24), "red"), product(seed=1)]
     mpo = encoded(product(), "MPO", save_all=True, append_images=further, quality=95)
     assert pixels(mpo) == pixels(JPEG)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK", "YCbCr"])
-def test_the_colours_of_a_jpeg_are_those_that_its_decoder_gives(mode: str) -> None:
+def test_separating_keeps_the_colours_of_a_jpeg(mode: str) -> None:
     data = encoded(product().convert(mode), "JPEG", comment=b"x", icc_profile=bytes(200))
     reference = Image.open(io.BytesIO(data))
     assert pixels(data) == np.asarray(reference if mode == "L" else reference.convert("RGB")).tolist()
     assert len(separate_jpeg(data).data) < len(data)
 
 
-def test_colours_stored_without_conversion_stay_what_they_are() -> None:
+def test_unconverted_colours_stay_unconverted() -> None:
     data = encoded(product(), "JPEG", keep_rgb=True)
     assert pixels(data) == np.asarray(Image.open(io.BytesIO(data))).tolist()
 
@@ -173,7 +173,7 @@ PNG_METADATA = {
 
 @pytest.mark.parametrize("extra", PNG_METADATA.values(), ids=list(PNG_METADATA))
 @pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
-def test_metadata_of_a_png_do_not_matter(extra: bytes, before: bytes) -> None:
+def test_metadata_of_a_png_change_nothing(extra: bytes, before: bytes) -> None:
     turn = chunk(b"eXIf", exif([SIX]))
     assert pixels(with_chunks(PNG, extra, before=before)) == pixels(PNG)
     if b"eXIf" not in extra:
@@ -184,18 +184,18 @@ def test_metadata_of_a_png_do_not_matter(extra: bytes, before: bytes) -> None:
         )
 
 
-def test_metadata_that_are_cut_short_behind_the_image_do_not_matter() -> None:
+def test_truncated_metadata_after_the_image_change_nothing() -> None:
     assert pixels(with_chunks(PNG, chunk(b"tEXt", bytes(500)), before=b"IEND")[:-300]) == pixels(PNG)
 
 
 @pytest.mark.parametrize("whole", [PNG, JPEG, encoded(product(), "WEBP")], ids=["PNG", "JPEG", "WEBP"])
-def test_an_image_that_is_cut_short_is_refused(whole: bytes) -> None:
+def test_a_truncated_image_is_refused(whole: bytes) -> None:
     for share in (0.02, 0.2, 0.5, 0.8):
         with pytest.raises(InputError, match="the image does not decode"):
             open_image(whole[: round(share * len(whole))], 10_000)
 
 
-def test_a_hundred_thousand_texts_are_left_out_unread() -> None:
+def test_a_hundred_thousand_texts_are_skipped_unread() -> None:
     separated = separate_png(with_chunks(PNG, chunk(b"tEXt", b"name\0text") * 100_000))
     assert separated == separate_png(PNG)
 
@@ -213,25 +213,25 @@ def test_a_png_without_a_header_is_left_to_the_decoder(chunks: bytes) -> None:
     [JPEG[:2] + segment(0xFE, b"") * 1_000_000 + JPEG[2:], with_chunks(PNG, chunk(b"tEXt", b"") * 500_000)],
     ids=["JPEG", "PNG"],
 )
-def test_a_file_of_endless_parts_is_refused_before_it_is_walked_through(data: bytes) -> None:
+def test_a_file_with_too_many_parts_is_refused_early(data: bytes) -> None:
     with pytest.raises(InputError, match="more than 200,000 segments or chunks"):
         open_image(data, 10_000)
 
 
 @pytest.mark.parametrize("noise", [b"\xff", b"\xd0\xff", b"\x01\xff", b"\0"])
-def test_noise_before_the_image_is_passed_over_at_once(noise: bytes) -> None:
+def test_noise_before_the_image_is_skipped_quickly(noise: bytes) -> None:
     before = segment(0xFE, b"x") + (b"" if noise == b"\0" else b"\xff") + noise * 4_000_000
     assert pixels(JPEG[:2] + before + JPEG[2 + noise.endswith(b"\xff") :]) == pixels(JPEG)
 
 
-def test_bytes_behind_the_end_do_not_matter() -> None:
+def test_bytes_after_the_end_change_nothing() -> None:
     assert pixels(PNG + b"<html>") == pixels(PNG)
     assert pixels(JPEG + b"<html>" * 100) == pixels(JPEG)
 
 
 @limits(max_examples=300, deadline=None)
 @given(st.sampled_from([PNG, JPEG]), st.integers(0, 3_000), st.binary(max_size=4), st.integers(0, 3_000))
-def test_the_walk_ends_whatever_stands_in_the_file(whole: bytes, at: int, changed: bytes, cut: int) -> None:
+def test_separating_terminates_on_any_bytes(whole: bytes, at: int, changed: bytes, cut: int) -> None:
     data = (whole[:at] + changed + whole[at + len(changed) :])[: max(cut, 8)]
     for separate in (separate_jpeg, separate_png):
         assert len(separate(data).data) <= len(data) + 8

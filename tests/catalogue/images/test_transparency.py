@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from catalogue.image_files import chunk, encoded, product, raw_png, with_chunks
-from recsim_tasks.catalogue.feeds.rows import TEXT_COLUMNS, take
+from recsim_tasks.catalogue.feeds.rows import TEXT_COLUMNS, parse_row
 from recsim_tasks.catalogue.images.decode import Decoded, Limits, read_image, small_jpeg
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.learning.preprocessing import Preprocessing, decode, decode_all
@@ -34,7 +34,7 @@ def shades(bits: int) -> np.ndarray:
     return (np.indices((4, 6)).sum(axis=0) % 2)[..., None] * ((1 << bits) - 1)
 
 
-def test_a_cut_out_is_the_product_on_white() -> None:
+def test_a_cut_out_is_composited_on_white() -> None:
     for kind, options in (
         ("PNG", {}),
         ("WEBP", {"lossless": True}),
@@ -54,7 +54,7 @@ def test_half_transparent_is_half_white() -> None:
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
 @pytest.mark.parametrize("named", [0, 1])
-def test_a_grey_that_is_named_transparent_becomes_white(bits: int, named: int) -> None:
+def test_a_transparent_grey_becomes_white(bits: int, named: int) -> None:
     key = named * ((1 << bits) - 1)
     image, alpha = opened(raw_png(shades(bits), bits, GREY, key.to_bytes(2, "big")))
     assert np.array_equal(alpha, np.where(shades(bits)[..., 0] == key, 0, 255))
@@ -62,7 +62,7 @@ def test_a_grey_that_is_named_transparent_becomes_white(bits: int, named: int) -
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-def test_a_colour_that_is_named_transparent_becomes_white_and_no_other(bits: int) -> None:
+def test_only_the_transparent_colour_becomes_white(bits: int) -> None:
     samples = np.array([[[7, 8, 9], [7, 8, 10], [7, 7, 9], [8, 8, 9]]], np.uint16)
     samples[..., 0] += 0x1200 * (bits == 16)
     image, alpha = opened(raw_png(samples, bits, COLOUR, samples[0, 0].astype(">u2").tobytes()))
@@ -99,7 +99,7 @@ def test_a_broken_transparency_leaves_the_image_opaque(broken: bytes) -> None:
             assert opened(with_chunks(plain, broken)).digest == opened(plain).digest
 
 
-def test_sixteen_bits_of_grey_or_colour_with_opacity_are_put_on_white() -> None:
+def test_sixteen_bit_images_with_opacity_are_composited_on_white() -> None:
     for colour, channels in ((4, 1), (6, 3)):
         samples = np.full((2, 2, channels + 1), 0x1000, np.uint16)
         samples[0, 0, -1], samples[1, 1, -1] = 0, 0xFFFF
@@ -109,14 +109,14 @@ def test_sixteen_bits_of_grey_or_colour_with_opacity_are_put_on_white() -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_the_first_frame_of_an_animation_is_put_on_white(kind: str) -> None:
+def test_the_first_frame_of_an_animation_is_composited_on_white(kind: str) -> None:
     animation = encoded(
         cut_out(), kind, save_all=True, append_images=[Image.new("RGBA", (12, 8), "red")], lossless=True
     )
     assert np.array_equal(opened(animation).image, product())
 
 
-def test_transparency_is_turned_with_its_image() -> None:
+def test_transparency_is_rotated_with_its_image() -> None:
     turn = Image.Exif()
     turn[0x0112] = 6
     image, alpha = opened(encoded(cut_out(), exif=turn))
@@ -125,11 +125,11 @@ def test_transparency_is_turned_with_its_image() -> None:
     assert np.array_equal(image, product().transpose(Image.Transpose.ROTATE_270))
 
 
-def test_the_colour_below_what_is_transparent_is_no_part_of_an_image() -> None:
+def test_colours_of_fully_transparent_pixels_do_not_change_the_hash() -> None:
     assert opened(encoded(cut_out(hidden=0))).digest == opened(encoded(cut_out(hidden=77))).digest
 
 
-def test_opacity_is_a_part_of_an_image() -> None:
+def test_opacity_changes_the_hash() -> None:
     seen = opened(encoded(cut_out()))
     others = [
         encoded(cut_out(opacity=200)),
@@ -142,7 +142,7 @@ def test_opacity_is_a_part_of_an_image() -> None:
     assert everywhere.digest == opened(encoded(product())).digest
 
 
-def test_a_cut_out_is_packed_in_many_ways_without_becoming_another_image() -> None:
+def test_a_cut_out_has_one_hash_in_every_encoding() -> None:
     few = Image.fromarray(np.dstack([np.full((8, 12, 3), 60, np.uint8), np.array(cut_out())[..., 3]]))
     packed = [
         encoded(few),
@@ -166,27 +166,27 @@ def seen_by(data: bytes, way: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("way", ["query", "training and embedding", "thumbnail", "visitor's photo"])
-def test_a_cut_out_looks_everywhere_as_the_product_on_white_does(way: str) -> None:
+def test_a_cut_out_looks_the_same_in_every_encoding(way: str) -> None:
     assert np.array_equal(seen_by(encoded(cut_out()), way), seen_by(encoded(product()), way))
 
 
-def put_aside(data: bytes) -> str:
+def quarantine_reason(data: bytes) -> str:
     with pytest.raises(InputError) as caught:
-        take(dict.fromkeys(TEXT_COLUMNS) | {"product_id": "p"}, data, 10_000)
+        parse_row(dict.fromkeys(TEXT_COLUMNS) | {"product_id": "p"}, data, 10_000)
     return str(caught.value)
 
 
-def test_what_shows_nothing_on_white_is_a_placeholder() -> None:
+def test_an_image_that_shows_nothing_on_white_is_a_placeholder() -> None:
     noise = np.random.default_rng(1).integers(0, 255, (8, 12, 3), np.uint8)
     assert (
-        put_aside(encoded(Image.fromarray(np.dstack([noise, OPAQUE * 0]))))
-        == "the image is a placeholder: all of it is transparent"
+        quarantine_reason(encoded(Image.fromarray(np.dstack([noise, OPAQUE * 0]))))
+        == "the image is a placeholder: it is fully transparent"
     )
     white = Image.fromarray(np.dstack([OPAQUE, OPAQUE, OPAQUE, np.array(cut_out())[..., 3]]))
-    assert "all its pixels have one colour on white" in put_aside(encoded(white))
+    assert "all pixels have one colour on white" in quarantine_reason(encoded(white))
 
 
-def test_a_shape_that_is_only_in_the_opacity_is_taken() -> None:
+def test_a_shape_that_exists_only_in_the_opacity_is_accepted() -> None:
     black = Image.merge("LA", [Image.new("L", (12, 8)), cut_out().getchannel("A")])
-    row = take(dict.fromkeys(TEXT_COLUMNS) | {"product_id": "p"}, encoded(black), 10_000)
+    row = parse_row(dict.fromkeys(TEXT_COLUMNS) | {"product_id": "p"}, encoded(black), 10_000)
     assert row.image_hash == opened(encoded(black)).digest

@@ -1,1 +1,1 @@
-"""The Delta tables: read, written, and what their logs say."""
+"""The Delta tables of the catalogue: reader, writer, change feed, log, maintenance."""

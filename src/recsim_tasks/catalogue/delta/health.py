@@ -1,15 +1,15 @@
-"""Whether other writers have left the catalogue as recsim needs it: its columns, and each product once, with its image.
+"""Check that other writers left the catalogue intact: its columns, and each product once, with an image.
 
-Reads ids and hashes alone: what it costs follows the number of products.
+Reads ids and hashes only: the cost follows the number of products, not the size of their images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from recsim_tasks.catalogue.delta.reader import open_table, read_products, reading
-from recsim_tasks.catalogue.delta.writer import PRODUCTS
+from recsim_tasks.catalogue.delta.reader import open_table, read_products, translate_errors
+from recsim_tasks.catalogue.schema import PRODUCT_TYPES
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.text import one_line
@@ -17,63 +17,64 @@ from recsim_tasks.foundation.text import one_line
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NAMED = 5
-TYPES = dict(field.split() for field in PRODUCTS.split(", "))
+MAX_NAMED = 5
 
 
 def check_catalogue(uri: str, cursor: Cursor) -> None:
-    """`InputError` unless the catalogue at `cursor` has recsim's columns, and each product once with id, image and hash."""
+    """Raise `InputError` unless the catalogue at `cursor` has its columns, and each product once with id, image and hash."""
     import pyarrow as pa
 
     table = open_table(uri, cursor)
-    faults = column_faults(
-        {field.name: str(getattr(field.type, "type", field.type)) for field in table.schema().fields}
-    )
+    types = {field.name: str(getattr(field.type, "type", field.type)) for field in table.schema().fields}
+    faults = column_faults(types)
     if not faults:
         products = read_products(uri, cursor, ["product_id", "image_hash"])
-        with reading(uri):
-            bare = pa.RecordBatchReader.from_stream(
-                table.scan(columns=["product_id"], predicate="image IS NULL")
-            ).read_all()
-        faults = [
-            f"of its products there are {fault}"
-            for fault in row_faults(products, bare["product_id"].to_pylist())
-        ]
+        with translate_errors(uri):
+            no_image = table.scan(columns=["product_id"], predicate="image IS NULL")
+            ids = pa.RecordBatchReader.from_stream(no_image).read_all()["product_id"].to_pylist()
+        faults = [f"it has {fault}" for fault in row_faults(products, ids)]
     if faults:
         raise InputError(
-            f"The catalogue at {uri} is not as recsim writes it at version {cursor.version}: {'; '.join(faults)}. Another writer did "
-            "this. Correct the rows or columns there, or RESTORE the table to a version before, then run this again."
+            f"The catalogue at {uri} was damaged by another writer: at version {cursor.version} {'; '.join(faults)}. "
+            "Correct the table, or RESTORE it to an earlier version, then run this again."
         )
 
 
-def column_faults(types: dict[str, str]) -> list[str]:
-    """What is wrong with the columns of a catalogue, given each one's type by its name; columns of others' own are none of ours."""
-    missing = [name for name in TYPES if name not in types]
-    other = [
+def column_faults(types: Mapping[str, str]) -> list[str]:
+    """What is wrong with the columns of a catalogue, given their types by name. Additional columns are allowed."""
+    missing = [name for name in PRODUCT_TYPES if name not in types]
+    wrong = [
         f"{name} is {types[name]}, not {kind}"
-        for name, kind in TYPES.items()
+        for name, kind in PRODUCT_TYPES.items()
         if name in types and types[name] != kind
     ]
-    return [f"it has no column {', '.join(missing)}"] * bool(missing) + other
+    return [f"it has no column {', '.join(missing)}"] * bool(missing) + wrong
 
 
 def row_faults(products: pa.Table, without_image: Sequence[str | None]) -> list[str]:
-    """What is wrong with `products` (`product_id`, `image_hash`), of which some lie there `without_image`: with up to five ids each."""
+    """What is wrong with `products` (`product_id`, `image_hash`), those `without_image` among them; names up to five each."""
     import pyarrow.compute as pc
 
     ids, hashes = products["product_id"], products["image_hash"]
-    nameless = pc.sum(pc.equal(pc.utf8_length(pc.fill_null(ids, "")), 0)).as_py() or 0
+    unnamed = pc.sum(pc.equal(pc.utf8_length(pc.fill_null(ids, "")), 0)).as_py() or 0
     counted = ids.drop_null().value_counts()
-    several = counted.filter(pc.greater(counted.field("counts"), 1)).field("values").to_pylist()
-    found = {
-        "more than once": several,
+    repeated = counted.filter(pc.greater(counted.field("counts"), 1)).field("values").to_pylist()
+    faulty: dict[str, list[str | None]] = {
+        "more than once": repeated,
         "without image_hash": products.filter(pc.is_null(hashes))["product_id"].to_pylist(),
-        "without an image": list(without_image),
+        "without image": list(without_image),
     }
-    sentences = [f"{nameless:,} without product_id"] if nameless else []
-    return sentences + [f"{len(names):,} {fault}: {_named(names)}" for fault, names in found.items() if names]
+    sentences = [f"{_products(unnamed)} without product_id"] if unnamed else []
+    return sentences + [
+        f"{_products(len(names))} {fault}: {_listing(names)}" for fault, names in faulty.items() if names
+    ]
 
 
-def _named(products: Sequence[str | None]) -> str:
-    shown = sorted(one_line(product) for product in products)
-    return ", ".join(shown[:NAMED]) + (f" and {len(shown) - NAMED:,} more" if len(shown) > NAMED else "")
+def _products(count: int) -> str:
+    return f"{count:,} product" + "s" * (count != 1)
+
+
+def _listing(products: Sequence[str | None]) -> str:
+    names = sorted(one_line(product) for product in products)
+    more = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more

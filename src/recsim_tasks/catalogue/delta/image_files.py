@@ -1,4 +1,4 @@
-"""Where in the catalogue's data files the pictures lie, so that a few of them are read without going through all."""
+"""Locate images in the catalogue's data files, so that a few of them are read without scanning the table."""
 
 from __future__ import annotations
 
@@ -7,67 +7,70 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsim_tasks.catalogue.delta.reader import open_table, plain
+from recsim_tasks.arrays import Int64Array
+from recsim_tasks.catalogue.delta.reader import open_table, without_views
 from recsim_tasks.contracts import Cursor
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.fs as pf
 
-ROWS_AT_A_TIME = 256
+BATCH_ROWS = 256
 
 
-def places(uri: str, cursor: Cursor, image_hashes: pa.Array) -> dict[str, pa.Array]:
-    """By data file of the catalogue at `cursor`, which of `image_hashes` are to be read from it; each is named once.
+def locate_images(uri: str, cursor: Cursor, image_hashes: pa.Array) -> dict[str, pa.Array]:
+    """Assign each of `image_hashes` to one data file of the catalogue at `cursor` that has its image.
 
-    Reads one narrow column of each file, and not through Delta: a row that a deletion vector has taken out has the same picture under
-    the same hash. A hash that lies in no file is not named.
+    Reads one narrow column of the Parquet files directly, not through Delta: a row that a deletion vector removed has the same
+    image under the same hash. Hashes that are in no file are left out.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    # What is asked for is mostly what came last.
+    # Newest first: most requests are for images that came last.
     files = pa.table(open_table(uri, cursor).get_add_actions(flatten=True)).sort_by(
         [("modification_time", "descending"), ("path", "ascending")]
     )
     storage = _storage(uri)
-    found, wanted = {}, image_hashes
+    located, remaining = {}, image_hashes
     for file in files["path"].to_pylist():
-        if not len(wanted):
+        if not len(remaining):
             break
-        here = plain(pq.read_table(file, columns=["image_hash"], filesystem=storage))["image_hash"].unique()
-        held = pc.is_in(wanted, value_set=here)
-        if pc.any(held).as_py():
-            found[f"{uri.rstrip('/')}/{file}"], wanted = wanted.filter(held), wanted.filter(pc.invert(held))
-    return found
+        in_file = without_views(pq.read_table(file, columns=["image_hash"], filesystem=storage))["image_hash"]
+        matches = pc.is_in(remaining, value_set=in_file.unique())
+        if pc.any(matches).as_py():
+            located[f"{uri.rstrip('/')}/{file}"] = remaining.filter(matches)
+            remaining = remaining.filter(pc.invert(matches))
+    return located
 
 
-def iter_pictures(uri: str, cursor: Cursor, image_hashes: pa.Array) -> Iterator[pa.Table]:
-    """The `image` of each of `image_hashes`, once each, with its `image_hash`; at most 256 rows are held at a time."""
+def iter_images(uri: str, cursor: Cursor, image_hashes: pa.Array) -> Iterator[pa.Table]:
+    """`image` and `image_hash` for each of `image_hashes` once, in tables of at most 256 rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     storage, prefix = _storage(uri), f"{uri.rstrip('/')}/"
-    for path, wanted in places(uri, cursor, image_hashes).items():
+    for path, hashes in locate_images(uri, cursor, image_hashes).items():
         with pq.ParquetFile(storage.open_input_file(path.removeprefix(prefix))) as file:
-            chosen = _first_rows(plain(file.read(["image_hash"]))["image_hash"].combine_chunks(), wanted)
+            stored = without_views(file.read(["image_hash"]))["image_hash"].combine_chunks()
+            rows = _first_rows(stored, hashes)
             start = 0
-            for batch in file.iter_batches(ROWS_AT_A_TIME, columns=["image_hash", "image"]):
-                here = chosen[(chosen >= start) & (chosen < start + len(batch))] - start
-                if len(here):
-                    yield plain(pa.Table.from_batches([batch])).take(pa.array(here))
+            for batch in file.iter_batches(BATCH_ROWS, columns=["image_hash", "image"]):
+                in_batch = rows[(rows >= start) & (rows < start + len(batch))] - start
+                if len(in_batch):
+                    yield without_views(pa.Table.from_batches([batch])).take(pa.array(in_batch))
                 start += len(batch)
-                if start > chosen[-1]:
+                if start > rows[-1]:
                     break
 
 
-def _first_rows(hashes: pa.Array, wanted: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """The row of each of `wanted` in `hashes`, the first where there are several; in ascending order."""
+def _first_rows(stored: pa.Array, hashes: pa.Array) -> Int64Array:
+    """The first row of each of `hashes` in `stored`, int64 [n] ascending."""
     import pyarrow.compute as pc
 
-    rows = np.flatnonzero(pc.is_in(hashes, value_set=wanted).to_numpy(zero_copy_only=False))
-    codes = hashes.take(rows).dictionary_encode().indices.to_numpy()
+    rows = np.flatnonzero(pc.is_in(stored, value_set=hashes).to_numpy(zero_copy_only=False))
+    codes = stored.take(rows).dictionary_encode().indices.to_numpy()
     return np.sort(rows[np.unique(codes, return_index=True)[1]])
 
 

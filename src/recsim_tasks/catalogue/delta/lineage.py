@@ -1,4 +1,4 @@
-"""What a version of a table is made of, where a RESTORE has put an earlier one back. Pure."""
+"""Which commits a version of a table still reflects, given that RESTORE returns to an earlier version. Pure."""
 
 from __future__ import annotations
 
@@ -6,54 +6,50 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-Entry = dict[str, Any]
-RESTORE = "RESTORE"
+from recsim_tasks.catalogue.delta.log import RESTORE, CommitInfo
 
 
 class Lineage(NamedTuple):
-    """The commits whose effect a version still has: `versions`, and all up to `below`, of which the log tells no more.
-
-    `below` is None when a RESTORE does not say what it put back.
-    """
+    """The commits that a version reflects."""
 
     versions: frozenset[int]
-    below: int | None
+    """Those that the log still has."""
+    complete_to: int | None
+    """All versions up to this one, which the log no longer has, count too; None if a RESTORE cannot be followed."""
 
 
-def lineage(history: Sequence[Entry], head: int) -> Lineage:
-    """What `head` is made of, given the entries of the log in any order: a RESTORE goes on with the version that it put back."""
-    entries = {int(entry["version"]): entry for entry in history}
-    kept, version = set[int](), head
-    while version in entries:
-        kept.add(version)
-        if entries[version].get("operation") == RESTORE:
-            back = _restored(entries, version)
-            if back is None or back >= version:
-                return Lineage(frozenset(kept), None)
-            version = back
+def lineage(history: Sequence[CommitInfo], head: int) -> Lineage:
+    """The commits that version `head` reflects, given the log's entries in any order."""
+    commits = {info.version: info for info in history}
+    versions, version = set[int](), head
+    while version in commits:
+        versions.add(version)
+        if commits[version].operation == RESTORE:
+            target = _restored_version(commits, version)
+            if target is None or target >= version:
+                return Lineage(frozenset(versions), None)
+            version = target
         else:
             version -= 1
-    return Lineage(frozenset(kept), version)
+    return Lineage(frozenset(versions), version)
 
 
-def _restored(entries: dict[int, Entry], version: int) -> int | None:
-    """The version that the RESTORE in commit `version` put back; None when that cannot be told."""
-    parameters = entries[version].get("operationParameters") or {}
-    named = parameters.get("version")
-    if named is not None and str(named).isdigit():
-        return int(named)
-    moment = _moment(parameters.get("timestamp") or parameters.get("datetime"))
-    if moment is None:
+def _restored_version(commits: dict[int, CommitInfo], version: int) -> int | None:
+    """The version that the RESTORE in commit `version` returned to; None if the log does not say."""
+    parameters = commits[version].parameters
+    stated = parameters.get("version")
+    if stated is not None and str(stated).isdigit():
+        return int(stated)
+    time = _parse_time(parameters.get("timestamp") or parameters.get("datetime"))
+    if time is None:
         return None
-    return max(
-        (n for n, entry in entries.items() if n < version and entry["timestamp"] <= moment), default=None
-    )
+    return max((n for n, info in commits.items() if n < version and info.time <= time), default=None)
 
 
-def _moment(text: Any) -> float | None:
-    """A moment in milliseconds, as Spark and delta-rs write it: in UTC where they name no zone."""
+def _parse_time(text: Any) -> float | None:
+    """Unix seconds of a time as Spark and delta-rs write it: in UTC unless it names a zone."""
     try:
-        moment = datetime.fromisoformat(str(text).strip('"').replace(" UTC", ""))
+        time = datetime.fromisoformat(str(text).strip('"').replace(" UTC", ""))
     except ValueError:
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

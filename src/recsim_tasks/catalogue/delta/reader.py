@@ -1,4 +1,4 @@
-"""Read the catalogue with delta-rs: milliseconds where a Spark session takes seconds."""
+"""Read the catalogue with delta-rs, in milliseconds where a Spark session takes seconds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from recsim_tasks.catalogue.delta.log import read_history
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import MissingError
 from recsim_tasks.foundation.outages import diagnose
@@ -14,14 +15,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import DeltaTable
 
-PRODUCT_FIELDS = ("product_id", "title", "category", "price", "in_stock", "image_hash")
-
 
 def head(uri: str) -> Cursor | None:
-    """Where the table at `uri` stands now; None when there is no table."""
+    """The newest version of the table at `uri`; None when there is no table."""
     from deltalake import DeltaTable
 
-    with reading(uri):
+    with translate_errors(uri):
         if not DeltaTable.is_deltatable(uri):
             return None
         table = DeltaTable(uri)
@@ -29,8 +28,8 @@ def head(uri: str) -> Cursor | None:
 
 
 @contextmanager
-def reading(uri: str) -> Iterator[None]:
-    """Read the table at `uri` with delta-rs; what is away or not allowed comes out as an error of ours that names the table."""
+def translate_errors(uri: str) -> Iterator[None]:
+    """Turn delta-rs's errors about storage that is away or denies access into recsim's, which name the table."""
     from deltalake.exceptions import DeltaError
 
     try:
@@ -42,16 +41,16 @@ def reading(uri: str) -> Iterator[None]:
 
 
 def open_table(uri: str, cursor: Cursor | None = None) -> DeltaTable:
-    """The table at `uri`, at `cursor`'s version when one is given.
+    """The table at `uri`, at `cursor`'s version if one is given.
 
-    Raises `MissingError` when there is no table, another table than the cursor's, or the version is gone; `UnavailableError` when the
+    Raises `MissingError` when there is no table, it is not the cursor's, or the version is gone; `UnavailableError` when the
     storage is away.
     """
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError, TableNotFoundError
 
     try:
-        with reading(uri):
+        with translate_errors(uri):
             table = DeltaTable(uri, version=None if cursor is None else cursor.version)
     except TableNotFoundError as error:
         raise MissingError(
@@ -60,11 +59,11 @@ def open_table(uri: str, cursor: Cursor | None = None) -> DeltaTable:
     except DeltaError as error:
         version = "its head" if cursor is None else f"version {cursor.version}"
         raise MissingError(
-            f"The table at {uri} cannot be read at {version}: {error}. Plan the refresh anew."
+            f"The table at {uri} cannot be read at {version}: {error}. Plan the refresh again."
         ) from error
     if cursor is not None and str(table.metadata().id) != cursor.table_id:
         raise MissingError(
-            f"The table at {uri} is not the one that was planned for: it was created anew. Plan the refresh anew."
+            f"The table at {uri} was recreated after it was planned for. Plan the refresh again."
         )
     return table
 
@@ -76,21 +75,22 @@ def read_products(uri: str, cursor: Cursor, columns: list[str]) -> pa.Table:
     table = open_table(uri, cursor)
     if missing := set(columns) - {field.name for field in table.schema().fields}:
         raise MissingError(
-            f"The catalogue at {uri} has no column {', '.join(sorted(missing))} any more. Put it back, or recreate the table."
+            f"The catalogue at {uri} has no column {', '.join(sorted(missing))}. Add it, or recreate the table."
         )
-    return plain(pa.RecordBatchReader.from_stream(table.scan(columns=columns)).read_all().select(columns))
+    rows = pa.RecordBatchReader.from_stream(table.scan(columns=columns)).read_all()
+    return without_views(rows.select(columns))
 
 
 def iter_products(uri: str, cursor: Cursor, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The named columns of all products at `cursor`, a batch at a time, for columns too large to hold (images)."""
+    """The named columns of all products at `cursor` in batches, for columns that do not fit into memory (images)."""
     import pyarrow as pa
 
     for batch in pa.RecordBatchReader.from_stream(open_table(uri, cursor).scan(columns=columns)):
-        yield from plain(pa.Table.from_batches([batch]).select(columns)).to_batches()
+        yield from without_views(pa.Table.from_batches([batch]).select(columns)).to_batches()
 
 
 def read_image(uri: str, product_id: str) -> bytes | None:
-    """The picture of one product as it was delivered; None when the catalogue has no such product."""
+    """The encoded image of a product at the head of the catalogue; None when there is no such product."""
     import pyarrow as pa
 
     quoted = product_id.replace("'", "''")
@@ -100,16 +100,13 @@ def read_image(uri: str, product_id: str) -> bytes | None:
 
 
 def committed_at(uri: str, version: int) -> float:
-    """When `version` was committed, in seconds since the epoch by the writer's clock."""
-    rows = open_table(uri).history()
-    return (
-        float(next((row["timestamp"] for row in rows if row["version"] == version), rows[-1]["timestamp"]))
-        / 1000
-    )
+    """When `version` was committed, in Unix seconds by the writer's clock; the oldest known time if the log was cleaned."""
+    history = read_history(open_table(uri))
+    return next((info.time for info in history if info.version == version), history[-1].time)
 
 
-def plain(table: pa.Table) -> pa.Table:
-    """Arrow's view types as the plain ones that all readers know."""
+def without_views(table: pa.Table) -> pa.Table:
+    """Replace Arrow's view and large types by the plain ones, which all readers support."""
     import pyarrow as pa
 
     plain = {
@@ -118,6 +115,5 @@ def plain(table: pa.Table) -> pa.Table:
         pa.large_string(): pa.string(),
         pa.large_binary(): pa.binary(),
     }
-    return table.cast(
-        pa.schema([field.with_type(plain.get(field.type, field.type)) for field in table.schema])
-    )
+    fields = [field.with_type(plain.get(field.type, field.type)) for field in table.schema]
+    return table.cast(pa.schema(fields))

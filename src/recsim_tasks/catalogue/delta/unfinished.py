@@ -1,4 +1,4 @@
-"""What a kill leaves of a table that was being created: a folder with a log, and no commit in it."""
+"""Remove what a killed job leaves of a table that it was creating: a folder with a log that has no commit."""
 
 from __future__ import annotations
 
@@ -8,41 +8,40 @@ import shutil
 from pathlib import Path
 from typing import cast
 
+from recsim_tasks.catalogue.delta.log import LOG_FOLDER
 from recsim_tasks.foundation.errors import InputError
 
 log = logging.getLogger(__name__)
 
-LOG = "_delta_log"
-# What Delta's writers leave beside commits: commits that were not renamed yet, checksums, data files that no commit names.
-LEFT_OVER = re.compile(
-    rf"{LOG}/\.?[^/]*\.(tmp|crc)|{LOG}/_(commits|staged_commits|sidecars)/[^/]*\.(tmp|crc)"
+# What Delta's writers leave beside commits: uncommitted temporary files, checksums, and data files that no commit names.
+LEFTOVER = re.compile(
+    rf"{LOG_FOLDER}/\.?[^/]*\.(tmp|crc)|{LOG_FOLDER}/_(commits|staged_commits|sidecars)/[^/]*\.(tmp|crc)"
     r"|(_change_data/)?([^/=]+=[^/]*/)*\.?(part|cdc)-[^/]+\.parquet(\.crc)?|\.?deletion_vector_[^/]+\.bin(\.crc)?"
 )
 
 
 def remove_unfinished(uri: str) -> None:
-    """Remove what an ended creation left at `uri`, where there is no table; the caller holds the table's lease.
+    """Remove the remains of a creation at `uri`, where there is no table; the caller holds the table's lease.
 
-    Only a log without commits goes, with the data files that no commit names. `InputError` when anything else lies there.
+    Removes only a log without commits, with the data files that no commit names. Raises `InputError` if anything else is there.
     """
     folder = _folder(uri)
-    found = _entries(folder)
-    names, begun = (
-        [name for name in found if not name.endswith("/")],
-        any(name.startswith(f"{LOG}/") for name in found),
-    )
-    if foreign := [name for name in names if not LEFT_OVER.fullmatch(name)]:
+    entries = _entries(folder)
+    files = [name for name in entries if not name.endswith("/")]
+    has_log = any(name.startswith(f"{LOG_FOLDER}/") for name in entries)
+    if foreign := [name for name in files if not LEFTOVER.fullmatch(name)]:
         raise InputError(
-            f"{uri} holds {foreign[0]} and is no Delta table, so that none can be created there. "
-            "Move away what lies there, or set another location for the table, then run this again."
+            f"No table can be created at {uri}: it is not a Delta table and contains {foreign[0]}. "
+            "Move its contents away or set another location for the table, then run this again."
         )
-    if names and not begun:
+    if files and not has_log:
         raise InputError(
-            f"{uri} holds {names[0]} and no {LOG}: it is no Delta table. Move it away, then run this again."
+            f"{uri} contains {files[0]} and no {LOG_FOLDER}: it is not a Delta table. Move its contents away, then run "
+            "this again."
         )
-    if begun:
-        log.info(f"The table at {uri} was begun and never finished: what is left of it is removed.")
-        _empty(folder)
+    if has_log:
+        log.warning("The creation of the table at %s was interrupted; removing what it left.", uri)
+        _remove_contents(folder)
 
 
 def _folder(uri: str) -> Path:
@@ -52,10 +51,10 @@ def _folder(uri: str) -> Path:
 
 
 def _entries(folder: Path) -> list[str]:
-    """Everything under `folder` by its path in it; a folder ends with a slash."""
+    """The paths of everything under `folder`, relative to it; those of folders end with a slash."""
     if isinstance(folder, type(Path())):
-        found = ((path, path.is_dir() and not path.is_symlink()) for path in folder.rglob("*"))
-        return sorted(path.relative_to(folder).as_posix() + "/" * is_folder for path, is_folder in found)
+        paths = ((path, path.is_dir() and not path.is_symlink()) for path in folder.rglob("*"))
+        return sorted(path.relative_to(folder).as_posix() + "/" * is_folder for path, is_folder in paths)
     root, store = folder.path.rstrip("/"), folder.fs  # type: ignore[attr-defined]  # a `UPath`
     store.invalidate_cache()
     details = store.find(root, withdirs=True, detail=True)
@@ -66,8 +65,8 @@ def _entries(folder: Path) -> list[str]:
     return sorted(names - {"", "/"})
 
 
-def _empty(folder: Path) -> None:
-    """Remove what is in `folder`, which may itself be a link to another disk."""
+def _remove_contents(folder: Path) -> None:
+    """Empty `folder` but keep it: it may be a link to another disk."""
     if not isinstance(folder, type(Path())):
         folder.fs.rm(folder.path, recursive=True)  # type: ignore[attr-defined]
         return

@@ -1,6 +1,7 @@
 """Whether the catalogue has a feed: from the log's transactions, and from what a RESTORE has undone since.
 
-Delta keeps a feed's transaction through a RESTORE, although what the feed wrote is gone. The log tells which commits a version still has.
+Delta keeps a feed's transaction through a RESTORE although the feed's changes are gone. The log says which commits are still in
+effect.
 """
 
 from __future__ import annotations
@@ -8,61 +9,64 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from recsim_tasks.catalogue.delta.feed_commits import told_of
-from recsim_tasks.catalogue.delta.lineage import RESTORE, Entry, lineage
-from recsim_tasks.catalogue.delta.reader import reading
+from recsim_tasks.catalogue.delta.lineage import lineage
+from recsim_tasks.catalogue.delta.log import RESTORE, CommitInfo, read_history
+from recsim_tasks.catalogue.delta.reader import translate_errors
 from recsim_tasks.catalogue.feeds.feed import Feed
 from recsim_tasks.foundation.errors import InputError
 
 
-class Standing(NamedTuple):
-    """Whether a feed is in the catalogue; where it was and is no more, the version of the RESTORE that undid it."""
+class AppliedState(NamedTuple):
+    """Whether the catalogue has a feed."""
 
     applied: bool
     undone_at: int | None = None
+    """The version of the RESTORE that has undone the feed, if one has."""
 
 
-def standing(uri: str, feed: Feed) -> Standing:
-    """How the catalogue stands to this very delivery; `InputError` when it has another one under the same id, or cannot tell."""
+def applied_state(uri: str, feed: Feed) -> AppliedState:
+    """Whether the catalogue has this delivery; `InputError` if it has another one under the same id, or the log cannot tell."""
     from deltalake import DeltaTable
 
-    with reading(uri):
+    with translate_errors(uri):
         if not DeltaTable.is_deltatable(uri):
-            return Standing(False)
+            return AppliedState(False)
         table = DeltaTable(uri)
-        known = table.transaction_version(feed.application)
-        if known is None:
-            return Standing(False)
-        history = table.history()
-    restored = [int(entry["version"]) for entry in history if entry.get("operation") == RESTORE]
-    if not restored:
-        return _same(feed, known == feed.transaction)
-    digests, kept = _digests(history, feed.feed_id), lineage(history, table.version())
-    mine = max((version for version in digests if version in kept.versions), default=None)
-    if mine is not None:
-        return _same(feed, digests[mine] == feed.digest)
-    if digests and kept.below is not None:
-        return Standing(False, max(restored))
-    if not digests and kept.below == min(int(entry["version"]) for entry in history) - 1:
-        return _same(feed, known == feed.transaction)  # older than the log tells, and not undone since
+        transaction = table.transaction_version(feed.application)
+        if transaction is None:
+            return AppliedState(False)
+        history = read_history(table)
+    restores = [info.version for info in history if info.operation == RESTORE]
+    if not restores:
+        return _applied(feed, transaction == feed.transaction)
+    digests, effective = _digests(history, feed.feed_id), lineage(history, table.version())
+    latest = max((version for version in digests if version in effective.versions), default=None)
+    if latest is not None:
+        return _applied(feed, digests[latest] == feed.digest)
+    if digests and effective.complete_to is not None:
+        return AppliedState(False, max(restores))
+    if not digests and effective.complete_to == min(info.version for info in history) - 1:
+        # The feed is older than the log, and none of that was undone.
+        return _applied(feed, transaction == feed.transaction)
     raise InputError(
-        f"Feed {feed.feed_id} was applied before, and the catalogue was put back since (RESTORE). Its log no longer tells whether the feed "
-        "is still in it: deliver these rows under another id. Nothing was changed."
+        f"Feed {feed.feed_id} was applied before, but a RESTORE followed and the catalogue's log no longer tells whether the "
+        "feed is still in it. Nothing was changed. Deliver these rows under another id."
     )
 
 
-def _digests(history: Sequence[Entry], feed_id: str) -> dict[int, str]:
-    """By version, the digest of the deliveries under this id that the log tells of."""
-    found = {int(entry["version"]): told_of(entry) for entry in history}
+def _digests(history: Sequence[CommitInfo], feed_id: str) -> dict[int, str]:
+    """The digest of each delivery under this id by the version that applied it, as far as the log goes back."""
     return {
-        version: str(said.get("digest")) for version, said in found.items() if said.get("feed_id") == feed_id
+        info.version: str(info.user_metadata.get("digest"))
+        for info in history
+        if info.user_metadata.get("feed_id") == feed_id
     }
 
 
-def _same(feed: Feed, same: bool) -> Standing:
-    if not same:
+def _applied(feed: Feed, same_content: bool) -> AppliedState:
+    if not same_content:
         raise InputError(
-            f"Feed {feed.feed_id} in {feed.folder} was applied before with other content. A feed's id is used once: "
-            "deliver these rows under another one. Nothing was changed."
+            f"Feed {feed.feed_id} in {feed.folder} was applied before with other content; an id can be used once. "
+            "Nothing was changed. Deliver these rows under another id."
         )
-    return Standing(True)
+    return AppliedState(True)

@@ -1,4 +1,4 @@
-"""What somebody says of a feed that a guard holds."""
+"""A person's decision about a feed on hold."""
 
 from __future__ import annotations
 
@@ -8,37 +8,39 @@ from dataclasses import dataclass
 from recsim_tasks.catalogue.feeds.feed import Feed
 from recsim_tasks.foundation.errors import InputError
 
-SHORTEST_DIGEST = 8
+MIN_DIGEST_LENGTH = 8
 
 
-@dataclass(frozen=True)
-class Answer:
-    """`by` accepts or refuses the `feed`, which they name by its id or the beginning of its digest."""
+@dataclass(frozen=True, kw_only=True)
+class FeedDecision:
+    """Accept or refuse one feed."""
 
     feed: str
+    """The feed's id, or at least the first 8 characters of its digest."""
     accepts: bool
     by: str
+    """Who decided."""
 
-    def means(self, feed_id: str, digest: str) -> bool:
-        """Whether this feed is the one."""
-        return self.feed == feed_id or (len(self.feed) >= SHORTEST_DIGEST and digest.startswith(self.feed))
+    def matches(self, feed_id: str, digest: str) -> bool:
+        """Whether the decision is about this feed."""
+        return self.feed == feed_id or (len(self.feed) >= MIN_DIGEST_LENGTH and digest.startswith(self.feed))
 
-    def accepts_alone(self, feed: Feed) -> str:
-        """Who accepts the one feed that was given; `InputError` when the answer is of another feed, or is no."""
+    def check_accepts(self, feed: Feed) -> None:
+        """Raise `InputError` unless it accepts this feed, which was given by its folder."""
         if not self.accepts:
             raise InputError(
-                f"Only a feed of the inbox can be refused; {feed.folder} is taken in by nobody but you. Leave out the folder, or --refuse."
+                f"Only a feed of the inbox can be refused, and {feed.folder} is not in it. Leave out the folder, or --refuse."
             )
-        if not self.means(feed.feed_id, feed.digest):
+        if not self.matches(feed.feed_id, feed.digest):
             raise InputError(
-                f"The feed in {feed.folder} is {feed.feed_id}, digest {feed.digest}, not {self.feed!r}. Give one of these after --accept."
+                f"The feed in {feed.folder} has the id {feed.feed_id} and the digest {feed.digest}, not {self.feed!r}. "
+                "Pass one of these to --accept."
             )
-        return self.by
 
 
-def answer_of(accept: str | None, refuse: str | None, by: str | None) -> Answer | None:
-    """The answer that the command line gives, if it gives one."""
+def parse_decision(accept: str | None, refuse: str | None, by: str | None) -> FeedDecision | None:
+    """The decision that the options of the command line state; None if they state none."""
     if accept and refuse:
-        raise InputError("A feed is either accepted or refused: give one of --accept and --refuse.")
-    named = accept or refuse
-    return Answer(named, accepts=bool(accept), by=by or getpass.getuser()) if named else None
+        raise InputError("A feed is either accepted or refused: pass one of --accept and --refuse.")
+    feed = accept or refuse
+    return FeedDecision(feed=feed, accepts=bool(accept), by=by or getpass.getuser()) if feed else None

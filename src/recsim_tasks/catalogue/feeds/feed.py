@@ -1,4 +1,4 @@
-"""A feed as it lies in a folder: its manifest, the file that holds its rows, and the checks that need no row."""
+"""A delivered feed: its manifest, the file of its rows, and the checks that need no row."""
 
 from __future__ import annotations
 
@@ -16,74 +16,77 @@ from recsim_tasks.foundation.reading import kind_of
 from recsim_tasks.foundation.text import is_one_line, one_line
 
 ROW_FILES = ("products.parquet", "products.csv", "products.jsonl")
-IDX_IMAGES = "*images*idx3-ubyte*"
-IDX_LABELS = "*labels*idx1-ubyte*"
 GLOB = re.compile(r"([\[\]{}*?\\])")
-# What says nothing of the feed, but of the machine or of the storage that it lies on.
-NOT_THE_FEED = {
-    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN,
-}  # fmt: skip
+# Errors of the machine or the storage, not of the feed.
+ENVIRONMENT_ERRORS = {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENOSPC,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.ENOTCONN,
+    errno.EHOSTDOWN,
+}
 
 
 @dataclass(frozen=True)
 class Feed:
-    """A closed feed: everything that is known of it before a row is read."""
+    """A closed feed, as far as it is known before its rows are read."""
 
     folder: Path
     manifest: Manifest
     source: Path
+    """The file of the rows, or the folder of its parts."""
     undone_at: int | None = None
-    """The version of the RESTORE that took the feed out of the catalogue again, where one did."""
+    """The version of the RESTORE that has undone an earlier application of the feed, if one has."""
 
     @property
-    def kind(self) -> str:
-        """`parquet`, `csv`, `jsonl` or `idx`."""
-        return self.source.suffix[1:] if self.source.name in ROW_FILES else "idx"
+    def format(self) -> str:
+        """`parquet`, `csv` or `jsonl`."""
+        return self.source.suffix[1:]
 
     @property
     def feed_id(self) -> str:
-        """The id that the manifest gives."""
+        """The id in the manifest."""
         return self.manifest.feed_id
 
     @property
     def spark_path(self) -> str:
-        """The file of the rows as Spark takes it: a path there is a pattern, and `[` or `*` in a folder's name would be one."""
+        """The source with glob characters escaped: Spark takes a path for a pattern."""
         return GLOB.sub(r"\\\1", str(self.source))
 
     @property
     def application(self) -> str:
-        """The name under which Delta's log remembers that the feed was applied; it commits nothing twice under one name."""
+        """The feed's application id for Delta's transactions."""
         return f"recsim-feed:{self.feed_id}" + ("" if self.undone_at is None else f" after {self.undone_at}")
 
     @property
     def transaction(self) -> int:
-        """The number that goes with it: the digest's first 60 bits, which fit the log's signed 64."""
+        """The feed's transaction number: the first 60 bits of its digest, which fit Delta's signed 64."""
         return int(self.digest[:15], 16)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over names and contents of all files: another delivery under the same id has another."""
+        """SHA-256 of the names and contents of all files; tells two deliveries under one id apart."""
         return digest_of(digests(self.folder))
-
-    def labels(self) -> Path:
-        """IDX only: the file of labels that belongs to the images."""
-        return _checked(self.folder, _only(self.folder, IDX_LABELS))
 
 
 def open_feed(folder: Path) -> Feed:
-    """Read the manifest, find the rows and take the digest; `InputError` says what is missing or wrong.
+    """Read the manifest, find the file of the rows and compute the digest; `InputError` says what is missing or wrong.
 
-    Nothing outside the folder is opened, and nothing but regular files.
+    Opens regular files only, and nothing outside the folder.
     """
     try:
-        feed = _opened(folder)
-        feed.digest  # noqa: B018  # a file that cannot be read is found here
+        feed = _open(folder)
+        feed.digest  # noqa: B018  # reads every file, so that an unreadable one is found here
     except (RecursionError, MemoryError, ValueError) as error:
         raise InputError(
             f"The feed in {one_line(folder)} cannot be read: {one_line(error) or type(error).__name__}. Deliver it again."
         ) from error
     except OSError as error:
-        if error.errno in NOT_THE_FEED or isinstance(error, FileNotFoundError):
+        if error.errno in ENVIRONMENT_ERRORS or isinstance(error, FileNotFoundError):
             raise
         raise InputError(
             f"The feed in {one_line(folder)} cannot be read: {one_line(error)}. Correct it and deliver it again."
@@ -91,49 +94,48 @@ def open_feed(folder: Path) -> Feed:
     return feed
 
 
-def _opened(folder: Path) -> Feed:
+def _open(folder: Path) -> Feed:
     if not folder.is_dir():
         raise InputError(
-            f"There is no feed directory {one_line(folder)}. Give the folder that holds {MANIFEST}."
+            f"There is no feed directory {one_line(folder)}. Pass the folder that contains {MANIFEST}."
         )
     if not is_one_line(folder.name):
         raise InputError(
-            f"The feed's folder {one_line(folder)} has a name with line ends, control characters or bytes that are no UTF-8. Rename it."
+            f"The name of the feed's folder {one_line(folder)} contains line breaks, control characters or invalid UTF-8. "
+            "Rename it."
         )
     manifest = read_manifest(folder)
     if manifest.rows == 0:
         raise InputError(
-            f"Feed {manifest.feed_id} in {folder} is empty: its manifest says 0 rows. Nothing was changed; deliver it again with its rows."
+            f"Feed {manifest.feed_id} in {folder} is empty: its manifest says 0 rows. Nothing was changed. "
+            "Deliver it again with its rows."
         )
     folder = folder.absolute()
-    return Feed(folder, manifest, _checked(folder, _row_source(folder)))
+    return Feed(folder, manifest, _check_files(folder, _find_source(folder)))
 
 
-def _row_source(folder: Path) -> Path:
-    found = [folder / name for name in ROW_FILES if (folder / name).exists() or (folder / name).is_symlink()]
-    if len(found) > 1:
+def _find_source(folder: Path) -> Path:
+    sources = [
+        folder / name for name in ROW_FILES if (folder / name).exists() or (folder / name).is_symlink()
+    ]
+    if len(sources) > 1:
         raise InputError(
-            f"Feed {folder} holds {' and '.join(p.name for p in found)}: which of them counts? Deliver one."
+            f"Feed {folder} contains {' and '.join(path.name for path in sources)}. Deliver one of them."
         )
-    return found[0] if found else _only(folder, IDX_IMAGES)
-
-
-def _only(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    if len(found) != 1:
+    if not sources:
         raise InputError(
-            f"Feed {folder} holds neither {', '.join(ROW_FILES)} nor one file {pattern}. Deliver the rows beside the manifest."
+            f"Feed {folder} contains none of {', '.join(ROW_FILES)}. Deliver the rows beside the manifest."
         )
-    return found[0]
+    return sources[0]
 
 
-def _checked(folder: Path, source: Path) -> Path:
-    """The file of the rows, or the folder of its parts, when all of it is regular files that lie in the feed after links were followed."""
+def _check_files(folder: Path, source: Path) -> Path:
+    """Return `source` if it and its parts are regular files inside the feed after following links; else `InputError`."""
     for path in [source, *(source.rglob("*") if source.is_dir() else ())]:
         name = one_line(path.relative_to(folder))
         if not stays_inside(path, folder):
             raise InputError(
-                f"{name} of the feed in {folder} is a symbolic link that leads out of the feed or nowhere. Deliver the file itself."
+                f"{name} of the feed in {folder} is a symbolic link that leads out of the feed or nowhere. Deliver the file."
             )
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):

@@ -1,21 +1,21 @@
-"""Which feeds a person must look at first: pure rules over what a feed would do, by category."""
+"""Guards: rules that put a feed on hold until a person has looked at it. Pure, from the feed's effect by category."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
+from recsim_tasks.contracts import GuardViolation, RowCounts
 from recsim_tasks.foundation.settings import Settings
 
-# A share of fewer than these says little: one of four products is 25 %.
-FEWEST = 20
-GONE = ("delete", "withdraw")
+# A share of fewer than these means little: one of four products is 25 %.
+MIN_COUNT = 20
+WITHDRAWING = ("delete", "withdraw")
 
 
 @dataclass(frozen=True)
-class Done:
-    """How many rows of a feed have the same `action`, in a product's category before and after."""
+class ActionCount:
+    """The number of rows with the same `action`, by the product's category before and after."""
 
     action: str
     before: str | None
@@ -24,114 +24,111 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Tally:
-    """What a feed would do: `done` by action and categories, and the catalogue's `products` by category as they are."""
+class FeedEffect:
+    """What a feed would do to the catalogue."""
 
-    done: list[Done]
+    actions: list[ActionCount]
     products: dict[str | None, int]
+    """Products of the catalogue by category, before the feed."""
 
     def count(self, *actions: str) -> int:
-        """How many rows have one of the actions."""
-        return sum(entry.count for entry in self.done if entry.action in actions)
+        """The number of rows with one of these actions."""
+        return sum(entry.count for entry in self.actions if entry.action in actions)
 
     @property
     def rows(self) -> int:
-        """How many rows the feed has; withdrawals are of products that it does not name."""
-        return sum(entry.count for entry in self.done if entry.action != "withdraw")
+        """The number of the feed's rows; a withdrawal is of a product that the feed does not name."""
+        return sum(entry.count for entry in self.actions if entry.action != "withdraw")
+
+    @property
+    def row_counts(self) -> RowCounts:
+        """The counts as results state them."""
+        return RowCounts(
+            inserted=self.count("insert"),
+            updated=self.count("update"),
+            deleted=self.count(*WITHDRAWING),
+            unchanged=self.count("unchanged"),
+            outdated=self.count("outdated"),
+            quarantined=self.count("quarantine"),
+        )
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One guard that says no: what it found, what is allowed (both are shares), and both in a sentence."""
-
-    guard: str
-    value: float
-    limit: float
-    sentence: str
-
-    def as_json(self) -> dict[str, Any]:
-        """The form that results carry."""
-        return asdict(self)
-
-
-def judge(tally: Tally, settings: Settings) -> list[Figure]:
-    """The guards that hold the feed back; empty when none does."""
-    figures = [
-        _withdrawn(tally, settings),
-        *_withdrawn_by_category(tally, settings),
-        _quarantined(tally, settings),
-        _shifted(tally, settings),
+def check_guards(effect: FeedEffect, settings: Settings) -> list[GuardViolation]:
+    """The guards that the feed violates."""
+    measured = [
+        _withdrawn(effect, settings),
+        *_withdrawn_by_category(effect, settings),
+        _quarantined(effect, settings),
+        _category_shift(effect, settings),
     ]
-    return [figure for figure in figures if figure is not None and figure.value > figure.limit]
+    return [figure for figure in measured if figure is not None and figure.value > figure.limit]
 
 
-def _withdrawn(tally: Tally, settings: Settings) -> Figure | None:
-    there, gone = sum(tally.products.values()), tally.count(*GONE)
-    return (
-        _share("max_withdrawn_share", gone, there, "would withdraw {} of {} products", settings)
-        if there
-        else None
-    )
+def _withdrawn(effect: FeedEffect, settings: Settings) -> GuardViolation | None:
+    products, withdrawn = sum(effect.products.values()), effect.count(*WITHDRAWING)
+    if not products:
+        return None
+    what = f"would withdraw {withdrawn:,} of {products:,} products"
+    return _share(settings, "max_withdrawn_share", withdrawn / products, what)
 
 
-def _withdrawn_by_category(tally: Tally, settings: Settings) -> list[Figure]:
-    gone: Counter[str | None] = Counter()
-    for entry in tally.done:
-        gone[entry.before] += entry.count if entry.action in GONE else 0
+def _withdrawn_by_category(effect: FeedEffect, settings: Settings) -> list[GuardViolation]:
+    withdrawn: Counter[str | None] = Counter()
+    for entry in effect.actions:
+        withdrawn[entry.before] += entry.count if entry.action in WITHDRAWING else 0
     return [
         _share(
-            "max_withdrawn_category_share",
-            gone[category],
-            there,
-            f"would withdraw {{}} of {{}} products of category {category!r}",
             settings,
+            "max_withdrawn_category_share",
+            withdrawn[category] / products,
+            f"would withdraw {withdrawn[category]:,} of {products:,} products of category {category!r}",
+            category,
         )
-        for category, there in sorted(tally.products.items(), key=lambda item: str(item[0]))
-        if there >= FEWEST
+        for category, products in sorted(effect.products.items(), key=lambda item: str(item[0]))
+        if products >= MIN_COUNT
     ]
 
 
-def _quarantined(tally: Tally, settings: Settings) -> Figure | None:
-    if tally.rows < FEWEST:
+def _quarantined(effect: FeedEffect, settings: Settings) -> GuardViolation | None:
+    if effect.rows < MIN_COUNT:
         return None
-    return _share(
-        "max_quarantined_share",
-        tally.count("quarantine"),
-        tally.rows,
-        "has {} of {} rows that cannot be taken",
-        settings,
-    )
+    invalid = effect.count("quarantine")
+    what = f"has {invalid:,} invalid rows of {effect.rows:,}"
+    return _share(settings, "max_quarantined_share", invalid / effect.rows, what)
 
 
-def _shifted(tally: Tally, settings: Settings) -> Figure | None:
-    """Total variation distance of the catalogue's categories before and after: the share of products that would stand elsewhere."""
-    before, after = Counter(tally.products), Counter(tally.products)
-    for entry in tally.done:
-        after[entry.before] -= entry.count if entry.action in ("update", *GONE) else 0
+def _category_shift(effect: FeedEffect, settings: Settings) -> GuardViolation | None:
+    """Total variation distance between the category distributions before and after the feed."""
+    before, after = Counter(effect.products), Counter(effect.products)
+    for entry in effect.actions:
+        after[entry.before] -= entry.count if entry.action in ("update", *WITHDRAWING) else 0
         after[entry.after] += entry.count if entry.action in ("update", "insert") else 0
-    if before.total() < FEWEST or after.total() < FEWEST:
+    if before.total() < MIN_COUNT or after.total() < MIN_COUNT:
         return None
-    moved = {
+    shifts = {
         category: after[category] / after.total() - before[category] / before.total()
         for category in before | after
     }
-    value, limit = sum(map(abs, moved.values())) / 2, settings.max_category_shift
-    most = max(moved, key=lambda category: abs(moved[category]))
-    return Figure(
-        "max_category_shift",
-        round(value, 4),
-        limit,
-        f"The feed would move {value:.0%} of the catalogue between categories, most of all {most!r} from {before[most] / before.total():.0%} "
-        f"to {after[most] / after.total():.0%}; RECSIM_MAX_CATEGORY_SHIFT allows {limit:.0%}.",
+    value, limit = sum(map(abs, shifts.values())) / 2, settings.max_category_shift
+    largest = max(shifts, key=lambda category: abs(shifts[category]))
+    return GuardViolation(
+        guard="max_category_shift",
+        value=round(value, 4),
+        limit=limit,
+        sentence=f"The feed would move {value:.0%} of the catalogue between categories, most of all {largest!r} from "
+        f"{before[largest] / before.total():.0%} to {after[largest] / after.total():.0%}; RECSIM_MAX_CATEGORY_SHIFT "
+        f"allows {limit:.0%}.",
     )
 
 
-def _share(guard: str, part: int, whole: int, what: str, settings: Settings) -> Figure:
+def _share(
+    settings: Settings, guard: str, value: float, what: str, category: str | None = None
+) -> GuardViolation:
     limit = float(getattr(settings, guard))
-    told = what.format(f"{part:,}", f"{whole:,}")
-    return Figure(
-        guard,
-        round(part / whole, 4),
-        limit,
-        f"The feed {told} ({part / whole:.0%}); RECSIM_{guard.upper()} allows {limit:.0%}.",
+    return GuardViolation(
+        guard=guard,
+        value=round(value, 4),
+        limit=limit,
+        category=category,
+        sentence=f"The feed {what} ({value:.0%}); RECSIM_{guard.upper()} allows {limit:.0%}.",
     )

@@ -1,22 +1,35 @@
-"""The inbox: feeds that have landed, taken in order of arrival and moved aside once they are dealt with."""
+"""Ingest the inbox: apply its feeds in order of arrival, and move each aside when it is done with."""
 
 from __future__ import annotations
 
 import logging
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from recsim_tasks.catalogue.delta.reader import head
-from recsim_tasks.catalogue.delta.writer import told_by_commits
-from recsim_tasks.catalogue.feeds.decisions import Answer
+from recsim_tasks.catalogue.delta.writer import recent_commit_metadata
+from recsim_tasks.catalogue.feeds.decisions import FeedDecision
 from recsim_tasks.catalogue.feeds.feed import Feed, open_feed
-from recsim_tasks.catalogue.feeds.ingest import COUNTS, Order, apply_feed, check_before, was_applied
-from recsim_tasks.catalogue.feeds.listing import Stray, closed_feeds, strays
-from recsim_tasks.catalogue.feeds.on_hold import forget_held
-from recsim_tasks.catalogue.feeds.transfer import APPLIED, REFUSED, at_hand, move_aside, notes
+from recsim_tasks.catalogue.feeds.ingest import (
+    ApplyOptions,
+    IngestRequest,
+    apply_feed,
+    check_catalogue_ready,
+    sum_up,
+    was_applied,
+)
+from recsim_tasks.catalogue.feeds.listing import closed_feeds, stray_entries
+from recsim_tasks.catalogue.feeds.on_hold import clear_hold
+from recsim_tasks.catalogue.feeds.transfer import (
+    APPLIED,
+    REFUSED,
+    RefusalNote,
+    local_copy,
+    move_aside,
+    read_notes,
+)
+from recsim_tasks.contracts import FeedResult, IngestResult, StrayEntry
 from recsim_tasks.foundation.errors import HeldError, InputError, RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.outages import outage_behind
@@ -28,149 +41,159 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class _Round:
-    """One pass over the inbox, and what has come of it so far."""
+class _Pass:
+    """One pass over the inbox, and its results so far."""
 
     settings: Settings
-    order: Order
-    answer: Answer | None
+    request: IngestRequest
     stack: ExitStack
-    results: list[dict[str, Any]] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
+    strays: list[StrayEntry] = field(default_factory=list)
+    results: list[FeedResult] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    """Why feeds were refused."""
     stuck: list[str] = field(default_factory=list)
-    strays: list[Stray] = field(default_factory=list)
-    answered: bool = False
+    """Which feeds could not be moved aside, and why."""
+    decided: bool = False
+    """Whether the feed of the request's decision was found."""
 
-    def take(self, folder: Path) -> None:
-        """Deal with one feed: apply it, or move it aside; `HeldError` leaves it where it is."""
+    def ingest(self, folder: Path) -> None:
+        """Apply one feed or refuse it; `HeldError` leaves it in the inbox."""
         try:
-            with at_hand(self.settings, folder) as here:
-                _check_lies_here(here)
-                feed = open_feed(here)
-                order = self._order(feed, folder)
-                if order is not None:
-                    self.results.append(self._apply(feed, order))
+            with local_copy(self.settings, folder) as local:
+                _check_not_a_link(local)
+                feed = open_feed(local)
+                refused = self._refused_by_decision(feed, folder)
+                if not refused:
+                    self.results.append(self._apply(feed))
         except InputError as error:
             if outage := outage_behind(error, str(folder)):
                 raise outage from error
             self._refuse(folder, error)
         except FileNotFoundError:
-            if _is_there(folder):
+            if _exists(folder):
                 raise
-            log.info(f"Feed {folder.name} went away after it was found, and is passed over.")
+            _log_vanished(folder)
         else:
-            if order is not None:
+            if not refused:
                 self._move(folder, APPLIED)
 
-    def _order(self, feed: Feed, folder: Path) -> Order | None:
-        """How to apply the feed, after what was answered; None when it was refused and moved aside."""
-        if self.answer is None or not self.answer.means(feed.feed_id, feed.digest):
-            return self.order
-        self.answered = True
-        if self.answer.accepts:
-            return replace(self.order, accepted_by=self.answer.by)
-        reason = f"Feed {feed.feed_id} was refused by {self.answer.by}."
-        log.info(reason)
-        note = {
-            "reason": reason,
-            "feed_id": feed.feed_id,
-            "digest": feed.digest,
-            "by": self.answer.by,
-            "at": time.time(),
-        }
+    def _refused_by_decision(self, feed: Feed, folder: Path) -> bool:
+        """Whether the request's decision refuses the feed, which is then moved aside."""
+        decision = self.request.decision
+        if decision is None or not decision.matches(feed.feed_id, feed.digest):
+            return False
+        self.decided = True
+        if decision.accepts:
+            return False
+        reason = f"Feed {feed.feed_id} was refused by {decision.by}."
+        log.info("%s", reason)
+        note = RefusalNote(
+            reason=reason, feed_id=feed.feed_id, digest=feed.digest, by=decision.by, at=time.time()
+        )
         self._move(folder, REFUSED, note)
-        forget_held(self.settings, feed.feed_id)
-        return None
+        clear_hold(self.settings, feed.feed_id)
+        return True
 
-    def _apply(self, feed: Feed, order: Order) -> dict[str, Any]:
-        """Apply in one Spark session for all feeds of the round, begun when the first of them needs it."""
+    def _apply(self, feed: Feed) -> FeedResult:
+        """Apply in one Spark session for all feeds of the pass, started for the first that needs it."""
         if not was_applied(self.settings, feed):
             self.stack.enter_context(spark_session(self.settings, "recsim ingest"))
-        return apply_feed(self.settings, feed, order)
+        decision = self.request.decision
+        accepts = decision is not None and decision.accepts and decision.matches(feed.feed_id, feed.digest)
+        accepted_by = decision.by if decision and accepts else None
+        return apply_feed(
+            self.settings, feed, ApplyOptions(refresh=self.request.refresh, accepted_by=accepted_by)
+        )
 
     def _refuse(self, folder: Path, error: InputError) -> None:
-        if not _is_there(folder):
-            log.info(f"Feed {folder.name} went away after it was found, and is passed over.")
+        if not _exists(folder):
+            _log_vanished(folder)
             return
-        self.refused.append(str(error))
-        log.info(f"Refused: {error}")
-        self._move(folder, REFUSED, {"reason": str(error)})
+        self.refusals.append(str(error))
+        log.warning("Refused: %s", error)
+        self._move(folder, REFUSED, RefusalNote(reason=str(error)))
 
-    def _move(self, folder: Path, where: str, note: dict[str, Any] | None = None) -> None:
-        """Move a feed aside that was dealt with; one that cannot be moved stops no other, and is named at the end."""
+    def _move(self, folder: Path, where: str, note: RefusalNote | None = None) -> None:
+        """Move a feed aside; one that cannot be moved does not stop the others and is reported at the end."""
         try:
             move_aside(folder, where, note)
         except OSError as error:
             self.stuck.append(f"{one_line(folder)} cannot be moved to {where}: {error.strerror or error}.")
-            log.info(self.stuck[-1])
+            log.warning("%s", self.stuck[-1])
 
-    def result(self) -> dict[str, Any]:
-        """The sum, with one entry a feed in `feeds`."""
-        now = head(self.settings.products_uri)
-        sums = {name: sum(result[name] for result in self.results) for name in COUNTS}
-        rows = sum(sums.values())
-        return {
-            "feed_id": ", ".join(result["feed_id"] for result in self.results) or None,
-            "applied": any(result["applied"] for result in self.results),
-            **sums,
-            "quarantined_share": round(sums["quarantined"] / rows, 4) if rows else 0.0,
-            "table_version": now.version if now else None,
-            "feeds": self.results,
-            "ignored": [stray._asdict() for stray in self.strays],
-        }
+    @property
+    def result(self) -> IngestResult:
+        """The result of the pass so far."""
+        return sum_up(self.settings, self.results, self.strays)
 
 
-def ingest_inbox(
-    settings: Settings, order: Order | None = None, answer: Answer | None = None
-) -> dict[str, Any]:
-    """Apply every closed feed; the result sums up, with one entry a feed in `feeds`.
+def ingest_inbox(settings: Settings, request: IngestRequest | None = None) -> IngestResult:
+    """Apply every closed feed of the inbox.
 
-    A feed that cannot be used goes to `.refused` with the reason, the others go on; at the end `InputError` says which it was, so that
-    somebody looks. A feed that a guard holds (`HeldError`) stays where it is, and so do those after it: their order matters. An `answer`
-    takes it in all the same, or moves it to `.refused`. What lies there and is no feed is named, and stops nothing.
+    A bad feed moves to `.refused` with the reason and does not stop the others; `InputError` reports it at the end. If a guard puts
+    a feed on hold (`HeldError`), it stays in the inbox with those behind it, since their order matters. The request's decision
+    accepts that feed or moves it to `.refused`. Entries that are not feeds are listed as `ignored`.
     """
     with lease(settings.home, f"inbox {settings.inbox_dir}"), ExitStack() as stack:
-        this = _Round(settings, order or Order(), answer, stack)
-        this.strays = strays(settings.inbox_dir)
-        for stray in this.strays:
-            log.info(f"{stray.name} in the inbox {settings.inbox_dir} is no feed: it {stray.reason}.")
+        inbox = _Pass(settings, request or IngestRequest(), stack, strays=stray_entries(settings.inbox_dir))
+        for stray in inbox.strays:
+            log.warning(
+                "%s in the inbox %s is not a feed: it %s.", stray.name, settings.inbox_dir, stray.reason
+            )
         folders = closed_feeds(settings.inbox_dir)
         if folders:
-            check_before(settings)  # what is wrong with the catalogue is no feed's fault
+            check_catalogue_ready(settings)  # else every feed would be refused for a fault of the catalogue
         try:
             for folder in folders:
-                this.take(folder)
+                inbox.ingest(folder)
         except HeldError as error:
-            raise HeldError(
-                " ".join([str(error), *this.refused, *this.stuck]), {**this.result(), **error.result}
-            ) from error
-        if this.stuck:
-            raise RecsimError(
-                f"{' '.join([*this.refused, *this.stuck])} Make {settings.inbox_dir} writable, with nothing but folders under "
-                f"{APPLIED} and {REFUSED}; {len(this.results)} feeds were taken in, and none is applied twice."
-            )
-        if this.refused:
-            raise InputError(
-                f"{' '.join(this.refused)} It now lies in {settings.inbox_dir / REFUSED}; {len(this.results)} other feeds were taken in. Clear this task to go on without it."
-            )
-        if answer is not None and not this.answered and not _was_answered(settings, answer):
-            raise InputError(
-                f"No feed of the inbox {settings.inbox_dir} is {answer.feed!r}, and none was. `recsim ingest` names the feed that waits."
-            )
-        return this.result()
+            held = IngestResult.model_validate(error.result)
+            result = inbox.result.model_copy(update={"reasons": held.reasons, "on_hold": held.on_hold})
+            raise HeldError(" ".join([str(error), *inbox.refusals, *inbox.stuck]), result) from error
+        _report(inbox)
+        return inbox.result
 
 
-def _check_lies_here(folder: Path) -> None:
-    """`InputError` for a feed that lies elsewhere, behind a link: what is moved aside must be the feed itself."""
+def _report(inbox: _Pass) -> None:
+    """Raise an error if a feed could not be moved, was refused, or if the decision is about no feed."""
+    folder, taken = inbox.settings.inbox_dir, len(inbox.results)
+    if inbox.stuck:
+        raise RecsimError(
+            f"{' '.join([*inbox.refusals, *inbox.stuck])} Make {folder} writable, with nothing but folders below {APPLIED} "
+            f"and {REFUSED}. Feeds applied: {taken}; none is applied twice."
+        )
+    if inbox.refusals:
+        raise InputError(
+            f"{' '.join(inbox.refusals)} Refused feeds are now in {folder / REFUSED}. Other feeds applied: {taken}. "
+            "Clear this task to continue without the refused ones."
+        )
+    decision = inbox.request.decision
+    if decision is not None and not inbox.decided and not _was_decided(inbox.settings, decision):
+        raise InputError(
+            f"No feed of the inbox {folder} matches {decision.feed!r}. `recsim ingest` names the feed that is on hold."
+        )
+
+
+def _check_not_a_link(folder: Path) -> None:
+    """Raise `InputError` for a link: moving it aside would not move the feed."""
     if folder.is_symlink():
         raise InputError(f"{one_line(folder)} is a symbolic link. Deliver the folder itself.")
 
 
-def _is_there(folder: Path) -> bool:
+def _exists(folder: Path) -> bool:
     return folder.is_symlink() or folder.exists()
 
 
-def _was_answered(settings: Settings, answer: Answer) -> bool:
-    """Whether an earlier try of this very command came through: then there is nothing left to answer."""
-    told = told_by_commits(settings.products_uri) if answer.accepts else notes(settings.inbox_dir, REFUSED)
-    return any(answer.means(entry.get("feed_id", ""), entry.get("digest", "")) for entry in told)
+def _log_vanished(folder: Path) -> None:
+    log.warning("Feed %s was removed from the inbox before it was read; skipping it.", folder.name)
+
+
+def _was_decided(settings: Settings, decision: FeedDecision) -> bool:
+    """Whether an earlier try of this command has carried out the decision."""
+    if decision.accepts:
+        return any(
+            decision.matches(entry.get("feed_id", ""), entry.get("digest", ""))
+            for entry in recent_commit_metadata(settings.products_uri)
+        )
+    notes = read_notes(settings.inbox_dir, REFUSED)
+    return any(decision.matches(note.feed_id or "", note.digest or "") for note in notes)

@@ -1,135 +1,180 @@
-"""Apply one feed to the catalogue: read it, decide what it does, let the guards look, then write."""
+"""Apply one feed to the catalogue: validate its rows, classify them, check the guards, then write."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from recsim_tasks.catalogue.delta.change_feed import check_properties
-from recsim_tasks.catalogue.delta.constraints import check_unfilled
+from recsim_tasks.catalogue.delta.change_feed import check_table_properties
+from recsim_tasks.catalogue.delta.constraints import check_foreign_columns
 from recsim_tasks.catalogue.delta.health import check_catalogue
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.delta.writer import create_tables, flush
-from recsim_tasks.catalogue.feeds.applied import standing
-from recsim_tasks.catalogue.feeds.classify import classify, tally, withdrawals
-from recsim_tasks.catalogue.feeds.decisions import Answer
+from recsim_tasks.catalogue.feeds.applied import applied_state
+from recsim_tasks.catalogue.feeds.classify import classify, feed_effect, withdrawn_products
+from recsim_tasks.catalogue.feeds.decisions import FeedDecision
 from recsim_tasks.catalogue.feeds.feed import Feed, open_feed
-from recsim_tasks.catalogue.feeds.guards import GONE, Tally, judge
-from recsim_tasks.catalogue.feeds.merge import changed_rows, merge_products, note_applied, note_withdrawals
-from recsim_tasks.catalogue.feeds.on_hold import forget_held, keep_held, row_reasons
-from recsim_tasks.catalogue.feeds.quarantine import keep_aside
-from recsim_tasks.catalogue.feeds.read_errors import unread, unseen
+from recsim_tasks.catalogue.feeds.guards import WITHDRAWING, FeedEffect, check_guards
+from recsim_tasks.catalogue.feeds.merge import (
+    changed_rows,
+    merge_products,
+    record_applied,
+    record_withdrawals,
+)
+from recsim_tasks.catalogue.feeds.on_hold import clear_hold, record_hold, row_reasons
+from recsim_tasks.catalogue.feeds.quarantine import quarantine_rows
+from recsim_tasks.catalogue.feeds.read_errors import explain_read_error, unseen_file_error
 from recsim_tasks.catalogue.feeds.readers import read_rows
-from recsim_tasks.catalogue.feeds.validate import examine
+from recsim_tasks.catalogue.feeds.validate import validate_rows
+from recsim_tasks.contracts import (
+    Acceptance,
+    FeedResult,
+    GuardViolation,
+    HeldFeed,
+    IngestResult,
+    RowCounts,
+    RowReason,
+    StrayEntry,
+)
 from recsim_tasks.foundation.errors import HeldError, InputError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.foundation.spark import following, spark_session
-from recsim_tasks.foundation.spark_executors import blind_hosts
+from recsim_tasks.foundation.spark import log_stage_progress, spark_session
+from recsim_tasks.foundation.spark_executors import hosts_without
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 log = logging.getLogger(__name__)
 
-COUNTS = ("inserted", "updated", "deleted", "unchanged", "outdated", "quarantined")
+
+@dataclass(frozen=True, kw_only=True)
+class IngestRequest:
+    """What to ingest for, and a person's decision about a feed on hold."""
+
+    refresh: str | None = None
+    """The refresh that asks; its id goes into the commits."""
+    decision: FeedDecision | None = None
 
 
-@dataclass(frozen=True)
-class Order:
-    """Who asks: the refresh that this is a part of, and who accepted the feed although a guard holds it (None: nobody did)."""
+@dataclass(frozen=True, kw_only=True)
+class ApplyOptions:
+    """How to apply one feed."""
 
     refresh: str | None = None
     accepted_by: str | None = None
+    """Who accepts the feed even if a guard puts it on hold; None: nobody does."""
 
 
-def ingest_feed(
-    settings: Settings, folder: Path, order: Order | None = None, answer: Answer | None = None
-) -> dict[str, Any]:
-    """Apply the feed in `folder` once, also when a guard holds it if the `answer` accepts it; the result counts what became of its rows.
+def ingest_feed(settings: Settings, folder: Path, request: IngestRequest | None = None) -> IngestResult:
+    """Apply the feed in `folder` once.
 
-    Raises `InputError` (bad feed) and `HeldError` (a guard wants somebody to look first); then nothing was written.
+    Raises `InputError` for a bad feed and `HeldError` if a guard puts it on hold; then nothing was written.
     """
-    feed, order = open_feed(folder), order or Order()
-    check_before(settings)
-    return apply_feed(
-        settings, feed, replace(order, accepted_by=answer.accepts_alone(feed)) if answer else order
-    )
+    request = request or IngestRequest()
+    feed = open_feed(folder)
+    check_catalogue_ready(settings)
+    if request.decision is not None:
+        request.decision.check_accepts(feed)
+    accepted_by = request.decision.by if request.decision else None
+    result = apply_feed(settings, feed, ApplyOptions(refresh=request.refresh, accepted_by=accepted_by))
+    return sum_up(settings, [result])
 
 
-def apply_feed(settings: Settings, feed: Feed, order: Order) -> dict[str, Any]:
-    """As `ingest_feed`, of a feed that was opened."""
+def apply_feed(settings: Settings, feed: Feed, options: ApplyOptions) -> FeedResult:
+    """Apply an opened feed once; raises like `ingest_feed`."""
     with lease(settings.home, settings.products_uri):
-        known = standing(settings.products_uri, feed)
-        if known.applied:
-            log.info(f"Feed {feed.feed_id} was applied before; nothing to do.")
-            result = _result(settings, feed, applied=False, tally=Tally([], {}))
+        state = applied_state(settings.products_uri, feed)
+        if state.applied:
+            log.info("Feed %s was applied before; nothing to do.", feed.feed_id)
+            result = _result(settings, feed, RowCounts(), applied=False)
         else:
-            if known.undone_at is not None:
-                log.info(
-                    f"Feed {feed.feed_id} was applied before and undone by the RESTORE in version {known.undone_at}: it is applied again."
+            if state.undone_at is not None:
+                log.warning(
+                    "Feed %s was applied before and undone by the RESTORE in version %d; applying it again.",
+                    feed.feed_id,
+                    state.undone_at,
                 )
-                feed = replace(feed, undone_at=known.undone_at)
-            result = _apply_new(settings, feed, order)
-        flush(settings.products_uri)  # also what a try committed that was killed before it came here
+                feed = replace(feed, undone_at=state.undone_at)
+            with (
+                spark_session(settings, f"recsim ingest {feed.feed_id}") as spark,
+                log_stage_progress(spark, "ingest"),
+            ):
+                result = _apply(spark, settings, feed, options)
+        flush(settings.products_uri)  # also the commit of an earlier try that was killed before this line
         return result
 
 
-def check_before(settings: Settings) -> None:
-    """`InputError` or `ConfigurationError`, before anything is read, when the catalogue is not one that feeds can be merged into."""
-    now = head(settings.products_uri)
-    if now is not None:
-        check_properties(settings.products_uri)
-        check_unfilled(settings.products_uri)
-        check_catalogue(settings.products_uri, now)
+def check_catalogue_ready(settings: Settings) -> None:
+    """Raise `InputError` or `ConfigurationError` if no feed can be merged into the catalogue as it is."""
+    if (cursor := head(settings.products_uri)) is not None:
+        check_table_properties(settings.products_uri)
+        check_foreign_columns(settings.products_uri)
+        check_catalogue(settings.products_uri, cursor)
 
 
 def was_applied(settings: Settings, feed: Feed) -> bool:
-    """Whether the catalogue has this very delivery; `InputError` when it has another one under the same id."""
-    return standing(settings.products_uri, feed).applied
+    """Whether the catalogue has this delivery; `InputError` if it has another one under the same id."""
+    return applied_state(settings.products_uri, feed).applied
 
 
-def _apply_new(settings: Settings, feed: Feed, order: Order) -> dict[str, Any]:
-    with spark_session(settings, f"recsim ingest {feed.feed_id}") as spark, following(spark, "ingest"):
-        return _apply(spark, settings, feed, order)
+def sum_up(
+    settings: Settings, feeds: Sequence[FeedResult], ignored: Sequence[StrayEntry] = ()
+) -> IngestResult:
+    """The result of an ingest of these feeds."""
+    cursor = head(settings.products_uri)
+    return IngestResult(
+        feed_id=", ".join(feed.feed_id for feed in feeds) or None,
+        applied=any(feed.applied for feed in feeds),
+        table_version=cursor.version if cursor else None,
+        feeds=list(feeds),
+        ignored=list(ignored),
+        **{name: sum(getattr(feed, name) for feed in feeds) for name in RowCounts.model_fields},
+    )
 
 
-def _apply(spark: SparkSession, settings: Settings, feed: Feed, order: Order) -> dict[str, Any]:
-    with _examined(spark, settings, feed) as rows:
+def _apply(spark: SparkSession, settings: Settings, feed: Feed, options: ApplyOptions) -> FeedResult:
+    with _validated(spark, settings, feed) as rows:
         classified = classify(rows, settings, feed.manifest.rows).persist()
-        withdrawn = withdrawals(classified, settings) if feed.manifest.full else None
-        told = tally(classified, withdrawn, settings)
-        _log(feed, told)
-        acceptance = _ask_guards(settings, feed, told, order, classified)
+        withdrawn = withdrawn_products(classified, settings) if feed.manifest.full else None
+        effect = feed_effect(classified, withdrawn, settings)
+        _log_effect(feed, effect)
+        acceptance = None
+        if violations := check_guards(effect, settings):
+            if options.accepted_by is None:
+                reasons = row_reasons(classified) if effect.count("quarantine") else []
+                raise _put_on_hold(settings, feed, violations, reasons)
+            acceptance = _accept(options.accepted_by, violations)
         create_tables(spark, settings)
-        keep_aside(settings, feed, rows, classified, told.count("quarantine"))
-        note_withdrawals(settings, feed, classified)
+        quarantine_rows(settings, feed, rows, classified, effect.count("quarantine"))
+        record_withdrawals(settings, feed, classified)
         changes = changed_rows(rows, classified, withdrawn)
-        write = merge_products if told.count("insert", "update", *GONE) else note_applied
-        write(settings, feed, changes, {"refresh": order.refresh, **acceptance})
+        write = merge_products if effect.count("insert", "update", *WITHDRAWING) else record_applied
+        accepted = {"accepted": acceptance.model_dump(mode="json")} if acceptance else {}
+        write(settings, feed, changes, {"refresh": options.refresh, **accepted})
         classified.unpersist()
-        forget_held(settings, feed.feed_id)
-        return _result(settings, feed, applied=True, tally=told) | acceptance
+        clear_hold(settings, feed.feed_id)
+        return _result(settings, feed, effect.row_counts, applied=True, acceptance=acceptance)
 
 
 @contextmanager
-def _examined(spark: SparkSession, settings: Settings, feed: Feed) -> Iterator[DataFrame]:
-    """The feed's rows, decoded once and kept; their number is the manifest's."""
-    if blind_hosts(
-        spark, settings.spark_master, feed.source
-    ):  # else images that lie beside the rows would pass for missing ones
-        raise unseen(feed)
-    rows = examine(read_rows(spark, feed), feed.folder, settings.image_max_pixels).persist()
+def _validated(spark: SparkSession, settings: Settings, feed: Feed) -> Iterator[DataFrame]:
+    """The feed's rows, decoded once and cached; as many as its manifest says."""
+    # On a host that does not see the folder, the images beside the rows would pass for missing.
+    if hosts_without(spark, settings.spark_master, feed.source):
+        raise unseen_file_error(feed)
+    rows = validate_rows(read_rows(spark, feed), feed.folder, settings.image_max_pixels).persist()
     try:
-        found = _count(rows, feed)
-        if found != feed.manifest.rows:
+        count = _count(rows, feed)
+        if count != feed.manifest.rows:
             raise InputError(
-                f"Feed {feed.feed_id} holds {found:,} rows, its manifest says {feed.manifest.rows:,}: it was cut short or changed. Deliver it again."
+                f"Feed {feed.feed_id} has {count:,} rows, its manifest says {feed.manifest.rows:,}: it was truncated or "
+                "changed. Deliver it again."
             )
         yield rows
     finally:
@@ -139,64 +184,58 @@ def _examined(spark: SparkSession, settings: Settings, feed: Feed) -> Iterator[D
 def _count(rows: DataFrame, feed: Feed) -> int:
     try:
         return rows.count()
-    except Exception as error:  # PySpark's own classes, or py4j's
-        known = unread(error, feed)
+    except Exception as error:  # of PySpark or of py4j
+        known = explain_read_error(error, feed)
         if known is None:
             raise
         raise known from error
 
 
-def _ask_guards(
-    settings: Settings, feed: Feed, told: Tally, order: Order, classified: DataFrame
-) -> dict[str, Any]:
-    """What the commit says of an acceptance; `HeldError` when a guard holds the feed and no person accepted it."""
-    figures = judge(told, settings)
-    reasons = [figure.sentence for figure in figures]
-    if not figures:
-        return {}
-    if order.accepted_by is not None:
-        log.info(f"Accepted by {order.accepted_by} although: {' '.join(reasons)}")
-        guards = [figure.guard for figure in figures]
-        return {
-            "accepted": {"by": order.accepted_by, "at": time.time(), "guards": guards, "reasons": reasons}
-        }
-    found = row_reasons(classified) if told.count("quarantine") else []
-    keep_held(settings, feed, found)
-    why = (
-        f"Most frequent among the rows that cannot be taken: {'; '.join(map(str, found))}. " if found else ""
+def _accept(by: str, violations: list[GuardViolation]) -> Acceptance:
+    reasons = [violation.sentence for violation in violations]
+    log.warning("Accepted by %s in spite of its guards: %s", by, " ".join(reasons))
+    guards = [violation.guard for violation in violations]
+    return Acceptance(by=by, at=time.time(), guards=guards, reasons=reasons)
+
+
+def _put_on_hold(
+    settings: Settings, feed: Feed, violations: list[GuardViolation], reasons: list[RowReason]
+) -> HeldError:
+    """Record the hold; returns the error that says why, and how to decide."""
+    sentences = [violation.sentence for violation in violations]
+    record_hold(settings, feed, reasons)
+    invalid = "; ".join(reason.sentence for reason in reasons)
+    held = HeldFeed(
+        feed_id=feed.feed_id,
+        digest=feed.digest,
+        folder=str(feed.folder),
+        figures=violations,
+        row_reasons=reasons,
     )
-    raise HeldError(
-        f"Feed {feed.feed_id} is on hold. {' '.join(reasons)} {why}Nothing was written. Accept it as it is with "
-        f"`recsim ingest --accept {feed.feed_id}`, or refuse it with `recsim ingest --refuse {feed.feed_id}`. "
-        "To accept a feed outside the inbox, pass its folder: `recsim ingest FOLDER --accept ID`.",
-        {
-            "reasons": reasons,
-            "held": {
-                "feed_id": feed.feed_id,
-                "digest": feed.digest,
-                "folder": str(feed.folder),
-                "figures": [figure.as_json() for figure in figures],
-                "row_reasons": [reason._asdict() for reason in found],
-            },
-        },
+    return HeldError(
+        f"Feed {feed.feed_id} is on hold. {' '.join(sentences)} "
+        + (f"Most frequent reasons of invalid rows: {invalid}. " if invalid else "")
+        + f"Nothing was written. Accept it as it is with `recsim ingest --accept {feed.feed_id}`, or refuse it with "
+        f"`recsim ingest --refuse {feed.feed_id}`. To accept a feed outside the inbox, pass its folder: "
+        "`recsim ingest FOLDER --accept ID`.",
+        sum_up(settings, []).model_copy(update={"reasons": sentences, "on_hold": held}),
     )
 
 
-def _log(feed: Feed, told: Tally) -> None:
-    actions = sorted({entry.action for entry in told.done})
-    log.info(
-        f"Feed {feed.feed_id}, {told.rows:,} rows: {', '.join(f'{told.count(action):,} {action}' for action in actions)}."
+def _log_effect(feed: Feed, effect: FeedEffect) -> None:
+    actions = sorted({entry.action for entry in effect.actions})
+    counts = ", ".join(f"{effect.count(action):,} {action}" for action in actions)
+    log.info("Feed %s, %s rows: %s.", feed.feed_id, f"{effect.rows:,}", counts)
+
+
+def _result(
+    settings: Settings, feed: Feed, counts: RowCounts, *, applied: bool, acceptance: Acceptance | None = None
+) -> FeedResult:
+    cursor = head(settings.products_uri)
+    return FeedResult(
+        feed_id=feed.feed_id,
+        applied=applied,
+        table_version=cursor.version if cursor else None,
+        accepted=acceptance,
+        **counts.model_dump(),
     )
-
-
-def _result(settings: Settings, feed: Feed, applied: bool, tally: Tally) -> dict[str, Any]:
-    now = head(settings.products_uri)
-    actions = (("insert",), ("update",), GONE, ("unchanged",), ("outdated",), ("quarantine",))
-    counts = {name: tally.count(*which) for name, which in zip(COUNTS, actions, strict=True)}
-    return {
-        "feed_id": feed.feed_id,
-        "applied": applied,
-        **counts,
-        "quarantined_share": round(counts["quarantined"] / feed.manifest.rows, 4),
-        "table_version": now.version if now else None,
-    }

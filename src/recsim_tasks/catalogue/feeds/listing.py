@@ -1,4 +1,7 @@
-"""What lies in the inbox: closed feeds in order of arrival, and what is no feed. Looking never waits and never stops at one entry."""
+"""List the inbox: its closed feeds in order of arrival, and entries that are not feeds.
+
+Listing never blocks, and an unreadable entry hides no other.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,25 @@ import hashlib
 import stat
 import time
 from pathlib import Path
-from typing import NamedTuple
 
-from recsim_tasks.catalogue.feeds.manifest import MANIFEST, manifest_bytes, parsed
+from recsim_tasks.catalogue.feeds.manifest import MANIFEST, parse_json_object, read_manifest_bytes
+from recsim_tasks.contracts import StrayEntry
 from recsim_tasks.foundation.reading import kind_of
 from recsim_tasks.foundation.text import one_line
 
-# Writing one manifest takes no longer; a broken one is not waited for any longer.
+# A manifest that is still unreadable this long after its last change is broken, not being written.
 SETTLED_SECONDS = 60.0
-# A large feed is copied into its folder file by file. A folder of which nothing changed for a minute is not being delivered.
+# A large feed is copied into its folder file by file. A folder without a change for a minute is not being delivered.
 STILL_SECONDS = 60.0
-ENTRIES_LOOKED_AT = 1000
-
-
-class Stray(NamedTuple):
-    """An entry of the inbox that is no feed, and why."""
-
-    name: str
-    reason: str
+MAX_ENTRIES_CHECKED = 1000
 
 
 def closed_feeds(inbox: Path) -> list[Path]:
-    """Feeds whose manifest is there and whole, in order of arrival; folders with a leading dot are none of ours.
+    """Folders with a complete manifest, in order of arrival; those with a leading dot are ignored.
 
-    A manifest that is no JSON object is still being written, unless it has been still for a minute: then the feed counts as closed,
-    so that ingest says what is wrong with it. So does a feed whose manifest cannot be read at all. `inbox` is a folder or a `UPath`
-    of an object store; one that does not exist is empty, one that cannot be read raises `OSError`.
+    A manifest that is not a JSON object counts as still being written. If it has not changed for a minute, the feed counts as
+    closed, so that ingest reports what is wrong with it; so does a feed whose manifest cannot be read. `inbox` is a folder or a
+    `UPath` of an object store; one that does not exist is empty, one that cannot be read raises `OSError`.
     """
     arrived = [
         (at, folder.name, folder) for folder in _entries(inbox) if (at := _closed_at(folder)) is not None
@@ -39,35 +35,35 @@ def closed_feeds(inbox: Path) -> list[Path]:
     return [folder for _, _, folder in sorted(arrived, key=lambda entry: entry[:2])]
 
 
-def strays(inbox: Path) -> list[Stray]:
-    """What lies in the inbox and is no feed; a folder without a manifest only after a minute without a change, since it may become one."""
-    found = []
+def stray_entries(inbox: Path) -> list[StrayEntry]:
+    """Entries that are not feeds; folders without a manifest only after a minute without a change, as they may become feeds."""
+    strays = []
     for entry in _entries(inbox):
         try:
-            reason = _stray(entry)
+            reason = _stray_reason(entry)
         except OSError as error:
             reason = (
                 None
                 if isinstance(error, FileNotFoundError)
-                else f"cannot be looked at: {error.strerror or error}"
+                else f"cannot be examined: {error.strerror or error}"
             )
         if reason:
-            found.append(Stray(one_line(entry.name), reason))
-    return sorted(found)
+            strays.append(StrayEntry(name=one_line(entry.name), reason=reason))
+    return sorted(strays, key=lambda stray: stray.name)
 
 
 def mark_of(feed: Path) -> str:
-    """What tells a delivery from the next one under the same name: the manifest's content and time."""
-    at = _touched(feed / MANIFEST)
+    """Content and time of a feed's manifest, which tell its delivery from the next one under the same name."""
+    at = _changed_at(feed / MANIFEST)
     try:
-        content = hashlib.sha256(manifest_bytes(feed)).hexdigest()[:16]
+        content = hashlib.sha256(read_manifest_bytes(feed)).hexdigest()[:16]
     except (OSError, ValueError):
         content = "unreadable"
     return f"{content}-{at}"
 
 
 def _entries(inbox: Path) -> list[Path]:
-    """All but those with a leading dot, and the object by which a store marks the folder itself."""
+    """All entries but those with a leading dot, and the object with which a store marks the folder itself."""
     try:
         return [
             entry
@@ -83,57 +79,57 @@ def _entries(inbox: Path) -> list[Path]:
 
 
 def _closed_at(folder: Path) -> float | None:
-    """When the feed's manifest was written, in Unix seconds; None when the folder is no closed feed."""
+    """When the manifest was written, in Unix seconds; None when the folder is not a closed feed."""
     try:
-        at = _touched(folder / MANIFEST)
+        at = _changed_at(folder / MANIFEST)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
         if _on_this_machine(folder):
-            return None  # this entry cannot be looked at, the others can
+            return None  # this entry cannot be examined, others can
         raise
     settled = abs(time.time() - at) > SETTLED_SECONDS
-    return at if _is_whole(folder) or settled else None
+    return at if _is_complete(folder) or settled else None
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
     if _on_this_machine(folder) and folder.is_symlink():
         return False
     try:
-        parsed(manifest_bytes(folder))
+        parse_json_object(read_manifest_bytes(folder))
     except (OSError, ValueError, RecursionError, MemoryError):
         return False
     return True
 
 
-def _stray(entry: Path) -> str | None:
-    """Why an entry is no feed; None when it is one, or may become one."""
+def _stray_reason(entry: Path) -> str | None:
+    """Why an entry is not a feed; None if it is one or may become one."""
     mode = entry.lstat().st_mode if _on_this_machine(entry) else entry.stat().st_mode
     if not stat.S_ISDIR(mode):
         return None if _has(entry, MANIFEST) else f"is {kind_of(mode)}; a feed is a folder with {MANIFEST}"
     if _has(entry, MANIFEST):
         return None
-    inside = [path for path, _ in zip(entry.iterdir(), range(ENTRIES_LOOKED_AT), strict=False)]
-    alike = sorted(path.name for path in inside if path.name.lower() == MANIFEST)
-    if alike:
-        return f"has no {MANIFEST}, but {alike[0]}: rename it"
-    return f"has no {MANIFEST}; the sender writes that file last" if _is_still([entry, *inside]) else None
+    inside = [path for path, _ in zip(entry.iterdir(), range(MAX_ENTRIES_CHECKED), strict=False)]
+    misspelt = sorted(path.name for path in inside if path.name.lower() == MANIFEST)
+    if misspelt:
+        return f"has no {MANIFEST}, but {misspelt[0]}: rename it"
+    return f"has no {MANIFEST}, which the sender writes last" if _is_still([entry, *inside]) else None
 
 
 def _has(folder: Path, name: str) -> bool:
     try:
-        _touched(folder / name)
+        _changed_at(folder / name)
     except OSError:
         return False
     return True
 
 
 def _is_still(entries: list[Path]) -> bool:
-    return time.time() - max(map(_touched, entries)) > STILL_SECONDS
+    return time.time() - max(map(_changed_at, entries)) > STILL_SECONDS
 
 
-def _touched(path: Path) -> float:
-    """When an entry was changed last, in Unix seconds; a link itself, not where it leads."""
+def _changed_at(path: Path) -> float:
+    """When an entry last changed, in Unix seconds; of a link, the link itself."""
     return path.lstat().st_mtime if _on_this_machine(path) else path.stat().st_mtime
 
 

@@ -1,31 +1,30 @@
-"""Write what a feed changes into the catalogue, in one Delta commit that is remembered under the feed's id."""
+"""Write a feed's changes into the catalogue, in one Delta commit that carries the feed's id."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from recsim_tasks.catalogue.delta.writer import PRODUCTS, WITHDRAWALS, commit_metadata, create_table
-from recsim_tasks.catalogue.feeds.classify import STATED
+from recsim_tasks.catalogue.delta.writer import WITHDRAWALS, TableSpec, commit_metadata, create_table
 from recsim_tasks.catalogue.feeds.feed import Feed
+from recsim_tasks.catalogue.schema import KEPT, PRODUCT_TYPES, STATED
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
-COLUMNS = [field.split()[0] for field in PRODUCTS.split(", ")]
-
 
 def changed_rows(rows: DataFrame, classified: DataFrame, withdrawn: DataFrame | None) -> DataFrame:
-    """What the merge needs: the rows that change a product, with the image where it is another one than before."""
+    """The rows that change a product, with the image only if it is a new one; `withdrawn` products as deletions."""
     changed = classified.where("action IN ('insert', 'update', 'delete')").join(
         rows.select("number", "image"), "number"
     )
-    # What was only packed anew is no change: the stored image stays, and the row need not carry another.
+    # An image with the same hash is only another encoding: the stored one stays, and the merge need not carry it.
     changed = changed.selectExpr(
         "action",
-        *(name for name in COLUMNS if name != "image"),
+        *(name for name in PRODUCT_TYPES if name != "image"),
         "IF(image_hash <=> t_image_hash, NULL, image) AS image",
     )
     if withdrawn is None:
@@ -35,50 +34,50 @@ def changed_rows(rows: DataFrame, classified: DataFrame, withdrawn: DataFrame | 
     )
 
 
-def merge_products(settings: Settings, feed: Feed, changes: DataFrame, told: dict[str, Any]) -> None:
-    """Merge `changes` into the catalogue; `told` goes into the commit beside the feed's id and digest."""
+def merge_products(settings: Settings, feed: Feed, changes: DataFrame, metadata: Mapping[str, Any]) -> None:
+    """Merge `changes` into the catalogue; the commit's metadata has the feed's id and digest, and `metadata`."""
     from delta import DeltaTable
 
     spark = changes.sparkSession
-    updated = {name: f"s.{name}" for name in STATED}
-    # A row without a picture leaves the picture as it is, one without a time the time.
-    updated |= {name: f"coalesce(s.{name}, t.{name})" for name in ("image", "image_hash", "updated_at")}
+    values = {name: f"s.{name}" for name in STATED} | {name: f"coalesce(s.{name}, t.{name})" for name in KEPT}
     merge = (
         DeltaTable.forPath(spark, settings.products_uri)
         .alias("t")
         .merge(changes.alias("s"), "s.product_id = t.product_id")
         .whenMatchedDelete("s.action = 'delete'")
-        .whenMatchedUpdate("s.action = 'update'", updated)
-        .whenNotMatchedInsert("s.action = 'insert'", {name: f"s.{name}" for name in COLUMNS})
+        .whenMatchedUpdate("s.action = 'update'", values)
+        .whenNotMatchedInsert("s.action = 'insert'", {name: f"s.{name}" for name in PRODUCT_TYPES})
     )
-    with _commit_of(spark, feed, told):
+    with _feed_commit(spark, feed, metadata):
         merge.execute()
 
 
-def note_applied(settings: Settings, feed: Feed, like: DataFrame, told: dict[str, Any]) -> None:
-    """Commit that the feed was applied where it changes nothing: a version without data."""
-    with _commit_of(like.sparkSession, feed, told):
-        like.select(*COLUMNS).limit(0).write.format("delta").mode("append").save(settings.products_uri)
+def record_applied(settings: Settings, feed: Feed, changes: DataFrame, metadata: Mapping[str, Any]) -> None:
+    """Commit a version without data, which records that a feed without changes was applied."""
+    with _feed_commit(changes.sparkSession, feed, metadata):
+        empty = changes.select(*PRODUCT_TYPES).limit(0)
+        empty.write.format("delta").mode("append").save(settings.products_uri)
 
 
-def note_withdrawals(settings: Settings, feed: Feed, classified: DataFrame) -> None:
-    """Remember when products were deleted, so that an older row that comes later does not bring them back; once, however often it is run."""
+def record_withdrawals(settings: Settings, feed: Feed, classified: DataFrame) -> None:
+    """Record when products were deleted, so that an older row that arrives later does not restore them. Idempotent."""
     from pyspark.sql import functions as f
 
     dated = classified.where("op = 'delete' AND updated_at IS NOT NULL AND action IN ('delete', 'unchanged')")
-    noted = dated.select(
+    withdrawals = dated.select(
         "product_id", "updated_at", f.lit(feed.feed_id).alias("feed_id"), f.current_timestamp().alias("at")
     )
-    if noted.isEmpty():
+    if withdrawals.isEmpty():
         return
     with lease(settings.home, settings.withdrawals_uri):
-        create_table(noted.sparkSession, settings.withdrawals_uri, WITHDRAWALS)
-        noted.write.format("delta").mode("overwrite").option(
-            "replaceWhere", f"feed_id = '{feed.feed_id}'"
-        ).save(settings.withdrawals_uri)
+        create_table(withdrawals.sparkSession, TableSpec(uri=settings.withdrawals_uri, columns=WITHDRAWALS))
+        writer = withdrawals.write.format("delta").mode("overwrite")
+        writer.option("replaceWhere", f"feed_id = '{feed.feed_id}'").save(settings.withdrawals_uri)
 
 
-def _commit_of(spark: SparkSession, feed: Feed, metadata: dict[str, Any]) -> AbstractContextManager[None]:
-    """The next commit is the feed's: its id and digest, and what `metadata` adds."""
-    named = {"feed_id": feed.feed_id, "digest": feed.digest, **metadata}
-    return commit_metadata(spark, feed.application, feed.transaction, named)
+def _feed_commit(
+    spark: SparkSession, feed: Feed, metadata: Mapping[str, Any]
+) -> AbstractContextManager[None]:
+    """Make the next commit the feed's."""
+    values = {"feed_id": feed.feed_id, "digest": feed.digest, **metadata}
+    return commit_metadata(spark, feed.application, feed.transaction, values)

@@ -1,92 +1,82 @@
-"""Why the rows of a feed on hold cannot be taken: nothing of it is in a table, so that a file of its own says so until it is decided."""
+"""Feeds on hold: why their rows are invalid, in a file for each feed until a person decides.
+
+No table has this: nothing of a feed on hold is written.
+"""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from recsim_tasks.catalogue.feeds.feed import Feed
+from recsim_tasks.contracts import HoldRecord, RowReason
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.foundation.text import folder_name, one_line
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, Row
 
-NAMED = 5
-LONGEST = 300
-# Values and numbers, which differ from row to row where the fault is the same; in Java's regular expressions as in Python's.
+MAX_REASONS = 5
+MAX_LENGTH = 300
+# Quoted values and numbers, which differ between rows with the same fault. Valid in Java's regular expressions and in Python's.
 VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\d[\d,.]*"""
 
 
-class RowReason(NamedTuple):
-    """A reason, with `…` where its rows differ, how many `rows` have it, and one of them as an `example`."""
-
-    reason: str
-    rows: int
-    example: str
-
-    def __str__(self) -> str:
-        return f"{self.rows:,} rows: {self.reason} ({self.example})"
-
-
 def row_reasons(classified: DataFrame) -> list[RowReason]:
-    """The most frequent reasons why rows of a feed cannot be taken, the most frequent first."""
+    """The five most frequent reasons why rows of a feed are invalid, most frequent first."""
     from pyspark.sql import functions as f
 
-    bad = classified.where("action = 'quarantine'").withColumn("kind", f.regexp_replace("reason", VALUE, "…"))
-    counted = bad.groupBy("kind").agg(
+    invalid = classified.where("action = 'quarantine'")
+    invalid = invalid.withColumn("kind", f.regexp_replace("reason", VALUE, "…"))
+    counted = invalid.groupBy("kind").agg(
         f.count("*").alias("rows"), f.min(f.struct("number", "product_id", "reason")).alias("first")
     )
-    lines = counted.orderBy(f.desc("rows"), "kind").limit(NAMED).collect()
-    return [RowReason(_short(line["kind"]), line["rows"], _example(line["first"])) for line in lines]
+    lines = counted.orderBy(f.desc("rows"), "kind").limit(MAX_REASONS).collect()
+    return [
+        RowReason(reason=_shorten(line["kind"]), rows=line["rows"], example=_example(line["first"]))
+        for line in lines
+    ]
 
 
-def keep_held(settings: Settings, feed: Feed, reasons: list[RowReason]) -> None:
-    """Note why the rows of a feed cannot be taken, in place of what was noted of the last delivery under its id."""
-    told = {
-        "feed_id": feed.feed_id,
-        "digest": feed.digest,
-        "at": time.time(),
-        "row_reasons": [reason._asdict() for reason in reasons],
-    }
-    write_json(_note(settings, feed.feed_id), told)
+def record_hold(settings: Settings, feed: Feed, reasons: list[RowReason]) -> None:
+    """Record why the rows of a feed on hold are invalid; replaces the record of an earlier delivery under the same id."""
+    record = HoldRecord(feed_id=feed.feed_id, digest=feed.digest, at=time.time(), row_reasons=reasons)
+    write_json(_path(settings, feed.feed_id), record.model_dump(mode="json"))
 
 
-def forget_held(settings: Settings, feed_id: str) -> None:
-    """The feed was taken in or refused: nothing of it waits any more."""
-    _note(settings, feed_id).unlink(missing_ok=True)
+def clear_hold(settings: Settings, feed_id: str) -> None:
+    """Remove the record of a feed that was applied or refused."""
+    _path(settings, feed_id).unlink(missing_ok=True)
 
 
-def held(settings: Settings, feed_id: str | None = None) -> list[dict[str, Any]]:
-    """The feeds that a guard held last on this home, or the one with this id, the newest first: `feed_id`, `digest`, `at`, `row_reasons`."""
-    found = []
+def feeds_on_hold(settings: Settings, feed_id: str | None = None) -> list[HoldRecord]:
+    """The feeds on hold in this home, newest first, or the one with this id. Unreadable records are skipped."""
+    records = []
     for path in _folder(settings).glob("*.json"):
         try:
-            told = read_json(path)
-            entry = {name: told[name] for name in ("feed_id", "digest", "at")}
-            reasons = [RowReason(**reason)._asdict() for reason in told["row_reasons"]]
-        except (OSError, ValueError, KeyError, TypeError):
+            record = HoldRecord.model_validate(read_json(path))
+        except (OSError, ValueError):
             continue
-        if feed_id in (None, entry["feed_id"]):
-            found.append({**entry, "row_reasons": reasons})
-    return sorted(found, key=lambda entry: str(entry["at"]), reverse=True)
+        if feed_id in (None, record.feed_id):
+            records.append(record)
+    return sorted(records, key=lambda record: record.at, reverse=True)
 
 
 def _folder(settings: Settings) -> Path:
     return settings.home.absolute() / "held"
 
 
-def _note(settings: Settings, feed_id: str) -> Path:
+def _path(settings: Settings, feed_id: str) -> Path:
     return _folder(settings) / f"{folder_name(feed_id)}.json"
 
 
-def _example(first: Any) -> str:
-    return _short(f"{first['product_id'] or 'a row without product_id'}: {first['reason']}")
+def _example(first: Row) -> str:
+    return _shorten(f"{first['product_id'] or 'a row without product_id'}: {first['reason']}")
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     line = one_line(text)
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+    return line if len(line) <= MAX_LENGTH else f"{line[:MAX_LENGTH]}…"

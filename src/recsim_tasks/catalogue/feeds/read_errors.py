@@ -1,4 +1,4 @@
-"""Why Spark did not read a feed: for what it holds, or because its file is not seen, or its storage away."""
+"""Explain why Spark could not read a feed: bad content, a file that executors do not see, or storage that is away."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from recsim_tasks.catalogue.feeds.feed import Feed
 from recsim_tasks.foundation.errors import ConfigurationError, InputError, RecsimError, UnavailableError
 from recsim_tasks.foundation.outages import diagnose
 
-# Spark's words for a file that it cannot make sense of; a feed's own name may hold them as well, in lower case or without the bracket.
+# Spark's error classes for a file that it cannot parse. In brackets and upper case: a feed's name may contain the same words.
 UNREADABLE = re.compile(r"\[(FAILED_READ_FILE|CANNOT_READ_FILE|[A-Z_]*PARQUET|MALFORMED)[A-Z_.]*\]")
-# The same when it does not see the file at all. Python's workers say it in Python's words.
-UNSEEN = re.compile(
+# The same for a file that does not exist on an executor; Python workers raise Python's error.
+FILE_NOT_FOUND = re.compile(
     r"FILE_NOT_EXIST|FileNotFoundException|FileNotFoundError|NoSuchFileException|PATH_NOT_FOUND"
 )
 
 
-def unread(error: Exception, feed: Feed) -> RecsimError | None:
-    """Why Spark did not read the feed; `InputError`, which moves the feed aside, only when its content is the reason."""
+def explain_read_error(error: Exception, feed: Feed) -> RecsimError | None:
+    """The error behind Spark's; `InputError`, which refuses the feed, only if its content is the cause. None: unknown."""
     text = str(error)
     if known := diagnose(error, str(feed.source)):
         return known
-    if UNSEEN.search(text):
-        return unseen(feed)
+    if FILE_NOT_FOUND.search(text):
+        return unseen_file_error(feed)
     if not UNREADABLE.search(text):
         return None
     reason = next(line for line in text.splitlines() if UNREADABLE.search(line))
     return InputError(
-        f"{feed.source} cannot be read as {feed.kind}: {reason} Correct it and deliver the feed again."
+        f"{feed.source} cannot be read as {feed.format}: {reason} Correct it and deliver the feed again."
     )
 
 
-def unseen(feed: Feed) -> RecsimError:
-    """What to do when executors do not find a feed that the driver has opened."""
+def unseen_file_error(feed: Feed) -> RecsimError:
+    """The error when executors do not find a file that the driver has opened."""
     if not feed.source.exists():
         return UnavailableError(
-            f"{feed.source} went away while it was read. The feed is not refused: bring its storage back, or deliver it again, then run this job again."
+            f"{feed.source} disappeared while it was read. The feed is not refused: bring its storage back, or deliver it again, "
+            "then run this job again."
         )
     return ConfigurationError(
-        f"The Spark executors do not see the inbox: {feed.source} lies on the driver's machine, and not on theirs. The feed is not refused. "
+        f"The Spark executors do not see the inbox: {feed.source} exists on the driver's machine only. The feed is not refused. "
         "Mount the inbox on every worker under the same path, or run ingest on a local master (RECSIM_SPARK_MASTER)."
     )

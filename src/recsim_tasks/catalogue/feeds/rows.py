@@ -1,4 +1,4 @@
-"""One row of a feed: taken, or put aside with the reason. Pure but for the image file that a row may name."""
+"""Parse and check one row of a feed. Pure, except for the image file that a row may name."""
 
 from __future__ import annotations
 
@@ -8,152 +8,169 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recsim_tasks.catalogue.images.base64 import from_base64
 from recsim_tasks.catalogue.images.decode import Limits, read_image
+from recsim_tasks.catalogue.schema import (
+    PRODUCT,
+    STATED,
+    STATED_FIELDS,
+    ColumnType,
+    Field,
+    Value,
+    arrow_schema,
+    spark_ddl,
+)
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.redaction import redacted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TEXT_COLUMNS = (
-    "product_id",
-    "op",
-    "title",
-    "category",
-    "price",
-    "in_stock",
-    "updated_at",
-    "image_path",
-    "image_base64",
-)
-# What every reader gives: the cells as text, the fault and a copy of a line that is no row, and the image where the format has bytes.
+TEXT_COLUMNS = ("product_id", "op", *STATED, "updated_at", "image_path", "image_base64")
+# What every reader returns: the cells as text, for a line that is not a row the `fault` and a `copy` of it, and the image's bytes
+# if the format has bytes.
 RAW_COLUMNS = (*TEXT_COLUMNS, "fault", "copy")
-RAW_SCHEMA = ", ".join(f"{name} string" for name in RAW_COLUMNS) + ", image binary"
+RAW_TYPES: dict[str, ColumnType] = {**dict.fromkeys(RAW_COLUMNS, "string"), "image": "binary"}
+RAW_SCHEMA = spark_ddl(RAW_TYPES)
 OPERATIONS = ("upsert", "delete")
-LONGEST_TEXT = 10_000
-LONGEST_IMAGE = 64 << 20
-# NUL, and what stands where a byte was no UTF-8.
-NO_TEXT = re.compile("[\0\ufffd]")
-TRUTH = {"true": True, "1": True, "false": False, "0": False}
+CHECKED_TEXTS = tuple(field.name for field in PRODUCT if field.type == "string" and field.source != "kept")
+MAX_TEXT_LENGTH = 10_000
+MAX_IMAGE_BYTES = 64 << 20
+# NUL, and the replacement character, which stands where bytes were not UTF-8.
+NOT_TEXT = re.compile("[\0\ufffd]")
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+Cells = Mapping[str, str | None]
 
 
-def raw_batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
-    """Rows of a reader as Arrow has them, in `RAW_SCHEMA`; what a row does not name is null."""
+def raw_batch(rows: list[dict[str, str | None]]) -> pa.RecordBatch:
+    """A reader's rows as an Arrow batch in `RAW_SCHEMA`; missing columns are null."""
     import pyarrow as pa
 
-    schema = pa.schema([*((name, pa.string()) for name in RAW_COLUMNS), ("image", pa.binary())])
-    return pa.RecordBatch.from_pylist(rows, schema=schema)
+    return pa.RecordBatch.from_pylist(rows, schema=arrow_schema(RAW_TYPES))
 
 
-@dataclass(frozen=True)
-class Taken:
-    """A row that the catalogue can take; `image` is None when the row leaves the picture as it is."""
+@dataclass(frozen=True, kw_only=True)
+class ProductRow:
+    """A valid row."""
 
     product_id: str
     op: str
-    title: str | None
-    category: str | None
-    price: float | None
-    in_stock: bool | None
+    """`upsert` or `delete`."""
+    stated: dict[str, Value]
+    """The value of each of the `STATED` fields; None where the row has none."""
     updated_at: datetime | None
     image: bytes | None
+    """None: the product keeps its image."""
     image_hash: str | None
 
+    @property
+    def columns(self) -> dict[str, Value]:
+        """All columns by name."""
+        kept: dict[str, Value] = {
+            "updated_at": self.updated_at,
+            "image": self.image,
+            "image_hash": self.image_hash,
+        }
+        return {"product_id": self.product_id, "op": self.op, **self.stated, **kept}
 
-def take(row: Mapping[str, str | None], picture: bytes | None, max_pixels: int) -> Taken:
-    """Read the columns of `TEXT_COLUMNS` as text, with the picture's bytes; `InputError` is the reason to put the row aside."""
-    product_id, op = row["product_id"], (row["op"] or "upsert").lower()
+
+def parse_row(cells: Cells, image: bytes | None, max_pixels: int) -> ProductRow:
+    """Parse the cells of `TEXT_COLUMNS`, and check the image; `InputError` is the reason to quarantine the row."""
+    product_id, op = cells["product_id"], (cells["op"] or "upsert").lower()
     if not product_id:
         raise InputError("the row has no product_id")
     if op not in OPERATIONS:
         raise InputError(f"op is {op!r}, not one of {', '.join(OPERATIONS)}")
-    _check_text(row)
-    picture = picture if op == "upsert" else None
-    return Taken(
+    _check_texts(cells)
+    image = image if op == "upsert" else None
+    return ProductRow(
         product_id=product_id,
         op=op,
-        title=row["title"],
-        category=row["category"] or None,
-        price=_price(row["price"]),
-        in_stock=_truth(row["in_stock"]),
-        updated_at=_moment(row["updated_at"]),
-        image=picture,
-        image_hash=None if picture is None else _digest(picture, max_pixels),
+        stated={field.name: _parse_cell(field, cells[field.name]) for field in STATED_FIELDS},
+        updated_at=_parse_time("updated_at", cells["updated_at"]) if cells["updated_at"] else None,
+        image=image,
+        image_hash=None if image is None else _check_image(image, max_pixels),
     )
 
 
-def picture_of(row: Mapping[str, str | None], image: bytes | None, folder: Path) -> bytes | None:
-    """The picture's bytes, wherever the row has them; None when it has none, `InputError` when they cannot be had."""
+def image_bytes(cells: Cells, image: bytes | None, folder: Path) -> bytes | None:
+    """The encoded image of a row, from whichever column has it; None if none has, `InputError` if it cannot be read."""
     if image is not None:
         return image
-    if text := row["image_base64"]:
+    if text := cells["image_base64"]:
         return from_base64(text)
-    return _read(folder, row["image_path"]) if row["image_path"] else None
+    return _read_file(folder, cells["image_path"]) if cells["image_path"] else None
 
 
-def _digest(picture: bytes, max_pixels: int) -> str:
-    decoded = read_image(picture, Limits(max_pixels))
+def _check_image(image: bytes, max_pixels: int) -> str:
+    """The image's hash; `InputError` if it does not decode or is a placeholder."""
+    decoded = read_image(image, Limits(max_pixels))
     if decoded.placeholder:
         raise InputError(f"the image is a placeholder: {decoded.placeholder}")
     return decoded.digest
 
 
-def _check_text(row: Mapping[str, str | None]) -> None:
-    """What a wrong encoding or a shifted column leaves behind."""
-    for name in ("product_id", "title", "category"):
-        text = row[name] or ""
-        if len(text) > LONGEST_TEXT:
-            raise InputError(f"{name} has {len(text):,} characters, more than {LONGEST_TEXT:,}")
-        if NO_TEXT.search(text):
-            raise InputError(
-                f"{name} {redacted(text)[:80]!r} holds characters that no text has; is the file in UTF-8?"
-            )
+def _check_texts(cells: Cells) -> None:
+    """Refuse what a wrong encoding or a shifted column leaves behind."""
+    for name in CHECKED_TEXTS:
+        text = cells[name] or ""
+        if len(text) > MAX_TEXT_LENGTH:
+            raise InputError(f"{name} has {len(text):,} characters, more than {MAX_TEXT_LENGTH:,}")
+        if NOT_TEXT.search(text):
+            raise InputError(f"{name} {redacted(text)[:80]!r} is not valid text; is the file in UTF-8?")
 
 
-def _read(folder: Path, name: str) -> bytes:
-    """The named file, which must lie inside the feed after all links are followed."""
+def _read_file(folder: Path, name: str) -> bytes:
+    """Read a file, which must be inside the feed after following all links."""
     root = folder.resolve()
     try:
         path = (root / name).resolve()
         if not path.is_relative_to(root):
-            raise InputError(f"image_path {name!r} leaves the feed's directory")
+            raise InputError(f"image_path {name!r} leads out of the feed's folder")
         if not path.is_file():
-            raise InputError(f"image_path {name!r} is no file of the feed")
-        if (size := path.stat().st_size) > LONGEST_IMAGE:
-            raise InputError(f"image_path {name!r} has {size:,} bytes, more than {LONGEST_IMAGE:,}")
+            raise InputError(f"image_path {name!r} is not a file of the feed")
+        if (size := path.stat().st_size) > MAX_IMAGE_BYTES:
+            raise InputError(f"image_path {name!r} has {size:,} bytes, more than {MAX_IMAGE_BYTES:,}")
         return path.read_bytes()
-    except (OSError, ValueError, RuntimeError) as error:  # the last of these: links that lead to each other
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
         raise InputError(f"image_path {name!r} cannot be read: {error}") from error
 
 
-def _price(text: str | None) -> float | None:
+def _parse_cell(field: Field, text: str | None) -> Value:
+    if field.type == "string":
+        return None if field.empty_is_null and not text else text
     if text is None or text == "":
         return None
+    if field.type == "double":
+        return _parse_number(field, text)
+    if field.type == "boolean":
+        return _parse_boolean(field.name, text)
+    return _parse_time(field.name, text)
+
+
+def _parse_number(field: Field, text: str) -> float:
     try:
-        price = float(text)
+        value = float(text)
     except ValueError as error:
-        raise InputError(f"price {text!r} is not a number") from error
-    if not math.isfinite(price) or price < 0:
-        raise InputError(f"price {text!r} is not a price")
-    return price
+        raise InputError(f"{field.name} {text!r} is not a number") from error
+    if not math.isfinite(value) or (field.minimum is not None and value < field.minimum):
+        at_least = "" if field.minimum is None else f" of at least {field.minimum:g}"
+        raise InputError(f"{field.name} {text!r} is not a finite number{at_least}")
+    return value
 
 
-def _truth(text: str | None) -> bool | None:
-    if text is None or text == "":
-        return None
-    if text.lower() not in TRUTH:
-        raise InputError(f"in_stock {text!r} is neither true nor false")
-    return TRUTH[text.lower()]
+def _parse_boolean(name: str, text: str) -> bool:
+    if text.lower() not in BOOLEANS:
+        raise InputError(f"{name} {text!r} is neither true nor false")
+    return BOOLEANS[text.lower()]
 
 
-def _moment(text: str | None) -> datetime | None:
-    if text is None or text == "":
-        return None
+def _parse_time(name: str, text: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
-        raise InputError(f"updated_at {text!r} is not a time in ISO 8601") from error
+        raise InputError(f"{name} {text!r} is not a time in ISO 8601") from error

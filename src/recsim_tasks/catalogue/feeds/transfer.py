@@ -1,4 +1,4 @@
-"""Where feeds lie: brought here from an object store, and moved aside in the inbox once they are dealt with."""
+"""Fetch feeds from an object store, and move them aside in the inbox when they are done with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
 
 from recsim_tasks.catalogue.feeds.manifest import MANIFEST
 from recsim_tasks.foundation.errors import InputError
@@ -21,18 +23,31 @@ from recsim_tasks.foundation.text import folder_name, one_line
 if TYPE_CHECKING:
     from upath import UPath
 
-# Beside the feeds, so that moving one aside is a rename; with a leading dot, so that nobody takes it for a feed.
+# Inside the inbox, so that moving a feed is a rename; with a leading dot, so that the folder is not taken for a feed.
 APPLIED, REFUSED = ".applied", ".refused"
 NOTE = "note.json"
 
 
+class RefusalNote(BaseModel):
+    """Why a feed was refused, in a file beside it; with feed and person when a person refused it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reason: str = ""
+    feed_id: str | None = None
+    digest: str | None = None
+    by: str | None = None
+    at: float | None = None
+    """Seconds since the epoch."""
+
+
 @contextmanager
-def at_hand(settings: Settings, feed: Path | UPath) -> Iterator[Path]:
-    """The feed's folder on this machine: itself, or a copy for as long as it is needed."""
+def local_copy(settings: Settings, feed: Path | UPath) -> Iterator[Path]:
+    """The feed's folder on this machine: the folder itself, or a temporary copy of one in an object store."""
     if isinstance(feed, Path):
         yield feed
         return
-    copy = settings.home.absolute() / "arrivals" / folder_name(feed.name)  # the store lets a name be ".."
+    copy = settings.home.absolute() / "arrivals" / folder_name(feed.name)  # a store allows the name ".."
     shutil.rmtree(copy, ignore_errors=True)
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -43,24 +58,26 @@ def at_hand(settings: Settings, feed: Path | UPath) -> Iterator[Path]:
 
 
 def _fetch(feed: UPath, copy: Path) -> None:
-    """Copy a feed's objects; a store lets a name lead anywhere, and be a file and a folder at once (`InputError`)."""
+    """Download a feed; `InputError` for names that a store allows and a file system does not."""
     names = [name.removeprefix(feed.path) for name in feed.fs.find(feed.path)]
-    if strange := [name for name in names if {".", ".."} & set(name.split("/"))]:
+    if outside := [name for name in names if {".", ".."} & set(name.split("/"))]:
         raise InputError(
-            f"Feed {one_line(feed.name)} holds the object {one_line(strange[0])!r}, whose name leads out of it. Deliver it again."
+            f"Feed {one_line(feed.name)} contains the object {one_line(outside[0])!r}, whose name leads out of it. "
+            "Deliver it again."
         )
     try:
         feed.fs.get(feed.path, str(copy), recursive=True)
     except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
         raise InputError(
-            f"Feed {one_line(feed.name)} holds an object whose name is a folder of another: {one_line(error)}. Deliver it again."
+            f"Feed {one_line(feed.name)} contains an object whose name is also a folder: {one_line(error)}. "
+            "Deliver it again."
         ) from error
 
 
-def move_aside(feed: Path | UPath, where: str, note: dict[str, Any] | None = None) -> None:
-    """Move a feed into `where` of its inbox, with a `note` beside its rows when there is something to say.
+def move_aside(feed: Path | UPath, where: str, note: RefusalNote | None = None) -> None:
+    """Move a feed into the folder `where` of its inbox, and put a `note` beside its rows.
 
-    In an object store the feed is copied, then its manifest goes, then the rest: a move that was cut short is no feed any more.
+    In an object store the feed is copied, then its manifest is deleted, then the rest: an interrupted move leaves no feed.
     """
     name = f"{time.time_ns()}-{folder_name(feed.name)}"
     if isinstance(feed, Path):
@@ -69,26 +86,25 @@ def move_aside(feed: Path | UPath, where: str, note: dict[str, Any] | None = Non
     target = feed.parent / where / name
     feed.fs.copy(feed.path, target.path, recursive=True)
     if note is not None:
-        (target / NOTE).write_text(json.dumps(note))
+        (target / NOTE).write_text(note.model_dump_json(exclude_none=True))
     feed.fs.rm((feed / MANIFEST).path)
     feed.fs.rm(feed.path, recursive=True)
 
 
-def notes(inbox: Path | UPath, where: str) -> list[dict[str, Any]]:
-    """What was noted of the feeds that were moved into `where`; a note that cannot be read says nothing."""
-    found = []
-    for path in _notes(inbox / where):
+def read_notes(inbox: Path | UPath, where: str) -> list[RefusalNote]:
+    """The notes of the feeds in the folder `where` of the inbox; unreadable ones are skipped."""
+    notes = []
+    for path in _note_paths(inbox / where):
         try:
-            note = read_json(path) if isinstance(path, Path) else json.loads(path.read_text())
+            value = read_json(path) if isinstance(path, Path) else json.loads(path.read_text())
+            notes.append(RefusalNote.model_validate(value))
         except (OSError, ValueError, RecursionError):
             continue
-        if isinstance(note, dict):
-            found.append(note)
-    return found
+    return notes
 
 
-def _notes(folder: Path | UPath) -> list[Path | UPath]:
-    """Beside the rows; of what is no folder, or has something else under that name, behind its own name."""
+def _note_paths(folder: Path | UPath) -> list[Path | UPath]:
+    """The places of the notes: in each feed's folder, or beside it where `_rename` could not write into it."""
     try:
         entries: list[Path | UPath] = list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -96,10 +112,11 @@ def _notes(folder: Path | UPath) -> list[Path | UPath]:
     return [entry if entry.name.endswith(f".{NOTE}") else entry / NOTE for entry in entries]
 
 
-def _rename(feed: Path, target: Path, note: dict[str, Any] | None) -> None:
+def _rename(feed: Path, target: Path, note: RefusalNote | None) -> None:
     target.parent.mkdir(exist_ok=True)
     feed.rename(target)
     fsync_directory(target.parent)
     if note is not None:
-        taken = target.is_symlink() or not target.is_dir() or os.path.lexists(target / NOTE)
-        write_json(target.with_name(f"{target.name}.{NOTE}") if taken else target / NOTE, note)
+        blocked = target.is_symlink() or not target.is_dir() or os.path.lexists(target / NOTE)
+        path = target.with_name(f"{target.name}.{NOTE}") if blocked else target / NOTE
+        write_json(path, note.model_dump(exclude_none=True))

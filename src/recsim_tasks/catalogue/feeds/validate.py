@@ -1,4 +1,4 @@
-"""Examine a feed's rows on Spark: decode every picture once, give each row its fields or the reason why not."""
+"""Validate a feed's rows on Spark: decode each image once, give every row its fields or the reason why it is invalid."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsim_tasks.catalogue.feeds.rows import TEXT_COLUMNS, picture_of, take
+from recsim_tasks.catalogue.feeds.rows import TEXT_COLUMNS, Cells, image_bytes, parse_row
 from recsim_tasks.catalogue.row_errors import reason_of
+from recsim_tasks.catalogue.schema import PRODUCT_TYPES, ColumnType, Value, arrow_schema, spark_ddl
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.logging import configure
 from recsim_tasks.foundation.outages import outage_behind
@@ -19,16 +20,26 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
-FIELDS = "product_id string, op string, title string, category string, price double, in_stock boolean, updated_at timestamp, image binary, image_hash string"
-SCHEMA = f"number bigint, {FIELDS}, reason string, row string"
-# Rows of one partition, of which there are far fewer than 2 ** 23.
+TYPES: dict[str, ColumnType] = {
+    "number": "bigint",
+    "op": "string",
+    **PRODUCT_TYPES,
+    "reason": "string",
+    "row": "string",
+}
+SCHEMA = spark_ddl(TYPES)
+# Leaves 40 bits for the rows of a partition.
 PARTITION_BITS = 40
 
+Row = dict[str, Value]
+"""A row of `SCHEMA`."""
 
-def examine(raw: DataFrame, folder: Path, max_pixels: int) -> DataFrame:
-    """Rows of `SCHEMA`: taken where `reason` is null; else `row` is a copy of the cells as JSON and `image` what was delivered.
 
-    `number` tells the rows of one feed apart and is the same whenever the feed is read.
+def validate_rows(raw: DataFrame, folder: Path, max_pixels: int) -> DataFrame:
+    """Rows of `SCHEMA` from those of `RAW_SCHEMA`.
+
+    A row is valid if `reason` is null. Otherwise `row` has its cells in JSON and `image` the bytes as delivered. `number` identifies
+    a row within the feed and is the same whenever the feed is read.
     """
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -39,64 +50,56 @@ def examine(raw: DataFrame, folder: Path, max_pixels: int) -> DataFrame:
         number = count(0 if context is None else context.partitionId() << PARTITION_BITS)
         for batch in batches:
             yield _batch(
-                [{"number": next(number), **_row(record, folder, max_pixels)} for record in batch.to_pylist()]
+                [
+                    {"number": next(number), **_validate(record, folder, max_pixels)}
+                    for record in batch.to_pylist()
+                ]
             )
 
     return raw.mapInArrow(run, SCHEMA)
 
 
-def _batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
+def _batch(rows: list[Row]) -> pa.RecordBatch:
     import pyarrow as pa
 
-    types = {
-        "bigint": pa.int64(),
-        "double": pa.float64(),
-        "boolean": pa.bool_(),
-        "timestamp": pa.timestamp("us", "UTC"),
-        "binary": pa.binary(),
-        "string": pa.string(),
-    }
-    schema = pa.schema(
-        [(name, types[kind]) for name, kind in (field.split() for field in SCHEMA.split(", "))]
-    )
+    schema = arrow_schema(TYPES)
 
-    def fitting(row: dict[str, Any]) -> dict[str, Any]:
+    def storable(row: Row) -> Row:
         try:
             pa.RecordBatch.from_pylist([row], schema=schema)
         except Exception as error:
-            copy = json.dumps({name: value for name, value in row.items() if name != "image"}, default=repr)
+            cells = {name: value for name, value in row.items() if name != "image"}
             return {
                 "number": row["number"],
-                "reason": f"the row cannot be kept: {reason_of(error)}",
-                "row": copy,
+                "reason": f"the row cannot be stored: {reason_of(error)}",
+                "row": json.dumps(cells, default=repr),
             }
         return row
 
     try:
         return pa.RecordBatch.from_pylist(rows, schema=schema)
-    except Exception:  # one of them holds what Arrow has no type for
-        return pa.RecordBatch.from_pylist([fitting(row) for row in rows], schema=schema)
+    except Exception:  # a value does not fit its Arrow type
+        return pa.RecordBatch.from_pylist([storable(row) for row in rows], schema=schema)
 
 
-def _row(record: dict[str, Any], folder: Path, max_pixels: int) -> dict[str, Any]:
-    text = {name: record[name] for name in TEXT_COLUMNS}
+def _validate(record: dict[str, Any], folder: Path, max_pixels: int) -> Row:
+    cells: Cells = {name: record[name] for name in TEXT_COLUMNS}
     image = record["image"]
     try:
         if record["fault"]:
             raise InputError(record["fault"])
-        image = picture_of(text, image, folder)
-        return vars(take(text, image, max_pixels)) | {"reason": None, "row": None}
-    except Exception as error:  # whatever one row does to our code or to a library, the others are taken
+        image = image_bytes(cells, image, folder)
+        return parse_row(cells, image, max_pixels).columns | {"reason": None, "row": None}
+    except Exception as error:  # one row must not stop the others, whatever it does to our code or a library
         if outage := outage_behind(error, str(folder)):
-            raise outage from error  # of the machine, not of the row
-        reason = (
-            str(error) if isinstance(error, InputError) else f"the row cannot be examined: {reason_of(error)}"
-        )
-    # The base64 of an image that could be read is not kept twice.
-    cells = {
+            raise outage from error  # the machine's fault, not the row's
+        is_known = isinstance(error, InputError)
+        reason = str(error) if is_known else f"the row cannot be validated: {reason_of(error)}"
+    # The base64 text of a readable image is not stored a second time.
+    kept = {
         name: value
-        for name, value in text.items()
+        for name, value in cells.items()
         if value is not None and not (name == "image_base64" and image)
     }
-    kept = redacted(record["copy"] or json.dumps(cells))  # an image's address may carry credentials
-    return {"product_id": text["product_id"], "image": image, "reason": redacted(reason), "row": kept}
+    copy = redacted(record["copy"] or json.dumps(kept))  # the URL of an image may contain credentials
+    return {"product_id": cells["product_id"], "image": image, "reason": redacted(reason), "row": copy}

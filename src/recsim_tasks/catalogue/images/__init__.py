@@ -1,1 +1,1 @@
-"""Images: decoded safely, and identified by their content."""
+"""Images: decode them safely, identify them by their content."""

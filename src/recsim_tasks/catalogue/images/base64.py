@@ -1,4 +1,4 @@
-"""Read an image that stands in a text, in base64 as feeds and clients write it."""
+"""Decode an image from base64, in the variants that feeds and clients write."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def from_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        return _as_others_write_it(text)
+        return _decode_leniently(text)
 
 
-def _as_others_write_it(text: str) -> bytes:
+def _decode_leniently(text: str) -> bytes:
     start = DATA_URI.match(text.lstrip())
     packed = "".join((text.lstrip()[start.end() :] if start else text).split())
     if "=" in packed.rstrip("="):
-        raise InputError(f"the image is not base64: padding stands inside it. {ADVICE}")
+        raise InputError(f"the image is not base64: it has padding in the middle. {ADVICE}")
     plain = packed.translate(URL_ALPHABET)
     try:
         return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)

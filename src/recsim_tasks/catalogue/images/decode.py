@@ -1,6 +1,6 @@
 """Decode a product image safely, as a browser would, and identify it by its content.
 
-The only module that decodes what others delivered.
+This is the only module that decodes images from outside.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from recsim_tasks.catalogue.images.formats import format_of
 from recsim_tasks.catalogue.images.metadata import (
-    MOST_PARTS,
+    MAX_PARTS,
     Separated,
     orientation,
     separate_jpeg,
@@ -29,12 +29,13 @@ from recsim_tasks.catalogue.images.metadata import (
 from recsim_tasks.catalogue.images.transparency import alpha_of, put_on_white
 from recsim_tasks.catalogue.row_errors import reason_of
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.limits import MAX_IMAGE_PIXELS
 
-# Chosen by the first bytes: no other decoder of Pillow sees what others deliver.
+# The first bytes choose the decoder: Pillow's other decoders never see data from outside.
 Decoder = Callable[[io.BytesIO], ImageFile]
 DECODERS: dict[str, Decoder] = {"JPEG": JpegImageFile, "PNG": PngImageFile, "WEBP": WebPImageFile}
 SEPARATE: dict[str, Callable[[bytes, int], Separated]] = {"JPEG": separate_jpeg, "PNG": separate_png}
-TURNS = {
+TRANSPOSE_BY_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -44,53 +45,51 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 JPEG_QUALITY = 85
-# For images of the catalogue, which have passed RECSIM_IMAGE_MAX_PIXELS: that setting cannot be larger.
-MAX_PIXELS = 89_478_485
-# Encoders write a chunk for every 4 or 8 KB, and the API takes 16 MB.
-MOST_PARTS_OF_A_QUERY = 10_000
-# Pillow's own limit warns by filters that threads share; `read_image` has its own, checked on the header.
+# Encoders write a chunk for every 4 or 8 KB, and the API accepts 16 MB.
+MAX_QUERY_PARTS = 10_000
+# Pillow enforces its limit by warning filters, which threads share; `read_image` checks its own on the header.
 Image.MAX_IMAGE_PIXELS = None
 GREY_MODES = {"1", "L", "LA", "I;16"}
 
 
 class Limits(NamedTuple):
-    """How much work it may be to decode an image."""
+    """Upper bounds on the work of decoding an image."""
 
     pixels: int
-    """How many pixels the decoder may hold."""
+    """Pixels that the decoder may hold in memory."""
     setting: str = "RECSIM_IMAGE_MAX_PIXELS"
-    """The setting that says so."""
-    parts: int = MOST_PARTS
-    """How many segments or chunks the file may have."""
+    """The setting that defines this limit, for the error."""
+    parts: int = MAX_PARTS
+    """Segments or chunks of the file."""
     side: int | None = None
-    """Decode a JPEG at 1/2, 1/4 or 1/8 of its size, where width and height stay at least this long, pixels; None: as it is."""
+    """Decode a JPEG at 1/2, 1/4 or 1/8 size while both sides keep this many pixels; None: at full size."""
 
 
 class Decoded(NamedTuple):
-    """An upright image on white, mode `L` or `RGB`, and its opacity, mode `L` (None: all is opaque)."""
+    """An upright image on white, mode `L` or `RGB`, and its opacity, mode `L` (None: fully opaque)."""
 
     image: Image.Image
     alpha: Image.Image | None
 
     @property
     def digest(self) -> str:
-        """The image's identity."""
+        """SHA-256 of the content; see `image_hash`."""
         return image_hash(*self)
 
     @property
     def placeholder(self) -> str | None:
-        """What is wrong with an image that shows nothing, such as shops put where an image is missing."""
+        """Why this is a placeholder for a missing image; None if it shows something."""
         if self.alpha is not None and self.alpha.getextrema() == (0, 0):
-            return "all of it is transparent"
-        if is_one_colour(self.image):
-            return "all its pixels have one colour" + (" on white" if self.alpha else "")
+            return "it is fully transparent"
+        if is_single_colour(self.image):
+            return "all pixels have one colour" + (" on white" if self.alpha else "")
         return None
 
 
 def read_image(data: bytes, limits: Limits) -> Decoded:
-    """Decode JPEG, PNG or WebP bytes; `InputError` with the reason if that fails.
+    """Decode JPEG, PNG or WebP bytes, the first frame of several; raise `InputError` with the reason if that fails.
 
-    The limits are checked on the header, before memory is taken for pixels. Of several frames the first counts.
+    The limits are checked on the header, before memory is allocated for pixels.
     """
     if not data:
         raise InputError("the image has no bytes")
@@ -104,29 +103,27 @@ def read_image(data: bytes, limits: Limits) -> Decoded:
 
 
 def open_image(data: bytes, max_pixels: int) -> Image.Image:
-    """Decode an image of the catalogue to mode `L` or `RGB`, upright and on white; `InputError` as `read_image`."""
+    """Decode an image of the catalogue to mode `L` or `RGB`, upright and on white; raises like `read_image`."""
     return read_image(data, Limits(max_pixels)).image
 
 
 def open_query(data: bytes, max_pixels: int, side: int) -> Image.Image:
-    """Decode an image that a caller of the API sends, as `open_image`, at little cost: of a large JPEG `side` pixels are enough."""
-    return read_image(
-        data, Limits(max_pixels, "RECSIM_SERVING_MAX_PIXELS", MOST_PARTS_OF_A_QUERY, side)
-    ).image
+    """Decode a query image like `open_image`, but a large JPEG only to at least `side` pixels a side."""
+    return read_image(data, Limits(max_pixels, "RECSIM_SERVING_MAX_PIXELS", MAX_QUERY_PARTS, side)).image
 
 
 def is_readable(data: bytes | None) -> bool:
-    """Whether there is an image that decodes."""
+    """Whether `data` is an image that decodes."""
     try:
-        read_image(data or b"", Limits(MAX_PIXELS))
+        read_image(data or b"", Limits(MAX_IMAGE_PIXELS))
     except InputError:
         return False
     return True
 
 
 def small_jpeg(data: bytes, side: int) -> bytes:
-    """An image as it was delivered, as a JPEG of at most `side` x `side` pixels."""
-    image = read_image(data, Limits(MAX_PIXELS, side=side)).image.convert("RGB")
+    """Scale an encoded image down to a JPEG of at most `side` x `side` pixels."""
+    image = read_image(data, Limits(MAX_IMAGE_PIXELS, side=side)).image.convert("RGB")
     image.thumbnail((side, side))
     small = io.BytesIO()
     image.save(small, "JPEG", quality=JPEG_QUALITY)
@@ -134,7 +131,7 @@ def small_jpeg(data: bytes, side: int) -> bytes:
 
 
 def image_hash(image: Image.Image, alpha: Image.Image | None = None) -> str:
-    """SHA-256 of mode, size, pixels on white and opacity; a lossless repack keeps it."""
+    """SHA-256 of mode, size, pixels on white and opacity; lossless re-encoding does not change it."""
     head = f"{image.mode}:{image.width}x{image.height}:".encode()
     digest = hashlib.sha256(head + image.tobytes())
     if alpha is not None:
@@ -142,36 +139,36 @@ def image_hash(image: Image.Image, alpha: Image.Image | None = None) -> str:
     return digest.hexdigest()
 
 
-def is_one_colour(image: Image.Image) -> bool:
-    """Whether every pixel is the same."""
+def is_single_colour(image: Image.Image) -> bool:
+    """Whether all pixels are equal."""
     extrema = image.getextrema()
     bands = (extrema,) if image.mode == "L" else extrema
-    return all(low == high for low, high in bands)  # type: ignore[misc]  # pairs, by band, but Pillow's type says less
+    return all(low == high for low, high in bands)  # type: ignore[misc]  # pairs by band; Pillow's type is wider
 
 
 def _decode(data: bytes, kind: str, limits: Limits) -> Decoded:
     plain, exif = SEPARATE[kind](data, limits.parts) if kind in SEPARATE else Separated(data, b"")
-    _check_pixels(*webp_size(plain), limits)  # libwebp takes the memory as soon as it opens a file
+    _check_pixels(*webp_size(plain), limits)  # libwebp allocates the memory when it opens a file
     with DECODERS[kind](io.BytesIO(plain)) as opened:
         _check_pixels(*_scaled(opened, limits), limits)
         opened.load()
         alpha = alpha_of(opened, plain)
-        opened.info.pop("transparency", None)  # Pillow would warn that a conversion loses it
+        opened.info.pop("transparency", None)  # Pillow would warn that a conversion drops it
         image = _grey_or_colour(opened)
-        turn = TURNS.get(orientation(exif or opened.info.get("exif") or b""))
+        transpose = TRANSPOSE_BY_ORIENTATION.get(orientation(exif or opened.info.get("exif") or b""))
     if alpha is not None:
         put_on_white(image, alpha)
-    if turn is not None:
-        return Decoded(image.transpose(turn), None if alpha is None else alpha.transpose(turn))
+    if transpose is not None:
+        return Decoded(image.transpose(transpose), None if alpha is None else alpha.transpose(transpose))
     return Decoded(image, alpha)
 
 
 def _scaled(opened: ImageFile, limits: Limits) -> tuple[int, int]:
-    """The width and height that the decoder will hold, after a JPEG was asked for at a fraction of its size where that is enough."""
+    """The size that the decoder will hold in memory, after selecting a fraction of a JPEG's size if that is enough."""
     whole = opened.size
-    if limits.side and isinstance(opened, JpegImageFile) and opened.width * opened.height <= MAX_PIXELS:
+    if limits.side and isinstance(opened, JpegImageFile) and opened.width * opened.height <= MAX_IMAGE_PIXELS:
         opened.draft(None, (limits.side, limits.side))
-    # All scans of a progressive JPEG are collected before any of it is scaled.
+    # libjpeg collects all scans of a progressive JPEG before it scales.
     return whole if "progressive" in opened.info else opened.size
 
 
@@ -183,7 +180,7 @@ def _check_pixels(width: int, height: int, limits: Limits) -> None:
 
 def _grey_or_colour(image: Image.Image) -> Image.Image:
     """The image in mode `L` or `RGB`, without its transparency."""
-    if image.mode == "I;16":  # the high byte; Pillow's own conversion cuts off all that is brighter than 255
+    if image.mode == "I;16":  # the high byte; Pillow's own conversion clips at 255
         return Image.fromarray((np.asarray(image).astype(np.uint16, copy=False) >> 8).astype(np.uint8))
     mode = "L" if image.mode in GREY_MODES else "RGB"
     return image if image.mode == mode else image.convert(mode)

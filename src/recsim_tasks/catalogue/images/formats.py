@@ -1,4 +1,4 @@
-"""Name what the bytes of a delivered image are, by how they begin."""
+"""Recognise the format of an image by its first bytes."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ STARTS = (
     (b"https://", "an address"),
     (b"http://", "an address"),
 )
-# ISO base media files name their brands behind `ftyp`; the first of these that is among them counts.
+# ISO base media files list their brands after `ftyp`; the first of these that is listed decides.
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(HEIC_BRANDS, "HEIC")
-# Behind a comment or a declaration, too; the first that is found counts.
+# Also found after a comment or a declaration; the first match decides.
 MARKUP = ((b"<svg", "SVG"), (b"<!doctype html", "HTML"), (b"<html", "HTML"), (b"<", "XML"))
-LOOK_AT = 1_024
+HEAD_BYTES = 1_024
 
 
 def format_of(data: bytes) -> str:
-    """`JPEG`, `PNG` or `WEBP`; `InputError` that names what else the bytes are."""
+    """`JPEG`, `PNG` or `WEBP`; `InputError` names any other format that is recognised."""
     found = next((name for start, name in STARTS if data.startswith(start)), None) or _by_content(data)
     if found in ACCEPTED:
         return found
-    what = f"it is {found}" if found else "its bytes begin like none of them"
+    what = f"it is {found}" if found else "its first bytes match none of them"
     raise InputError(f"the image does not decode as JPEG, PNG or WebP: {what}. Send one of these formats.")
 
 
 def _by_content(data: bytes) -> str | None:
     looks: tuple[Callable[[bytes], str | None], ...] = (_riff, _iso_media, _text)
-    return next((name for look in looks if (name := look(data[:LOOK_AT]))), None)
+    return next((name for look in looks if (name := look(data[:HEAD_BYTES]))), None)
 
 
 def _riff(head: bytes) -> str | None:

@@ -1,7 +1,7 @@
-"""Separate the image in a JPEG or PNG file from its metadata, so that odd metadata never prevent decoding.
+"""Separate the image in a JPEG or PNG file from its metadata, so that odd metadata cannot prevent decoding.
 
-Left out are comments, texts, colour profiles, the further images of an MPO and the frames of an animation.
-What the walk does not understand it leaves to the decoder.
+Comments, texts, colour profiles, further images of an MPO and further frames of an animation are left out.
+Parts that this module does not understand are left to the decoder.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from recsim_tasks.foundation.errors import InputError
 
 START_OF_SCAN, END_OF_IMAGE, COMMENT, JFIF, EXIF, ADOBE = 0xDA, 0xD9, 0xFE, 0xE0, 0xE1, 0xEE
 APPLICATION = range(0xE0, 0xF0)
-# The next marker that has content: stray bytes, fill bytes, and markers that stand alone (TEM, RSTn, SOI) do not count.
+# The next marker with content: not stray bytes, fill bytes or standalone markers (TEM, RSTn, SOI).
 MARKER = re.compile(rb"\xff[^\xff\x01\xd0-\xd8]")
 # A file of millions of them would keep the decoder busy for minutes.
-MOST_PARTS = 200_000
+MAX_PARTS = 200_000
 # A scan costs as much as a whole image: a progressive JPEG has about ten.
-MOST_SCANS = 100
-# Where a PNG file says how its colours are stored; how long its transparency may then be: grey, colour, palette.
+MAX_SCANS = 100
+# The colour type of a PNG file, and the valid lengths of its tRNS chunk for grey, colour and palette.
 COLOUR_TYPE = slice(25, 26)
 TRANSPARENCY_LENGTHS = {b"\0": range(2, 3), b"\2": range(6, 7), b"\3": range(1, 257)}
 EXIF_MARK = b"Exif\0\0"
 ORIENTATION = 0x0112
-# TIFF types SHORT and LONG; how the value stands in the entry's last four bytes.
+# TIFF types SHORT and LONG: the format of the value in the entry's last four bytes.
 INTEGERS = {3: "H", 4: "I"}
 
 
 class Separated(NamedTuple):
-    """A file with nothing in it but the image, and its EXIF block (empty: it has none)."""
+    """A file reduced to its image, and its EXIF block, which is empty if there is none."""
 
     data: bytes
     exif: bytes
 
 
-def separate_jpeg(data: bytes, most_parts: int = MOST_PARTS) -> Separated:
-    """Leave out comments and application segments, except those that tell the decoder the colours."""
+def separate_jpeg(data: bytes, max_parts: int = MAX_PARTS) -> Separated:
+    """Leave out comments and application segments, except those that define the colours."""
     kept, exif, at = [data[:2]], b"", 2
-    for _ in range(most_parts):
+    for _ in range(max_parts):
         start = MARKER.search(data, at)
         if start is None:
             return Separated(b"".join(kept), exif)
@@ -53,16 +53,16 @@ def separate_jpeg(data: bytes, most_parts: int = MOST_PARTS) -> Separated:
         segment = data[at : at + 2 + length]
         if marker == EXIF and not exif and segment[4:].startswith(EXIF_MARK):
             exif = segment[4:]
-        if _tells_colours(marker, segment) if marker in APPLICATION else marker != COMMENT:
+        if _defines_colours(marker, segment) if marker in APPLICATION else marker != COMMENT:
             kept.append(segment)
         at += 2 + length
-    raise _too_many(most_parts)
+    raise _too_many(max_parts)
 
 
-def separate_png(data: bytes, most_parts: int = MOST_PARTS) -> Separated:
-    """Leave out the chunks that the first image and its transparency do not need."""
+def separate_png(data: bytes, max_parts: int = MAX_PARTS) -> Separated:
+    """Leave out chunks that neither the first image nor its transparency needs."""
     kept, exif, at = [PNG_SIGNATURE], b"", len(PNG_SIGNATURE)
-    for _ in range(most_parts):
+    for _ in range(max_parts):
         if at + 12 > len(data):
             return Separated(b"".join([*kept, data[at:]]), exif)
         length, name = struct.unpack_from(">I4s", data, at)
@@ -79,11 +79,11 @@ def separate_png(data: bytes, most_parts: int = MOST_PARTS) -> Separated:
         at = end
         if name == b"IEND":
             return Separated(b"".join(kept), exif)
-    raise _too_many(most_parts)
+    raise _too_many(max_parts)
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a WebP file, which of an animation are its canvas's (RFC 9649, section 2.7); zeros for what is none."""
+    """Width and height of a WebP file, of an animation's canvas (RFC 9649, section 2.7); zeros for other files."""
     chunk, body = data[12:16], data[20:30]
     if data[:4] != b"RIFF" or len(body) < 10:
         return 0, 0
@@ -97,30 +97,30 @@ def webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _check_scans(data: bytes, start: int) -> None:
-    """In a scan 0xFF is never followed by another marker's byte."""
+    """Count start-of-scan markers; within a scan, 0xFF is never followed by a marker's byte."""
     scans = data.count(bytes((0xFF, START_OF_SCAN)), start)
-    if scans > MOST_SCANS:
+    if scans > MAX_SCANS:
         raise InputError(
-            f"the image has {scans:,} scans, more than the {MOST_SCANS} allowed. Save it again in an image editor."
+            f"the image has {scans:,} scans, more than the {MAX_SCANS} allowed. Save it again in an image editor."
         )
 
 
-def _too_many(most_parts: int) -> InputError:
+def _too_many(max_parts: int) -> InputError:
     return InputError(
-        f"the image has more than {most_parts:,} segments or chunks. Save it again in an image editor."
+        f"the image has more than {max_parts:,} segments or chunks. Save it again in an image editor."
     )
 
 
 def _is_transparency(colour_type: bytes, chunk: bytes) -> bool:
-    """Whether a tRNS chunk is of the length that the colour type asks for, and whole; libpng ignores others."""
+    """Whether a tRNS chunk is intact and has the length that the colour type requires; libpng ignores others."""
     body, checksum = chunk[:-4], chunk[-4:]
     whole = zlib.crc32(body, zlib.crc32(b"tRNS")) == int.from_bytes(checksum, "big")
     return whole and len(body) in TRANSPARENCY_LENGTHS.get(colour_type, ())
 
 
 def orientation(exif: bytes) -> int:
-    """How an EXIF block says that the image is turned, 1 to 8; 1 where it does not say so."""
-    exif = exif.removeprefix(EXIF_MARK).removeprefix(EXIF_MARK)  # some programs write the mark twice
+    """The orientation in an EXIF block, 1 to 8; 1 if it has none."""
+    exif = exif.removeprefix(EXIF_MARK).removeprefix(EXIF_MARK)  # some programs write the prefix twice
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
         return 1
@@ -132,13 +132,13 @@ def orientation(exif: bytes) -> int:
             if tag == ORIENTATION and kind in INTEGERS and count == 1:
                 (value,) = struct.unpack_from(f"{order}{INTEGERS[kind]}", exif, start + 10 + 12 * entry)
                 return value if 1 <= value <= 8 else 1
-    except struct.error:  # the block ends before its directory does
+    except struct.error:  # the block is shorter than its directory
         return 1
     return 1
 
 
-def _tells_colours(marker: int, segment: bytes) -> bool:
-    """Whether the decoder reads colours by this segment (libjpeg, jdmarker.c)."""
+def _defines_colours(marker: int, segment: bytes) -> bool:
+    """Whether libjpeg uses this segment to interpret colours (jdmarker.c)."""
     if marker == JFIF:
         return segment[4:9] == b"JFIF\0" and len(segment) >= 18
     return marker == ADOBE and segment[4:9] == b"Adobe" and len(segment) >= 16

@@ -1,4 +1,4 @@
-"""Find what is transparent in a decoded image, and put the image on white, as a shop's page shows it."""
+"""Read the transparency of a decoded image, and composite the image on white, as a shop's page shows it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from PIL.PngImagePlugin import PngImageFile
 from recsim_tasks.arrays import Int32Array
 
 WHITE: dict[str, int | tuple[int, ...]] = {"L": 255, "RGB": (255, 255, 255)}
-# Where a PNG file says of how many bits a sample is.
+# The byte of a PNG file that has the bits of a sample.
 BIT_DEPTH = 24
 
 
 def alpha_of(image: Image.Image, data: bytes) -> Image.Image | None:
-    """The opacity of each pixel, mode `L`; None when all are opaque. `data` is the file that was decoded."""
+    """The opacity of each pixel, mode `L`; None when all are opaque. `data` is the encoded file."""
     if image.mode in ("LA", "RGBA"):
         alpha = image.getchannel("A")
     elif image.mode == "P" and "transparency" in image.info:
         alpha = image.convert("RGBA").getchannel("A")
     elif "transparency" in image.info:
-        alpha = _where_not_named(image, data)
+        alpha = _opaque_elsewhere(image, data)
     else:
         return None
     return None if alpha.getextrema() == (255, 255) else alpha
@@ -33,23 +33,23 @@ def put_on_white(image: Image.Image, alpha: Image.Image) -> None:
     image.paste(WHITE[image.mode], (0, 0), ImageChops.invert(alpha))
 
 
-def _where_not_named(image: Image.Image, data: bytes) -> Image.Image:
-    """A PNG file may name one grey or one colour that is transparent, in its own samples of 1 to 16 bits."""
+def _opaque_elsewhere(image: Image.Image, data: bytes) -> Image.Image:
+    """Opacity where a PNG file makes one grey or colour transparent, stated in its own samples of 1 to 16 bits."""
     bits = data[BIT_DEPTH]
-    named = np.atleast_1d(image.info["transparency"])
-    if image.mode == "L":  # Pillow stretches samples of fewer bits to 0..255, but not the one that is named
-        named = (named & (1 << bits) - 1) * 255 // ((1 << bits) - 1)
-    same = (_samples(image, data, bits) == named).all(axis=-1)
+    transparent = np.atleast_1d(image.info["transparency"])
+    if image.mode == "L":  # Pillow scales samples of fewer bits to 0..255, but not the transparent one
+        transparent = (transparent & (1 << bits) - 1) * 255 // ((1 << bits) - 1)
+    same = (_samples(image, data, bits) == transparent).all(axis=-1)
     return Image.fromarray(np.where(same, 0, 255).astype(np.uint8))
 
 
 def _samples(image: Image.Image, data: bytes, bits: int) -> Int32Array:
-    """What the file holds, [height, width, 1 or 3]."""
+    """The samples of the file, int32 [height, width, 1 or 3]."""
     grey_or_colour = image.convert("L") if image.mode == "1" else image
     pixels = np.asarray(grey_or_colour, np.int32).reshape(image.height, image.width, -1)
     if image.mode != "RGB" or bits != 16:
         return pixels
-    with PngImageFile(io.BytesIO(data)) as again:  # the high bytes are known, these are the low ones
+    with PngImageFile(io.BytesIO(data)) as again:  # Pillow has decoded the high bytes; these are the low ones
         again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]
         again.load()
         return pixels << 8 | np.asarray(again, np.int32)

@@ -6,10 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from recsim_tasks.foundation.limits import MAX_IMAGE_PIXELS
 from recsim_tasks.foundation.redaction import redacted
-
-# Pillow warns of a decompression bomb above it.
-MOST_PIXELS = 89_478_485
 
 
 def _without_credentials(location: str) -> str:
@@ -25,7 +23,7 @@ def _without_credentials(location: str) -> str:
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Pixels = Annotated[int, Field(ge=1, le=MOST_PIXELS)]
+Pixels = Annotated[int, Field(ge=1, le=MAX_IMAGE_PIXELS)]
 Location = Annotated[str, AfterValidator(_without_credentials)]
 # The value of a variable is text, which equals no literal.
 Channels = Annotated[

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr
 
+from recsim_tasks.foundation.limits import DEFAULT_QUERY_PIXELS
 from recsim_tasks.foundation.redaction import SHORTEST_SECRET
 from recsim_tasks.foundation.settings.fields import Count, Location, Pixels, Port, SettingsGroup
 
@@ -27,7 +28,7 @@ class ServingSettings(SettingsGroup):
         64, description="Concurrent requests of one worker; further requests get status 503."
     )
     serving_max_pixels: Pixels = Field(
-        16_000_000,
+        DEFAULT_QUERY_PIXELS,
         description="Maximum pixels of a query image as decoded; large JPEGs are decoded at a fraction.",
     )
     serving_poll_seconds: Annotated[float, Field(gt=0)] = Field(

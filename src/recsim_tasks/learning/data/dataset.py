@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsim_tasks.arrays import BoolArray, Float32Array, Int64Array, UInt8Array, UInt64Array
-from recsim_tasks.catalogue.delta.image_files import iter_pictures
+from recsim_tasks.catalogue.delta.image_files import iter_images
 from recsim_tasks.catalogue.delta.reader import read_products
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError, MissingError
@@ -130,7 +130,7 @@ def load(
     left_out: list[str] = []
 
     def decoded() -> Iterator[UInt8Array]:
-        for batch in iter_pictures(uri, cursor, hashes):
+        for batch in iter_images(uri, cursor, hashes):
             images, readable = decode_readable(batch["image"].to_pylist(), preprocessing)
             images, names = images[readable], np.array(batch["image_hash"].to_pylist(), object)
             thumbnails[len(found) : len(found) + len(images)] = [thumbnail(image) for image in images]

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsim_tasks.arrays import AnyArray, BoolArray, Float64Array, Int64Array
-from recsim_tasks.catalogue.delta.reader import plain
+from recsim_tasks.catalogue.delta.reader import without_views
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.preprocessing import decode_all
@@ -160,7 +160,7 @@ def _there(names: AnyArray, index: Index) -> list[str]:
 
 def _items(index: Index) -> dict[str, pa.Array]:
     """What products are told apart by, as plain columns: an index that was opened from its files has views of them."""
-    table = plain(index.items.select(["product_id", "category", "image_hash"])).combine_chunks()
+    table = without_views(index.items.select(["product_id", "category", "image_hash"])).combine_chunks()
     return {name: table[name].combine_chunks() for name in table.column_names}
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from recsim_tasks.foundation.errors import InputError, MissingError
+from recsim_tasks.foundation.limits import DEFAULT_QUERY_PIXELS
 from recsim_tasks.foundation.publishing import remove
 from recsim_tasks.foundation.redaction import redacted
-from recsim_tasks.release.bundle import MAX_PIXELS, Release
+from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ T = TypeVar("T")
 UNREADABLE = (InputError, MissingError)
 
 
-def open_copy(registry: Registry, release: ReleaseRef, folder: Path, max_pixels: int = MAX_PIXELS) -> Release:
+def open_copy(
+    registry: Registry, release: ReleaseRef, folder: Path, max_pixels: int = DEFAULT_QUERY_PIXELS
+) -> Release:
     """Open the copy `folder` of a release with all its checks; a damaged or missing copy is fetched again.
 
     Raises `InputError` when what MLflow keeps is damaged, `MissingError` when MLflow does not keep it.

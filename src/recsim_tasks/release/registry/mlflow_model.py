@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import recsim_tasks
-from recsim_tasks.release.bundle import ANSWERED
+from recsim_tasks.catalogue.schema import ANSWERED_FIELDS
 
 if TYPE_CHECKING:
     from mlflow.models.model import Model
@@ -98,9 +98,11 @@ def _signature() -> ModelSignature:
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array, Object, Property
 
-    others = {"price": DataType.double, "in_stock": DataType.boolean}
-    product = [Property("product_id", DataType.string), Property("score", DataType.double)]
-    product += [Property(name, others.get(name, DataType.string), required=False) for name in ANSWERED]
+    types = {"string": DataType.string, "double": DataType.double, "boolean": DataType.boolean}
+    product = [
+        Property(field.name, types[field.type], required=field.source == "key") for field in ANSWERED_FIELDS
+    ]
+    product.insert(1, Property("score", DataType.double))
     params = [
         ParamSpec("k", DataType.long, 10),
         ParamSpec("categories", DataType.string, [], (-1,)),
