@@ -1,1 +1,1 @@
-"""What a feed costs: against the table's size, stock Spark, delta-rs, a scan of the table, and its own redelivery."""
+"""The cost of an ingest, compared with stock Spark, delta-rs, a table scan and a redelivery."""

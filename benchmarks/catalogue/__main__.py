@@ -18,11 +18,12 @@ from benchmarks.report import last_line, machine, table
 
 PLOT = Path("docs/images/bench-catalogue.png")
 SMALL, LARGE, ROUNDS, STOCK = 70_000, 1_000_000, 3, 200
-NOTES = """Optimisations: deletion vectors, so that a merge writes the rows that it changes, not whole files; ids of feeds with up to 200,000
-rows are broadcast, so that the catalogue is not shuffled; only rows that change something reach the merge; 4 shuffle partitions instead
-of 200, 1 partition instead of 50 for Delta's snapshot, no Spark UI, only Java's C1 compiler. No clustering and no pruning by key range,
-as a feed may name any products. The change range is read with delta-rs, without images. A redelivery is recognised by the log, without
-Spark."""
+NOTES = """Optimisations: deletion vectors, so that a merge writes the rows that it changes, not whole files;
+ids of feeds with up to 200,000 rows are broadcast, so that the catalogue is not shuffled; only rows that
+change something reach the merge; 4 shuffle partitions instead of 200, 1 partition instead of 50 for Delta's
+snapshot, no Spark UI, only Java's C1 compiler. No clustering and no pruning by key range, as a feed may name
+any products. The change range is read with delta-rs, without images. A redelivery is recognised by the log,
+without Spark."""
 
 
 def main() -> None:
@@ -74,7 +75,8 @@ def _arguments() -> argparse.Namespace:
         "--stock",
         type=int,
         default=STOCK,
-        help="shuffle partitions of the stock session; it has a quarter as many snapshot partitions (default %(default)s, as in Spark)",
+        help="shuffle partitions of the stock session, with a quarter as many for snapshots "
+        "(default %(default)s, as in Spark)",
     )
     parser.add_argument("--plot", type=Path, nargs="?", const=PLOT, help=f"write a plot (default {PLOT})")
     parser.add_argument("--folder", type=Path, help="where to put temporary files; needs 6 GiB")

@@ -31,7 +31,7 @@ def write_products(folder: Path, count: int) -> None:
 
 
 def day_feed(inbox: Path, name: str, of: int) -> Path:
-    """A feed for 1 % of `of` products: images replaced, prices edited, products added and withdrawn, spread over all ids."""
+    """A feed for 1 % of `of` products, spread over all ids: it replaces, edits, adds and withdraws."""
     rng = np.random.default_rng(of)
     count = of // 100
     touched = rng.choice(of, count, replace=False)

@@ -34,7 +34,7 @@ def merge_round(bench: Bench, name: str, size: Size) -> None:
 
 
 def size_round(bench: Bench, session: Session, size: Size) -> None:
-    """Compare catalogue sizes: with rewritten files, with deletion vectors, a second delivery, and the change range."""
+    """Time an ingest with rewritten files and with deletion vectors, a redelivery, and the change range."""
     with bench.copy(size.home) as home:
         session.run(without_deletion_vectors, home)
         bench.ingest(f"rewrite {size.count}", session, home, size.feed)
@@ -49,7 +49,8 @@ def range_round(bench: Bench, session: Session, size: Size, home: Path, reads: i
     """Compare net changes by us and a read by warm Spark; and a read of the whole table without images."""
     uri = settings_of(home).products_uri
     before, now = _head(settings_of(size.home).products_uri), _head(uri)
-    # Each in a block of its own when warm: garbage collection after a query would slow down the next operation.
+    # Each in a block of its own when warm: garbage collection after a query would slow down the next
+    # operation.
     for _ in range(reads):
         changes = bench.call(f"range {size.count}", net_changes, uri, before, now)
     for _ in range(reads):

@@ -35,7 +35,10 @@ class Time:
 
 @dataclass
 class Session:
-    """A session with our settings, or with stock settings and `stock` shuffle partitions; it runs the same code."""
+    """A session with our settings, or with stock settings and `stock` shuffle partitions.
+
+    It runs the same code.
+    """
 
     home: Path
     stock: int | None = None

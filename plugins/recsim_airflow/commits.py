@@ -1,4 +1,4 @@
-"""Commits of a Delta table, for the sensor and triggers that wait for them: delta-rs reads, pure rules decide."""
+"""Commits of a Delta table, for the sensor and triggers: delta-rs reads them, pure rules decide."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from recsim_tasks.foundation.errors import RecsimError
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-# Operations that change no rows. An unknown operation counts as a change: a needless look costs one skipped refresh.
+# Operations that change no rows. An unknown operation counts as a change: a needless look costs one skipped
+# refresh.
 HOUSEKEEPING = (
     "OPTIMIZE",
     "VACUUM",
@@ -57,7 +58,7 @@ class VersionCondition:
     after: Cursor | None
 
     def start(self, head: TableHead) -> int:
-        """The first new version; 0 if the cursor is of another table, or ahead of the table after a restore."""
+        """The first new version; 0 if the cursor is of another table, or the table was reset to before it."""
         known = self.after.version if self.after and self.after.table_id == head.table_id else -1
         return known + 1 if known <= head.version else 0
 
@@ -81,7 +82,8 @@ def decide(table_uri: str, head: TableHead | None, condition: VersionCondition) 
     if not head.change_feed:
         return Decision(
             "refuse",
-            f"{table_uri} has no change feed. Set its property {CHANGE_FEED} to true, then rebuild the index.",
+            f"{table_uri} has no change feed. Set its property {CHANGE_FEED} to true, then rebuild the "
+            "index.",
         )
     version = condition.version(head)
     if head.version < version:
@@ -114,8 +116,9 @@ class TableChanges:
     ) -> tuple[bool, bool]:
         """Whether to announce the table, and whether to record this look.
 
-        Foreign changes are announced at once. A table that has been ahead of `committed` for `reannounce_after` seconds without a
-        new commit is announced again: an event may have been lost, or a refresh may have failed.
+        Foreign changes are announced at once. A table that has been ahead of `committed` for
+        `reannounce_after` seconds without a new commit is announced again: an event may have been lost, or a
+        refresh may have failed.
         """
         moved = last is None or last.cursor != self.head
         overdue = (
@@ -125,7 +128,7 @@ class TableChanges:
 
 
 def is_foreign(commit: CommitInfo) -> bool:
-    """Whether a commit changes rows and was not made by a refresh, which leaves its id in the commit's metadata."""
+    """Whether a commit changes rows and is not by a refresh, which puts its id into the metadata."""
     if commit.operation.upper().startswith(HOUSEKEEPING):
         return False
     return not commit.user_metadata.get("refresh")

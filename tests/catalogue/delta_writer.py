@@ -1,6 +1,8 @@
-"""Commit to a Delta log through the log store that Delta uses for local paths, with and without the table's lease.
+"""Commit to a Delta log through the log store that Delta uses for local paths, with and without the table's
+lease.
 
-Run as a program: HOME WRITER COMMITS. A bare JVM with Delta's own jars starts in a second, where Spark takes ten.
+Run as a program: HOME WRITER COMMITS. A bare JVM with Delta's own jars starts in a second, where Spark takes
+ten.
 """
 
 from __future__ import annotations
@@ -18,18 +20,21 @@ from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.spark import delta_jars
 
 WRITERS = 2
-# Like a Delta transaction: use the version after the newest, or the next one if another writer was faster. The disk is slowed down
-# by 5 ms between the log store's check whether a name is free and its rename; otherwise the race would take days to hit.
+# Like a Delta transaction: use the version after the newest, or the next one if another writer was faster.
+# The disk is slowed down by 5 ms between the log store's check whether a name is free and its rename;
+# otherwise the race would take days to hit.
 JAVA = """
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.Path;
 
 public class Writer {
-    public static void commit(io.delta.storage.LogStore store, String log, String line, Configuration conf) throws Exception {
+    public static void commit(
+            io.delta.storage.LogStore store, String log, String line, Configuration conf) throws Exception {
         while (true) {
             String name = String.format("%020d.json", new Object[] { Long.valueOf(count(log)) });
             try {
-                store.write(new Path(log, name), java.util.Collections.singletonList(line).iterator(), Boolean.FALSE, conf);
+                java.util.Iterator lines = java.util.Collections.singletonList(line).iterator();
+                store.write(new Path(log, name), lines, Boolean.FALSE, conf);
                 return;
             } catch (java.nio.file.FileAlreadyExistsException taken) {
             }
@@ -50,7 +55,9 @@ public class Writer {
     }
 
     public static class SlowDisk extends org.apache.hadoop.fs.DelegateToFileSystem {
-        public SlowDisk(java.net.URI uri, Configuration conf) throws Exception { super(uri, new Disk(), conf, "file", false); }
+        public SlowDisk(java.net.URI uri, Configuration conf) throws Exception {
+            super(uri, new Disk(), conf, "file", false);
+        }
         public void renameInternal(Path from, Path to) throws java.io.IOException {
             try { Thread.sleep(5); } catch (InterruptedException error) { }
             super.renameInternal(from, to);

@@ -17,7 +17,15 @@ from PIL import Image
 
 PRODUCTS, ROWS, DAYS = 40, 60, 9
 BAD = b"no image"
-SCHEMA = pa.schema([("product_id", pa.string()), ("op", pa.string()), ("title", pa.string()), ("image", pa.binary()), ("updated_at", pa.timestamp("us", "UTC"))])  # fmt: skip
+SCHEMA = pa.schema(
+    [
+        ("product_id", pa.string()),
+        ("op", pa.string()),
+        ("title", pa.string()),
+        ("image", pa.binary()),
+        ("updated_at", pa.timestamp("us", "UTC")),
+    ]
+)
 Row = dict[str, Any]
 
 

@@ -49,7 +49,10 @@ def with_chunks(png: bytes, *chunks: bytes, before: bytes = b"IDAT") -> bytes:
 def raw_png(
     samples: np.ndarray[Any, Any], bits: int, colour: int, transparent: bytes = b"", palette: bytes = b""
 ) -> bytes:
-    """A PNG of `samples` [height, width, channels], `bits` each, of a colour type; `transparent` is its tRNS chunk."""
+    """A PNG of `samples` [height, width, channels], `bits` each, of a colour type.
+
+    `transparent` is its tRNS chunk.
+    """
     height, width = samples.shape[:2]
     row_bits = np.unpackbits(samples.astype(">u2").reshape(height, -1, 1).view(np.uint8), axis=-1)[
         ..., 16 - bits :

@@ -1,4 +1,7 @@
-"""Follow the field `brand` from feeds to an answer; prints what each place has of it. Needs a schema with that field."""
+"""Follow the field `brand` from feeds to an answer; prints what each place has of it.
+
+Needs a schema with that field.
+"""
 
 from __future__ import annotations
 

@@ -170,7 +170,9 @@ def test_an_ingest_killed_while_creating_tables_does_not_block_later_ones(
 
 
 def random_kills(home: Path, feed: Path, count: int) -> None:
-    """Kill further tries at random moments within 30 s, each continuing from the tables that the last one left."""
+    """Kill further tries at random moments within 30 s, each continuing from the tables that the last one
+    left.
+    """
     for _ in range(count):
         moment = time.monotonic() + random.uniform(0, 30)
         process = start(home, feed)

@@ -25,7 +25,8 @@ def test_two_writers_lose_commits_without_the_lease_and_none_with_it(tmp_path: P
     acknowledged = {f"{name} {number}" for name in names for number in range(COMMITS)}
     lost = {how: len(acknowledged - _lines(tmp_path / how)) for how in ("free", "leased")}
     print(
-        f"Lost of {len(acknowledged)} acknowledged commits: {lost['free']} without the lease, {lost['leased']} with it."
+        f"Lost of {len(acknowledged)} acknowledged commits: {lost['free']} without the lease, "
+        f"{lost['leased']} with it."
     )
     assert lost["leased"] == 0 < lost["free"]
 

@@ -1,4 +1,6 @@
-"""Ingest two feeds on a real cluster: one is corrupt, the file of the other disappears after the driver has opened it."""
+"""Ingest two feeds on a real cluster: one is corrupt, the file of the other disappears after the driver has
+opened it.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,10 @@ MAX_LENGTH = 200
 
 
 def reason_of(error: Exception) -> str:
-    """The error's message, equal for equal input. An unexpected error is also logged, once for each code location."""
+    """The error's message, equal for equal input.
+
+    An unexpected error is also logged, once for each code location.
+    """
     if not isinstance(error, EXPECTED):
         frame = traceback.extract_tb(error.__traceback__)[-1]
         _warn_once(type(error).__name__, f"{frame.filename}:{frame.lineno}")

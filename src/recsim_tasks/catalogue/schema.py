@@ -1,7 +1,8 @@
 """The product, field by field: the single source of every schema that has to do with products.
 
-Tables, feed readers, row parsing, comparison, the index, answers and model signatures are derived from `PRODUCT`. To add a field
-such as a brand, add one `Field`, then run `ALTER TABLE ... ADD COLUMNS` on an existing catalogue.
+Tables, feed readers, row parsing, comparison, the index, answers and model signatures are derived from
+`PRODUCT`. To add a field such as a brand, add one `Field`, then run `ALTER TABLE ... ADD COLUMNS` on an
+existing catalogue.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Field:
     name: str
     type: ColumnType
     source: Literal["key", "stated", "kept"] = "stated"
-    """`key` identifies the product. A row of a feed without a `stated` field clears it, one without a `kept` field keeps it."""
+    """`key` identifies the product. A row without a `stated` field clears it, one without a `kept` field
+    leaves it as it is."""
     minimum: float | None = None
     """The smallest valid number."""
     empty_is_null: bool = False

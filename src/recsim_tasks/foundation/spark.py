@@ -27,7 +27,8 @@ DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
-# With Spark's defaults a merge of ten rows is planned as 50 to 200 tasks; `make bench-catalogue` measures the cost.
+# With Spark's defaults a merge of ten rows is planned as 50 to 200 tasks; `make bench-catalogue` measures the
+# cost.
 SMALL_PLANS = {
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.ui.enabled": "false",
@@ -49,7 +50,8 @@ WRONG_SETTINGS = ("Could not parse Master URL", "IllegalArgumentException")
 ONE_MACHINE = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
-    # Jobs last seconds to minutes: Java's optimising compiler used half the processor time and never earned it back.
+    # Jobs last seconds to minutes: Java's optimising compiler used half the processor time and never earned
+    # it back.
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
 }
 
@@ -60,8 +62,8 @@ def spark_session(
 ) -> Iterator[SparkSession]:
     """A session with Delta on `settings.spark_master`, stopped at the end; inside another session, that one.
 
-    `extra` are Spark settings for this session. Raises `UnavailableError` when the master does not answer or provides no executor,
-    and `ConfigurationError` when Spark cannot start with these settings.
+    `extra` are Spark settings for this session. Raises `UnavailableError` when the master does not answer or
+    provides no executor, and `ConfigurationError` when Spark cannot start with these settings.
     """
     from pyspark.sql import SparkSession
 
@@ -141,7 +143,8 @@ def _start(settings: Settings, name: str, extra: Mapping[str, str]) -> SparkSess
     from pyspark.errors import PySparkRuntimeError
     from pyspark.sql import SparkSession
 
-    # PySpark's default is the `python3` on PATH. A cluster with its Python elsewhere sets the variable itself.
+    # PySpark's default is the `python3` on PATH. A cluster with its Python elsewhere sets the variable
+    # itself.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
         return SparkSession.builder.config(map={**_configuration(settings, name), **extra}).getOrCreate()
@@ -156,13 +159,13 @@ def _start(settings: Settings, name: str, extra: Mapping[str, str]) -> SparkSess
                 f"Spark does not start on {settings.spark_master}: {_reason(error)} Run `recsim doctor`."
             ) from error
         raise UnavailableError(
-            f"Spark does not start on {settings.spark_master} (RECSIM_SPARK_MASTER): {_reason(error)} Start that master, or set "
-            "another; `recsim doctor` checks Java and the jars."
+            f"Spark does not start on {settings.spark_master} (RECSIM_SPARK_MASTER): {_reason(error)} Start "
+            "that master, or set another; `recsim doctor` checks Java and the jars."
         ) from error
 
 
 def _check_master(master: str) -> None:
-    """Connect to a standalone master: Spark itself would retry for minutes before it reports that there is none."""
+    """Connect to a standalone master: Spark itself would retry for minutes before it gives up."""
     match = re.fullmatch(r"spark://([^:,/]+):(\d+)", master)
     if match is None:
         return

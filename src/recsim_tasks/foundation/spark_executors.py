@@ -39,7 +39,10 @@ LOST = (
 
 @contextmanager
 def watch_executors(spark: SparkSession, master: str) -> Iterator[None]:
-    """End the session when its jobs get no executor; turn Spark's errors about lost parts into `UnavailableError`."""
+    """End the session when its jobs get no executor.
+
+    Errors of Spark about lost parts are raised as `UnavailableError`.
+    """
     done, starved = threading.Event(), threading.Event()
     thread = threading.Thread(target=_watch, args=(spark, done, starved), name="executors", daemon=True)
     if not is_local(master):
@@ -71,7 +74,10 @@ def has_ended(spark: SparkSession) -> bool:
 
 
 def slots(spark: SparkSession, master: str, required: int) -> int:
-    """The number of tasks that run at once; waits for executors to register until there are `required` slots."""
+    """The number of tasks that run at once.
+
+    Waits for executors to register until there are `required` slots.
+    """
     context = spark.sparkContext
     if context.getConf().get("spark.dynamicAllocation.enabled") == "true":
         return required  # executors come when a job asks for them
@@ -121,14 +127,17 @@ def _is_served(spark: SparkSession) -> bool:
 
 def _no_executor_message(master: str) -> str:
     return (
-        f"Spark at {master} (RECSIM_SPARK_MASTER) provided no executor for this job for {PATIENCE_SECONDS:.0f} s. Start its "
-        "workers, free cores of other applications, or request fewer cores, GPUs or less memory an executor; then run this job "
-        "again."
+        f"Spark at {master} (RECSIM_SPARK_MASTER) provided no executor for this job for "
+        f"{PATIENCE_SECONDS:.0f} s. Start its workers, free cores of other applications, or request fewer "
+        "cores, GPUs or less memory an executor; then run this job again."
     )
 
 
 def _ended_message(master: str) -> str:
-    return f"Spark at {master} (RECSIM_SPARK_MASTER) ended this job's application. Start it, then run this job again."
+    return (
+        f"Spark at {master} (RECSIM_SPARK_MASTER) ended this job's application. Start it, then run this job "
+        "again."
+    )
 
 
 def _translate(error: Exception, master: str) -> RecsimError | None:
@@ -140,7 +149,7 @@ def _translate(error: Exception, master: str) -> RecsimError | None:
         return UnavailableError(_ended_message(master))
     if type(error).__name__ == "Py4JNetworkError":
         return RecsimError(
-            "Spark's Java process has ended, most likely because memory ran out. Raise RECSIM_SPARK_DRIVER_MEMORY or free memory, "
-            "then run this job again."
+            "Spark's Java process has ended, most likely because memory ran out. Raise "
+            "RECSIM_SPARK_DRIVER_MEMORY or free memory, then run this job again."
         )
     return diagnose(error, f"Spark at {master} (RECSIM_SPARK_MASTER), or the storage of its tables")

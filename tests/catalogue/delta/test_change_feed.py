@@ -1,4 +1,6 @@
-"""Every way in which the change feed can become incomplete, on real tables: an error names it, no answer is partial."""
+"""Every way in which the change feed can become incomplete, on real tables: an error names it, no answer is
+partial.
+"""
 
 from __future__ import annotations
 
@@ -204,7 +206,8 @@ def test_short_retentions_are_reported_with_the_command_that_extends_them(uri: s
     (sentence,) = short_retentions(uri, 30)
     assert sentence.startswith("delta.deletedFileRetentionDuration of the catalogue is 7 days")
     assert sentence.endswith(
-        f"ALTER TABLE delta.`{uri}` SET TBLPROPERTIES ('delta.deletedFileRetentionDuration' = 'interval 30 days')"
+        f"ALTER TABLE delta.`{uri}` SET TBLPROPERTIES ('delta.deletedFileRetentionDuration' = 'interval 30 "
+        "days')"
     )
     DeltaTable(uri).alter.set_table_properties(
         {

@@ -11,7 +11,10 @@ from recsim_tasks.foundation.errors import ConfigurationError
 
 
 def products(*required: str) -> pa.Table:
-    """`product_id`, `category`, and the column `brand` of another writer; the `required` ones are NOT NULL."""
+    """`product_id`, `category`, and the column `brand` of another writer.
+
+    The `required` ones are NOT NULL.
+    """
     fields = [
         pa.field(name, pa.string(), nullable=name not in required)
         for name in ("product_id", "category", "brand")

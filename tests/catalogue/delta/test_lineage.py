@@ -9,7 +9,9 @@ from recsim_tasks.catalogue.delta.log import CommitInfo
 
 
 def log(*operations: Any) -> list[CommitInfo]:
-    """A log, newest first, with a commit a minute: each is an operation's name or the parameters of a RESTORE."""
+    """A log, newest first, with a commit a minute: each is an operation's name or the parameters of a
+    RESTORE.
+    """
 
     def info(version: int, operation: Any) -> CommitInfo:
         restore = isinstance(operation, dict)

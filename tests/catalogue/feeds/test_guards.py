@@ -66,7 +66,8 @@ def test_a_violation_states_value_limit_and_setting(settings: Settings) -> None:
         "value": 0.825,
         "limit": 0.8,
         "category": "bags",
-        "sentence": "The feed would withdraw 33 of 40 products of category 'bags' (82%); RECSIM_MAX_WITHDRAWN_CATEGORY_SHARE allows 80%.",
+        "sentence": "The feed would withdraw 33 of 40 products of category 'bags' (82%); "
+        "RECSIM_MAX_WITHDRAWN_CATEGORY_SHARE allows 80%.",
     }
     (figure,) = check_guards(
         FeedEffect([ActionCount("update", "shoes", "bags", 60)], SHOES_AND_BAGS), settings
@@ -77,7 +78,13 @@ def test_a_violation_states_value_limit_and_setting(settings: Settings) -> None:
 Categories = st.sampled_from([None, "a", "b", "c"])
 
 
-@given(st.dictionaries(Categories, st.integers(0, 100)), st.lists(st.builds(ActionCount, st.sampled_from(["insert", "quarantine", "outdated", "unchanged"]), st.none(), Categories, st.integers(0, 50))))  # fmt: skip
+Harmless = st.sampled_from(["insert", "quarantine", "outdated", "unchanged"])
+
+
+@given(
+    st.dictionaries(Categories, st.integers(0, 100)),
+    st.lists(st.builds(ActionCount, Harmless, st.none(), Categories, st.integers(0, 50))),
+)
 def test_a_feed_without_withdrawals_violates_no_guard_of_withdrawals(
     products: dict[str | None, int], actions: list[ActionCount]
 ) -> None:

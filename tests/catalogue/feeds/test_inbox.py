@@ -83,7 +83,8 @@ def test_bad_entries_of_the_inbox_are_refused_or_listed_and_the_good_feed_is_app
     assert [stray.name for stray in again.ignored] == ["loose.csv"]
     assert (again.feeds, again.summary) == (
         [],
-        "no feed in the inbox; not a feed, ignored: loose.csv is a file; a feed is a folder with manifest.json",
+        "no feed in the inbox; not a feed, ignored: loose.csv is a file; a feed is a folder with "
+        "manifest.json",
     )
 
 

@@ -117,7 +117,8 @@ def test_csv_and_jsonl_have_images_in_base64_or_in_files(
         (feed / "one.png").write_bytes(rows[1]["image"])
         text = base64.b64encode(rows[0]["image"]).decode()
         lines = {
-            "csv": f'product_id,title,price,image,image_path\n{kind}-a,"Boot, high",9.5,{text},\n{kind}-b,Bag,,,one.png\n{kind}-c,Bad,,,../x.png\n',
+            "csv": "product_id,title,price,image,image_path\n"
+            f'csv-a,"Boot, high",9.5,{text},\ncsv-b,Bag,,,one.png\ncsv-c,Bad,,,../x.png\n',
             "jsonl": "".join(
                 json.dumps(row) + "\n"
                 for row in (

@@ -114,7 +114,14 @@ def test_a_feed_is_not_closed_while_its_manifest_is_being_written(inbox: Path, f
     assert closed_feeds(inbox) == []
 
 
-@pytest.mark.parametrize("written", [as_link_inside, lambda path: path.write_bytes(b"\xef\xbb\xbf" + GOOD), lambda path: path.write_bytes(GOOD.decode().encode("utf-16"))])  # fmt: skip
+@pytest.mark.parametrize(
+    "written",
+    [
+        as_link_inside,
+        lambda path: path.write_bytes(b"\xef\xbb\xbf" + GOOD),
+        lambda path: path.write_bytes(GOOD.decode().encode("utf-16")),
+    ],
+)
 def test_a_linked_manifest_or_one_with_a_byte_order_mark_is_read(inbox: Path, written: Make) -> None:
     written(land(inbox / "odd", None) / "manifest.json")
     assert closed_feeds(inbox) == [inbox / "odd"]

@@ -9,19 +9,24 @@ from recsim_tasks.catalogue.feeds.feed import open_feed
 from recsim_tasks.catalogue.feeds.read_errors import explain_read_error, unseen_file_error
 from recsim_tasks.foundation.errors import ConfigurationError, InputError, RecsimError, UnavailableError
 
-NOT_PARQUET = "Caused by: java.lang.RuntimeException: file:/in/products.parquet is not a Parquet file. Expected magic number at tail"
+NOT_PARQUET = (
+    "Caused by: java.lang.RuntimeException: file:/in/products.parquet is not a Parquet file. "
+    "Expected magic number at tail"
+)
 
 
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
         (
-            "[FAILED_READ_FILE.FILE_NOT_EXIST] Encountered error while reading file file:///in/products.parquet.",
+            "[FAILED_READ_FILE.FILE_NOT_EXIST] Encountered error while reading file "
+            "file:///in/products.parquet.",
             ConfigurationError,
         ),
         ("FileNotFoundError: [Errno 2] No such file or directory: '/in/1.png'", ConfigurationError),
         (
-            "[FAILED_READ_FILE.NO_HINT] x\nCaused by: java.io.FileNotFoundException: /in/p (Permission denied)",
+            "[FAILED_READ_FILE.NO_HINT] x\nCaused by: java.io.FileNotFoundException: /in/p (Permission "
+            "denied)",
             ConfigurationError,
         ),
         (

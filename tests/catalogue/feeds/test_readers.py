@@ -45,7 +45,10 @@ def outcomes(rows: list[dict[str, Any]]) -> dict[str | None, str | None]:
 
 
 def test_a_csv_value_may_contain_commas_quotes_line_breaks_and_formulas(tmp_path: Path) -> None:
-    lines = f'\ufeffproduct_id,title,price,image\r\na,"Boot, ""high""\nand black",9.5,{BASE64}\r\nb,=cmd(),,{BASE64}\r\n'
+    lines = (
+        "\ufeffproduct_id,title,price,image\r\n"
+        f'a,"Boot, ""high""\nand black",9.5,{BASE64}\r\nb,=cmd(),,{BASE64}\r\n'
+    )
     one, two = read(tmp_path, "csv", lines.encode())
     assert (one["title"], one["price"], one["reason"]) == ('Boot, "high"\nand black', 9.5, None)
     assert (two["title"], two["price"], two["image"]) == ("=cmd()", None, png(1))

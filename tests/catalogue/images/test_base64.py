@@ -16,9 +16,17 @@ DATA = bytes(range(256)) + b"\xfb\xff\xfe"
 def test_variants_of_base64_are_decoded(data: bytes) -> None:
     plain, url = base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()
     written = [
-        plain, url, plain.rstrip("="), url.rstrip("="), base64.encodebytes(data).decode(), plain.replace("A", "A\r\n"), f"  {plain}\n",
-        f"data:image/png;base64,{plain}", f"data:;base64,{url}", f"DATA:image/jpeg;name=a.jpg;BASE64,\n{plain}",
-    ]  # fmt: skip
+        plain,
+        url,
+        plain.rstrip("="),
+        url.rstrip("="),
+        base64.encodebytes(data).decode(),
+        plain.replace("A", "A\r\n"),
+        f"  {plain}\n",
+        f"data:image/png;base64,{plain}",
+        f"data:;base64,{url}",
+        f"DATA:image/jpeg;name=a.jpg;BASE64,\n{plain}",
+    ]
     for text in written:
         assert from_base64(text) == data, text
 

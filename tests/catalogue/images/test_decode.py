@@ -115,10 +115,24 @@ def test_the_same_bytes_always_give_the_same_error(data: bytes) -> None:
 
 
 RAISED = [
-    AssertionError(), AttributeError("x"), EOFError(), IndexError("x"), KeyError(274), MemoryError(), OverflowError("x"), RecursionError("x"),
-    RuntimeError("x"), struct.error("x"), TypeError("x"), UnicodeDecodeError("ascii", b"x", 0, 1, "x"), ZeroDivisionError(), zlib.error("x"),
-    UnidentifiedImageError("cannot identify <_io.BytesIO object at 0x7f00>"), Image.DecompressionBombError("x"), Exception("two\nlines"),
-]  # fmt: skip
+    AssertionError(),
+    AttributeError("x"),
+    EOFError(),
+    IndexError("x"),
+    KeyError(274),
+    MemoryError(),
+    OverflowError("x"),
+    RecursionError("x"),
+    RuntimeError("x"),
+    struct.error("x"),
+    TypeError("x"),
+    UnicodeDecodeError("ascii", b"x", 0, 1, "x"),
+    ZeroDivisionError(),
+    zlib.error("x"),
+    UnidentifiedImageError("cannot identify <_io.BytesIO object at 0x7f00>"),
+    Image.DecompressionBombError("x"),
+    Exception("two\nlines"),
+]
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)

@@ -66,11 +66,20 @@ def test_orientation_is_read_from_a_block_that_is_truncated_after_it() -> None:
 @pytest.mark.parametrize(
     "block",
     [
-        b"", b"II", b"Exif\0\0", b"MM\0*", b"II*\0\xff\xff\xff\xff", b"<?xpacket", exif([SIX])[:12],
-        exif([(0x0112, SHORT, 1, bytes(4))]), exif([(0x0112, SHORT, 1, b"\x09\0\0\0")]), exif([(0x0112, TEXT, 2, b"6\0\0\0")]),
-        exif([(0x0112, SHORT, 3, b"\x06\0\0\0")]), exif([], claimed=65_535),
+        b"",
+        b"II",
+        b"Exif\0\0",
+        b"MM\0*",
+        b"II*\0\xff\xff\xff\xff",
+        b"<?xpacket",
+        exif([SIX])[:12],
+        exif([(0x0112, SHORT, 1, bytes(4))]),
+        exif([(0x0112, SHORT, 1, b"\x09\0\0\0")]),
+        exif([(0x0112, TEXT, 2, b"6\0\0\0")]),
+        exif([(0x0112, SHORT, 3, b"\x06\0\0\0")]),
+        exif([], claimed=65_535),
     ],
-)  # fmt: skip
+)
 def test_a_block_without_orientation_rotates_nothing(block: bytes) -> None:
     assert orientation(block) == 1
 

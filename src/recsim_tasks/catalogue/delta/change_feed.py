@@ -1,7 +1,8 @@
 """Check that the change data feed is complete between two versions before anyone relies on it.
 
-Where the log was cleaned past a checkpoint, or the feed was off for a while, delta-rs returns an empty or partial answer and no
-error (tried with 1.6.6). So every commit of the range is examined first. Only versions count: no timestamps are compared.
+Where the log was cleaned past a checkpoint, or the feed was off for a while, delta-rs returns an empty or
+partial answer and no error (tried with 1.6.6). So every commit of the range is examined first. Only versions
+count: no timestamps are compared.
 """
 
 from __future__ import annotations
@@ -27,18 +28,19 @@ DAYS = {"week": 7.0, "day": 1.0, "hour": 1 / 24, "minute": 1 / 1440, "second": 1
 
 
 class ChangeFeedGapError(MissingError):
-    """The change feed does not cover the range, or cannot be trusted; comparing the whole table still works."""
+    """The change feed is incomplete between two versions; comparing whole tables still works."""
 
 
 def open_change_range(uri: str, after: Cursor, to: Cursor) -> DeltaTable:
-    """The table at `to`, if its change feed covers all of `(after, to]`; else `ChangeFeedGapError` with the reason."""
+    """The table at `to`; raises `ChangeFeedGapError` unless its change feed covers all of `(after, to]`."""
     if after.table_id != to.table_id:
         raise ChangeFeedGapError(
             f"The catalogue at {uri} was recreated after the release's version {after.version} of it."
         )
     if after.version > to.version:
         raise ChangeFeedGapError(
-            f"The catalogue at {uri} was reset to version {to.version}, before the release's version {after.version}."
+            f"The catalogue at {uri} was reset to version {to.version}, before the release's version "
+            f"{after.version}."
         )
     table = open_table(uri, to)
     if fault := _unreadable(uri, table.metadata().configuration):
@@ -53,15 +55,15 @@ def open_change_range(uri: str, after: Cursor, to: Cursor) -> DeltaTable:
 
 
 def short_retentions(uri: str, retention_days: int) -> list[str]:
-    """A sentence, with the command that repairs it, for each retention of the table below `retention_days`."""
+    """A sentence, with the command that repairs it, for each retention shorter than `retention_days`."""
     configuration = open_table(uri).metadata().configuration
     retentions = {
         name: parse_days(configuration[name]) if name in configuration else default
         for name, default in RETENTIONS.items()
     }
     return [
-        f"{name} of the catalogue is {days:g} days, shorter than RECSIM_RETENTION_DAYS: after a longer pause the index "
-        f"is rebuilt. Run: {_alter(uri, name, f'interval {retention_days} days')}"
+        f"{name} of the catalogue is {days:g} days, shorter than RECSIM_RETENTION_DAYS: after a longer pause "
+        f"the index is rebuilt. Run: {_alter(uri, name, f'interval {retention_days} days')}"
         for name, days in retentions.items()
         if days < retention_days
     ]
@@ -76,7 +78,7 @@ def parse_days(interval: str) -> float:
 
 
 def check_table_properties(uri: str) -> None:
-    """Raise `ConfigurationError`, with the command that repairs it, if the change feed would miss what is written now."""
+    """Raise `ConfigurationError`, with the command that repairs it, if the change feed misses new commits."""
     configuration = open_table(uri).metadata().configuration
     if fault := _unreadable(uri, configuration):
         raise ConfigurationError(f"Nothing was written. {fault}")
@@ -101,7 +103,8 @@ def _unreadable(uri: str, configuration: dict[str, str | None]) -> str | None:
 def _check_metadata(uri: str, version: int, metadata: TableMetadata) -> None:
     if not metadata.has_change_feed:
         raise ChangeFeedGapError(
-            f"The change feed of {uri} was off at version {version}: it lacks the changes until it was turned on again."
+            f"The change feed of {uri} was off at version {version}: it lacks the changes until it was "
+            "turned on again."
         )
     _check_columns(uri, version, metadata.columns)
 
@@ -109,7 +112,8 @@ def _check_metadata(uri: str, version: int, metadata: TableMetadata) -> None:
 def _check_columns(uri: str, version: int, names: Iterable[str]) -> None:
     if missing := [name for name in INDEXED if name not in set(names)]:
         raise ChangeFeedGapError(
-            f"The catalogue at {uri} has no column {', '.join(missing)} at version {version}: net changes cannot be computed."
+            f"The catalogue at {uri} has no column {', '.join(missing)} at version {version}: net changes "
+            "cannot be computed."
         )
 
 
@@ -118,17 +122,19 @@ def _metadata_at(uri: str, cursor: Cursor) -> TableMetadata:
         table = open_table(uri, cursor)
     except MissingError as error:
         raise ChangeFeedGapError(
-            f"The properties of {uri} changed after version {cursor.version}, and its log no longer has the earlier ones."
+            f"The properties of {uri} changed after version {cursor.version}, and its log no longer has the "
+            "earlier ones."
         ) from error
     return TableMetadata.parse(table.metadata().configuration, table.schema().to_json())
 
 
 def _metadata_changes(uri: str, after: Cursor, to: Cursor) -> Iterator[tuple[int, TableMetadata]]:
-    """Version and new metadata of each commit in the range that changes them; `ChangeFeedGapError` if a commit is gone."""
+    """The commits in the range that change the table's metadata; `ChangeFeedGapError` if one is gone."""
     for version, commit in read_commits(uri, range(after.version + 1, to.version + 1)):
         if commit is None:
             raise ChangeFeedGapError(
-                f"The log of {uri} was cleaned: version {version}, after the release's version {after.version}, is gone."
+                f"The log of {uri} was cleaned: version {version}, after the release's version "
+                f"{after.version}, is gone."
             )
         if commit.metadata is not None:
             yield version, commit.metadata

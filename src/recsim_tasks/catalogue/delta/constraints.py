@@ -1,4 +1,4 @@
-"""Constraints that other writers put on the catalogue: NOT NULL, CHECK and invariants, as its log has them."""
+"""Constraints that other writers put on the catalogue: NOT NULL, CHECK and invariants."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def check_foreign_columns(uri: str) -> None:
     ]
     if unfilled:
         raise ConfigurationError(
-            f"Nothing was written. The catalogue at {uri} has the column {unfilled[0]} NOT NULL, which no feed fills. "
-            f"Run: ALTER TABLE delta.`{uri}` ALTER COLUMN `{unfilled[0]}` DROP NOT NULL"
+            f"Nothing was written. The catalogue at {uri} has the column {unfilled[0]} NOT NULL, which no "
+            f"feed fills. Run: ALTER TABLE delta.`{uri}` ALTER COLUMN `{unfilled[0]}` DROP NOT NULL"
         )
 
 

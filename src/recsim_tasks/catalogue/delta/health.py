@@ -21,7 +21,10 @@ MAX_NAMED = 5
 
 
 def check_catalogue(uri: str, cursor: Cursor) -> None:
-    """Raise `InputError` unless the catalogue at `cursor` has its columns, and each product once with id, image and hash."""
+    """Raise `InputError` unless the catalogue at `cursor` is intact.
+
+    It must have its columns, and each product once, with id, image and hash.
+    """
     import pyarrow as pa
 
     table = open_table(uri, cursor)
@@ -35,13 +38,14 @@ def check_catalogue(uri: str, cursor: Cursor) -> None:
         faults = [f"it has {fault}" for fault in row_faults(products, ids)]
     if faults:
         raise InputError(
-            f"The catalogue at {uri} was damaged by another writer: at version {cursor.version} {'; '.join(faults)}. "
-            "Correct the table, or RESTORE it to an earlier version, then run this again."
+            f"The catalogue at {uri} was damaged by another writer: at version {cursor.version} "
+            f"{'; '.join(faults)}. Correct the table, or RESTORE it to an earlier version, then run this "
+            "again."
         )
 
 
 def column_faults(types: Mapping[str, str]) -> list[str]:
-    """What is wrong with the columns of a catalogue, given their types by name. Additional columns are allowed."""
+    """What is wrong with a catalogue whose columns have these types; additional columns are allowed."""
     missing = [name for name in PRODUCT_TYPES if name not in types]
     wrong = [
         f"{name} is {types[name]}, not {kind}"
@@ -52,7 +56,10 @@ def column_faults(types: Mapping[str, str]) -> list[str]:
 
 
 def row_faults(products: pa.Table, without_image: Sequence[str | None]) -> list[str]:
-    """What is wrong with `products` (`product_id`, `image_hash`), those `without_image` among them; names up to five each."""
+    """What is wrong with `products` (`product_id`, `image_hash`), of which some are `without_image`.
+
+    Each sentence names up to five products.
+    """
     import pyarrow.compute as pc
 
     ids, hashes = products["product_id"], products["image_hash"]

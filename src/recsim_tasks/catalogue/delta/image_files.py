@@ -21,8 +21,8 @@ BATCH_ROWS = 256
 def locate_images(uri: str, cursor: Cursor, image_hashes: pa.Array) -> dict[str, pa.Array]:
     """Assign each of `image_hashes` to one data file of the catalogue at `cursor` that has its image.
 
-    Reads one narrow column of the Parquet files directly, not through Delta: a row that a deletion vector removed has the same
-    image under the same hash. Hashes that are in no file are left out.
+    Reads one narrow column of the Parquet files directly, not through Delta: a row that a deletion vector
+    removed has the same image under the same hash. Hashes that are in no file are left out.
     """
     import pyarrow as pa
     import pyarrow.compute as pc

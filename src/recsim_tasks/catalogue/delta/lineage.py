@@ -1,4 +1,4 @@
-"""Which commits a version of a table still reflects, given that RESTORE returns to an earlier version. Pure."""
+"""Which commits a version of a table still reflects, where a RESTORE has returned to an earlier one. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Lineage(NamedTuple):
     versions: frozenset[int]
     """Those that the log still has."""
     complete_to: int | None
-    """All versions up to this one, which the log no longer has, count too; None if a RESTORE cannot be followed."""
+    """It also reflects all commits up to this one, which the log no longer has; None if that is unknown."""
 
 
 def lineage(history: Sequence[CommitInfo], head: int) -> Lineage:

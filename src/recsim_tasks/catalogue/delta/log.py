@@ -1,4 +1,4 @@
-"""The Delta log: what its commits say of themselves and of the table (Delta protocol, "Delta Log Entries").
+"""Read the Delta log: its commits, and the table's metadata in them (Delta protocol, "Delta Log Entries").
 
 The rest of recsim, the Airflow plugin included, reads commits through this module. Importing it is cheap.
 """
@@ -22,7 +22,7 @@ RESTORE = "RESTORE"
 
 @dataclass(frozen=True)
 class CommitInfo:
-    """What the writer of a commit says of it. Times and operations are the writer's word: only versions order commits."""
+    """What the writer of a commit says about it. Only versions order commits: times depend on clocks."""
 
     version: int
     time: float
@@ -30,7 +30,7 @@ class CommitInfo:
     operation: str
     parameters: Mapping[str, Any]
     user_metadata: Mapping[str, Any]
-    """The JSON object that the writer added; empty if there is none. recsim's commits name feed and refresh here."""
+    """The JSON object that the writer added, or an empty one; recsim's commits name feed and refresh."""
 
     @classmethod
     def parse(cls, version: int, info: Mapping[str, Any]) -> CommitInfo:
@@ -99,8 +99,8 @@ def read_commits(
 ) -> Iterator[tuple[int, Commit | None]]:
     """Read commits from storage one by one; None for a version whose file is gone.
 
-    `DeltaTable.history` keeps the GIL until it has read them all, which blocks an event loop even from another thread.
-    Raises what `diagnose` makes of it when the storage is away or denies access.
+    `DeltaTable.history` keeps the GIL until it has read them all, which blocks an event loop even from
+    another thread. Raises an error of `diagnose` when the storage is away or denies access.
     """
     from deltalake.fs import DeltaStorageHandler
 
@@ -117,7 +117,7 @@ def read_commits(
 
 
 def read_history(table: DeltaTable, limit: int | None = None) -> list[CommitInfo]:
-    """What the newest `limit` commits of a table say of themselves, newest first; all that the log still has without a limit."""
+    """The newest `limit` commits of a table, newest first; without a limit, all that the log still has."""
     return [CommitInfo.parse(int(entry["version"]), entry) for entry in table.history(limit)]
 
 

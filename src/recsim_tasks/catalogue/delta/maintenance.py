@@ -12,9 +12,10 @@ DELETED_FILES = "delta.deletedFileRetentionDuration"
 
 
 def maintain(settings: Settings) -> dict[str, dict[str, int]]:
-    """Compact and vacuum every table under its lease, and expire withdrawals; returns the numbers of files by table.
+    """Compact and vacuum every table, and expire withdrawals; returns the numbers of files by table.
 
-    Files are kept for `settings.retention_days`, or longer if the table's own retention says so.
+    Each table is changed under its lease. Files are kept for `settings.retention_days`, or longer if the
+    table's own retention says so.
     """
     from deltalake import DeltaTable
 

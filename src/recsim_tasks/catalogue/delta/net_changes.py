@@ -20,16 +20,17 @@ STATES_AFTER = ("insert", "update_postimage")
 
 
 def net_changes(uri: str, after: Cursor, to: Cursor) -> pa.Table:
-    """Net change of each product in `(after, to]`: `kind` (one of `KINDS`) and its fields at `to`, ordered by product id.
+    """The net change of each product in `(after, to]`: its `kind` and its `INDEXED` fields at `to`.
 
-    `replace` is another image, `update` other fields with the same image. Products that were added and removed within the range
-    are left out. Reads the change feed without image bytes. Raises `ChangeFeedGapError` when the feed is incomplete.
+    The rows are ordered by product id. Kinds are those of `KINDS`: `replace` is another image, `update` other
+    fields with the same image. Products that were added and removed within the range are left out. Reads the
+    change feed without image bytes. Raises `ChangeFeedGapError` when the feed is incomplete.
     """
     return compare(*_first_and_last_states(_read_feed(uri, after, to)))
 
 
 def compare(before: pa.Table, after: pa.Table) -> pa.Table:
-    """The changes from `before` to `after`, in the form of `net_changes`; both have the `INDEXED` fields, each product once."""
+    """The changes between two tables of `INDEXED` fields, each product once; returned as by `net_changes`."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -67,13 +68,13 @@ def _read_feed(uri: str, after: Cursor, to: Cursor) -> pa.Table:
         return without_views(pa.RecordBatchReader.from_stream(reader).read_all().select(columns))
     except (DeltaError, pa.ArrowException, OSError) as error:
         raise ChangeFeedGapError(
-            f"The change feed of {uri} cannot be read from version {after.version + 1} on, because files that it needs "
-            f"were removed ({str(error).splitlines()[0]})."
+            f"The change feed of {uri} cannot be read from version {after.version + 1} on, because files "
+            f"that it needs were removed ({str(error).splitlines()[0]})."
         ) from error
 
 
 def _first_and_last_states(feed: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Each product's row before its first change and its row after the last; absent where it did not exist."""
+    """Each product's row before its first change, and after its last; none where it did not exist."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

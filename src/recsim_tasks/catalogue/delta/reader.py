@@ -29,7 +29,7 @@ def head(uri: str) -> Cursor | None:
 
 @contextmanager
 def translate_errors(uri: str) -> Iterator[None]:
-    """Turn delta-rs's errors about storage that is away or denies access into recsim's, which name the table."""
+    """Turn delta-rs's errors about storage that is away or denies access into errors that name the table."""
     from deltalake.exceptions import DeltaError
 
     try:
@@ -43,8 +43,8 @@ def translate_errors(uri: str) -> Iterator[None]:
 def open_table(uri: str, cursor: Cursor | None = None) -> DeltaTable:
     """The table at `uri`, at `cursor`'s version if one is given.
 
-    Raises `MissingError` when there is no table, it is not the cursor's, or the version is gone; `UnavailableError` when the
-    storage is away.
+    Raises `MissingError` when there is no table, it is not the cursor's, or the version is gone;
+    `UnavailableError` when the storage is away.
     """
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -75,14 +75,15 @@ def read_products(uri: str, cursor: Cursor, columns: list[str]) -> pa.Table:
     table = open_table(uri, cursor)
     if missing := set(columns) - {field.name for field in table.schema().fields}:
         raise MissingError(
-            f"The catalogue at {uri} has no column {', '.join(sorted(missing))}. Add it, or recreate the table."
+            f"The catalogue at {uri} has no column {', '.join(sorted(missing))}. Add it, or recreate the "
+            "table."
         )
     rows = pa.RecordBatchReader.from_stream(table.scan(columns=columns)).read_all()
     return without_views(rows.select(columns))
 
 
 def iter_products(uri: str, cursor: Cursor, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The named columns of all products at `cursor` in batches, for columns that do not fit into memory (images)."""
+    """The named columns of all products at `cursor` in batches, for images that do not fit into memory."""
     import pyarrow as pa
 
     for batch in pa.RecordBatchReader.from_stream(open_table(uri, cursor).scan(columns=columns)):
@@ -100,7 +101,10 @@ def read_image(uri: str, product_id: str) -> bytes | None:
 
 
 def committed_at(uri: str, version: int) -> float:
-    """When `version` was committed, in Unix seconds by the writer's clock; the oldest known time if the log was cleaned."""
+    """When `version` was committed, in Unix seconds by the writer's clock.
+
+    If the log no longer has it, this is the time of the oldest commit that it has.
+    """
     history = read_history(open_table(uri))
     return next((info.time for info in history if info.version == version), history[-1].time)
 

@@ -13,7 +13,8 @@ from recsim_tasks.foundation.errors import InputError
 
 log = logging.getLogger(__name__)
 
-# What Delta's writers leave beside commits: uncommitted temporary files, checksums, and data files that no commit names.
+# What Delta's writers leave beside commits: uncommitted temporary files, checksums, and data files that no
+# commit names.
 LEFTOVER = re.compile(
     rf"{LOG_FOLDER}/\.?[^/]*\.(tmp|crc)|{LOG_FOLDER}/_(commits|staged_commits|sidecars)/[^/]*\.(tmp|crc)"
     r"|(_change_data/)?([^/=]+=[^/]*/)*\.?(part|cdc)-[^/]+\.parquet(\.crc)?|\.?deletion_vector_[^/]+\.bin(\.crc)?"
@@ -23,7 +24,8 @@ LEFTOVER = re.compile(
 def remove_unfinished(uri: str) -> None:
     """Remove the remains of a creation at `uri`, where there is no table; the caller holds the table's lease.
 
-    Removes only a log without commits, with the data files that no commit names. Raises `InputError` if anything else is there.
+    Removes only a log without commits, with the data files that no commit names. Raises `InputError` if
+    anything else is there.
     """
     folder = _folder(uri)
     entries = _entries(folder)
@@ -36,8 +38,8 @@ def remove_unfinished(uri: str) -> None:
         )
     if files and not has_log:
         raise InputError(
-            f"{uri} contains {files[0]} and no {LOG_FOLDER}: it is not a Delta table. Move its contents away, then run "
-            "this again."
+            f"{uri} contains {files[0]} and no {LOG_FOLDER}: it is not a Delta table. Move its contents "
+            "away, then run this again."
         )
     if has_log:
         log.warning("The creation of the table at %s was interrupted; removing what it left.", uri)

@@ -57,7 +57,10 @@ def create_quarantine(spark: SparkSession, settings: Settings) -> None:
 
 
 def create_table(spark: SparkSession, spec: TableSpec) -> None:
-    """Create a table where it is missing, in place of what an interrupted creation left; the caller holds its lease."""
+    """Create a table where it is missing; the caller holds its lease.
+
+    Replaces the remains of an interrupted creation.
+    """
     from delta import DeltaTable
 
     if DeltaTable.isDeltaTable(spark, spec.uri):
@@ -71,9 +74,10 @@ def create_table(spark: SparkSession, spec: TableSpec) -> None:
 
 
 def _properties(settings: Settings) -> dict[str, str]:
-    """Change feed on. Column mapping off: delta-rs cannot read the change feed of a table with column mapping.
+    """The properties of a table that ingest writes.
 
-    Deletion vectors on: a merge then writes the rows that it changes, not whole files (docs/adr/0006).
+    Column mapping is off, as delta-rs cannot read the change feed with it. Deletion vectors are on: a merge
+    then writes the rows that it changes, not whole files (docs/adr/0006).
     """
     return {
         CHANGE_FEED: "true",
@@ -121,7 +125,10 @@ def flush(uri: str) -> None:
 
 
 def recent_commit_metadata(uri: str) -> list[Mapping[str, Any]]:
-    """The metadata of the last 100 commits that have any, newest first; other writers may write anything there."""
+    """The metadata of the last 100 commits that have any, newest first.
+
+    Other writers may write anything there.
+    """
     from deltalake import DeltaTable
 
     if not DeltaTable.is_deltatable(uri):

@@ -1,7 +1,7 @@
 """Whether the catalogue has a feed: from the log's transactions, and from what a RESTORE has undone since.
 
-Delta keeps a feed's transaction through a RESTORE although the feed's changes are gone. The log says which commits are still in
-effect.
+Delta keeps a feed's transaction through a RESTORE although the feed's changes are gone. The log says which
+commits are still in effect.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ class AppliedState(NamedTuple):
 
 
 def applied_state(uri: str, feed: Feed) -> AppliedState:
-    """Whether the catalogue has this delivery; `InputError` if it has another one under the same id, or the log cannot tell."""
+    """Whether the catalogue has this delivery.
+
+    Raises `InputError` if it has another one under the same id, or if the log cannot tell.
+    """
     from deltalake import DeltaTable
 
     with translate_errors(uri):
@@ -49,13 +52,13 @@ def applied_state(uri: str, feed: Feed) -> AppliedState:
         # The feed is older than the log, and none of that was undone.
         return _applied(feed, transaction == feed.transaction)
     raise InputError(
-        f"Feed {feed.feed_id} was applied before, but a RESTORE followed and the catalogue's log no longer tells whether the "
-        "feed is still in it. Nothing was changed. Deliver these rows under another id."
+        f"Feed {feed.feed_id} was applied before, but a RESTORE followed and the catalogue's log no longer "
+        "tells whether the feed is still in it. Nothing was changed. Deliver these rows under another id."
     )
 
 
 def _digests(history: Sequence[CommitInfo], feed_id: str) -> dict[int, str]:
-    """The digest of each delivery under this id by the version that applied it, as far as the log goes back."""
+    """The digest of each delivery under this id, by the version that applied it; as far as the log goes."""
     return {
         info.version: str(info.user_metadata.get("digest"))
         for info in history
@@ -66,7 +69,7 @@ def _digests(history: Sequence[CommitInfo], feed_id: str) -> dict[int, str]:
 def _applied(feed: Feed, same_content: bool) -> AppliedState:
     if not same_content:
         raise InputError(
-            f"Feed {feed.feed_id} in {feed.folder} was applied before with other content; an id can be used once. "
-            "Nothing was changed. Deliver these rows under another id."
+            f"Feed {feed.feed_id} in {feed.folder} was applied before with other content; an id can be used "
+            "once. Nothing was changed. Deliver these rows under another id."
         )
     return AppliedState(True)

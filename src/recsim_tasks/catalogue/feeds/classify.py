@@ -1,4 +1,4 @@
-"""Decide what each row of a feed does to the catalogue, before anything is written and without reading an image."""
+"""Decide what each row of a feed does to the catalogue, before anything is written. Reads no image."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 KEPT_COMPARED = tuple(name for name in KEPT if name != "image")
 # What a row states about its product. Rows that agree in all of it are repeats.
 CONTENT = ("op", *STATED, *KEPT_COMPARED)
-# The ids of a feed with at most this many rows are broadcast, so that the catalogue is not shuffled for the join.
+# The ids of a feed with at most this many rows are broadcast, so that the catalogue is not shuffled for the
+# join.
 MAX_BROADCAST_ROWS = 200_000
-# The action of a row is the first that applies. `t_` is the product in the catalogue, `w_` its last withdrawal, `latest` the newest
-# time that the feed states for it.
+# The action of a row is the first that applies. `t_` is the product in the catalogue, `w_` its last
+# withdrawal, `latest` the newest time that the feed states for it.
 ACTION = """
 CASE
   WHEN reason IS NOT NULL THEN 'quarantine'
@@ -47,10 +48,10 @@ SAME = " AND ".join(
 
 
 def classify(rows: DataFrame, settings: Settings, count: int) -> DataFrame:
-    """Add to the `count` validated rows the `action` of each, and the product as it is in the catalogue (`t_...`).
+    """Add to the `count` validated rows the `action` of each, and the catalogue's product (`t_...`).
 
-    `insert`, `update` and `delete` change the catalogue. `unchanged`, `outdated` (the catalogue or the feed has a newer row) and
-    `quarantine` do not. The columns `image` and `row` are left out.
+    `insert`, `update` and `delete` change the catalogue. `unchanged`, `outdated` (the catalogue or the feed
+    has a newer row) and `quarantine` do not. The columns `image` and `row` are left out.
     """
     rows = rows.drop("image", "row")
     rows = _reject_placeholders(rows, settings.placeholder_products)
@@ -64,7 +65,10 @@ def classify(rows: DataFrame, settings: Settings, count: int) -> DataFrame:
 
 
 def withdrawn_products(rows: DataFrame, settings: Settings) -> DataFrame:
-    """`product_id` and `t_category` of the products that a full feed does not name. An invalid row names its product, too."""
+    """`product_id` and `t_category` of the products that a full feed does not name.
+
+    An invalid row names its product, too.
+    """
     products = read_or_empty(rows.sparkSession, settings.products_uri, PRODUCTS).selectExpr(
         "product_id", "category AS t_category"
     )
@@ -73,7 +77,10 @@ def withdrawn_products(rows: DataFrame, settings: Settings) -> DataFrame:
 
 
 def feed_effect(classified: DataFrame, withdrawn: DataFrame | None, settings: Settings) -> FeedEffect:
-    """Count what the feed would do. Spark counts; the driver gets one row for each action and pair of categories."""
+    """Count what the feed would do.
+
+    Spark counts; the driver gets one row for each action and pair of categories.
+    """
     counted = classified.groupBy("action", "t_category", "category").count()
     if withdrawn is not None:
         by_category = withdrawn.groupBy("t_category").count()
@@ -98,8 +105,8 @@ def _reject_placeholders(rows: DataFrame, max_products: int) -> DataFrame:
     products = by_image.agg(f.countDistinct("product_id").alias("image_products"))
     shared = f.broadcast(products.where(f.col("image_products") > max_products))
     reason = (
-        "concat('the image is a placeholder: this feed gives it to ', image_products, "
-        f"' products; RECSIM_PLACEHOLDER_PRODUCTS allows {max_products}')"
+        "concat('the image is a placeholder: this feed gives it to ', image_products, ' products; "
+        f"RECSIM_PLACEHOLDER_PRODUCTS allows {max_products}')"
     )
     rows = rows.join(shared, "image_hash", "left")
     return _reject(rows, "image_products IS NOT NULL", reason).drop("image_products")
@@ -108,7 +115,8 @@ def _reject_placeholders(rows: DataFrame, max_products: int) -> DataFrame:
 def _reject_contradictions(rows: DataFrame) -> DataFrame:
     """Reject the `latest` rows of a product if they contradict each other; mark repeats of a row.
 
-    Of several rows for a product the latest counts. Of rows that agree the first counts, and the others are repeats.
+    Of several rows for a product the latest counts. Of rows that agree the first counts, and the others are
+    repeats.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as f
@@ -127,7 +135,10 @@ def _reject_contradictions(rows: DataFrame) -> DataFrame:
 
 
 def _reject_violations(rows: DataFrame, uri: str) -> DataFrame:
-    """Reject rows that violate a constraint of another writer. The merge itself would fail as a whole at the first of them."""
+    """Reject rows that violate a constraint of another writer.
+
+    The merge itself would fail as a whole at the first of them.
+    """
     from pyspark.errors import AnalysisException
     from pyspark.sql import functions as f
 
@@ -147,8 +158,8 @@ def _reject_violations(rows: DataFrame, uri: str) -> DataFrame:
             result = result.withColumn("reason", f.when(violates, reason).otherwise(f.col("reason")))
         except AnalysisException as error:
             raise ConfigurationError(
-                f"Nothing was written. The {constraint.name} of the catalogue at {uri} cannot be checked for rows of a feed "
-                f"({constraint.condition}). Run: ALTER TABLE delta.`{uri}` DROP CONSTRAINT ..."
+                f"Nothing was written. The {constraint.name} of the catalogue at {uri} cannot be checked for "
+                f"rows of a feed ({constraint.condition}). Run: ALTER TABLE delta.`{uri}` DROP CONSTRAINT ..."
             ) from error
     stated = {name: f.col(f"s_{name}") for name in KEPT_COMPARED}
     return result.withColumns(stated).drop(*(f"s_{name}" for name in KEPT_COMPARED))

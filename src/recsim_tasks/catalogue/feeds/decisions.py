@@ -29,12 +29,13 @@ class FeedDecision:
         """Raise `InputError` unless it accepts this feed, which was given by its folder."""
         if not self.accepts:
             raise InputError(
-                f"Only a feed of the inbox can be refused, and {feed.folder} is not in it. Leave out the folder, or --refuse."
+                f"Only a feed of the inbox can be refused, and {feed.folder} is not in it. Leave out the "
+                "folder, or --refuse."
             )
         if not self.matches(feed.feed_id, feed.digest):
             raise InputError(
-                f"The feed in {feed.folder} has the id {feed.feed_id} and the digest {feed.digest}, not {self.feed!r}. "
-                "Pass one of these to --accept."
+                f"The feed in {feed.folder} has the id {feed.feed_id} and the digest {feed.digest}, not "
+                f"{self.feed!r}. Pass one of these to --accept."
             )
 
 

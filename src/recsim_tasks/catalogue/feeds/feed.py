@@ -74,7 +74,7 @@ class Feed:
 
 
 def open_feed(folder: Path) -> Feed:
-    """Read the manifest, find the file of the rows and compute the digest; `InputError` says what is missing or wrong.
+    """Read the manifest, find the file of the rows and compute the digest; `InputError` if that fails.
 
     Opens regular files only, and nothing outside the folder.
     """
@@ -83,13 +83,15 @@ def open_feed(folder: Path) -> Feed:
         feed.digest  # noqa: B018  # reads every file, so that an unreadable one is found here
     except (RecursionError, MemoryError, ValueError) as error:
         raise InputError(
-            f"The feed in {one_line(folder)} cannot be read: {one_line(error) or type(error).__name__}. Deliver it again."
+            f"The feed in {one_line(folder)} cannot be read: {one_line(error) or type(error).__name__}. "
+            "Deliver it again."
         ) from error
     except OSError as error:
         if error.errno in ENVIRONMENT_ERRORS or isinstance(error, FileNotFoundError):
             raise
         raise InputError(
-            f"The feed in {one_line(folder)} cannot be read: {one_line(error)}. Correct it and deliver it again."
+            f"The feed in {one_line(folder)} cannot be read: {one_line(error)}. Correct it and deliver it "
+            "again."
         ) from error
     return feed
 
@@ -101,8 +103,8 @@ def _open(folder: Path) -> Feed:
         )
     if not is_one_line(folder.name):
         raise InputError(
-            f"The name of the feed's folder {one_line(folder)} contains line breaks, control characters or invalid UTF-8. "
-            "Rename it."
+            f"The name of the feed's folder {one_line(folder)} contains line breaks, control characters or "
+            "invalid UTF-8. Rename it."
         )
     manifest = read_manifest(folder)
     if manifest.rows == 0:
@@ -130,12 +132,16 @@ def _find_source(folder: Path) -> Path:
 
 
 def _check_files(folder: Path, source: Path) -> Path:
-    """Return `source` if it and its parts are regular files inside the feed after following links; else `InputError`."""
+    """Return `source`; `InputError` unless it and its parts are regular files inside the feed.
+
+    Links are followed.
+    """
     for path in [source, *(source.rglob("*") if source.is_dir() else ())]:
         name = one_line(path.relative_to(folder))
         if not stays_inside(path, folder):
             raise InputError(
-                f"{name} of the feed in {folder} is a symbolic link that leads out of the feed or nowhere. Deliver the file."
+                f"{name} of the feed in {folder} is a symbolic link that leads out of the feed or nowhere. "
+                "Deliver the file."
             )
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):

@@ -1,4 +1,4 @@
-"""Guards: rules that put a feed on hold until a person has looked at it. Pure, from the feed's effect by category."""
+"""Guards: pure rules that put a feed on hold, by its effect on each category, until a person decides."""
 
 from __future__ import annotations
 
@@ -115,9 +115,9 @@ def _category_shift(effect: FeedEffect, settings: Settings) -> GuardViolation | 
         guard="max_category_shift",
         value=round(value, 4),
         limit=limit,
-        sentence=f"The feed would move {value:.0%} of the catalogue between categories, most of all {largest!r} from "
-        f"{before[largest] / before.total():.0%} to {after[largest] / after.total():.0%}; RECSIM_MAX_CATEGORY_SHIFT "
-        f"allows {limit:.0%}.",
+        sentence=f"The feed would move {value:.0%} of the catalogue between categories, most of all "
+        f"{largest!r} from {before[largest] / before.total():.0%} to {after[largest] / after.total():.0%}; "
+        f"RECSIM_MAX_CATEGORY_SHIFT allows {limit:.0%}.",
     )
 
 

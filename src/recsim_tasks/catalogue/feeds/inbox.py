@@ -130,9 +130,10 @@ class _Pass:
 def ingest_inbox(settings: Settings, request: IngestRequest | None = None) -> IngestResult:
     """Apply every closed feed of the inbox.
 
-    A bad feed moves to `.refused` with the reason and does not stop the others; `InputError` reports it at the end. If a guard puts
-    a feed on hold (`HeldError`), it stays in the inbox with those behind it, since their order matters. The request's decision
-    accepts that feed or moves it to `.refused`. Entries that are not feeds are listed as `ignored`.
+    A bad feed moves to `.refused` with the reason and does not stop the others; `InputError` reports it at
+    the end. If a guard puts a feed on hold (`HeldError`), it stays in the inbox with those behind it, since
+    their order matters. The request's decision accepts that feed or moves it to `.refused`. Entries that are
+    not feeds are listed as `ignored`.
     """
     with lease(settings.home, f"inbox {settings.inbox_dir}"), ExitStack() as stack:
         inbox = _Pass(settings, request or IngestRequest(), stack, strays=stray_entries(settings.inbox_dir))
@@ -159,18 +160,19 @@ def _report(inbox: _Pass) -> None:
     folder, taken = inbox.settings.inbox_dir, len(inbox.results)
     if inbox.stuck:
         raise RecsimError(
-            f"{' '.join([*inbox.refusals, *inbox.stuck])} Make {folder} writable, with nothing but folders below {APPLIED} "
-            f"and {REFUSED}. Feeds applied: {taken}; none is applied twice."
+            f"{' '.join([*inbox.refusals, *inbox.stuck])} Make {folder} writable, with nothing but folders "
+            f"below {APPLIED} and {REFUSED}. Feeds applied: {taken}; none is applied twice."
         )
     if inbox.refusals:
         raise InputError(
-            f"{' '.join(inbox.refusals)} Refused feeds are now in {folder / REFUSED}. Other feeds applied: {taken}. "
-            "Clear this task to continue without the refused ones."
+            f"{' '.join(inbox.refusals)} Refused feeds are now in {folder / REFUSED}. Other feeds applied: "
+            f"{taken}. Clear this task to continue without the refused ones."
         )
     decision = inbox.request.decision
     if decision is not None and not inbox.decided and not _was_decided(inbox.settings, decision):
         raise InputError(
-            f"No feed of the inbox {folder} matches {decision.feed!r}. `recsim ingest` names the feed that is on hold."
+            f"No feed of the inbox {folder} matches {decision.feed!r}. `recsim ingest` names the feed that "
+            "is on hold."
         )
 
 

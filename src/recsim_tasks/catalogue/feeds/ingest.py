@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from recsim_tasks.catalogue.feeds.merge import (
     record_applied,
     record_withdrawals,
 )
-from recsim_tasks.catalogue.feeds.on_hold import clear_hold, record_hold, row_reasons
+from recsim_tasks.catalogue.feeds.on_hold import accept, clear_hold, put_on_hold, row_reasons
 from recsim_tasks.catalogue.feeds.quarantine import quarantine_rows
 from recsim_tasks.catalogue.feeds.read_errors import explain_read_error, unseen_file_error
 from recsim_tasks.catalogue.feeds.readers import read_rows
@@ -34,14 +33,11 @@ from recsim_tasks.catalogue.feeds.validate import validate_rows
 from recsim_tasks.contracts import (
     Acceptance,
     FeedResult,
-    GuardViolation,
-    HeldFeed,
     IngestResult,
     RowCounts,
-    RowReason,
     StrayEntry,
 )
-from recsim_tasks.foundation.errors import HeldError, InputError
+from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.foundation.spark import log_stage_progress, spark_session
@@ -148,8 +144,8 @@ def _apply(spark: SparkSession, settings: Settings, feed: Feed, options: ApplyOp
         if violations := check_guards(effect, settings):
             if options.accepted_by is None:
                 reasons = row_reasons(classified) if effect.count("quarantine") else []
-                raise _put_on_hold(settings, feed, violations, reasons)
-            acceptance = _accept(options.accepted_by, violations)
+                raise put_on_hold(settings, feed, violations, reasons)
+            acceptance = accept(options.accepted_by, violations)
         create_tables(spark, settings)
         quarantine_rows(settings, feed, rows, classified, effect.count("quarantine"))
         record_withdrawals(settings, feed, classified)
@@ -173,8 +169,8 @@ def _validated(spark: SparkSession, settings: Settings, feed: Feed) -> Iterator[
         count = _count(rows, feed)
         if count != feed.manifest.rows:
             raise InputError(
-                f"Feed {feed.feed_id} has {count:,} rows, its manifest says {feed.manifest.rows:,}: it was truncated or "
-                "changed. Deliver it again."
+                f"Feed {feed.feed_id} has {count:,} rows, its manifest says {feed.manifest.rows:,}: it was "
+                "truncated or changed. Deliver it again."
             )
         yield rows
     finally:
@@ -189,37 +185,6 @@ def _count(rows: DataFrame, feed: Feed) -> int:
         if known is None:
             raise
         raise known from error
-
-
-def _accept(by: str, violations: list[GuardViolation]) -> Acceptance:
-    reasons = [violation.sentence for violation in violations]
-    log.warning("Accepted by %s in spite of its guards: %s", by, " ".join(reasons))
-    guards = [violation.guard for violation in violations]
-    return Acceptance(by=by, at=time.time(), guards=guards, reasons=reasons)
-
-
-def _put_on_hold(
-    settings: Settings, feed: Feed, violations: list[GuardViolation], reasons: list[RowReason]
-) -> HeldError:
-    """Record the hold; returns the error that says why, and how to decide."""
-    sentences = [violation.sentence for violation in violations]
-    record_hold(settings, feed, reasons)
-    invalid = "; ".join(reason.sentence for reason in reasons)
-    held = HeldFeed(
-        feed_id=feed.feed_id,
-        digest=feed.digest,
-        folder=str(feed.folder),
-        figures=violations,
-        row_reasons=reasons,
-    )
-    return HeldError(
-        f"Feed {feed.feed_id} is on hold. {' '.join(sentences)} "
-        + (f"Most frequent reasons of invalid rows: {invalid}. " if invalid else "")
-        + f"Nothing was written. Accept it as it is with `recsim ingest --accept {feed.feed_id}`, or refuse it with "
-        f"`recsim ingest --refuse {feed.feed_id}`. To accept a feed outside the inbox, pass its folder: "
-        "`recsim ingest FOLDER --accept ID`.",
-        sum_up(settings, []).model_copy(update={"reasons": sentences, "on_hold": held}),
-    )
 
 
 def _log_effect(feed: Feed, effect: FeedEffect) -> None:

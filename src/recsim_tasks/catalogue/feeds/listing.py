@@ -17,7 +17,8 @@ from recsim_tasks.foundation.text import one_line
 
 # A manifest that is still unreadable this long after its last change is broken, not being written.
 SETTLED_SECONDS = 60.0
-# A large feed is copied into its folder file by file. A folder without a change for a minute is not being delivered.
+# A large feed is copied into its folder file by file. A folder without a change for a minute is not being
+# delivered.
 STILL_SECONDS = 60.0
 MAX_ENTRIES_CHECKED = 1000
 
@@ -25,9 +26,10 @@ MAX_ENTRIES_CHECKED = 1000
 def closed_feeds(inbox: Path) -> list[Path]:
     """Folders with a complete manifest, in order of arrival; those with a leading dot are ignored.
 
-    A manifest that is not a JSON object counts as still being written. If it has not changed for a minute, the feed counts as
-    closed, so that ingest reports what is wrong with it; so does a feed whose manifest cannot be read. `inbox` is a folder or a
-    `UPath` of an object store; one that does not exist is empty, one that cannot be read raises `OSError`.
+    A manifest that is not a JSON object counts as still being written. If it has not changed for a minute,
+    the feed counts as closed, so that ingest reports what is wrong with it; so does a feed whose manifest
+    cannot be read. `inbox` is a folder or a `UPath` of an object store; one that does not exist is empty, one
+    that cannot be read raises `OSError`.
     """
     arrived = [
         (at, folder.name, folder) for folder in _entries(inbox) if (at := _closed_at(folder)) is not None
@@ -36,7 +38,10 @@ def closed_feeds(inbox: Path) -> list[Path]:
 
 
 def stray_entries(inbox: Path) -> list[StrayEntry]:
-    """Entries that are not feeds; folders without a manifest only after a minute without a change, as they may become feeds."""
+    """Entries that are not feeds.
+
+    A folder without manifest may become a feed, so it is listed after a minute without a change only.
+    """
     strays = []
     for entry in _entries(inbox):
         try:
@@ -53,7 +58,7 @@ def stray_entries(inbox: Path) -> list[StrayEntry]:
 
 
 def mark_of(feed: Path) -> str:
-    """Content and time of a feed's manifest, which tell its delivery from the next one under the same name."""
+    """Content and time of a feed's manifest, which tell its delivery from later ones under the same name."""
     at = _changed_at(feed / MANIFEST)
     try:
         content = hashlib.sha256(read_manifest_bytes(feed)).hexdigest()[:16]

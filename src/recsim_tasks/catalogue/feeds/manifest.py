@@ -35,7 +35,8 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest.model_validate(parse_json_object(read_manifest_bytes(folder)))
     except FileNotFoundError as error:
         raise InputError(
-            f"The feed in {one_line(folder)} has no {MANIFEST} and is not closed yet. The sender writes that file last."
+            f"The feed in {one_line(folder)} has no {MANIFEST} and is not closed yet. The sender writes that "
+            "file last."
         ) from error
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
@@ -54,8 +55,8 @@ def read_manifest(folder: Path) -> Manifest:
 def read_manifest_bytes(folder: Path) -> bytes:
     """Read the bytes of a feed's manifest without blocking.
 
-    Raises `NotAFileError` if it is not a file, leads out of the feed, or is too large. `folder` is a folder of this machine or a
-    `UPath` of an object store.
+    Raises `NotAFileError` if it is not a file, leads out of the feed, or is too large. `folder` is a folder
+    of this machine or a `UPath` of an object store.
     """
     path = folder / MANIFEST
     if isinstance(path, type(Path())):
@@ -72,7 +73,7 @@ def read_manifest_bytes(folder: Path) -> bytes:
 
 
 def parse_json_object(text: bytes) -> dict[str, Any]:
-    """Parse a JSON object in UTF-8 or UTF-16, with or without a byte order mark; `ValueError` says what is wrong with it."""
+    """Parse a JSON object in UTF-8 or UTF-16, with or without a byte order mark; may raise `ValueError`."""
     value = json.loads(text, object_pairs_hook=_without_duplicates)
     if not isinstance(value, dict):
         raise ValueError(f"it contains a {type(value).__name__}, not an object")

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 
 def changed_rows(rows: DataFrame, classified: DataFrame, withdrawn: DataFrame | None) -> DataFrame:
-    """The rows that change a product, with the image only if it is a new one; `withdrawn` products as deletions."""
+    """The rows that change a product, with the image only if it is a new one.
+
+    The `withdrawn` products are added as deletions.
+    """
     changed = classified.where("action IN ('insert', 'update', 'delete')").join(
         rows.select("number", "image"), "number"
     )
-    # An image with the same hash is only another encoding: the stored one stays, and the merge need not carry it.
+    # An image with the same hash is only another encoding: the stored one stays.
     changed = changed.selectExpr(
         "action",
         *(name for name in PRODUCT_TYPES if name != "image"),
@@ -35,7 +38,7 @@ def changed_rows(rows: DataFrame, classified: DataFrame, withdrawn: DataFrame | 
 
 
 def merge_products(settings: Settings, feed: Feed, changes: DataFrame, metadata: Mapping[str, Any]) -> None:
-    """Merge `changes` into the catalogue; the commit's metadata has the feed's id and digest, and `metadata`."""
+    """Merge `changes` into the catalogue; adds `metadata` to the feed's id and digest in the commit."""
     from delta import DeltaTable
 
     spark = changes.sparkSession
@@ -60,7 +63,10 @@ def record_applied(settings: Settings, feed: Feed, changes: DataFrame, metadata:
 
 
 def record_withdrawals(settings: Settings, feed: Feed, classified: DataFrame) -> None:
-    """Record when products were deleted, so that an older row that arrives later does not restore them. Idempotent."""
+    """Record when products were deleted, so that an older row that arrives later does not restore them.
+
+    Repeating it changes nothing.
+    """
     from pyspark.sql import functions as f
 
     dated = classified.where("op = 'delete' AND updated_at IS NOT NULL AND action IN ('delete', 'unchanged')")

@@ -1,16 +1,26 @@
-"""Feeds on hold: why their rows are invalid, in a file for each feed until a person decides.
+"""Put feeds on hold, and accept them.
 
-No table has this: nothing of a feed on hold is written.
+Nothing of a feed on hold is in a table: a file states why its rows are invalid until a person decides.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.feeds.feed import Feed
-from recsim_tasks.contracts import HoldRecord, RowReason
+from recsim_tasks.contracts import (
+    Acceptance,
+    GuardViolation,
+    HeldFeed,
+    HoldRecord,
+    IngestResult,
+    RowReason,
+)
+from recsim_tasks.foundation.errors import HeldError
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.foundation.settings import Settings
@@ -19,9 +29,12 @@ from recsim_tasks.foundation.text import folder_name, one_line
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, Row
 
+log = logging.getLogger(__name__)
+
 MAX_REASONS = 5
 MAX_LENGTH = 300
-# Quoted values and numbers, which differ between rows with the same fault. Valid in Java's regular expressions and in Python's.
+# Quoted values and numbers, which differ between rows with the same fault. Valid in Java's regular
+# expressions and in Python's.
 VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\d[\d,.]*"""
 
 
@@ -41,8 +54,50 @@ def row_reasons(classified: DataFrame) -> list[RowReason]:
     ]
 
 
+def put_on_hold(
+    settings: Settings, feed: Feed, violations: list[GuardViolation], reasons: list[RowReason]
+) -> HeldError:
+    """Record that the feed is on hold; returns the error that says why, and how to decide."""
+    record_hold(settings, feed, reasons)
+    sentences = [violation.sentence for violation in violations]
+    invalid = "; ".join(reason.sentence for reason in reasons)
+    cursor = head(settings.products_uri)
+    held = HeldFeed(
+        feed_id=feed.feed_id,
+        digest=feed.digest,
+        folder=str(feed.folder),
+        figures=violations,
+        row_reasons=reasons,
+    )
+    return HeldError(
+        f"Feed {feed.feed_id} is on hold. {' '.join(sentences)} "
+        + (f"Most frequent reasons of invalid rows: {invalid}. " if invalid else "")
+        + f"Nothing was written. Accept it as it is with `recsim ingest --accept {feed.feed_id}`, or refuse "
+        f"it with `recsim ingest --refuse {feed.feed_id}`. To accept a feed outside the inbox, pass its "
+        "folder: `recsim ingest FOLDER --accept ID`.",
+        IngestResult(
+            feed_id=None,
+            applied=False,
+            table_version=cursor.version if cursor else None,
+            reasons=sentences,
+            on_hold=held,
+        ),
+    )
+
+
+def accept(by: str, violations: list[GuardViolation]) -> Acceptance:
+    """Accept a feed in spite of these violations, in the name of a person."""
+    reasons = [violation.sentence for violation in violations]
+    log.warning("Accepted by %s in spite of its guards: %s", by, " ".join(reasons))
+    guards = [violation.guard for violation in violations]
+    return Acceptance(by=by, at=time.time(), guards=guards, reasons=reasons)
+
+
 def record_hold(settings: Settings, feed: Feed, reasons: list[RowReason]) -> None:
-    """Record why the rows of a feed on hold are invalid; replaces the record of an earlier delivery under the same id."""
+    """Record why the rows of a feed on hold are invalid.
+
+    Replaces the record of an earlier delivery under the same id.
+    """
     record = HoldRecord(feed_id=feed.feed_id, digest=feed.digest, at=time.time(), row_reasons=reasons)
     write_json(_path(settings, feed.feed_id), record.model_dump(mode="json"))
 
@@ -53,7 +108,10 @@ def clear_hold(settings: Settings, feed_id: str) -> None:
 
 
 def feeds_on_hold(settings: Settings, feed_id: str | None = None) -> list[HoldRecord]:
-    """The feeds on hold in this home, newest first, or the one with this id. Unreadable records are skipped."""
+    """The feeds on hold in this home, newest first, or the one with this id.
+
+    Unreadable records are skipped.
+    """
     records = []
     for path in _folder(settings).glob("*.json"):
         try:

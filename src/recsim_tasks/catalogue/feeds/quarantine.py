@@ -26,10 +26,10 @@ LISTED = list(QuarantinedRow.model_fields)
 def quarantine_rows(
     settings: Settings, feed: Feed, rows: DataFrame, classified: DataFrame, count: int
 ) -> None:
-    """Quarantine the feed's `count` invalid rows, and release older ones of products for which the feed has a valid row.
+    """Quarantine the feed's `count` invalid rows, and release older ones of products with a valid row now.
 
-    `rows` are the validated rows, `classified` has the action of each. Repeating it changes nothing, and it replaces what another
-    delivery under the same id left unfinished.
+    `rows` are the validated rows, `classified` has the action of each. Repeating it changes nothing, and it
+    replaces what another delivery under the same id left unfinished.
     """
     own = f"feed_id = '{feed.feed_id}' OR released_by = '{feed.feed_id}'"
     present = _read(settings, OWNERS, f"released_at IS NULL OR {own}")
@@ -44,9 +44,9 @@ def quarantine_rows(
 def quarantine_products(
     spark: SparkSession, settings: Settings, model: str, reason: str, products: list[str]
 ) -> None:
-    """Quarantine exactly these `products` for an encoder (`model` is `model FINGERPRINT`); release those of other encoders.
+    """Quarantine exactly these `products` for an encoder, and release those of other encoders.
 
-    Their rows have no copy of a feed's row.
+    `model` is `model FINGERPRINT`. The rows have no copy of a feed's row.
     """
     from delta import DeltaTable
     from pyspark.sql import functions as f
@@ -80,7 +80,7 @@ def quarantined(
     include_released: bool = False,
     limit: int = 20,
 ) -> QuarantineResult:
-    """List rows in quarantine, by default those of all feeds and products: the counts by reason, and the newest `limit` rows.
+    """List rows in quarantine: the counts by reason, and the newest `limit` rows.
 
     Also lists the feeds on hold, of which no row is in quarantine yet.
     """
@@ -107,7 +107,7 @@ class _Release:
     classified: DataFrame
 
     def release(self, others: list[dict[str, Any]]) -> None:
-        """Mark rows of `others` whose product has a valid row now; remove marks that an unfinished try left."""
+        """Mark those of `others` whose product has a valid row now; remove marks of an unfinished try."""
         from pyspark.sql import functions as f
 
         waiting = {row["product_id"] for row in others if row["released_at"] is None}
@@ -153,7 +153,7 @@ def _read(settings: Settings, columns: list[str], where: str | None) -> list[dic
 
 
 def _invalid_rows(feed: Feed, rows: DataFrame, classified: DataFrame) -> DataFrame:
-    """The rows for the quarantine; those for whose product the feed also has a valid row are released at once."""
+    """The feed's invalid rows; those for whose product it also has a valid row are released at once."""
     from pyspark.sql import functions as f
 
     reasons = classified.where("action = 'quarantine'").select("number", f.col("reason").alias("why"))

@@ -1,4 +1,4 @@
-"""Explain why Spark could not read a feed: bad content, a file that executors do not see, or storage that is away."""
+"""Explain why Spark could not read a feed: bad content, an unseen file, or storage that is away."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from recsim_tasks.catalogue.feeds.feed import Feed
 from recsim_tasks.foundation.errors import ConfigurationError, InputError, RecsimError, UnavailableError
 from recsim_tasks.foundation.outages import diagnose
 
-# Spark's error classes for a file that it cannot parse. In brackets and upper case: a feed's name may contain the same words.
+# Spark's error classes for a file that it cannot parse. In brackets and upper case: a feed's name may contain
+# the same words.
 UNREADABLE = re.compile(r"\[(FAILED_READ_FILE|CANNOT_READ_FILE|[A-Z_]*PARQUET|MALFORMED)[A-Z_.]*\]")
 # The same for a file that does not exist on an executor; Python workers raise Python's error.
 FILE_NOT_FOUND = re.compile(
@@ -17,7 +18,7 @@ FILE_NOT_FOUND = re.compile(
 
 
 def explain_read_error(error: Exception, feed: Feed) -> RecsimError | None:
-    """The error behind Spark's; `InputError`, which refuses the feed, only if its content is the cause. None: unknown."""
+    """The cause of Spark's error, or None; only bad content is an `InputError`, which refuses the feed."""
     text = str(error)
     if known := diagnose(error, str(feed.source)):
         return known
@@ -35,10 +36,11 @@ def unseen_file_error(feed: Feed) -> RecsimError:
     """The error when executors do not find a file that the driver has opened."""
     if not feed.source.exists():
         return UnavailableError(
-            f"{feed.source} disappeared while it was read. The feed is not refused: bring its storage back, or deliver it again, "
-            "then run this job again."
+            f"{feed.source} disappeared while it was read. The feed is not refused: bring its storage back, "
+            "or deliver it again, then run this job again."
         )
     return ConfigurationError(
-        f"The Spark executors do not see the inbox: {feed.source} exists on the driver's machine only. The feed is not refused. "
-        "Mount the inbox on every worker under the same path, or run ingest on a local master (RECSIM_SPARK_MASTER)."
+        f"The Spark executors do not see the inbox: {feed.source} exists on the driver's machine only. The "
+        "feed is not refused. Mount the inbox on every worker under the same path, or run ingest on a local "
+        "master (RECSIM_SPARK_MASTER)."
     )

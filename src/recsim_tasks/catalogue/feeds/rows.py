@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TEXT_COLUMNS = ("product_id", "op", *STATED, "updated_at", "image_path", "image_base64")
-# What every reader returns: the cells as text, for a line that is not a row the `fault` and a `copy` of it, and the image's bytes
-# if the format has bytes.
+# What every reader returns: the cells as text, for a line that is not a row the `fault` and a `copy` of it,
+# and the image's bytes if the format has bytes.
 RAW_COLUMNS = (*TEXT_COLUMNS, "fault", "copy")
 RAW_TYPES: dict[str, ColumnType] = {**dict.fromkeys(RAW_COLUMNS, "string"), "image": "binary"}
 RAW_SCHEMA = spark_ddl(RAW_TYPES)
@@ -78,7 +78,7 @@ class ProductRow:
 
 
 def parse_row(cells: Cells, image: bytes | None, max_pixels: int) -> ProductRow:
-    """Parse the cells of `TEXT_COLUMNS`, and check the image; `InputError` is the reason to quarantine the row."""
+    """Parse the cells of `TEXT_COLUMNS`, and check the image; `InputError` has the reason for a bad row."""
     product_id, op = cells["product_id"], (cells["op"] or "upsert").lower()
     if not product_id:
         raise InputError("the row has no product_id")
@@ -97,7 +97,7 @@ def parse_row(cells: Cells, image: bytes | None, max_pixels: int) -> ProductRow:
 
 
 def image_bytes(cells: Cells, image: bytes | None, folder: Path) -> bytes | None:
-    """The encoded image of a row, from whichever column has it; None if none has, `InputError` if it cannot be read."""
+    """The encoded image of a row, from the column that has it; `InputError` if it cannot be read."""
     if image is not None:
         return image
     if text := cells["image_base64"]:

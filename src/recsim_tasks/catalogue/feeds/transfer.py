@@ -23,7 +23,8 @@ from recsim_tasks.foundation.text import folder_name, one_line
 if TYPE_CHECKING:
     from upath import UPath
 
-# Inside the inbox, so that moving a feed is a rename; with a leading dot, so that the folder is not taken for a feed.
+# Inside the inbox, so that moving a feed is a rename; with a leading dot, so that the folder is not taken for
+# a feed.
 APPLIED, REFUSED = ".applied", ".refused"
 NOTE = "note.json"
 
@@ -62,8 +63,8 @@ def _fetch(feed: UPath, copy: Path) -> None:
     names = [name.removeprefix(feed.path) for name in feed.fs.find(feed.path)]
     if outside := [name for name in names if {".", ".."} & set(name.split("/"))]:
         raise InputError(
-            f"Feed {one_line(feed.name)} contains the object {one_line(outside[0])!r}, whose name leads out of it. "
-            "Deliver it again."
+            f"Feed {one_line(feed.name)} contains the object {one_line(outside[0])!r}, whose name leads out "
+            "of it. Deliver it again."
         )
     try:
         feed.fs.get(feed.path, str(copy), recursive=True)
@@ -77,7 +78,8 @@ def _fetch(feed: UPath, copy: Path) -> None:
 def move_aside(feed: Path | UPath, where: str, note: RefusalNote | None = None) -> None:
     """Move a feed into the folder `where` of its inbox, and put a `note` beside its rows.
 
-    In an object store the feed is copied, then its manifest is deleted, then the rest: an interrupted move leaves no feed.
+    In an object store the feed is copied, then its manifest is deleted, then the rest: an interrupted move
+    leaves no feed.
     """
     name = f"{time.time_ns()}-{folder_name(feed.name)}"
     if isinstance(feed, Path):
@@ -104,7 +106,7 @@ def read_notes(inbox: Path | UPath, where: str) -> list[RefusalNote]:
 
 
 def _note_paths(folder: Path | UPath) -> list[Path | UPath]:
-    """The places of the notes: in each feed's folder, or beside it where `_rename` could not write into it."""
+    """Where the notes are: in each feed's folder, or beside it where `_rename` could not write into it."""
     try:
         entries: list[Path | UPath] = list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):

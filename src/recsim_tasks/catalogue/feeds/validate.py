@@ -1,4 +1,4 @@
-"""Validate a feed's rows on Spark: decode each image once, give every row its fields or the reason why it is invalid."""
+"""Validate a feed's rows on Spark: decode each image once, give every row its fields or a reason."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ Row = dict[str, Value]
 def validate_rows(raw: DataFrame, folder: Path, max_pixels: int) -> DataFrame:
     """Rows of `SCHEMA` from those of `RAW_SCHEMA`.
 
-    A row is valid if `reason` is null. Otherwise `row` has its cells in JSON and `image` the bytes as delivered. `number` identifies
-    a row within the feed and is the same whenever the feed is read.
+    A row is valid if `reason` is null. Otherwise `row` has its cells in JSON and `image` the bytes as
+    delivered. `number` identifies a row within the feed and is the same whenever the feed is read.
     """
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -47,7 +47,8 @@ TRANSPOSE_BY_ORIENTATION = {
 JPEG_QUALITY = 85
 # Encoders write a chunk for every 4 or 8 KB, and the API accepts 16 MB.
 MAX_QUERY_PARTS = 10_000
-# Pillow enforces its limit by warning filters, which threads share; `read_image` checks its own on the header.
+# Pillow enforces its limit by warning filters, which threads share; `read_image` checks its own on the
+# header.
 Image.MAX_IMAGE_PIXELS = None
 GREY_MODES = {"1", "L", "LA", "I;16"}
 
@@ -87,7 +88,7 @@ class Decoded(NamedTuple):
 
 
 def read_image(data: bytes, limits: Limits) -> Decoded:
-    """Decode JPEG, PNG or WebP bytes, the first frame of several; raise `InputError` with the reason if that fails.
+    """Decode JPEG, PNG or WebP bytes, of several frames the first; `InputError` has the reason if that fails.
 
     The limits are checked on the header, before memory is allocated for pixels.
     """
@@ -103,7 +104,7 @@ def read_image(data: bytes, limits: Limits) -> Decoded:
 
 
 def open_image(data: bytes, max_pixels: int) -> Image.Image:
-    """Decode an image of the catalogue to mode `L` or `RGB`, upright and on white; raises like `read_image`."""
+    """Decode an image of the catalogue like `read_image`, to mode `L` or `RGB`, upright and on white."""
     return read_image(data, Limits(max_pixels)).image
 
 
@@ -164,7 +165,7 @@ def _decode(data: bytes, kind: str, limits: Limits) -> Decoded:
 
 
 def _scaled(opened: ImageFile, limits: Limits) -> tuple[int, int]:
-    """The size that the decoder will hold in memory, after selecting a fraction of a JPEG's size if that is enough."""
+    """The size that the decoder will hold in memory; selects a fraction of it for a large JPEG."""
     whole = opened.size
     if limits.side and isinstance(opened, JpegImageFile) and opened.width * opened.height <= MAX_IMAGE_PIXELS:
         opened.draft(None, (limits.side, limits.side))

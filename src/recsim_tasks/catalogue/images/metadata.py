@@ -83,7 +83,7 @@ def separate_png(data: bytes, max_parts: int = MAX_PARTS) -> Separated:
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a WebP file, of an animation's canvas (RFC 9649, section 2.7); zeros for other files."""
+    """Width and height of a WebP file, or of its canvas (RFC 9649, section 2.7); zeros for other files."""
     chunk, body = data[12:16], data[20:30]
     if data[:4] != b"RIFF" or len(body) < 10:
         return 0, 0
@@ -101,7 +101,8 @@ def _check_scans(data: bytes, start: int) -> None:
     scans = data.count(bytes((0xFF, START_OF_SCAN)), start)
     if scans > MAX_SCANS:
         raise InputError(
-            f"the image has {scans:,} scans, more than the {MAX_SCANS} allowed. Save it again in an image editor."
+            f"the image has {scans:,} scans, more than the {MAX_SCANS} allowed. Save it again in an image "
+            "editor."
         )
 
 
@@ -112,7 +113,7 @@ def _too_many(max_parts: int) -> InputError:
 
 
 def _is_transparency(colour_type: bytes, chunk: bytes) -> bool:
-    """Whether a tRNS chunk is intact and has the length that the colour type requires; libpng ignores others."""
+    """Whether a tRNS chunk is intact and fits the colour type; libpng ignores others."""
     body, checksum = chunk[:-4], chunk[-4:]
     whole = zlib.crc32(body, zlib.crc32(b"tRNS")) == int.from_bytes(checksum, "big")
     return whole and len(body) in TRANSPARENCY_LENGTHS.get(colour_type, ())

@@ -34,7 +34,7 @@ def put_on_white(image: Image.Image, alpha: Image.Image) -> None:
 
 
 def _opaque_elsewhere(image: Image.Image, data: bytes) -> Image.Image:
-    """Opacity where a PNG file makes one grey or colour transparent, stated in its own samples of 1 to 16 bits."""
+    """Opacity where a PNG file makes one grey or colour transparent, stated in samples of 1 to 16 bits."""
     bits = data[BIT_DEPTH]
     transparent = np.atleast_1d(image.info["transparency"])
     if image.mode == "L":  # Pillow scales samples of fewer bits to 0..255, but not the transparent one
