@@ -174,14 +174,14 @@ def test_parquet_may_have_times_as_spark_2_wrote_them(tmp_path: Path, moment: st
         (pa.array(["hat"], pa.string_view()), "hat"),
     ],
 )
-def test_parquet_may_hold_text_as_categories_or_large_text(
+def test_parquet_may_have_text_as_categories_or_large_text(
     tmp_path: Path, column: pa.Array, value: str
 ) -> None:
     (row,) = read(tmp_path, "parquet", parquet({"product_id": ["a"], "category": column}))
     assert (row["category"], row["reason"]) == (value, None)
 
 
-def test_parquet_may_hold_numbers_of_truth_and_days_as_csv_does(tmp_path: Path) -> None:
+def test_parquet_may_have_integers_as_booleans_and_dates_as_times(tmp_path: Path) -> None:
     days = pa.array([date(2026, 11, 1), date(2, 1, 1), None], pa.date32())
     content = parquet(
         {"product_id": ["a", "b", "c"], "in_stock": pa.array([1, 0, 2], pa.int8()), "updated_at": days}
@@ -192,7 +192,7 @@ def test_parquet_may_hold_numbers_of_truth_and_days_as_csv_does(tmp_path: Path) 
     assert three["reason"] == "in_stock '2' is neither true nor false"
 
 
-def test_a_time_outside_the_calendar_is_put_aside_alone(tmp_path: Path) -> None:
+def test_a_time_outside_the_calendar_affects_its_row_only(tmp_path: Path) -> None:
     moments = pa.array([2**62, 0, None], pa.timestamp("us", "UTC"))
     one, two, three = read(
         tmp_path, "parquet", parquet({"product_id": ["a", "b", "c"], "updated_at": moments})
