@@ -91,10 +91,12 @@ class GuardViolation(Record):
     guard: str
     """The setting with the limit, such as `max_withdrawn_share`."""
     value: float
+    """A share between 0 and 1."""
     limit: float
     category: str | None = None
-    """The category that it is about, if it is about one."""
+    """The category with this value; None if the guard measures the whole feed."""
     sentence: str
+    """Value, limit and setting in words."""
 
 
 class HeldFeed(Record):
@@ -102,6 +104,7 @@ class HeldFeed(Record):
 
     feed_id: str
     digest: str
+    """SHA-256 of the feed's files; identifies the delivery."""
     folder: str
     figures: list[GuardViolation]
     row_reasons: list[RowReason]
@@ -125,7 +128,9 @@ class Acceptance(Record):
     at: float
     """Seconds since the epoch."""
     guards: list[str]
+    """The guards that the feed violates."""
     reasons: list[str]
+    """A sentence for each of them."""
 
 
 class RowCounts(Record):
@@ -188,8 +193,13 @@ class IngestResult(RowCounts, JobResult):
 
     @property
     def summary(self) -> str:  # noqa: D102
-        ignored = ", ".join(f"{entry.name} {entry.reason}" for entry in self.ignored)
-        return self._effect + (f"; not a feed, ignored: {ignored}" if ignored else "")
+        parts = [self._effect] if self.feed_id or not self.on_hold else []
+        if self.on_hold:
+            parts.append(f"{self.on_hold.feed_id} is on hold: {' '.join(self.reasons)}")
+        if self.ignored:
+            entries = ", ".join(f"{entry.name} {entry.reason}" for entry in self.ignored)
+            parts.append(f"not a feed, ignored: {entries}")
+        return "; ".join(parts)
 
     @property
     def _effect(self) -> str:
@@ -220,9 +230,13 @@ class QuarantineResult(JobResult):
 
     job = "quarantine"
     rows: int
+    """How many rows are listed, apart from the limit."""
     by_reason: dict[str, int]
+    """The number of rows by reason, most frequent first."""
     newest: list[QuarantinedRow]
+    """The newest rows, up to the limit."""
     on_hold: list[HoldRecord]
+    """Feeds on hold, newest first."""
 
     @property
     def summary(self) -> str:  # noqa: D102

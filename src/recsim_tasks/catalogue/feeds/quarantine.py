@@ -92,7 +92,7 @@ def quarantined(
     rows.sort(key=lambda row: (row["at"], row["product_id"] or ""), reverse=True)
     return QuarantineResult(
         rows=len(rows),
-        by_reason=dict(Counter(row["reason"] for row in rows).most_common()),
+        by_reason=dict(Counter(str(row["reason"]) for row in rows).most_common()),
         newest=[QuarantinedRow.model_validate(row) for row in rows[:limit]],
         on_hold=feeds_on_hold(settings, feed_id) if product_id is None else [],
     )
