@@ -21,7 +21,7 @@ from recsim_demo.dataset import FashionMnist, fashion_mnist
 from recsim_tasks.arrays import AnyArray, BoolArray, UInt8Array
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.learning.preprocessing import fit
-from recsim_tasks.vectors.thumbnails import BYTES, MEAN_DIFFERENCE, first_of_copies, thumbnail
+from recsim_tasks.vectors.thumbnails import BYTES, MEAN_DIFFERENCE, distinct_mask, thumbnail
 
 Images = Sequence[Image.Image]
 # Bits of 64 in which two perceptual hashes of one image may differ, and the cosine from which on two embeddings are called the same.
@@ -147,9 +147,7 @@ def _signs(bits: AnyArray) -> AnyArray:
 
 
 def _copies(one: AnyArray, other: AnyArray) -> BoolArray:
-    return np.array(
-        [not first_of_copies(np.stack(pair), 2)[1] for pair in zip(one, other, strict=True)], bool
-    )
+    return np.array([not distinct_mask(np.stack(pair), 2)[1] for pair in zip(one, other, strict=True)], bool)
 
 
 def _table(found: dict[str, dict[str, float]]) -> str:

@@ -25,14 +25,14 @@ def beside_busy_cores(bench: Bench, rounds: int) -> None:
     """Note the median of a query as `flat, idle` and `flat, busy`, in turns."""
     vectors = np.random.default_rng(0).normal(size=(PRODUCTS, DIMENSIONS)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    store = faiss_store.Flat.of(vectors, np.arange(PRODUCTS))
+    store = faiss_store.FlatStore.of(vectors, np.arange(PRODUCTS))
     for _ in range(rounds):
         bench.note("flat, idle", _median_seconds(store, vectors))
         with _busy_cores():
             bench.note("flat, busy", _median_seconds(store, vectors))
 
 
-def _median_seconds(store: faiss_store.Flat, vectors: Float32Array) -> float:
+def _median_seconds(store: faiss_store.FlatStore, vectors: Float32Array) -> float:
     times = []
     for number in range(QUESTIONS):
         time.sleep(PAUSE_SECONDS)

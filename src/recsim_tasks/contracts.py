@@ -266,22 +266,27 @@ class EmbedResult(JobResult):
     """Images that this encoder had embedded before."""
     of: int
     """All images of the catalogue."""
-    faulted: int
-    """Images of which the encoder makes no unit vector: their products are in quarantine."""
+    unembeddable: int
+    """Images that do not decode or have no unit vector: their products are in quarantine."""
 
     @property
     def summary(self) -> str:  # noqa: D102
         return f"embedded {self.embedded:,} of {self.of:,}, reused {self.reused:,}"
 
 
-class IndexResult(JobResult):
-    """`recsim index build`, `append` and `compact`: the products of the index, and which of them changed."""
+class IndexCounts(Record):
+    """The products of an index, and how many of them a job changed."""
 
-    job = "index"
     size: int
     added: int
     replaced: int
     removed: int
+
+
+class IndexResult(IndexCounts, JobResult):
+    """`recsim index build`, `append` and `compact`: the products of the index, and which of them changed."""
+
+    job = "index"
     index_fingerprint: str
 
     @property

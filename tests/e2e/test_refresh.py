@@ -119,7 +119,7 @@ def test_the_release_reflects_the_whole_catalogue_at_its_head(
     three_feeds: ThreeFeeds, jobs: Settings, release: Release
 ) -> None:
     products = {row["product_id"]: row for row in rows_of(jobs.products_uri)}
-    items = {row["product_id"]: row for row in release.index.items.to_pylist()}
+    items = {row["product_id"]: row for row in release.index.products.to_pylist()}
     assert items.keys() == products.keys()
     fields = ("title", "category", "price", "in_stock", "image_hash")
     assert all(items[name][field] == products[name][field] for name in items for field in fields)
@@ -158,7 +158,7 @@ def test_a_deleted_product_is_gone(three_feeds: ThreeFeeds, release: Release) ->
     with three_feeds.stack.client() as client:
         reply = client.get(f"/v1/products/{deleted[0]}/similar")
     assert reply.status_code == httpx.codes.NOT_FOUND
-    assert not set(deleted) & set(release.index.items.column("product_id").to_pylist())
+    assert not set(deleted) & set(release.index.products.column("product_id").to_pylist())
     images = {row["product_id"]: row["image"] for row in three_feeds.story.first}
     assert not set(deleted) & {
         hit["product_id"] for name in deleted for hit in similar(three_feeds, images[name], k=20)

@@ -76,7 +76,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     app = create_app(Settings.model_construct(home=folder / "home"))
     release = Release.open(folder / "release")
-    app.state.swap.current = Live(1, release, Shelf(release.index.items))
+    app.state.swap.current = Live(1, release, Shelf(release.index.products))
     app.state.swap.start = app.state.swap.poll = lambda: None  # what serves is decided here
     with listening(app, Connection) as port:
         yield f"http://127.0.0.1:{port}"

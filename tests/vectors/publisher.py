@@ -37,7 +37,7 @@ def append(index: Index, step: int) -> None:
 def contents(index: Index) -> dict[str, tuple[object, ...]]:
     """Every product with all its fields and its vector."""
     ids, vectors = index.all_vectors()
-    fields = index.items.drop_columns(["row_key"]).to_pylist()
+    fields = index.products.drop_columns(["row_key"]).to_pylist()
     return {
         name: (*row.values(), vector.tobytes())
         for name, row, vector in zip(ids, fields, vectors, strict=True)

@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsim_tasks.vectors.batching import chunks
+from recsim_tasks.vectors.batching import image_batches
 
 Sizes = st.dictionaries(st.text("ab", max_size=6), st.integers(1, 60), max_size=12)
 
@@ -16,7 +16,7 @@ def test_every_image_is_in_one_chunk_with_its_file_and_no_chunk_is_too_large(
     places = {
         file: pa.array([f"{file} {n}" for n in range(size)], pa.string()) for file, size in sizes.items()
     }
-    made = list(chunks(places, limit))
+    made = list(image_batches(places, limit))
     assert [name for chunk in made for name in chunk.images.to_pylist()] == [
         name for names in places.values() for name in names.to_pylist()
     ]
@@ -27,5 +27,5 @@ def test_every_image_is_in_one_chunk_with_its_file_and_no_chunk_is_too_large(
 
 def test_small_files_share_a_chunk_and_nothing_to_do_is_no_chunk() -> None:
     sizes = {file: pa.array([file] * count) for file, count in {"a": 3, "b": 2, "c": 5}.items()}
-    assert [chunk.files for chunk in chunks(sizes, 5)] == [("a", "b"), ("c",)]
-    assert list(chunks({}, 5)) == []
+    assert [chunk.files for chunk in image_batches(sizes, 5)] == [("a", "b"), ("c",)]
+    assert list(image_batches({}, 5)) == []

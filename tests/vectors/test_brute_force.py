@@ -48,7 +48,7 @@ def test_blocks_of_queries_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
         RNG.integers(-2, 3, (50, 4)).astype(np.float32),
     )
     whole = exact_neighbours(vectors, queries, 10)
-    monkeypatch.setattr(brute_force, "AT_A_TIME", 7 * 3_000)
+    monkeypatch.setattr(brute_force, "BLOCK_SCORES", 7 * 3_000)
     assert all(
         (one == other).all() for one, other in zip(whole, exact_neighbours(vectors, queries, 10), strict=True)
     )

@@ -11,7 +11,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from recsim_tasks.catalogue.delta.maintenance import maintain
 from recsim_tasks.catalogue.delta.reader import head
-from recsim_tasks.contracts import Cursor
+from recsim_tasks.contracts import Cursor, IndexCounts
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.vectors.build import append, build, compact
@@ -103,7 +103,7 @@ def change(settings: Settings) -> None:
 def contents(index: Index) -> dict[str, tuple[object, ...]]:
     """Fields and vector of every product, by its id."""
     ids, vectors = index.all_vectors()
-    fields = {row["product_id"]: row for row in index.items.drop(["row_key"]).to_pylist()}
+    fields = {row["product_id"]: row for row in index.products.drop(["row_key"]).to_pylist()}
     return {
         name: (*fields[name].values(), *vector.tolist()) for name, vector in zip(ids, vectors, strict=True)
     }
@@ -114,7 +114,7 @@ def test_an_index_that_was_appended_to_holds_what_one_built_anew_holds(shop: Set
     change(shop)
     counts = append(shop, appended, at_head(shop))
     rebuilt, _ = build(shop, at_head(shop), MODEL)
-    assert counts == {"size": PRODUCTS + 1, "added": 2, "replaced": 1, "removed": 1}
+    assert counts == IndexCounts(size=PRODUCTS + 1, added=2, replaced=1, removed=1)
     assert contents(appended) == contents(rebuilt)
     assert appended.metadata["cursor"] == rebuilt.metadata["cursor"] == at_head(shop).as_json()
 
@@ -139,7 +139,7 @@ def test_an_append_looks_up_no_embedding_of_what_did_not_change(shop: Settings) 
     index, _ = build(shop, at_head(shop), MODEL)
     change(shop)
     DeltaTable(shop.embeddings_uri).delete(f"image_hash = '{row(0)['image_hash']}'")
-    assert append(shop, index, at_head(shop))["added"] == 2
+    assert append(shop, index, at_head(shop)).added == 2
     with pytest.raises(RecsimError, match="1 of 301 images are not embedded"):
         build(shop, at_head(shop), MODEL)
 
@@ -148,8 +148,8 @@ def test_a_compacted_index_holds_the_same(shop: Settings) -> None:
     index, _ = build(shop, at_head(shop), MODEL)
     index.remove([f"p{number}" for number in range(0, PRODUCTS, 2)])
     compacted, counts = compact(shop, index)
-    assert (counts["size"], contents(compacted)) == (PRODUCTS // 2, contents(index))
-    assert compacted.items.column("row_key").to_pylist() == list(range(PRODUCTS // 2))
+    assert (counts.size, contents(compacted)) == (PRODUCTS // 2, contents(index))
+    assert compacted.products.column("row_key").to_pylist() == list(range(PRODUCTS // 2))
 
 
 def test_maintenance_compacts_files_and_keeps_what_the_retention_covers(shop: Settings) -> None:

@@ -16,7 +16,7 @@ from recsim_tasks.vectors import faiss_store
 
 vectors = np.random.default_rng(0).normal(size=(20_000, 16)).astype(np.float32)
 vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-store = faiss_store.Flat.of(vectors, np.arange(len(vectors)))
+store = faiss_store.FlatStore.of(vectors, np.arange(len(vectors)))
 
 def threads_of(count):
     found = []

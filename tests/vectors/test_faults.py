@@ -276,7 +276,7 @@ def test_recall_stays_after_churn_and_is_the_same_after_compaction_and_a_restart
         answers = zip(index.search(queries, 10), names, strict=True)
         return float(np.mean([len({hit.product_id for hit in hits} & near) / 10 for hits, near in answers]))
 
-    compacted = Index.build(index.items, index.all_vectors()[1], {}, 1)
+    compacted = Index.build(index.products, index.all_vectors()[1], {}, 1)
     assert found(index) >= found(compacted) - 0.005 > 0.95
     index.save(tmp_path / "index")
     assert Index.open(tmp_path / "index").search(queries, 10) == index.search(queries, 10)

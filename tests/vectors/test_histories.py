@@ -129,7 +129,7 @@ def test_after_any_history_of_feeds_nobody_can_tell_an_append_from_a_rebuild(
         for _ in range(FEEDS):
             past.append(history.feed())
             found = history.verified()
-            assert found.whole, (seed, past, found)
+            assert found.same_contents, (seed, past, found)
             assert found.overlap >= (1.0 if exact_below == "100000" else 0.99 * found.rebuilt_overlap), (
                 seed,
                 past,
@@ -138,7 +138,7 @@ def test_after_any_history_of_feeds_nobody_can_tell_an_append_from_a_rebuild(
 
 
 def _spoil(index: Index, how: str) -> None:
-    one = index.items.slice(3, 1).drop_columns(["row_key"])
+    one = index.products.slice(3, 1).drop_columns(["row_key"])
     if how == "missing":
         index.remove(one["product_id"].to_pylist())
     elif how == "unexpected":
@@ -150,7 +150,7 @@ def _spoil(index: Index, how: str) -> None:
     else:
         index.upsert(
             one.set_column(
-                one.column_names.index("thumbnail"), "thumbnail", index.items["thumbnail"].slice(4, 1)
+                one.column_names.index("thumbnail"), "thumbnail", index.products["thumbnail"].slice(4, 1)
             ),
             index.vectors_at([3]),
         )
@@ -160,8 +160,8 @@ def _spoil(index: Index, how: str) -> None:
 def test_the_comparison_sees_one_product_that_is_off(settings: Settings, how: str) -> None:
     """The control: one product, or the last bit of one vector."""
     history = History(settings, 0)
-    assert history.verified().whole
+    assert history.verified().same_contents
     _spoil(history.index, how)
     found = history.verified()
-    assert not found.whole
+    assert not found.same_contents
     assert getattr(found, how.split()[0]) == 1

@@ -70,11 +70,11 @@ def test_added_replaced_updated_and_removed_products_are_found_as_they_are_now(e
 def test_a_filter_gives_exactly_k_when_k_pass_and_all_when_fewer_do(exact_below: int) -> None:
     index = fresh(exact_below)
     filters = Filters(categories=("c1",), min_price=10, max_price=13, in_stock=True, exclude=("p-13",))
-    passing = {n for n in range(SIZE) if n % 4 == 1 and 10 <= n % 50 <= 13 and n % 3 > 0 and n != 13}
+    matching = {n for n in range(SIZE) if n % 4 == 1 and 10 <= n % 50 <= 13 and n % 3 > 0 and n != 13}
     for k in (3, SIZE):
         hits = index.search(VECTORS[:1], k, filters)[0]
-        assert len(hits) == min(k, len(passing))
-        assert {hit.product_id for hit in hits} <= {f"p-{n}" for n in passing}
+        assert len(hits) == min(k, len(matching))
+        assert {hit.product_id for hit in hits} <= {f"p-{n}" for n in matching}
     assert index.search(VECTORS[:2], 3, Filters(categories=("nothing",))) == [[], []]
 
 
@@ -92,7 +92,7 @@ def test_a_published_index_is_read_back_whole(exact_below: int, tmp_path: Path) 
     index.upsert(products(["p-900"]), unit(1, seed=1))
     fingerprint = index.save(tmp_path / "index")
     again = Index.open(tmp_path / "index")
-    assert again.items.equals(index.items)
+    assert again.products.equals(index.products)
     assert np.array_equal(again.all_vectors()[1], index.all_vectors()[1])
     assert again.metadata["index_fingerprint"] == fingerprint
     assert (again.exact, again.search(VECTORS[:5], 4)) == (index.exact, index.search(VECTORS[:5], 4))
@@ -104,7 +104,7 @@ def test_a_published_index_is_read_back_whole(exact_below: int, tmp_path: Path) 
 
 
 def test_a_folder_without_an_index_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no index"):
+    with pytest.raises(InputError, match="has no readable index"):
         Index.open(tmp_path)
 
 
@@ -177,7 +177,7 @@ def test_thumbnails_stay_when_fields_change_or_the_index_is_stored_and_go_with_t
         "p-900": looks[1],
         "p-9": looks[0] * 0,
     }
-    ids = again.items["product_id"].to_pylist()
+    ids = again.products["product_id"].to_pylist()
     assert set(ids) == expected.keys() - {"p-0"}
     assert np.array_equal(
         again.thumbnails_at(np.arange(len(ids))), np.stack([expected[name] for name in ids])
@@ -198,9 +198,9 @@ def test_more_neighbours_than_there_are_products_are_all_products() -> None:
 
 
 BAD_VECTORS = {
-    "another size": (unit(2, dimensions=8), "2 vectors of 16 length are expected"),
-    "fewer": (unit(1), "given are"),
-    "one alone": (unit(1)[0], "given are"),
+    "another size": (unit(2, dimensions=8), "Expected 2 vectors of 16 length"),
+    "fewer": (unit(1), "got shape"),
+    "one alone": (unit(1)[0], "got shape"),
     "not a number": (np.array([[np.nan] * 16, *unit(1)], np.float32), "1 of 2 vectors are not finite"),
     "infinite": (np.array([*unit(1), [np.inf] * 16], np.float32), "first in row 1"),
     "zero": (np.zeros((2, 16), np.float32), "2 of 2 vectors"),
@@ -222,7 +222,7 @@ def test_vectors_that_have_no_cosine_are_refused_and_leave_the_index_as_it_was(
 @pytest.mark.parametrize("names", [["p-1", "p-1"], [None, "p-1"]], ids=["twice", "without an id"])
 def test_products_that_cannot_be_told_apart_are_refused(names: list[str | None]) -> None:
     table = products(["p-1", "p-2"]).set_column(0, "product_id", [pa.array(names, pa.string())])
-    with pytest.raises(InputError, match="Give each once"):
+    with pytest.raises(InputError, match="Pass each product once"):
         fresh(EXACT).upsert(table, unit(2))
 
 

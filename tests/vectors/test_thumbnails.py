@@ -14,7 +14,7 @@ from recsim_tasks.vectors.thumbnails import (
     LARGEST_DIFFERENCE,
     MEAN_DIFFERENCE,
     SIDE,
-    first_of_copies,
+    distinct_mask,
     thumbnail,
 )
 
@@ -44,7 +44,7 @@ def stored(image: Image.Image, kind: str, **how: int) -> Image.Image:
 
 def are_copies(one: Image.Image, other: Image.Image) -> bool:
     both = np.frombuffer(thumbnail(one) + thumbnail(other), np.uint8).reshape(2, BYTES)
-    return first_of_copies(both, 2).tolist() == [True, False]
+    return distinct_mask(both, 2).tolist() == [True, False]
 
 
 COPIES = {
@@ -102,7 +102,7 @@ def test_copies_of_real_images_of_28_pixels_are_found_and_different_products_are
     ):
         assert np.mean([are_copies(image, COPIES[how](image)) for image in images[:300]]) >= 0.99, how
     thumbnails = np.frombuffer(b"".join(map(thumbnail, images)), np.uint8).reshape(len(images), BYTES)
-    assert (~first_of_copies(thumbnails, len(images))).sum() <= 2
+    assert (~distinct_mask(thumbnails, len(images))).sum() <= 2
 
 
 def test_the_thumbnail_of_a_large_image_is_that_of_lanczos_filter_alone() -> None:
@@ -116,14 +116,14 @@ def test_the_thumbnail_of_a_large_image_is_that_of_lanczos_filter_alone() -> Non
 def test_a_copy_of_what_was_left_out_stays_when_it_is_no_copy_of_what_was_kept() -> None:
     """Each is a copy of the next, but the third is none of the first."""
     chain = np.repeat(np.array([[10], [13], [16], [90]], np.uint8), BYTES, axis=1)
-    assert first_of_copies(chain, 10).tolist() == [True, False, True, True]
-    assert first_of_copies(chain, 2).tolist() == [True, False, True, False]
-    assert first_of_copies(chain[:0], 10).tolist() == []
+    assert distinct_mask(chain, 10).tolist() == [True, False, True, True]
+    assert distinct_mask(chain, 2).tolist() == [True, False, True, False]
+    assert distinct_mask(chain[:0], 10).tolist() == []
 
 
 def test_products_without_a_thumbnail_are_no_copies() -> None:
-    assert first_of_copies(np.zeros((3, BYTES), np.uint8), 3).all()
-    assert first_of_copies(np.array([[0] * BYTES, [1] * BYTES, [2] * BYTES], np.uint8), 3).tolist() == [
+    assert distinct_mask(np.zeros((3, BYTES), np.uint8), 3).all()
+    assert distinct_mask(np.array([[0] * BYTES, [1] * BYTES, [2] * BYTES], np.uint8), 3).tolist() == [
         True,
         True,
         False,
@@ -146,4 +146,4 @@ def test_the_limits_hold_exactly(seed: int, k: int) -> None:
             (d**2).sum() <= MEAN_DIFFERENCE**2 * BYTES and d.max() <= LARGEST_DIFFERENCE for d in apart
         )
         kept += [] if copy or len(kept) == k else [row]
-    assert np.flatnonzero(first_of_copies(thumbnails, k)).tolist() == kept
+    assert np.flatnonzero(distinct_mask(thumbnails, k)).tolist() == kept

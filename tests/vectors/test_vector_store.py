@@ -1,4 +1,4 @@
-"""One contract for every kind of index of vectors, a plain dictionary among them, which is what the others are held against."""
+"""One contract for every kind of index of vectors, a plain dictionary among them, which is the reference."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from recsim_tasks.foundation.errors import RecsimError
-from recsim_tasks.vectors.faiss_store import Flat, InvertedLists, create, read
-from recsim_tasks.vectors.vector_store import Store
+from recsim_tasks.vectors.faiss_store import FlatStore, IVFStore, create, read
+from recsim_tasks.vectors.vector_store import VectorStore
 from vectors.reference import DIMENSIONS, Dictionary, unit
 
 SIZE = 600
 VECTORS, KEYS = unit(SIZE), np.arange(SIZE) * 3
-Make = Callable[[np.ndarray, np.ndarray], Store]
+Make = Callable[[np.ndarray, np.ndarray], VectorStore]
 KINDS: dict[str, Make] = {
     "dictionary": Dictionary,
-    "exact": Flat.of,
-    "inverted lists": lambda vectors, keys: InvertedLists.of(vectors, keys, recall=0.99),
+    "exact": FlatStore.of,
+    "inverted lists": lambda vectors, keys: IVFStore.of(vectors, keys, recall=0.99),
 }
 every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
 
@@ -30,7 +30,7 @@ every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
 @every_kind
 def test_at_most_effort_a_search_finds_what_sorting_finds(make: Make) -> None:
     store, queries = make(VECTORS, KEYS), unit(40, seed=1)
-    scores, keys = store.search(queries, 10, effort=store.most_effort)
+    scores, keys = store.search(queries, 10, effort=store.max_effort)
     expected, names = Dictionary(VECTORS, KEYS).search(queries, 10)
     assert (keys == names).all()
     assert np.allclose(scores, expected, atol=1e-6)
@@ -39,9 +39,9 @@ def test_at_most_effort_a_search_finds_what_sorting_finds(make: Make) -> None:
 @every_kind
 def test_only_keys_that_are_allowed_are_found_and_minus_one_stands_for_none(make: Make) -> None:
     store = make(VECTORS, KEYS)
-    among = np.zeros(KEYS[30] + 1, bool)
-    among[KEYS[[3, 7, 30]]] = True
-    _, keys = store.search(VECTORS[:5], 5, among, store.most_effort)
+    allowed = np.zeros(KEYS[30] + 1, bool)
+    allowed[KEYS[[3, 7, 30]]] = True
+    _, keys = store.search(VECTORS[:5], 5, allowed, store.max_effort)
     assert all(set(row) == {9, 21, 90, -1} for row in keys.tolist())
     assert (keys[:, 3:] == -1).all()
 
@@ -53,7 +53,7 @@ def test_a_key_that_is_put_again_has_one_vector_the_new_one(make: Make) -> None:
         store.put(new, KEYS[:5])
     assert len(store) == SIZE
     assert np.array_equal(store.get(KEYS[:5]), new)
-    found = store.search(new, SIZE, effort=store.most_effort)[1]
+    found = store.search(new, SIZE, effort=store.max_effort)[1]
     assert all(sorted(row) == KEYS.tolist() for row in found.tolist())
 
 
@@ -99,7 +99,7 @@ def test_any_history_leaves_what_a_dictionary_holds(
     held = np.array(sorted(model._of), np.int64)
     assert np.array_equal(store.get(held), model.get(held).reshape(len(held), DIMENSIONS))
     if len(model):
-        found = store.search(unit(3, seed=7), len(model), effort=store.most_effort)[1]
+        found = store.search(unit(3, seed=7), len(model), effort=store.max_effort)[1]
         assert all(sorted(row) == held.tolist() for row in found.tolist())
 
 
@@ -113,7 +113,7 @@ def test_a_file_is_searched_from_where_it_lies_and_cannot_be_changed_there(
     mapped, loaded = read(path, writable=False), read(path, writable=True)
     everything = np.array([*KEYS, 10_000, 10_001, 10_002])
     for opened in (mapped, loaded):
-        assert type(opened) is type(store) is (Flat if exact_below > SIZE else InvertedLists)
+        assert type(opened) is type(store) is (FlatStore if exact_below > SIZE else IVFStore)
         assert np.array_equal(opened.get(everything), store.get(everything))
         assert all(
             np.array_equal(one, other)
@@ -127,10 +127,10 @@ def test_a_file_is_searched_from_where_it_lies_and_cannot_be_changed_there(
 
 def test_as_many_lists_are_looked_at_as_the_recall_that_was_asked_for_takes() -> None:
     vectors, queries = unit(4_000, seed=4), unit(200, seed=5)
-    exact = Flat.of(vectors, np.arange(4_000)).search(queries, 10)[1]
+    exact = FlatStore.of(vectors, np.arange(4_000)).search(queries, 10)[1]
     found = {}
     for recall in (0.5, 0.9, 0.99):
-        store = InvertedLists.of(vectors, np.arange(4_000), recall)
+        store = IVFStore.of(vectors, np.arange(4_000), recall)
         assert recall <= store.built_recall <= 1
         found[recall] = np.mean(
             [len(set(a) & set(b)) / 10 for a, b in zip(store.search(queries, 10)[1], exact, strict=True)]
@@ -140,7 +140,7 @@ def test_as_many_lists_are_looked_at_as_the_recall_that_was_asked_for_takes() ->
 
 
 def test_lists_of_one_length_are_balanced_and_others_are_not() -> None:
-    store = InvertedLists.of(VECTORS, KEYS, 0.9)
+    store = IVFStore.of(VECTORS, KEYS, 0.9)
     before = store.imbalance
     crowd = np.repeat(VECTORS[:1], 400, axis=0)
     store.put(crowd, 10_000 + np.arange(400))

@@ -124,7 +124,7 @@ class HotSwap:
             raise
         for canary in release.manifest.canaries[:WARM_UPS]:
             release.similar(canary.data, 10, Filters())
-        return Live(version, release, Shelf(release.index.items))
+        return Live(version, release, Shelf(release.index.products))
 
     def _swap(self, live: Live, seconds: float) -> None:
         self._previous, self.current = self.current, live
