@@ -1,4 +1,4 @@
-"""Vectors for tests, and the plainest index there can be: a dictionary, searched by sorting."""
+"""Vectors for tests, and the simplest store: a dictionary, searched by sorting."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def products(names: list[str], price: float | None = None) -> pa.Table:
 
 
 class Dictionary(VectorStore):
-    """What the others are held against."""
+    """The reference store."""
 
     max_effort = 1.0
 

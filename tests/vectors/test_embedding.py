@@ -31,7 +31,7 @@ from recsim_tasks.vectors.embedding import embed_missing
 from recsim_tasks.vectors.embeddings import read_embeddings
 from recsim_tasks.vectors.thumbnails import thumbnail
 from release.bundles import make_model
-from vectors.shop import change
+from vectors.spark_catalogue import change
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
 # An encoder that is blind for the first rows gives this image no unit vector.
@@ -59,7 +59,7 @@ def rows(settings: Settings) -> list[dict[str, Any]]:
     return sorted(table.to_pylist(), key=lambda row: (row["model_fingerprint"], row["image_hash"]))
 
 
-def test_only_what_an_anti_join_leaves_is_embedded(
+def test_only_images_that_the_table_lacks_are_embedded(
     settings: Settings, model: Path, images: np.ndarray
 ) -> None:
     first = {f"p{n}": images[n // 2] for n in range(40)}  # twenty images, each of two products
@@ -67,7 +67,7 @@ def test_only_what_an_anti_join_leaves_is_embedded(
     assert embed_missing(settings, cursor, model) == counts(20, 0, 20, 0)
     before = rows(settings)
 
-    change(settings, {}, gone=["p0", "p1", "p2"])
+    change(settings, {}, deleted=["p0", "p1", "p2"])
     cursor = change(
         settings, {**first, "p2": images[7]}, price=9.0
     )  # listed again, at another price, and one with another product's image
@@ -96,18 +96,18 @@ def test_each_image_has_its_thumbnail_in_the_table_and_in_the_index(
     assert {row["thumbnail"] for row in rows(settings)} == set(looks.values())
 
 
-def test_rows_of_a_file_that_the_catalogue_has_deleted_are_not_embedded(
+def test_deleted_rows_that_are_still_in_a_file_are_not_embedded(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, model: Path, images: np.ndarray
 ) -> None:
     """A deletion vector leaves them in the file; the path has characters that a URL encodes."""
     monkeypatch.setenv("RECSIM_HOME", str(tmp_path / "a home, with spaces"))
     settings = load_settings()
     change(settings, {f"p{n}": images[n] for n in range(12)})
-    cursor = change(settings, {"p4": images[50]}, gone=["p3"])
+    cursor = change(settings, {"p4": images[50]}, deleted=["p3"])
     assert embed_missing(settings, cursor, model) == counts(11, 0, 11, 0)
 
 
-def test_products_whose_image_has_no_vector_go_to_quarantine_and_not_into_the_index(
+def test_products_whose_image_has_no_vector_are_quarantined_and_not_indexed(
     settings: Settings, tmp_path: Path, images: np.ndarray
 ) -> None:
     blind, seeing = make_model(tmp_path / "blind", blind=4), make_model(tmp_path / "seeing", seed=1)
@@ -136,7 +136,7 @@ def test_products_whose_image_has_no_vector_go_to_quarantine_and_not_into_the_in
     assert [row["product_id"] for row in quarantined(settings, None, None, False, 10)["newest"]] == ["p20"]
 
 
-def test_a_product_whose_image_does_not_decode_goes_to_quarantine_alone(
+def test_only_the_product_whose_image_does_not_decode_is_quarantined(
     settings: Settings, model: Path, images: np.ndarray
 ) -> None:
     change(settings, {f"p{n}": images[n] for n in range(4)})
@@ -156,7 +156,7 @@ def test_a_product_whose_image_does_not_decode_goes_to_quarantine_alone(
 
 
 @pytest.mark.drill
-def test_an_embedding_killed_after_some_commits_resumes_after_the_last_commit(
+def test_a_killed_run_resumes_after_its_last_commit(
     settings: Settings, tmp_path: Path, model: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """kill -9 of the whole session, twice; then two processes at once, of which one waits for the other.
@@ -203,7 +203,8 @@ from pathlib import Path
 from recsim_tasks.contracts import Cursor, EmbedResult, IndexCounts
 from recsim_tasks.foundation.settings import load_settings
 from recsim_tasks.vectors.embedding import embed_missing
-print(embed_missing(load_settings(), Cursor(sys.argv[1], int(sys.argv[2])), Path(sys.argv[3])).model_dump_json())
+cursor = Cursor(sys.argv[1], int(sys.argv[2]))
+print(embed_missing(load_settings(), cursor, Path(sys.argv[3])).model_dump_json())
 """
 
 

@@ -1,4 +1,4 @@
-"""One contract for every kind of index of vectors, a plain dictionary among them, which is the reference."""
+"""One contract for every vector store, with a dictionary as the reference."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
 
 
 @every_kind
-def test_at_most_effort_a_search_finds_what_sorting_finds(make: Make) -> None:
+def test_at_max_effort_a_search_is_exact(make: Make) -> None:
     store, queries = make(VECTORS, KEYS), unit(40, seed=1)
     scores, keys = store.search(queries, 10, effort=store.max_effort)
     expected, names = Dictionary(VECTORS, KEYS).search(queries, 10)
@@ -37,7 +37,7 @@ def test_at_most_effort_a_search_finds_what_sorting_finds(make: Make) -> None:
 
 
 @every_kind
-def test_only_keys_that_are_allowed_are_found_and_minus_one_stands_for_none(make: Make) -> None:
+def test_only_allowed_keys_are_found_and_minus_one_fills_the_rest(make: Make) -> None:
     store = make(VECTORS, KEYS)
     allowed = np.zeros(KEYS[30] + 1, bool)
     allowed[KEYS[[3, 7, 30]]] = True
@@ -47,7 +47,7 @@ def test_only_keys_that_are_allowed_are_found_and_minus_one_stands_for_none(make
 
 
 @every_kind
-def test_a_key_that_is_put_again_has_one_vector_the_new_one(make: Make) -> None:
+def test_putting_a_key_again_replaces_its_vector(make: Make) -> None:
     store, new = make(VECTORS, KEYS), unit(5, seed=2)
     for _ in range(3):
         store.put(new, KEYS[:5])
@@ -58,7 +58,7 @@ def test_a_key_that_is_put_again_has_one_vector_the_new_one(make: Make) -> None:
 
 
 @every_kind
-def test_what_was_removed_is_never_found_and_may_come_again(make: Make) -> None:
+def test_a_removed_key_is_never_found_and_can_be_put_again(make: Make) -> None:
     store = make(VECTORS, KEYS)
     store.remove(np.concatenate([KEYS[:100], [10**12]]))
     assert len(store) == SIZE - 100
@@ -68,7 +68,7 @@ def test_what_was_removed_is_never_found_and_may_come_again(make: Make) -> None:
 
 
 @every_kind
-def test_an_emptied_store_finds_nothing(make: Make) -> None:
+def test_an_empty_store_finds_nothing(make: Make) -> None:
     store = make(VECTORS, KEYS)
     store.remove(KEYS)
     assert len(store) == 0
@@ -87,7 +87,7 @@ def test_an_emptied_store_finds_nothing(make: Make) -> None:
         max_size=12,
     )
 )
-def test_any_history_leaves_what_a_dictionary_holds(
+def test_any_history_leaves_the_contents_of_a_dictionary(
     make: Make, steps: list[tuple[bool, list[int], int]]
 ) -> None:
     store, model = make(VECTORS[:20], np.arange(20)), Dictionary(VECTORS[:20], np.arange(20))
@@ -104,9 +104,7 @@ def test_any_history_leaves_what_a_dictionary_holds(
 
 
 @pytest.mark.parametrize("exact_below", [SIZE + 1, SIZE], ids=["exact", "inverted lists"])
-def test_a_file_is_searched_from_where_it_lies_and_cannot_be_changed_there(
-    exact_below: int, tmp_path: Path
-) -> None:
+def test_a_mapped_file_can_be_searched_but_not_changed(exact_below: int, tmp_path: Path) -> None:
     store, path = create(VECTORS, KEYS, exact_below, 0.99), tmp_path / "vectors"
     store.put(unit(4, seed=3), np.array([3, 10_000, 10_001, 10_002]))
     store.write(path)
@@ -125,7 +123,7 @@ def test_a_file_is_searched_from_where_it_lies_and_cannot_be_changed_there(
     assert len(loaded) == 3
 
 
-def test_as_many_lists_are_looked_at_as_the_recall_that_was_asked_for_takes() -> None:
+def test_the_number_of_probes_follows_the_requested_recall() -> None:
     vectors, queries = unit(4_000, seed=4), unit(200, seed=5)
     exact = FlatStore.of(vectors, np.arange(4_000)).search(queries, 10)[1]
     found = {}
@@ -135,11 +133,11 @@ def test_as_many_lists_are_looked_at_as_the_recall_that_was_asked_for_takes() ->
         found[recall] = np.mean(
             [len(set(a) & set(b)) / 10 for a, b in zip(store.search(queries, 10)[1], exact, strict=True)]
         )
-        assert found[recall] >= recall - 0.1  # what it is asked here are no vectors of its own
+        assert found[recall] >= recall - 0.1  # these queries are not its own vectors
     assert found[0.5] < found[0.9] < found[0.99]
 
 
-def test_lists_of_one_length_are_balanced_and_others_are_not() -> None:
+def test_imbalance_grows_when_many_vectors_fall_into_one_list() -> None:
     store = IVFStore.of(VECTORS, KEYS, 0.9)
     before = store.imbalance
     crowd = np.repeat(VECTORS[:1], 400, axis=0)
