@@ -18,7 +18,7 @@ from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.serving.app import create_app
-from recsim_tasks.serving.champion_follower import Follower
+from recsim_tasks.serving.champion_follower import ChampionFollower
 from release.bundles import make_bundle, products
 from release.conftest import empty_mlflow
 from release.registered import enthrone, register
@@ -81,7 +81,7 @@ def serving_one(registered: Path, tmp_path_factory: pytest.TempPathFactory) -> F
     shutil.copytree(registered, folder)
     settings = Settings.model_construct(home=folder)
     enthrone(Registry(settings), 1)
-    Follower(settings).poll()
+    ChampionFollower(settings).poll()
     app = create_app(settings)
     app.state.swap.poll()
     assert app.state.swap.problem is None

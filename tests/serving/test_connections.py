@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from recsim_tasks.serving.connections import (
-    FEWEST_CONNECTIONS,
-    MOST_CONNECTIONS,
+    MAX_CONNECTIONS,
+    MIN_CONNECTIONS,
     Connection,
-    most_connections,
+    max_connections,
 )
 from serving.sockets import alive, answer_to, listening, opened
 
@@ -34,7 +34,7 @@ class Small(Connection):
 class Few(Connection):
     """The same, at most five at a time."""
 
-    most = 5
+    limit = 5
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -125,13 +125,13 @@ def test_headers_without_an_end_are_refused_before_they_fill_the_memory(
     [
         (GET + b"X: " + b"x" * 25_000 + b"\r\n\r\n", 431, "20,000 bytes"),
         (GET + b"X: 1\r\n" * 31 + b"\r\n", 431, "30 headers"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "one `Host`"),
-        (b"GET / HTTP/1.1\r\n\r\n", 400, "one `Host`"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "exactly one `Host`"),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "exactly one `Host`"),
         (b"\x16\x03\x01\x02\x00\x01", 400, "HTTP/1.1"),
         (b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n", 400, "HTTP/1.1"),
         (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "HTTP/1.1"),
         (GET + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "HTTP/1.1"),
-        (GET.replace(b"/ ", b"/held ") + b"\r\n" + (GET + b"\r\n") * 9, 400, "3 requests wait"),
+        (GET.replace(b"/ ", b"/held ") + b"\r\n" + (GET + b"\r\n") * 9, 400, "3 requests are waiting"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -214,7 +214,7 @@ def test_a_worker_holds_fewer_connections_where_few_files_may_be_open() -> None:
     try:
         for files in (before[1], 256, 64):
             resource.setrlimit(resource.RLIMIT_NOFILE, (files, before[1]))
-            found.append(most_connections())
+            found.append(max_connections())
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    assert found == [MOST_CONNECTIONS, 144, FEWEST_CONNECTIONS]
+    assert found == [MAX_CONNECTIONS, 144, MIN_CONNECTIONS]

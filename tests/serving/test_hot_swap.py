@@ -15,17 +15,33 @@ from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
 from recsim_tasks.serving.app import create_app
-from recsim_tasks.serving.champion_follower import STATES, Follower
+from recsim_tasks.serving.champion_follower import RETRY_REFUSED_SECONDS, ChampionFollower
 from recsim_tasks.serving.hot_swap import HotSwap
+from recsim_tasks.serving.target import STATES
 from recsim_tasks.vectors.filters import Filters
 from release.bundles import picture, reseal
 from release.registered import enthrone, move_alias, stored
 from serving.conftest import LOCAL
 
 
+class FakeClock:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def app(home: Settings) -> FastAPI:
-    return create_app(home)
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def app(home: Settings, clock: FakeClock) -> FastAPI:
+    return create_app(home, clock=clock)
 
 
 @pytest.fixture
@@ -39,17 +55,17 @@ def registry(home: Settings) -> Registry:
 
 
 @pytest.fixture
-def follower(home: Settings) -> Follower:
-    return Follower(home)
+def follower(home: Settings, clock: FakeClock) -> ChampionFollower:
+    return ChampionFollower(home, clock)
 
 
-def serve(registry: Registry, follower: Follower, swap: HotSwap, version: int) -> None:
+def serve(registry: Registry, follower: ChampionFollower, swap: HotSwap, version: int) -> None:
     """Have `version` in Production, and look once."""
     enthrone(registry, version)
     look(follower, swap)
 
 
-def look(follower: Follower, swap: HotSwap) -> None:
+def look(follower: ChampionFollower, swap: HotSwap) -> None:
     follower.poll()
     swap.poll()
 
@@ -71,7 +87,7 @@ def answering(swap: HotSwap) -> tuple[int, str]:
 
 
 def test_before_any_release_a_question_gets_a_clear_error(
-    app: FastAPI, follower: Follower, swap: HotSwap
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap
 ) -> None:
     client = TestClient(app, LOCAL)
     assert "has just started" in client.get("/v1/products").json()["detail"]
@@ -85,21 +101,21 @@ def test_before_any_release_a_question_gets_a_clear_error(
 
 
 def test_a_server_is_not_ready_while_one_of_its_workers_has_no_release(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap, registry: Registry
 ) -> None:
-    client, told = TestClient(app, LOCAL), app.state.metrics
+    client, metrics = TestClient(app, LOCAL), app.state.metrics
     look(follower, swap)
     assert "\nrecsim_release 0.0\n" in client.get("/metrics").text
     serve(registry, follower, swap, 1)
     assert client.get("/health/ready").json()["oldest_release"] == 1
-    told.tell("recsim_release", 0)  # what the lowest over workers is while another one has none
+    metrics.set_gauge("recsim_release", 0)  # what the lowest over workers is while another one has none
     answer = client.get("/health/ready")
     assert answer.status_code == 503
-    assert "Ask again" in answer.json()["detail"]
+    assert "Try again" in answer.json()["detail"]
 
 
 def test_a_promotion_and_a_rollback_are_followed(
-    follower: Follower, swap: HotSwap, registry: Registry
+    follower: ChampionFollower, swap: HotSwap, registry: Registry
 ) -> None:
     serve(registry, follower, swap, 1)
     assert answering(swap) == (1, "p007")
@@ -111,7 +127,7 @@ def test_a_promotion_and_a_rollback_are_followed(
 
 
 def test_a_question_ends_on_the_release_it_began_with(
-    follower: Follower, swap: HotSwap, registry: Registry
+    follower: ChampionFollower, swap: HotSwap, registry: Registry
 ) -> None:
     serve(registry, follower, swap, 1)
     taken = swap.current
@@ -122,7 +138,7 @@ def test_a_question_ends_on_the_release_it_began_with(
 
 @pytest.mark.parametrize("fault", ["changed", "added", "missing", "no manifest"])
 def test_a_bundle_that_was_changed_is_refused_and_the_old_release_answers(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, own_files: Path, fault: str
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap, registry: Registry, own_files: Path, fault: str
 ) -> None:
     serve(registry, follower, swap, 1)
     spoil(stored(registry, 2), fault)
@@ -135,11 +151,11 @@ def test_a_bundle_that_was_changed_is_refused_and_the_old_release_answers(
 
 def test_a_worker_checks_for_itself_what_the_follower_has_checked(
     app: FastAPI,
-    follower: Follower,
+    follower: ChampionFollower,
     swap: HotSwap,
     registry: Registry,
     home: Settings,
-    monkeypatch: pytest.MonkeyPatch,
+    clock: FakeClock,
 ) -> None:
     """What it finds damaged, the follower fetches again."""
     serve(registry, follower, swap, 1)
@@ -151,14 +167,18 @@ def test_a_worker_checks_for_itself_what_the_follower_has_checked(
     assert swap.problem is not None
     assert swap.problem.reason.startswith("Release 2 is refused: ")
     assert 'recsim_swaps_total{outcome="refused"} 1.0' in TestClient(app, LOCAL).get("/metrics").text
-    monkeypatch.setattr("recsim_tasks.serving.hot_swap.RETRY_REFUSED_SECONDS", 0.0)
+    clock.now += RETRY_REFUSED_SECONDS
     look(follower, swap)
     assert answering(swap) == (2, "p007-b")
     assert swap.problem is None
 
 
 def test_a_worker_that_is_wrong_about_a_release_does_not_take_it_from_the_others(
-    follower: Follower, swap: HotSwap, registry: Registry, home: Settings, monkeypatch: pytest.MonkeyPatch
+    follower: ChampionFollower,
+    swap: HotSwap,
+    registry: Registry,
+    home: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Such as one that has no more file descriptors."""
     serve(registry, follower, swap, 1)
@@ -192,7 +212,7 @@ def unreadable(folder: Path) -> Manifest:
 )
 def test_a_release_that_fits_its_digests_but_not_itself_or_the_registry_is_refused(
     app: FastAPI,
-    follower: Follower,
+    follower: ChampionFollower,
     swap: HotSwap,
     registry: Registry,
     own_files: Path,
@@ -219,7 +239,7 @@ def test_a_release_that_fits_its_digests_but_not_itself_or_the_registry_is_refus
 
 
 def test_the_reason_of_a_refusal_is_told_again_once_the_registry_is_back(
-    follower: Follower, swap: HotSwap, registry: Registry, home: Settings, own_files: Path
+    follower: ChampionFollower, swap: HotSwap, registry: Registry, home: Settings, own_files: Path
 ) -> None:
     spoil(stored(registry, 1), "changed")
     serve(registry, follower, swap, 1)
@@ -253,7 +273,7 @@ def spoil(folder: Path, fault: str) -> None:
 
 @pytest.mark.parametrize("fault", ["changed", "added", "missing", "no manifest"])
 def test_a_fetched_release_that_was_damaged_is_fetched_again_at_once(
-    follower: Follower, swap: HotSwap, registry: Registry, home: Settings, fault: str
+    follower: ChampionFollower, swap: HotSwap, registry: Registry, home: Settings, fault: str
 ) -> None:
     spoil(registry.download(1, home.home / "releases" / "1"), fault)
     serve(registry, follower, swap, 1)
@@ -263,7 +283,13 @@ def test_a_fetched_release_that_was_damaged_is_fetched_again_at_once(
 
 @pytest.mark.parametrize("fault", ["changed", "gone"])
 def test_a_refused_release_is_tried_again_after_a_minute_and_served_when_it_is_whole(
-    follower: Follower, swap: HotSwap, registry: Registry, own_files: Path, tmp_path: Path, fault: str
+    follower: ChampionFollower,
+    swap: HotSwap,
+    registry: Registry,
+    own_files: Path,
+    tmp_path: Path,
+    clock: FakeClock,
+    fault: str,
 ) -> None:
     folder = stored(registry, 1)
     shutil.copytree(folder, tmp_path / "whole")
@@ -276,7 +302,7 @@ def test_a_refused_release_is_tried_again_after_a_minute_and_served_when_it_is_w
     shutil.copytree(tmp_path / "whole", folder)
     look(follower, swap)
     assert swap.current is None, "not tried again at every poll"
-    follower._refused = None  # the minute is over
+    clock.now += RETRY_REFUSED_SECONDS
     look(follower, swap)
     assert answering(swap) == (1, "p007")
     assert swap.problem is None
@@ -295,7 +321,7 @@ def told(app: FastAPI) -> tuple[int, str]:
 
 @pytest.mark.parametrize("tag", [("gate.verdict", "hold"), ("rolled_back", "poor answers")])
 def test_an_alias_moved_by_hand_to_what_may_not_serve_is_not_followed_and_the_reason_is_told(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, tag: tuple[str, str]
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap, registry: Registry, tag: tuple[str, str]
 ) -> None:
     promoted(registry, 1)
     look(follower, swap)
@@ -319,7 +345,7 @@ def test_an_alias_moved_by_hand_to_what_may_not_serve_is_not_followed_and_the_re
 
 
 def test_a_champion_that_was_deleted_goes_on_serving_from_its_copy_and_the_reason_is_told(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, home: Settings
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap, registry: Registry, home: Settings
 ) -> None:
     promoted(registry, 1, 2)
     look(follower, swap)
@@ -341,7 +367,7 @@ def test_a_champion_that_was_deleted_goes_on_serving_from_its_copy_and_the_reaso
 
 
 def test_when_every_release_was_deleted_what_is_loaded_goes_on_serving(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap, registry: Registry
 ) -> None:
     promoted(registry, 1)
     look(follower, swap)
@@ -354,7 +380,7 @@ def test_when_every_release_was_deleted_what_is_loaded_goes_on_serving(
 
 
 def test_what_is_loaded_answers_while_the_registry_is_away(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, home: Settings
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap, registry: Registry, home: Settings
 ) -> None:
     serve(registry, follower, swap, 1)
     away = home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
@@ -371,7 +397,7 @@ def test_what_is_loaded_answers_while_the_registry_is_away(
 
 
 def test_health_and_what_is_stored_name_no_credentials_of_the_registry(
-    app: FastAPI, follower: Follower, swap: HotSwap, home: Settings, capfd: pytest.CaptureFixture[str]
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap, home: Settings, capfd: pytest.CaptureFixture[str]
 ) -> None:
     away = home.model_copy(update={"mlflow_tracking_uri": "http://ada:swordfish@127.0.0.1:9"})
     follower._settings, follower._registry = away, None
@@ -390,7 +416,7 @@ def test_health_and_what_is_stored_name_no_credentials_of_the_registry(
 
 
 def test_a_full_disk_keeps_the_old_release(
-    follower: Follower, swap: HotSwap, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    follower: ChampionFollower, swap: HotSwap, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(registry, follower, swap, 1)
 
@@ -405,7 +431,7 @@ def test_a_full_disk_keeps_the_old_release(
 
 
 def test_only_the_two_last_releases_stay_on_disk(
-    follower: Follower, swap: HotSwap, registry: Registry, home: Settings
+    follower: ChampionFollower, swap: HotSwap, registry: Registry, home: Settings
 ) -> None:
     shutil.copytree(registry.download(1, home.home / "fetched"), home.home / "releases" / "77")
     for version in (1, 2):
@@ -414,10 +440,10 @@ def test_only_the_two_last_releases_stay_on_disk(
 
 
 def test_a_restarted_server_answers_at_once_from_what_it_had_while_the_registry_is_away(
-    follower: Follower, swap: HotSwap, registry: Registry, home: Settings
+    follower: ChampionFollower, swap: HotSwap, registry: Registry, home: Settings
 ) -> None:
     serve(registry, follower, swap, 1)
-    away = Follower(home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}))
+    away = ChampionFollower(home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}))
     again: HotSwap = create_app(home).state.swap
     again.poll()
     assert answering(again) == (1, "p007")
@@ -428,7 +454,7 @@ def test_a_restarted_server_answers_at_once_from_what_it_had_while_the_registry_
 @pytest.fixture
 def followed(app: FastAPI, home: Settings, registry: Registry) -> Iterator[TestClient]:
     enthrone(registry, 1)
-    follower = Follower(home.model_copy(update={"serving_poll_seconds": 0.05}))
+    follower = ChampionFollower(home.model_copy(update={"serving_poll_seconds": 0.05}))
     follower.start()
     with TestClient(app, LOCAL) as client:
         wait_for(client, 1)

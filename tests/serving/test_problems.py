@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from recsim_tasks.serving.problems import MOST_LETTERS, problem
+from recsim_tasks.serving.problems import MAX_DETAIL_CHARS, problem
 
 
 def test_a_sentence_that_names_what_was_sent_can_be_sent_back() -> None:
@@ -12,4 +12,4 @@ def test_a_sentence_that_names_what_was_sent_can_be_sent_back() -> None:
 
 def test_a_sentence_does_not_grow_with_what_was_sent() -> None:
     said = json.loads(bytes(problem(404, f"Product {'x' * 100_000} is not in this release.").body))
-    assert len(said["detail"]) == MOST_LETTERS
+    assert len(said["detail"]) == MAX_DETAIL_CHARS

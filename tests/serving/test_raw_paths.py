@@ -13,9 +13,9 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release, assemble
 from recsim_tasks.serving.app import create_app
 from recsim_tasks.serving.connections import Connection
-from recsim_tasks.serving.hot_swap import Live
-from recsim_tasks.serving.product_listing import Shelf
-from recsim_tasks.serving.raw_paths import as_sent
+from recsim_tasks.serving.hot_swap import ServedRelease
+from recsim_tasks.serving.product_listing import ProductListing
+from recsim_tasks.serving.raw_paths import normalised
 from recsim_tasks.shop.client import Api
 from release.bundles import AT, METRICS, TRAINING, make_index, make_model, picture, products
 from serving.sockets import listening
@@ -76,7 +76,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     app = create_app(Settings.model_construct(home=folder / "home"))
     release = Release.open(folder / "release")
-    app.state.swap.current = Live(1, release, Shelf(release.index.products))
+    app.state.swap.current = ServedRelease(1, release, ProductListing(release.index.products))
     app.state.swap.start = app.state.swap.poll = lambda: None  # what serves is decided here
     with listening(app, Connection) as port:
         yield f"http://127.0.0.1:{port}"
@@ -139,7 +139,7 @@ def test_a_slash_that_is_sent_as_it_is_separates(address: str, path: str, exclud
 def test_an_id_that_is_not_utf8_is_refused(address: str, name: str, what: str) -> None:
     answer = httpx.get(f"{address}/v1/products/{name}{what}")
     assert answer.status_code == 422
-    assert "not Unicode" in answer.json()["detail"]
+    assert "not valid Unicode" in answer.json()["detail"]
 
 
 def test_what_stands_beside_the_products_is_found_as_before(address: str) -> None:
@@ -153,4 +153,4 @@ def test_what_stands_beside_the_products_is_found_as_before(address: str) -> Non
 def test_a_path_says_the_same_however_it_is_encoded(name: str) -> None:
     text = "".join(letter for letter in name if not "\ud800" <= letter <= "\udfff")
     throughout = "".join(f"%{byte:02x}" for byte in text.encode())
-    assert as_sent(throughout) == as_sent(quote(text, safe="")) == quote(text, safe="")
+    assert normalised(throughout) == normalised(quote(text, safe="")) == quote(text, safe="")

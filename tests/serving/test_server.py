@@ -13,8 +13,8 @@ import pytest
 
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.client import Registry
-from recsim_tasks.serving.app import MOST_BYTES
-from recsim_tasks.serving.champion_follower import Follower
+from recsim_tasks.serving.app import MAX_BODY_BYTES
+from recsim_tasks.serving.champion_follower import ChampionFollower
 from release.bundles import picture
 from release.registered import enthrone
 from release.servers import free_port, running, script
@@ -45,7 +45,7 @@ def test_recsim_serve_answers_and_counts_bodies_that_do_not_tell_their_size(addr
     connection.request(
         "POST",
         "/v1/similar",
-        iter([b"x" * 2**20] * (MOST_BYTES // 2**20 + 1)),
+        iter([b"x" * 2**20] * (MAX_BODY_BYTES // 2**20 + 1)),
         {"Content-Type": "application/json"},
         encode_chunked=True,
     )
@@ -71,7 +71,7 @@ def test_serving_needs_no_tensorflow_no_spark_and_no_airflow(home: Settings) -> 
     )
     env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     enthrone(Registry(home), 1)
-    Follower(home).poll()
+    ChampionFollower(home).poll()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     modules = set(done.stdout.split())
     assert "None" in modules

@@ -15,7 +15,7 @@ from recsim_tasks.release.registry.promotion import Promotions
 from release.bundles import make_bundle
 from release.registered import enthrone, register
 from release.servers import free_port, mlflow_server, running, script
-from serving.asking import Asking, wait_for
+from serving.load import Asking, wait_for
 
 pytestmark = pytest.mark.server
 SUFFIXES = {1: "-a", 2: "-b", 3: "-c"}

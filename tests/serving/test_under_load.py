@@ -20,7 +20,7 @@ from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
 from release.registered import enthrone, register
 from release.servers import free_port, running, script
-from serving.asking import Asking, wait_for
+from serving.load import Asking, wait_for
 
 pytestmark = [pytest.mark.server, pytest.mark.drill]
 CLIENTS, WORKERS = 8, 2

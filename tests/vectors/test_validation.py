@@ -27,5 +27,5 @@ def test_any_number_of_dimensions_is_valid_where_none_is_required() -> None:
 
 
 def test_an_error_names_a_few_of_the_repeated_products() -> None:
-    with pytest.raises(InputError, match="9 occur more than once: p-0, p-1, p-2, p-3, p-4. Pass"):
+    with pytest.raises(InputError, match=r"9 occur more than once: p-0, p-1, p-2, p-3, p-4\. Pass"):
         check_products(products([f"p-{n}" for n in range(9)] * 2))

@@ -13,8 +13,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from pydantic import SecretStr
 
-from recsim_tasks.serving.app import MOST_BYTES, create_app
-from recsim_tasks.serving.requests import MOST_JSON_BYTES
+from recsim_tasks.serving.app import MAX_BODY_BYTES, create_app
+from recsim_tasks.serving.requests import MAX_JSON_BYTES
 from release.bundles import picture, products
 from serving.conftest import LOCAL
 
@@ -180,7 +180,7 @@ FORM = b'--x\r\nContent-Disposition: form-data; name="k"\r\n\r\n5\r\n--x--\r\n'
         ({"content": b'{"k": ' + b"9" * 5_000 + b"}", "headers": {"Content-Type": "application/json"}}, 400),
         (
             {
-                "content": b'{"image": "' + b"x" * MOST_JSON_BYTES + b'"}',
+                "content": b'{"image": "' + b"x" * MAX_JSON_BYTES + b'"}',
                 "headers": {"Content-Type": "application/json"},
             },
             413,
@@ -243,7 +243,7 @@ def test_an_unknown_or_senseless_filter_is_refused(client: TestClient, wish: dic
 def test_an_unknown_product_is_not_found(client: TestClient, name: str, what: str) -> None:
     answer = client.get(f"/v1/products/{name.replace('/', '%2F')}/{what}")
     assert_problem(answer, 404)
-    assert "no such page" in answer.json()["detail"] or "is not in this release" in answer.json()["detail"]
+    assert "no such path" in answer.json()["detail"] or "is not in this release" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_a_catalogue_that_is_away_keeps_pictures_back_and_nothing_else(
 def test_a_body_over_the_limit_is_refused(client: TestClient) -> None:
     assert_problem(
         client.post(
-            "/v1/similar", content=bytes(MOST_BYTES + 1), headers={"Content-Type": "application/json"}
+            "/v1/similar", content=bytes(MAX_BODY_BYTES + 1), headers={"Content-Type": "application/json"}
         ),
         413,
     )
