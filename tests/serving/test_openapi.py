@@ -1,7 +1,9 @@
-"""The API against its own description: every operation, with input that the description allows and input that it does not."""
+"""The OpenAPI document, and every operation with valid and invalid input generated from it."""
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import httpx
@@ -38,12 +40,12 @@ OPERATIONS = (
 TAKE_NOTHING = ("GET /health/live", "GET /health/ready", "GET /metrics")
 
 
-def spoilt(value: Any) -> Any:
-    """`value` with half a character at the end of every text, which a description of JSON allows and UTF-8 does not."""
+def with_lone_surrogates(value: Any) -> Any:
+    """`value` with a lone surrogate at the end of every text: valid in JSON, not in UTF-8."""
     if isinstance(value, dict):
-        return {name: spoilt(inner) for name, inner in value.items()}
+        return {name: with_lone_surrogates(inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [spoilt(inner) for inner in value]
+        return [with_lone_surrogates(inner) for inner in value]
     return value + "\ud800" if isinstance(value, str) else value
 
 
@@ -51,6 +53,31 @@ def spoilt(value: Any) -> Any:
 def described(serving_one: FastAPI) -> dict[str, Any]:
     schema = schemathesis.openapi.from_dict(serving_one.openapi())
     return {operation.ok().label: operation.ok() for operation in schema.get_all_operations()}
+
+
+def operations(app: FastAPI) -> list[dict[str, Any]]:
+    return [operation for path in app.openapi()["paths"].values() for operation in path.values()]
+
+
+def test_every_operation_has_an_id_a_summary_a_description_and_a_tag(serving_one: FastAPI) -> None:
+    described = operations(serving_one)
+    assert all(each["summary"] and each["description"] and len(each["tags"]) == 1 for each in described)
+    assert len({each["operationId"] for each in described}) == len(OPERATIONS)
+    assert all(each["operationId"].isidentifier() for each in described)
+
+
+def test_every_error_is_a_problem_document(serving_one: FastAPI) -> None:
+    reference = {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
+    for each in operations(serving_one):
+        errors = {code: answer for code, answer in each["responses"].items() if code != "200"}
+        assert all(answer["content"] == {"application/problem+json": reference} for answer in errors.values())
+
+
+def test_every_schema_is_used_and_every_reference_has_one(serving_one: FastAPI) -> None:
+    document = serving_one.openapi()
+    used = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document)))
+    assert used == set(document["components"]["schemas"])
+    assert {"SearchOptions", "SimilarRequest", "SimilarUpload", "InvocationRequest"} <= used
 
 
 def test_every_route_is_described(described: dict[str, Any]) -> None:
@@ -84,10 +111,10 @@ def test_every_operation_answers_or_refuses_with_a_sentence(
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],
     )
-    @given(case=operation.as_strategy(generation_mode=mode), spoil=st.booleans())
-    def ask(case: Any, spoil: bool) -> None:
-        if spoil and case.media_type == "application/json":
-            case.body = spoilt(case.body)
+    @given(case=operation.as_strategy(generation_mode=mode), broken=st.booleans())
+    def ask(case: Any, broken: bool) -> None:
+        if broken and case.media_type == "application/json":
+            case.body = with_lone_surrogates(case.body)
         asked = {
             name: value for name, value in case.as_transport_kwargs(base_url=LOCAL).items() if name in PARTS
         }
@@ -96,7 +123,7 @@ def test_every_operation_answers_or_refuses_with_a_sentence(
             answer = client.request(
                 str(sent.method), str(sent.url), content=sent.body or b"", headers=dict(sent.headers)
             )
-        except (UnicodeEncodeError, ValueError, TypeError, httpx.InvalidURL):  # no client sends it
+        except (UnicodeEncodeError, ValueError, TypeError, httpx.InvalidURL):  # no client can send it
             return
         check(answer)
 

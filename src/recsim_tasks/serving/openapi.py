@@ -29,8 +29,8 @@ BAD_BODY = {
     400: "The body cannot be parsed.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
-    415: "The content type is not supported.",
 }
+UNSUPPORTED = {415: "The content type is not supported."}
 
 
 def problems(*groups: dict[int, str]) -> dict[int | str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
@@ -72,6 +72,9 @@ def cpu_slot(request: Request) -> Iterator[None]:
 
 
 Served = Annotated[ServedRelease, Depends(served_release)]
+ProductId = Annotated[
+    Text, Path(description="Id of a product, percent-encoded: a slash in it is sent as `%2F`.")
+]
 router = APIRouter(
     dependencies=[Depends(require_token)],
     route_class=RawPathRoute,
@@ -85,7 +88,7 @@ router = APIRouter(
     summary="Find products similar to an image",
     tags=["search"],
     response_model=SimilarProducts,
-    responses=openapi.problems(openapi.BAD_BODY),
+    responses=openapi.problems(openapi.BAD_BODY, openapi.UNSUPPORTED),
     openapi_extra=openapi.image_request(),
 )
 def search_by_image(
@@ -107,7 +110,7 @@ def search_by_image(
     responses=openapi.problems(openapi.NOT_FOUND),
 )
 def search_by_product(
-    product_id: Text, options: Annotated[SearchOptions, Query()], served: Served
+    product_id: ProductId, options: Annotated[SearchOptions, Query()], served: Served
 ) -> JSONResponse:
     """The product itself is not among the results."""
     _product(served, product_id)
@@ -131,7 +134,7 @@ def search_by_product(
 )
 def get_product_image(
     request: Request,
-    product_id: Text,
+    product_id: ProductId,
     served: Served,
     side: Annotated[
         int | None,
@@ -185,7 +188,7 @@ def list_products(
     response_model=SingleProduct,
     responses=openapi.problems(openapi.NOT_FOUND),
 )
-def get_product(product_id: Text, served: Served) -> JSONResponse:
+def get_product(product_id: ProductId, served: Served) -> JSONResponse:
     """Returns the fields of one product."""
     product = _product(served, product_id)
     return _answer(served, [{name: product[name] for name in LISTED_FIELDS}])
