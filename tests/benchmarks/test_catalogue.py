@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.catalogue.bench import Bench
+from benchmarks.catalogue.bench import CatalogueBench
 from benchmarks.catalogue.goals import measures
 from benchmarks.catalogue.plot import draw
 from benchmarks.catalogue.rounds import check_merges_agree, range_round
@@ -28,7 +28,7 @@ class Here(Session):
 def test_an_ingest_leaves_the_products_that_delta_rs_merge_leaves_and_the_range_names_the_feeds(
     settings: Settings, tmp_path: Path
 ) -> None:
-    bench, session = Bench(tmp_path), Here(tmp_path)
+    bench, session = CatalogueBench(tmp_path), Here(tmp_path)
     with spark_session(settings, "test of the benchmark"):
         size = bench.size(session, 1_000)
         check_merges_agree(bench, session, size)
@@ -40,7 +40,7 @@ def test_an_ingest_leaves_the_products_that_delta_rs_merge_leaves_and_the_range_
 
 
 def test_the_goals_are_told_and_drawn_from_what_was_measured(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, defaultdict(lambda: [Time(2.0, 3.0)]))
+    bench = CatalogueBench(tmp_path, defaultdict(lambda: [Time(2.0, 3.0)]))
     bench.times["stock day cold"] = [Time(4.0, 3.0), Time(5.0, 3.0), Time(90.0, 3.0)]
     told = {line.name: line for line in measures(bench, 10, 100)}
     assert (told["P10"].value, told["P10"].met) == (0.4, True)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.bench import Bench
 from benchmarks.learning import goals, worth
 from benchmarks.learning.__main__ import BASELINES, _part
 from benchmarks.learning.plot import draw
 from benchmarks.learning.recipes import article
 from benchmarks.learning.speed import measured
-from benchmarks.vectors.bench import Bench
 
 from recsim_demo.dataset import FashionMnist
 from recsim_tasks.foundation.settings import Settings

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.bench import Bench
+from benchmarks.data import LOOSE, TIGHT, clustered, products, write_catalogue
 from benchmarks.vectors import embedding_rounds, goals, index_rounds
-from benchmarks.vectors.bench import Bench
-from benchmarks.vectors.data import LOOSE, TIGHT, clustered, products, write_catalogue
 from benchmarks.vectors.peers import Faiss, Hnswlib
 from benchmarks.vectors.plot import draw
 from benchmarks.vectors.scale import scale
@@ -61,20 +61,20 @@ def test_a_refresh_embeds_what_changed(
     embedding_rounds.refreshes(
         bench, "small", settings, fashion_mnist, cursor, 2_000, make_model(tmp_path / "model")
     )
-    told = {line.name: line for line in goals.refresh_measures(bench, "small", 2_000)}
-    assert (told["P14"].goal, told["refresh_small_0.1"].met) == (0.03, None)
+    lines = {line.name: line for line in goals.refresh_measures(bench, "small", 2_000)}
+    assert (lines["P14"].goal, lines["refresh_small_0.1"].met) == (0.03, None)
 
 
 def test_pictures_of_a_large_catalogue_are_all_different(
     settings: Settings, fashion_mnist: FashionMnist
 ) -> None:
-    from benchmarks.vectors.data import pictured
+    from benchmarks.data import products_with_images
 
     numbers = np.concatenate([np.arange(50), 60_000 * np.arange(1, 50)])
-    assert len(set(pictured(fashion_mnist, numbers)["image_hash"].to_pylist())) == 99
+    assert len(set(products_with_images(fashion_mnist, numbers)["image_hash"].to_pylist())) == 99
     assert (
         products(3)["product_id"].to_pylist()
-        == pictured(fashion_mnist, np.arange(3))["product_id"].to_pylist()
+        == products_with_images(fashion_mnist, np.arange(3))["product_id"].to_pylist()
     )
 
 
@@ -82,12 +82,17 @@ def test_the_goals_are_told_and_drawn_from_what_was_measured(tmp_path: Path) -> 
     bench = Bench(defaultdict(lambda: [2.0]), defaultdict(lambda: 0.99))
     bench.times["TF Similarity add 1 %"] = [2_000.0]
     bench.times["scale build"] = [1.0]
-    told = {
+    lines = {
         line.name: line
         for line in [*goals.index_measures(bench, 10, 100), *goals.scale_measures(bench, 100, 8)]
     }
-    assert (told["P1"].value, told["P1"].met, told["P2"].met, told["P3"].met) == (1_000.0, True, True, True)
-    assert {name for name, line in told.items() if line.goal} == {
+    assert (lines["P1"].value, lines["P1"].met, lines["P2"].met, lines["P3"].met) == (
+        1_000.0,
+        True,
+        True,
+        True,
+    )
+    assert {name for name, line in lines.items() if line.goal} == {
         *("P1", "P2", "P3", "P4", "P4_loose", "scale_memory"),
         *(f"{name}{size}" for name in ("P5", "P5_batch", "P6_open", "P6_search") for size in ("", "_small")),
     }

@@ -12,7 +12,7 @@ from recsim_tasks.serving.app import create_app
 from recsim_tasks.serving.middleware import ConcurrencyLimit
 
 
-def test_the_number_at_a_time_is_a_setting(client: TestClient) -> None:
+def test_the_concurrency_limit_is_a_setting(client: TestClient) -> None:
     settings: Any = client.app.state.settings  # type: ignore[attr-defined]
     app = create_app(settings.model_copy(update={"serving_concurrency": 7}))
     assert next(m.kwargs["limit"] for m in app.user_middleware if m.cls is ConcurrencyLimit) == 7
@@ -30,7 +30,7 @@ def test_the_number_at_a_time_is_a_setting(client: TestClient) -> None:
         ("[", 421),
     ],
 )
-def test_a_page_that_rebinds_its_name_to_this_machine_is_not_answered(
+def test_a_page_that_rebinds_its_dns_name_to_this_machine_is_refused(
     client: TestClient, host: str, status: int
 ) -> None:
     answer = client.get("/v1/products", headers={"Host": host})
@@ -40,7 +40,7 @@ def test_a_page_that_rebinds_its_name_to_this_machine_is_not_answered(
         assert "RECSIM_SERVING_URL" in answer.json()["detail"]
 
 
-def test_a_server_with_a_token_answers_under_any_name_and_one_with_an_address_under_that(
+def test_any_host_name_is_trusted_with_a_token_and_the_public_one_without(
     client: TestClient,
 ) -> None:
     settings: Any = client.app.state.settings  # type: ignore[attr-defined]

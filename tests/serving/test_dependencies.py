@@ -31,7 +31,7 @@ def brought_by(group: str) -> set[str]:
     return found
 
 
-def test_the_serving_group_brings_the_loop_and_the_parser_that_serving_uses() -> None:
+def test_the_serving_group_installs_what_serving_uses() -> None:
     assert {"uvicorn", "uvloop", "httptools", "fastapi", "streamlit"} <= brought_by("serve")
 
 

@@ -41,7 +41,7 @@ def slow_app(limit: int, seconds: float = 20.0) -> tuple[FastAPI, threading.Even
     return app, may
 
 
-def test_more_requests_than_it_can_answer_are_turned_away_at_once_and_those_it_took_are_answered() -> None:
+def test_requests_beyond_the_limit_are_refused_at_once_and_others_answered() -> None:
     app, may = slow_app(limit=3)
 
     async def ask() -> list[httpx.Response]:
@@ -68,7 +68,7 @@ def test_more_requests_than_it_can_answer_are_turned_away_at_once_and_those_it_t
     assert "\nrecsim_requests_in_flight 0.0\n" in page
 
 
-def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+def test_a_slow_or_large_body_is_refused() -> None:
     """A real socket: half of a body, and then nothing."""
     app, _ = slow_app(limit=3, seconds=0.5)
 

@@ -94,7 +94,7 @@ def test_every_route_is_described(described: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_every_operation_answers_or_refuses_with_a_sentence(
+def test_every_operation_answers_or_refuses_with_a_problem(
     described: dict[str, Any],
     client: TestClient,
     pytestconfig: pytest.Config,
@@ -115,13 +115,16 @@ def test_every_operation_answers_or_refuses_with_a_sentence(
     def ask(case: Any, broken: bool) -> None:
         if broken and case.media_type == "application/json":
             case.body = with_lone_surrogates(case.body)
-        asked = {
+        request = {
             name: value for name, value in case.as_transport_kwargs(base_url=LOCAL).items() if name in PARTS
         }
         try:
-            sent = Request(**asked).prepare()
+            prepared = Request(**request).prepare()
             answer = client.request(
-                str(sent.method), str(sent.url), content=sent.body or b"", headers=dict(sent.headers)
+                str(prepared.method),
+                str(prepared.url),
+                content=prepared.body or b"",
+                headers=dict(prepared.headers),
             )
         except (UnicodeEncodeError, ValueError, TypeError, httpx.InvalidURL):  # no client can send it
             return

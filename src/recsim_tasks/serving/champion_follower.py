@@ -1,7 +1,7 @@
 """Follow the registry's champion for all workers of this machine: fetch it, check it, make it their target.
 
-This runs outside the workers, so that a release is fetched once, and because MLflow's client takes seconds and a
-hundred megabytes.
+This runs outside the workers, so that a release is fetched once, and because MLflow's client takes seconds
+and a hundred megabytes.
 """
 
 from __future__ import annotations
@@ -141,7 +141,10 @@ class ChampionFollower:
         return None
 
     def _fetch(self, champion: ReleaseRef) -> None:
-        """Make sure that the folder of a release is complete; `InputError` or `MissingError` when it cannot be."""
+        """Fetch a release unless its copy is complete.
+
+        `InputError` or `MissingError` when it cannot be.
+        """
         from recsim_tasks.release.registry.local_copy import open_copy
 
         assert self._registry is not None

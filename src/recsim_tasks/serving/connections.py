@@ -117,7 +117,8 @@ class Connection(HttpToolsProtocol):
             self._raise(
                 RefusedError(
                     400,
-                    f"More than {self.pipelined} requests are waiting on this connection. Read the responses first.",
+                    f"More than {self.pipelined} requests are waiting on this connection. "
+                    "Read the responses first.",
                 )
             )
         self._stop_timer()

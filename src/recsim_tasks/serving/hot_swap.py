@@ -1,4 +1,4 @@
-"""Swap releases in a worker: open, verify and warm up the target beside what serves, then change one reference."""
+"""Swap releases in a worker: open, verify and warm up the target, then change one reference."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class HotSwap:
         self._thread.join(timeout=10)
 
     def poll(self) -> None:
-        """Look at the target once and swap if it changed. Never raises: what serves stays, `problem` says why."""
+        """Look at the target once and swap if it changed; never raises, but sets `problem`."""
         target = ServingTarget.read(self._settings)
         self._metrics.set_gauge("recsim_registry_up", target.registry_up)
         try:
@@ -102,7 +102,8 @@ class HotSwap:
         try:
             release = Release.open(folder, self._settings.serving_max_pixels)
         except InputError:
-            # The follower looks again, and fetches it again if it agrees: other workers may serve from this copy.
+            # The follower looks again, and fetches it again if it agrees: other workers may serve from this
+            # copy.
             suspect_file(self._settings, version).touch()
             raise
         for canary in release.manifest.canaries[:WARM_UPS]:

@@ -37,7 +37,8 @@ class ImageCache:
     def get(self, cursor: Cursor, product_id: str, image_hash: str, side: int | None) -> bytes | None:
         """Return a product's image as delivered, or as a JPEG of at most `side` pixels.
 
-        None when neither the catalogue at `cursor` nor its head has an image of this product with this content.
+        None when neither the catalogue at `cursor` nor its head has an image of this product with this
+        content.
         """
         key = (product_id, image_hash, side)
         with self._lock:
@@ -54,8 +55,8 @@ class ImageCache:
     def _read(self, cursor: Cursor, product_id: str, image_hash: str) -> bytes | None:
         """Read the image at the release's version of the catalogue.
 
-        That version is gone when the table was created again, or its files were vacuumed. Then the head is read:
-        the hash makes sure that it is the same image.
+        That version is gone when the table was created again, or its files were vacuumed. Then the head is
+        read: the hash makes sure that it is the same image.
         """
         try:
             image = read_image(self._table(cursor), product_id, image_hash)
@@ -65,7 +66,10 @@ class ImageCache:
         return image if image is not None else read_image(open_table(self._uri), product_id, image_hash)
 
     def _table(self, cursor: Cursor) -> DeltaTable:
-        """Return the catalogue at `cursor`; opening it replays the log, so it stays open while a release serves."""
+        """Return the catalogue at `cursor`.
+
+        Opening it replays the log, so it stays open while a release serves.
+        """
         with self._lock:
             table = self._tables.get(cursor)
         if table is None:

@@ -1,4 +1,4 @@
-"""MLflow's scoring protocol: `dataframe_split`, `dataframe_records` or `inputs` with a column `image`, and `params`."""
+"""MLflow's scoring protocol: a table with a column `image`, in one of three forms, and `params`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ FORMS = (
 
 
 T = TypeVar("T")
-# The number is checked first and the first fault ends the validation, before millions of faults are collected.
+# The number is checked first and the first fault ends the validation, before millions of faults are
+# collected.
 Rows = Annotated[list[T], Field(max_length=MAX_ROWS, fail_fast=True)]
 
 

@@ -53,7 +53,8 @@ class ConcurrencyLimit:
 class TrustedHost:
     """Middleware: refuse requests for other host names, such as those of a page that rebinds its DNS name.
 
-    Starlette's `TrustedHostMiddleware` would also refuse health checks by address, and answers 400 in plain text.
+    Starlette's `TrustedHostMiddleware` would also refuse health checks by address, and answers 400 in plain
+    text.
     """
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
@@ -82,7 +83,8 @@ class BodyTimeoutError(Exception):
 class BodyLimit:
     """Middleware: refuse a body larger than `max_bytes`, or slower than `seconds`.
 
-    The size is checked as announced, and counted as the body arrives. FastAPI's own parameter for it has no effect.
+    The size is checked as announced, and counted as the body arrives. FastAPI's own parameter for it has no
+    effect.
     """
 
     def __init__(self, app: ASGIApp, max_bytes: int, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The OpenAPI document at /openapi.json: request bodies that are read by hand, and problem documents for all errors."""
+"""The OpenAPI document: adds request bodies that are read by hand, and the problem documents of errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answer every error with a problem document (RFC 9457, `application/problem+json`), never with a traceback."""
+"""Answer every error with a problem document (RFC 9457, `application/problem+json`), not with a traceback."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 RELEASE_HEADER = "X-Recsim-Release"
 RETRY_SECONDS = "5"
+PARAMETER_KINDS = ("query", "body", "path")
 MAX_FAULTS, MAX_DETAIL_CHARS = 10, 2_000
 DETAILS = {
     404: "There is no such path. All paths are listed at /docs.",
@@ -76,7 +77,7 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 def _sentences(faults: Sequence[ErrorDetails]) -> list[str]:
     return [
-        f"{'.'.join(str(part) for part in fault['loc'] if part not in ('query', 'body', 'path'))}: {fault['msg']}"
+        f"{'.'.join(str(part) for part in fault['loc'] if part not in PARAMETER_KINDS)}: {fault['msg']}"
         for fault in faults
     ]
 

@@ -1,4 +1,4 @@
-"""List the products of a release in pages, all of them or one category, in an order that depends on a seed."""
+"""List the products of a release, or of one of its categories, in pages and in a random order."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.release.search_options import SearchOptions
 
 MAX_FIELDS = 20
-# Base64 of an image of 6 MiB, as phones take them; larger images can be uploaded. Of 100 rows, each has 80 KiB.
+# Base64 of an image of 6 MiB, as phones take them; larger images can be uploaded. Of 100 rows, each has 80
+# KiB.
 MAX_JSON_BYTES = 8 * 2**20
 # Ten times as many as in a table of 100 rows and 100 columns. Parsing them takes some 50 ms.
 MAX_JSON_VALUES = 100_000
@@ -44,7 +45,7 @@ class ImageQuery(BaseModel):
 
 
 async def image_query(request: Request) -> ImageQuery:
-    """Read the body of `POST /v1/similar`: `application/json`, or `multipart/form-data` with a file `image`."""
+    """Read the body of `POST /v1/similar`: `application/json` or `multipart/form-data`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         try:
@@ -68,7 +69,10 @@ async def json_body(request: Request) -> Any:
 
 
 def parse_json(body: bytes) -> Any:
-    """Parse JSON; the parser holds the interpreter's lock meanwhile, so the number of values is limited first."""
+    """Parse JSON.
+
+    The parser holds the interpreter's lock meanwhile, so the number of values is limited first.
+    """
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
         raise InputError(f"The body has more than {MAX_JSON_VALUES:,} values; no request needs so many.")
     try:
@@ -77,7 +81,8 @@ def parse_json(body: bytes) -> Any:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            "The body has text that is not Unicode: a lone surrogate (\\ud800 to \\udfff). Send both halves or none."
+            "The body has text that is not Unicode: a lone surrogate (\\ud800 to \\udfff). "
+            "Send both halves or none."
         ) from error
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"The body is not JSON: {str(error)[:200]}.") from error

@@ -1,7 +1,7 @@
 """The schemas of all responses, for the OpenAPI document.
 
-Handlers write JSON themselves, in their thread: validating each response would cost time and find nothing new.
-`tests/serving/test_responses.py` compares real responses with these models.
+Handlers write JSON themselves, in their thread: validating each response would cost time and find nothing
+new. `tests/serving/test_responses.py` compares real responses with these models.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The routes of the API. A request takes one release before its body is read, and answers or fails in its name."""
+"""The routes of the API; a request takes one release before its body is read, and answers in its name."""
 
 from __future__ import annotations
 

@@ -36,11 +36,7 @@ def serve(settings: Settings) -> None:
         count_in(Path(metrics))
         for name, value in MEMORY.items():
             os.environ.setdefault(name, value)
-        config = uvicorn.Config(
-            APP, factory=True, host=settings.host, port=settings.port, workers=settings.serving_workers, log_level="warning",
-            access_log=False, timeout_graceful_shutdown=DRAIN_SECONDS, timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_worker_healthcheck=HUNG_SECONDS, http=CONNECTION, loop="uvloop", ws="none",
-        )  # fmt: skip
+        config = _config(settings)
         try:
             socket = config.bind_socket()
         except SystemExit as error:
@@ -52,6 +48,24 @@ def serve(settings: Settings) -> None:
         follower.start()
         Workers(config, [socket]).run()
         follower.stop()
+
+
+def _config(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        APP,
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.serving_workers,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_worker_healthcheck=HUNG_SECONDS,
+        http=CONNECTION,
+        loop="uvloop",
+        ws="none",
+    )
 
 
 class Workers(Multiprocess):

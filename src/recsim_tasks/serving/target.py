@@ -15,7 +15,7 @@ STATES = {
     "no_release": "No release is in Production yet. Run a refresh first.",
     "registry_unavailable": "The MLflow registry does not answer.",
     "alias_not_followed": "The alias champion names a release that may not be served, or none.",
-    "release_refused": "The release in Production is damaged, or its encoder does not give the expected vectors.",
+    "release_refused": "The release in Production is damaged, or its encoder gives unexpected vectors.",
     "release_unavailable": "The release in Production could not be fetched.",
     "failed": "The server could not load the release in Production; its log says why.",
 }
