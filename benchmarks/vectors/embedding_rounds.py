@@ -32,17 +32,14 @@ SHARES = (0.001, 0.01, 0.1)
 
 
 def train_model(settings: Settings, data: FashionMnist, count: int, folder: Path) -> Cursor:
-    """A catalogue of `count` products, and a model that has seen it for a minute.
-
-    Where the catalogue stands.
-    """
+    """Write a catalogue of `count` products, and train an encoder on it for a minute; returns its head."""
     cursor = write_catalogue(settings.products_uri, data, count)
     train(settings, cursor, {}, folder)
     return cursor
 
 
 def fresh_network() -> Any:
-    """The project's network in Keras, with random weights, which cost as much as trained ones."""
+    """Make the encoder in Keras with random weights, which are as fast as trained ones."""
     from recsim_tasks.learning.model.network import build_network
     from recsim_tasks.learning.tensorflow_runtime import tensorflow
 
@@ -51,7 +48,7 @@ def fresh_network() -> Any:
 
 
 def embedded(model: Path, images: Any) -> Any:
-    """The embeddings of images, float32 [n, d]."""
+    """Return the embeddings of images, float32 [n, d]."""
     return Embedder(model, threads=2).embed(images[:, :, :, None])
 
 

@@ -95,7 +95,7 @@ OPTIONS = st.fixed_dictionaries(
 
 
 def guarded(client: TestClient) -> TestClient:
-    """The same server, which asks for a token."""
+    """The same server, with a token."""
     settings: Any = client.app.state.settings  # type: ignore[attr-defined]
     app = create_app(settings.model_copy(update={"api_token": SecretStr("secret")}))
     app.state.swap.current = client.app.state.swap.current  # type: ignore[attr-defined]

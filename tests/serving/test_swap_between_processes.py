@@ -1,4 +1,4 @@
-"""Promotions as they are in production: MLflow, the server and who asks it are processes of their own."""
+"""Promotions as in production: MLflow, the server and its clients are separate processes."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_fifty_swaps_under_load_leak_neither_memory_nor_files(served: Served) ->
 
 
 def test_a_full_disk_keeps_the_old_release_until_there_is_room(home: Settings, tmp_path: Path) -> None:
-    """Fetched releases are on a file system for one and a half of them, in a mount namespace of the server."""
+    """Fetched releases are on a file system for one and a half of them, in a mount namespace."""
     registry, port = Registry(home), free_port()
     enthrone(registry, 1)
     folder, address = home.home / "releases", f"http://127.0.0.1:{port}"

@@ -12,7 +12,7 @@ from recsim_tasks.shop.client import ApiClient
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Echoes the request; answers a problem where the path has `problem`, and no JSON where it has `broken`."""
+    """Echoes the request; answers a problem for paths with `problem`, and no JSON for paths with `broken`."""
 
     def do_GET(self) -> None:
         status = 422 if "problem" in self.path else 500 if "broken" in self.path else 200

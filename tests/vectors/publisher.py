@@ -1,7 +1,7 @@
 """A process that appends to an index and publishes it repeatedly until it is killed.
 
-Arguments: CHAMPION WORKSPACE [in-place]. It prints the number of each publication. `in-place` is the control: it
-writes the files into the target folder.
+Arguments: CHAMPION WORKSPACE [in-place]. It prints the number of each publication. `in-place` is the control:
+it writes the files into the target folder.
 """
 
 from __future__ import annotations

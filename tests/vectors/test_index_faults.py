@@ -112,7 +112,7 @@ def test_a_damaged_file_is_refused_by_name_before_a_library_reads_it(
     for changed in damaged(data, np.random.default_rng(0)):
         (
             source / name
-        ).unlink()  # published files may be shared by links, and are mapped: nobody writes into one
+        ).unlink()  # published files may be hard links and memory-mapped: replace, do not write into them
         (source / name).write_bytes(changed)
         for writable in (False, True):
             with pytest.raises(InputError, match=name):

@@ -13,7 +13,7 @@ SIZE = 200
 
 
 class Counting(Dictionary):
-    """A store that notes how many candidates each search asked for."""
+    """A store that records how many candidates each search wanted."""
 
     def __init__(self, vectors: np.ndarray, keys: np.ndarray) -> None:
         super().__init__(vectors, keys)

@@ -90,7 +90,7 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _disconnected(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 - the handlers' signature
-    """Answer nobody, but count the request as the client's error and not the server's."""
+    """The client is gone; this counts the request as its error and not as the server's."""
     return problem(400, "The connection was closed before the body was complete.", _release(request))
 
 

@@ -38,7 +38,7 @@ def product_image(product_id: str, side: int, release: int) -> bytes | None:  # 
 
 
 def small_images(products: Sequence[Product], release: int) -> dict[str, bytes]:
-    """Return the small images of products by id, as far as they are available."""
+    """Return the small images of products by id, without those that are not available."""
     ids = [product["product_id"] for product in products]
     with ThreadPoolExecutor(IMAGE_THREADS) as pool:
         images = pool.map(lambda product_id: image_or_none(product_id, SMALL, release), ids)

@@ -8,7 +8,7 @@ from recsim_tasks.arrays import Float32Array, Int64Array
 
 # Scores of queries and vectors that are computed at once: 64 MiB.
 BLOCK_SCORES = 2**24
-# Adjacent scores of which only the maximum is looked at first.
+# Adjacent scores of which only the maximum is considered first.
 GROUP_SIZE = 64
 
 

@@ -51,7 +51,7 @@ def append(settings: Settings, index: Index, to: Cursor) -> IndexCounts:
 
 
 def compact(settings: Settings, index: Index) -> tuple[Index, IndexCounts]:
-    """Rebuild an index from its own vectors, to drop what removals left behind and to train its lists again."""
+    """Rebuild an index from its own vectors: drop what removals left behind, and train its lists again."""
     _, vectors = index.all_vectors()
     compacted = Index.build(
         index.products, vectors, index.metadata, settings.index_exact_below, settings.index_recall
