@@ -96,7 +96,7 @@ class Shop:
         def taken() -> bool:
             state = self.states(run_id)[task]
             if state == "awaiting_input":
-                self.airflow.answer(DAG, run_id, task, option)
+                self.airflow.respond(DAG, run_id, task, option)
             return state in ("success", "failed")
 
         self.until(taken)

@@ -53,12 +53,12 @@ def test_a_triggerer_that_is_killed_after_a_commit_loses_no_change_and_doubles_n
     shop.airflow.restart("triggerer")
     shop.next_run(runs)
     shop.until(
-        lambda: shop.airflow.state_of_asset(COMMITS).get("announced", {}).get("version") == head["version"]
+        lambda: shop.airflow.asset_state(COMMITS).get("announced", {}).get("version") == head["version"]
     )
     shop.idle()  # what is told twice makes a second run, which has nothing to do
     assert shop.champion["cursor"] == head
     assert len(shop.releases()) == len(releases) + 1
-    assert shop.airflow.state_of_asset(COMMITS)["committed"] == head
+    assert shop.airflow.asset_state(COMMITS)["committed"] == head
 
 
 @dataclass(frozen=True)

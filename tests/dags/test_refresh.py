@@ -45,8 +45,8 @@ def test_a_landed_feed_starts_a_refresh_by_itself(shop: Shop) -> None:
     assert now == head["version"] + 1
     assert reasons["await_catalogue"].endswith(f"is at version {now}; {now} was asked for.")
     assert shop.airflow.xcom(DAG, run_id, "await_catalogue")["end_version"] == now
-    assert shop.airflow.state_of_asset("recsim_catalogue_commits")["committed"] == shop.head()
-    inbox = shop.airflow.state_of_asset("recsim_feed_inbox")
+    assert shop.airflow.asset_state("recsim_catalogue_commits")["committed"] == shop.head()
+    inbox = shop.airflow.asset_state("recsim_feed_inbox")
     assert inbox["heard"]["at"] > inbox["announced"]["at"], (
         "else the feed would be announced again, for nothing"
     )
@@ -158,7 +158,7 @@ def waiting(shop: Shop) -> str:
 
 def test_a_release_is_promoted_when_somebody_who_saw_the_verdict_approves(shop: Shop) -> None:
     run_id = waiting(shop)
-    asked = shop.airflow.question(DAG, run_id, "approve")
+    asked = shop.airflow.hitl_details(DAG, run_id, "approve")
     release = len(shop.releases())
     assert asked["subject"] == f"Release {release}: put it into Production?"
     assert "| Precision@1 no worse than the champion | 0.8 | 0.79 | +0.0100 (+0.0020 to +0.0180) |" in asked[
