@@ -55,8 +55,8 @@ with DAG(
             description="Version to return to. If empty, the newest earlier release that can be read.",
         ),
         "reason": Param(
-            "",
-            type="string",
+            None,
+            type=["null", "string"],
             maxLength=500,
             title="Reason",
             description="Why you roll back. It is stored with the release.",

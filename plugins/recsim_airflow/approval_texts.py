@@ -20,7 +20,7 @@ def feed_question(feed: HeldFeed) -> str:
     sentences = "\n".join(f"- {literal(figure.sentence)}" for figure in feed.figures)
     return f"""Nothing of this feed has been written to the catalogue.
 
-| guard | this feed | limit |
+| Guard | This feed | Limit |
 |---|---:|---:|
 {figures}
 
@@ -40,7 +40,7 @@ def _row_table(reasons: list[RowReason]) -> str:
     return f"""
 These rows would go to quarantine:
 
-| rows | reason | example |
+| Rows | Reason | Example |
 |---:|---|---|
 {rows}
 """
@@ -56,11 +56,11 @@ def release_question(rules: list[RuleResult], page: str) -> str:
     link = f" [Compare its results with the champion's]({page})." if page else ""
     return f"""The release passed the gate.{link}
 
-| rule | challenger | champion | difference, 95 % interval | limit |
+| Rule | Challenger | Champion | Difference (95 % interval) | Limit |
 |---|---:|---:|---:|---|
 {rows}
 
-**Approve** promotes model and index together to Production. **Reject** leaves the release in Staging: it
+**Approve** promotes encoder and index together to Production. **Reject** leaves the release in Staging: it
 needs a new approval before it can be promoted, and the champion stays in Production.
 """
 

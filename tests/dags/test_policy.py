@@ -332,6 +332,11 @@ def test_the_rollback_is_one_command_and_a_check_of_serving() -> None:
     assert rollback.timetable.can_be_scheduled is False
 
 
+def test_a_rollback_can_be_triggered_with_an_empty_form() -> None:
+    params = read("recsim_rollback").params
+    assert dict(params.dump()) == {"action": "rollback", "to": None, "reason": None}
+
+
 def test_no_form_asks_for_a_name(refresh: DAG) -> None:
     """Airflow knows the user."""
     assert set(read("recsim_rollback").params) == {"action", "to", "reason"}
