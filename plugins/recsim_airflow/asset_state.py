@@ -16,7 +16,7 @@ from recsim_airflow.commits import Cursor
 # Keys of the state stores. ANNOUNCED belongs to the asset triggers, the others to the refresh.
 ANNOUNCED = "announced"
 COMMITTED = "committed"
-REFRESH_STARTED = "heard"
+REFRESH_STARTED = "refresh_started"
 
 
 def recorded_cursor(context: Context, catalogue: Asset) -> Cursor:

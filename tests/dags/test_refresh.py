@@ -56,7 +56,7 @@ def test_a_landed_feed_starts_a_refresh(shop: Shop) -> None:
     assert shop.airflow.xcom(DAG, run_id, "await_catalogue")["end_version"] == now
     assert shop.airflow.asset_state("recsim_catalogue_commits")["committed"] == shop.head()
     inbox = shop.airflow.asset_state("recsim_feed_inbox")
-    assert inbox["heard"]["at"] > inbox["announced"]["at"], "else the feed would be announced again"
+    assert inbox["refresh_started"]["at"] > inbox["announced"]["at"], "else the feed would be announced again"
 
 
 def test_a_refresh_without_changes_succeeds_and_its_log_has_the_levels_of_the_job(shop: Shop) -> None:

@@ -29,4 +29,4 @@ def test_the_cursor_is_the_head_of_the_plan() -> None:
 def test_the_start_of_a_refresh_is_recorded_in_seconds_since_the_epoch() -> None:
     around = context()
     record_refresh_start(around, ASSET)
-    assert around["asset_state_store"][ASSET]["heard"]["at"] == pytest.approx(time.time(), abs=60)
+    assert around["asset_state_store"][ASSET]["refresh_started"]["at"] == pytest.approx(time.time(), abs=60)
