@@ -9,7 +9,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.catalogue.bench import Bench
+from benchmarks.catalogue.bench import CatalogueBench
 from benchmarks.catalogue.goals import measures
 from benchmarks.catalogue.plot import draw
 from benchmarks.catalogue.rounds import check_merges_agree, merge_round, settings_round, size_round
@@ -33,7 +33,7 @@ def main() -> None:
         del os.environ[name]
     load_before = machine("pyspark", "delta-spark", "deltalake")
     with tempfile.TemporaryDirectory(prefix="recsim-bench-", dir=arguments.folder) as folder:
-        bench = Bench(Path(folder))
+        bench = CatalogueBench(Path(folder))
         _measure(bench, arguments)
     lines = measures(bench, arguments.rows, arguments.large)
     print(f"{load_before} before, {os.getloadavg()[0]:.1f} after; median of {arguments.rounds} rounds.\n")
@@ -44,7 +44,7 @@ def main() -> None:
     print(last_line(lines))
 
 
-def _measure(bench: Bench, arguments: argparse.Namespace) -> None:
+def _measure(bench: CatalogueBench, arguments: argparse.Namespace) -> None:
     with ExitStack() as stack:
         ours = stack.enter_context(Session(bench.root))
         small, large = (bench.size(ours, count) for count in (arguments.rows, arguments.large))

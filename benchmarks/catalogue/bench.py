@@ -33,7 +33,7 @@ class Size:
 
 
 @dataclass
-class Bench:
+class CatalogueBench:
     """The benchmark's folder, and the times of all runs by the name of the operation."""
 
     root: Path

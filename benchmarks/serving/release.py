@@ -1,4 +1,4 @@
-"""One release, of real pictures by an untrained network, which takes as long to ask as a trained one."""
+"""A release of real images by an untrained encoder, which is as fast as a trained one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.vectors.data import pictured
+from benchmarks.data import products_with_images
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import png
 from recsim_tasks.catalogue.schema import INDEXED
@@ -32,7 +32,7 @@ PASSED = {"verdict": "pass", "reasons": ["A benchmark."], "rules": []}
 
 
 def make(settings: Settings, data: FashionMnist, products: int, folder: Path) -> Path:
-    """Make the bundle of so many `products`; its folder."""
+    """Make the bundle of a release of `products`; returns its folder."""
     files = export(
         build_network(PREPROCESSING, settings.embedding_size),
         PREPROCESSING,
@@ -42,7 +42,7 @@ def make(settings: Settings, data: FashionMnist, products: int, folder: Path) ->
     )
     publish(files, {}, folder / "model")
     embedder = Embedder(folder / "model", threads=2)
-    table = pictured(data, np.arange(products)).select(INDEXED)
+    table = products_with_images(data, np.arange(products)).select(INDEXED)
     vectors = embedder.embed(data.train_images[:products, ..., None])
     facts = {"model_fingerprint": embedder.fingerprint, "cursor": CURSOR.as_json()}
     Index.build(table, vectors, facts, settings.index_exact_below).save(folder / "index")
@@ -59,7 +59,7 @@ def make(settings: Settings, data: FashionMnist, products: int, folder: Path) ->
 
 
 def register(settings: Settings, bundle: Path, refresh: str) -> int:
-    """Register the bundle as one more version."""
+    """Register the bundle as a new version."""
     registry = Registry(settings)
     champion = registry.stages.aliases().get(CHAMPION)
     return registration.register(
@@ -68,7 +68,7 @@ def register(settings: Settings, bundle: Path, refresh: str) -> int:
 
 
 def stored_mib(settings: Settings, version: int) -> float:
-    """What the embedded registry has stored for a version, but for files that an earlier one has stored."""
+    """Return the MiB that the registry stores for a version, without files shared with earlier ones."""
     registry = Registry(settings)
     folder = local_folder(registry.client.get_model_version_download_uri(NAME, str(version)))
     assert folder is not None

@@ -129,13 +129,18 @@ def _drift(index: Index, champion_index: Index | None, champion: Path | None) ->
 
 
 def _verified(settings: Settings, workspace: Workspace, index: Index, evaluation: Evaluation) -> Verification:
-    from recsim_tasks.vectors.consistency import overlap, spread, verification
+    from recsim_tasks.vectors.consistency import evenly_spaced, overlap, verification
 
     finds = overlap(index, settings.evaluation_queries)
     # An index that was not changed since it was built is the rebuild: what it found of another sample then is no other index's share.
     rebuilt = evaluation.metrics["built_recall"] if index.metadata["churn"] else finds
     return verification(
-        settings, index, workspace.head, spread(len(index), settings.evaluation_queries), finds, rebuilt
+        settings,
+        index,
+        workspace.head,
+        evenly_spaced(len(index), settings.evaluation_queries),
+        finds,
+        rebuilt,
     )
 
 

@@ -38,7 +38,7 @@ def coverage(settings: Settings, workspace: Workspace, index: Index) -> float:
     from recsim_tasks.learning.embedder import Embedder
     from recsim_tasks.release.evaluation.evaluate import findable
 
-    hashes = sorted(index.items["image_hash"].to_pylist())[:COVERAGE_CHOICE]
+    hashes = sorted(index.products["image_hash"].to_pylist())[:COVERAGE_CHOICE]
 
     def some() -> Iterator[pa.Table]:
         tried = 0

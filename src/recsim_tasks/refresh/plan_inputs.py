@@ -127,7 +127,7 @@ def _compared(
         champion_copy(settings, workspace, registry, champion)
     except UNREADABLE as error:
         return None, unreadable(champion, error)
-    held = Index.open(workspace.champion_of(champion.version) / "index").items
+    held = Index.open(workspace.champion_of(champion.version) / "index").products
     return compare(held, _products(settings, head)), None
 
 

@@ -120,7 +120,7 @@ def build_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     model = take_model(settings, workspace)
     with lease(settings.home, str(workspace.index)):
         index, counts = build(settings, workspace.head, Embedder(model).fingerprint)
-        return {**counts, "index_fingerprint": index.save(workspace.index)}
+        return {**dict(counts), "index_fingerprint": index.save(workspace.index)}
 
 
 def append_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def append_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     with lease(settings.home, str(workspace.index)):
         index = Index.open(workspace.champion / "index", writable=True)
         counts = append(settings, index, workspace.head)
-        return {**counts, "index_fingerprint": index.save(workspace.index)}
+        return {**dict(counts), "index_fingerprint": index.save(workspace.index)}
 
 
 def compact_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def compact_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
 
     with lease(settings.home, str(workspace.index)):
         index, counts = compact(settings, own_index(workspace))
-        return {**counts, "index_fingerprint": index.save(workspace.index)}
+        return {**dict(counts), "index_fingerprint": index.save(workspace.index)}
 
 
 def verify_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def verify_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     verified = hold_against_rebuild(settings, own_index(workspace), workspace.head)
     result = {
         **asdict(verified),
-        "equal": verified.whole and verified.finds_as_much,
+        "equal": verified.same_contents and verified.recall_preserved,
         "reasons": list(verified.sentences()),
     }
     if not result["equal"]:

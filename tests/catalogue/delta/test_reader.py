@@ -47,9 +47,18 @@ def test_products_are_read_at_the_cursor(uri: str) -> None:
     assert [value for batch in batches for value in batch["image"].to_pylist()] == [b"image b"]
 
 
-def test_the_image_of_a_product_is_read_by_any_id(uri: str) -> None:
-    assert read_image(uri, "o'brien") == b"image b"
-    assert read_image(uri, "x' OR '1' = '1") is None
+def test_an_image_is_read_by_product_and_hash(uri: str) -> None:
+    assert read_image(open_table(uri), "o'brien", "i") == b"image b"
+    assert read_image(open_table(uri), "o'brien", "j") is None
+    assert read_image(open_table(uri), "x' OR '1' = '1", "i") is None
+
+
+def test_an_image_of_a_vacuumed_version_is_missing(uri: str) -> None:
+    table = open_table(uri, at_head(uri))
+    DeltaTable(uri).delete("product_id = 'a'")
+    DeltaTable(uri).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    with pytest.raises(MissingError, match=r"Version 0 of .* can no longer be read"):
+        read_image(table, "a", "i")
 
 
 def test_a_commit_has_a_time(uri: str) -> None:

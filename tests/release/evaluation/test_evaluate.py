@@ -14,7 +14,7 @@ from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.evaluation.evaluate import compare, evaluate, findable, withdrawn
 from recsim_tasks.release.evaluation.queries import sample_rows
 from recsim_tasks.vectors.index import Index
-from recsim_tasks.vectors.search import Found
+from recsim_tasks.vectors.search import Neighbours
 from release.bundles import picture, products
 
 SETTINGS = Settings.model_construct(evaluation_queries=1000)
@@ -90,7 +90,7 @@ def test_no_product_is_its_own_neighbour_even_when_another_is_the_same_picture()
 def test_only_images_that_no_training_has_seen_are_asked_for() -> None:
     vectors, categories = corners(4096)
     index = index_of(vectors, categories)
-    unseen = sum(split_of(name) == "test" for name in index.items.column("image_hash").to_pylist())
+    unseen = sum(split_of(name) == "test" for name in index.products.column("image_hash").to_pylist())
     assert (
         sum(part["queries"] for part in evaluate(index, SETTINGS).as_result()["slices"].values())
         == unseen
@@ -103,8 +103,8 @@ def test_the_products_asked_for_are_those_that_a_look_at_each_of_them_gives(quer
     """Some have no category, some share an image; of all rows and of some."""
     vectors, categories = corners(3_000)
     index = index_of(vectors, [None if n % 7 == 0 else name for n, name in enumerate(categories)])
-    shared = pa.array([index.items["image_hash"][n // 3].as_py() for n in range(3_000)])
-    items = index.items.drop_columns(["row_key", "image_hash"]).append_column("image_hash", shared)
+    shared = pa.array([index.products["image_hash"][n // 3].as_py() for n in range(3_000)])
+    items = index.products.drop_columns(["row_key", "image_hash"]).append_column("image_hash", shared)
     index = Index.build(items, index.all_vectors()[1], index.metadata, 10**6)
     for among in (None, np.arange(0, 3_000, 2)):
         rows = [
@@ -120,7 +120,7 @@ def test_the_products_asked_for_are_those_that_a_look_at_each_of_them_gives(quer
 def test_products_that_came_after_the_training_are_told_apart() -> None:
     vectors, categories = corners(2_000)
     index = index_of(vectors, categories)
-    hashes = index.items.column("image_hash").to_pylist()
+    hashes = index.products.column("image_hash").to_pylist()
     test = [image_hash for image_hash in hashes if split_of(image_hash) == "test"]
     told = evaluate(index, SETTINGS, trained=set(hashes) - set(test[:30])).as_result()["since_training"]
     assert told["added"] == {"queries": 30, "precision_at_1": 1.0, "precision_at_10": 1.0}
@@ -131,7 +131,7 @@ def test_products_that_came_after_the_training_are_told_apart() -> None:
 def test_at_most_the_number_of_the_settings_is_asked_for_and_what_a_category_lacks_to_be_judged() -> None:
     few = Settings.model_construct(evaluation_queries=120)
     vectors, categories = corners(4_000, 2)
-    hashes = index_of(vectors, categories).items.column("image_hash").to_pylist()
+    hashes = index_of(vectors, categories).products.column("image_hash").to_pylist()
     rare = {n for n in range(4_000) if split_of(hashes[n]) == "test"}
     rare = set(sorted(rare)[-30:])
     slices = evaluate(
@@ -155,9 +155,9 @@ def test_an_index_that_misses_neighbours_has_less_recall(monkeypatch: pytest.Mon
     index = index_of(np.random.default_rng(2).normal(size=(200, 8)), ["c"] * 200)
     exact = index.neighbours
 
-    def forgetful(queries: np.ndarray, k: int, *_: object) -> Found:
+    def forgetful(queries: np.ndarray, k: int, *_: object) -> Neighbours:
         found, kept = exact(queries, k + 50), [*range(6), *range(-5, 0)]
-        return Found(found.positions[:, kept], found.scores[:, kept])
+        return Neighbours(found.positions[:, kept], found.scores[:, kept])
 
     monkeypatch.setattr(index, "neighbours", forgetful)
     assert evaluate(index, SETTINGS).metrics["ann_recall_at_10"] == pytest.approx(0.5)

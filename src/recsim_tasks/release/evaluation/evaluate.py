@@ -86,7 +86,7 @@ def evaluate(
         "imbalance_growth": index.imbalance / index.metadata["built_imbalance"],
         "query_cpu_p95_ms": times.own_ms,
     }
-    before = set(champion.items["image_hash"].to_pylist()) if champion else None
+    before = set(champion.products["image_hash"].to_pylist()) if champion else None
     return Evaluation(answered, metrics, times, _unknown(hashes, trained), _unknown(hashes, before))
 
 
@@ -160,7 +160,7 @@ def _there(names: AnyArray, index: Index) -> list[str]:
 
 def _items(index: Index) -> dict[str, pa.Array]:
     """What products are told apart by, as plain columns: an index that was opened from its files has views of them."""
-    table = without_views(index.items.select(["product_id", "category", "image_hash"])).combine_chunks()
+    table = without_views(index.products.select(["product_id", "category", "image_hash"])).combine_chunks()
     return {name: table[name].combine_chunks() for name in table.column_names}
 
 

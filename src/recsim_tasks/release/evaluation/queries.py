@@ -14,7 +14,7 @@ from recsim_tasks.learning.data.splits import splits_of
 from recsim_tasks.learning.metrics import average_precisions, precisions_at_k, r_precisions, relevant_counts
 from recsim_tasks.vectors.brute_force import exact_neighbours
 from recsim_tasks.vectors.index import Index
-from recsim_tasks.vectors.recall import K, drop_own, recalls, without_own
+from recsim_tasks.vectors.recall import K, drop_self, neighbours_without_self, recall_per_query
 
 FEWEST_QUERIES = 10
 # Of fewer queries a share says little, and is not judged by itself.
@@ -51,12 +51,12 @@ def ask(index: Index, rows: Int64Array) -> Answered:
     """
     ids, vectors = index.all_vectors()
     names, labels = np.array(ids, object), categories(index)
-    answers = without_own(index, rows, vectors[rows])
+    answers = neighbours_without_self(index, rows, vectors[rows])
     found = labels[answers.positions]
     depth = found.shape[1]
     figures = {f"precision_at_{k}": precisions_at_k(labels[rows], found, min(k, depth)) for k in (1, K)}
     figures |= _within(labels[rows], vectors[rows])
-    figures["ann_recall_at_10"] = recalls(answers, rows, vectors)
+    figures["ann_recall_at_10"] = recall_per_query(answers, rows, vectors)
     return Answered(names[rows], labels[rows], names[answers.positions], figures)
 
 
@@ -67,7 +67,7 @@ def sample_rows(index: Index, most: int, among: Int64Array | None = None) -> Int
     images' hashes, so that two releases of nearly the same catalogue are asked nearly the same. Raises `InputError` when nothing tells a
     good answer.
     """
-    ids, hashes = (index.items.column(name).to_pylist() for name in ("product_id", "image_hash"))
+    ids, hashes = (index.products.column(name).to_pylist() for name in ("product_id", "image_hash"))
     names = categories(index)
     labelled = np.arange(len(names)) if among is None else among
     labelled = labelled[names[labelled] != ""]
@@ -88,13 +88,13 @@ def sample_rows(index: Index, most: int, among: Int64Array | None = None) -> Int
 
 def categories(index: Index) -> AnyArray:
     """The category of every product, [n]; empty where it has none."""
-    return np.array([name or "" for name in index.items.column("category").to_pylist()], object)
+    return np.array([name or "" for name in index.products.column("category").to_pylist()], object)
 
 
 def _within(labels: AnyArray, vectors: Float32Array) -> dict[str, Float64Array]:
     relevant = relevant_counts(labels, labels, leave_one_out=True)
     found, _ = exact_neighbours(vectors, vectors, int(relevant.max()) + 1)
-    near = labels[drop_own(found, np.arange(len(found)), found)]
+    near = labels[drop_self(found, np.arange(len(found)), found)]
     return {
         "map_at_r": average_precisions(labels, near, relevant),
         "r_precision": r_precisions(labels, near, relevant),

@@ -197,10 +197,16 @@ def like_a_rebuild(verified: Verification) -> Iterator[Rule]:
     """An index that was appended to holds and finds what one built anew would."""
     contents, neighbours = verified.sentences()
     wrong = verified.missing + verified.unexpected + verified.outdated + verified.differing
-    yield Rule(SAME_CONTENTS, verified.whole, wrong, None, None, "none differs", contents)
+    yield Rule(SAME_CONTENTS, verified.same_contents, wrong, None, None, "none differs", contents)
     share = verified.overlap / verified.rebuilt_overlap if verified.rebuilt_overlap else NOT_MEASURED
     yield Rule(
-        SAME_NEIGHBOURS, verified.finds_as_much, share, None, None, "at least 0.99 of a rebuild", neighbours
+        SAME_NEIGHBOURS,
+        verified.recall_preserved,
+        share,
+        None,
+        None,
+        "at least 0.99 of a rebuild",
+        neighbours,
     )
 
 

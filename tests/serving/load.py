@@ -1,4 +1,4 @@
-"""Clients that ask a server without pause, and what they were told."""
+"""Clients that send requests without pause, and the answers that they got."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from release.bundles import picture
 
 
 @dataclass
-class Asking:
-    """Threads, and what they were told: status, release in header and body, ends of the products' ids."""
+class LoadGenerator:
+    """Clients in threads; answers are status, release in header and body, and the ends of the product ids."""
 
     address: str
     clients: int = 2
-    told: list[tuple[int, str | None, int, frozenset[str]]] = field(default_factory=list)
+    answers: list[tuple[int, str | None, int, frozenset[str]]] = field(default_factory=list)
     failed: list[BaseException] = field(default_factory=list)
 
     @contextmanager
-    def going_on(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         done = threading.Event()
         threads = [threading.Thread(target=self._ask, args=(done,)) for _ in range(self.clients)]
         for thread in threads:
@@ -43,7 +43,7 @@ class Asking:
                     answer = client.post("/v1/similar", files={"image": image}, data={"k": "10"})
                     body = answer.json()
                     ends = frozenset(row["product_id"][-2:] for row in body["results"])
-                    self.told.append(
+                    self.answers.append(
                         (answer.status_code, answer.headers.get("X-Recsim-Release"), body["release"], ends)
                     )
                 except (httpx.HTTPError, ValueError, KeyError) as error:

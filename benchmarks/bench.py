@@ -1,4 +1,4 @@
-"""How long every try took, under the name of what was tried."""
+"""Timings of a benchmark by name."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Bench:
-    """Seconds of all tries, and figures that are no times."""
+    """Seconds of all repetitions, and figures that are not times."""
 
     times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     figures: dict[str, float] = field(default_factory=dict)
 
     def call(self, name: str, function: Callable[..., Any], *arguments: Any, each: int = 1) -> Any:
-        """Call a function and note how long it took, divided by how many things it did."""
+        """Call a function; record its seconds divided by `each`, the number of things it did."""
         began = time.perf_counter()
         result = function(*arguments)
         self.note(name, (time.perf_counter() - began) / each)
         return result
 
     def note(self, name: str, seconds: float) -> None:
-        """One more try."""
+        """Record the seconds of one repetition."""
         self.times[name].append(seconds)
-        log.info(f"{name}: {seconds:.6f} s")
+        log.info("%s: %.6f s", name, seconds)
 
     def median(self, name: str) -> float:
-        """Of all tries under the name, in seconds."""
+        """Return the median of all repetitions, in seconds."""
         return median(self.times[name])
 
     def figure(self, name: str, value: float) -> None:
-        """Something else that was measured."""
+        """Record a figure that is not a time."""
         self.figures[name] = value
-        log.info(f"{name}: {value:.6g}")
+        log.info("%s: %.6g", name, value)

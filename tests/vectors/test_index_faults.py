@@ -1,4 +1,7 @@
-"""What an index survives: kills, damaged files, full disks, readers beside writers. Rows I1, I2, I3, I4, I6 and I8 of the fault table."""
+"""What an index survives: kills, damaged files, full disks, concurrent readers and writers.
+
+Rows I1, I2, I3, I4, I6 and I8 of the fault table.
+"""
 
 from __future__ import annotations
 
@@ -39,23 +42,23 @@ def expected_after(source: Path, step: int) -> dict[str, tuple[object, ...]]:
 
 
 def kill_a_publisher(source: Path, workspace: Path, after: float, *control: str) -> int:
-    """Let it publish for so many seconds, kill it, and give the last publication that it acknowledged."""
+    """Let it publish for `after` seconds, kill it, and return the last publication that it acknowledged."""
     command = [sys.executable, "-m", "vectors.publisher", str(source), str(workspace), *control]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
     assert process.stdout
     process.stdout.readline()
     time.sleep(after)
     process.send_signal(signal.SIGKILL)
-    told = process.stdout.read().split()
+    printed = process.stdout.read().split()
     process.wait()
     process.stdout.close()
-    return int(told[-1]) if told else 0
+    return int(printed[-1]) if printed else 0
 
 
-def test_a_publisher_killed_at_any_moment_leaves_the_last_index_or_the_next_one(
+def test_a_publisher_killed_at_any_moment_leaves_the_old_or_the_new_index(
     source: Path, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    """Every key and vector of it, and the champion's files as they were."""
+    """Checks every key and vector, and that the champion's files did not change."""
     before = digests(source)
     for wait in np.random.default_rng(0).uniform(0, 0.4, KILLS + pytestconfig.getoption("--kills")):
         shutil.rmtree(tmp_path / "workspace", ignore_errors=True)
@@ -72,7 +75,7 @@ def test_a_publisher_killed_at_any_moment_leaves_the_last_index_or_the_next_one(
     assert digests(source) == before
 
 
-def test_the_kills_would_have_seen_an_index_that_is_written_in_place(source: Path, tmp_path: Path) -> None:
+def test_control_kills_tear_an_index_that_is_written_in_place(source: Path, tmp_path: Path) -> None:
     torn = 0
     for wait in np.random.default_rng(1).uniform(0.05, 0.4, 40):
         kill_a_publisher(source, tmp_path / "index", wait, "in-place")
@@ -95,7 +98,7 @@ def damaged(data: bytes, rng: np.random.Generator) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", ["vectors.faiss", "items.arrow"])
-def test_a_damaged_file_is_refused_by_name_before_any_library_sees_it(
+def test_a_damaged_file_is_refused_by_name_before_a_library_reads_it(
     source: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -109,14 +112,14 @@ def test_a_damaged_file_is_refused_by_name_before_any_library_sees_it(
     for changed in damaged(data, np.random.default_rng(0)):
         (
             source / name
-        ).unlink()  # published files may be shared by links, and are mapped: nobody writes into one
+        ).unlink()  # published files may be hard links and memory-mapped: replace, do not write into them
         (source / name).write_bytes(changed)
         for writable in (False, True):
             with pytest.raises(InputError, match=name):
                 Index.open(source, writable=writable)
 
 
-def test_a_file_that_is_missing_added_or_swapped_is_refused(source: Path, tmp_path: Path) -> None:
+def test_missing_added_and_swapped_files_are_refused(source: Path, tmp_path: Path) -> None:
     def refused(damage: str) -> None:
         with pytest.raises(InputError, match="does not match its manifest"):
             Index.open(tmp_path / damage)
@@ -132,7 +135,7 @@ def test_a_file_that_is_missing_added_or_swapped_is_refused(source: Path, tmp_pa
         refused(damage)
 
 
-def test_without_the_check_a_damaged_file_is_taken_or_ends_the_process(source: Path) -> None:
+def test_control_without_digests_a_damaged_file_is_accepted_or_crashes(source: Path) -> None:
     """The control: in a process of its own, for what a native library does with such a file."""
     program = textwrap.dedent("""
         import sys
@@ -152,9 +155,7 @@ def test_without_the_check_a_damaged_file_is_taken_or_ends_the_process(source: P
     assert ended.returncode < 0 or ended.stdout.strip() == str(SIZE)
 
 
-def test_an_index_answers_from_its_files_after_they_were_replaced_and_removed(
-    source: Path, tmp_path: Path
-) -> None:
+def test_an_open_index_answers_after_its_files_are_replaced_or_removed(source: Path, tmp_path: Path) -> None:
     """Two readers, and 50 publications over what they read from."""
     folder, queries = tmp_path / "index", unit(20, seed=9)
     shutil.copytree(source, folder)
@@ -195,9 +196,7 @@ def publish_once(
     )
 
 
-def test_files_that_cannot_grow_leave_the_old_index_and_the_next_try_is_clean(
-    source: Path, tmp_path: Path
-) -> None:
+def test_a_failed_write_leaves_the_old_index_and_the_next_try_succeeds(source: Path, tmp_path: Path) -> None:
     target, largest = tmp_path / "workspace" / "index", max(path.stat().st_size for path in source.iterdir())
     assert publish_once(source, target).returncode == 0
     expected, before = digests(target), digests(source)
@@ -210,7 +209,7 @@ def test_files_that_cannot_grow_leave_the_old_index_and_the_next_try_is_clean(
     assert digests(target) == expected
 
 
-def test_a_full_disk_leaves_the_old_index_and_the_next_try_is_clean(source: Path, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_old_index_and_the_next_try_succeeds(source: Path, tmp_path: Path) -> None:
     """A tmpfs that holds the index once and not twice, mounted in a namespace of its own."""
     script = textwrap.dedent("""
         set -e
@@ -234,7 +233,7 @@ def test_a_full_disk_leaves_the_old_index_and_the_next_try_is_clean(source: Path
         capture_output=True,
         check=False,
     ).returncode:
-        pytest.skip("this kernel lets nobody mount; the test above fails the same writes")
+        pytest.skip("this kernel allows no mount namespace; the test above fails the same writes")
     command = [
         *namespace,
         "bash",
@@ -263,7 +262,7 @@ def test_a_product_replaced_a_thousand_times_has_one_vector(exact_below: int) ->
     assert (len(index), [hit.product_id for hit in found].count("p-7")) == (50, 1)
 
 
-def test_recall_stays_after_churn_and_is_the_same_after_compaction_and_a_restart(tmp_path: Path) -> None:
+def test_recall_survives_churn_compaction_and_a_restart(tmp_path: Path) -> None:
     """Row I4: 30 % of the products went and as many came."""
     vectors = unit(4_000, seed=5)
     index = Index.build(products([f"p-{n}" for n in range(3_000)]), vectors[:3_000], {}, 1)
@@ -276,7 +275,7 @@ def test_recall_stays_after_churn_and_is_the_same_after_compaction_and_a_restart
         answers = zip(index.search(queries, 10), names, strict=True)
         return float(np.mean([len({hit.product_id for hit in hits} & near) / 10 for hits, near in answers]))
 
-    compacted = Index.build(index.items, index.all_vectors()[1], {}, 1)
+    compacted = Index.build(index.products, index.all_vectors()[1], {}, 1)
     assert found(index) >= found(compacted) - 0.005 > 0.95
     index.save(tmp_path / "index")
     assert Index.open(tmp_path / "index").search(queries, 10) == index.search(queries, 10)

@@ -1,4 +1,4 @@
-"""A catalogue for tests that is changed by Spark, as an ingest changes it, in one commit: deletion vectors and change feed are on."""
+"""A catalogue that Spark changes as an ingest does, in one commit, with deletion vectors and change feed."""
 
 from __future__ import annotations
 
@@ -38,25 +38,28 @@ def product(name: str, pixels: np.ndarray, category: str = "c", price: float = 1
 
 
 def change(
-    settings: Settings, products: Mapping[str, np.ndarray], gone: list[str] | None = None, price: float = 1.0
+    settings: Settings,
+    products: Mapping[str, np.ndarray],
+    deleted: list[str] | None = None,
+    price: float = 1.0,
 ) -> Cursor:
-    """Insert or update these products, by their pictures, and take those out; where the catalogue stands then."""
+    """Insert or update these products by their images, delete others; returns the new head."""
     from delta import DeltaTable
 
     spark = SparkSession.getActiveSession()
     assert spark is not None
     create_tables(spark, settings)
     rows = [(*product(name, pixels, price=price), False) for name, pixels in products.items()]
-    rows += [(name, *[None] * (len(COLUMNS) - 1), True) for name in gone or []]
-    source = spark.createDataFrame(rows, f"{PRODUCTS}, gone boolean").coalesce(1)
+    rows += [(name, *[None] * (len(COLUMNS) - 1), True) for name in deleted or []]
+    source = spark.createDataFrame(rows, f"{PRODUCTS}, deleted boolean").coalesce(1)
     merging = (
         DeltaTable.forPath(spark, settings.products_uri)
         .alias("t")
         .merge(source.alias("s"), "t.product_id = s.product_id")
     )
     fields = {name: f"s.{name}" for name in COLUMNS}
-    merging.whenMatchedDelete("s.gone").whenMatchedUpdate(set=fields).whenNotMatchedInsert(
-        "NOT s.gone", fields
+    merging.whenMatchedDelete("s.deleted").whenMatchedUpdate(set=fields).whenNotMatchedInsert(
+        "NOT s.deleted", fields
     ).execute()
     cursor = head(settings.products_uri)
     assert cursor is not None

@@ -1,4 +1,4 @@
-"""Random histories of feeds, on real Delta tables: after each, an index that was appended to is what a rebuild gives."""
+"""Random histories of feeds on real Delta tables: after each, append equals rebuild."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.vectors.build import append, build
 from recsim_tasks.vectors.consistency import Verification, verify
 from recsim_tasks.vectors.index import Index
-from vectors.test_build import PRODUCTS, SCHEMA, look, row, vector
+from vectors.test_build import PRODUCTS, SCHEMA, row, thumbnail_of, vector
 
 FEEDS = 8
 IMAGES = 600
@@ -24,7 +24,7 @@ FAULTED_EVERY = 50
 
 
 class History:
-    """A catalogue that changes by feeds, two models that embed what is new, and the index of a champion that is only appended to."""
+    """A catalogue that changes by feeds, encoders for new images, and an index that is only appended to."""
 
     def __init__(self, settings: Settings, seed: int) -> None:
         self.settings, self.rng = settings, random.Random(seed)
@@ -39,7 +39,7 @@ class History:
         self.index, _ = build(settings, self._head(), self._fingerprint())
 
     def feed(self) -> str:
-        """One feed of a random kind, one to forty products, and the refresh that follows: what it was."""
+        """Apply one feed of a random kind with one to forty products, and refresh; returns the kind."""
         kind = self.rng.choice(
             ["add", "replace", "delete", "relist", "price", "full again", "optimize", "other model"]
         )
@@ -62,7 +62,7 @@ class History:
         return kind
 
     def verified(self) -> Verification:
-        """Everything of it against a rebuild."""
+        """Compare the index with a rebuild."""
         return verify(self.settings, self.index, self._head())
 
     def _row(self, kind: str, number: int) -> dict[str, object]:
@@ -77,7 +77,7 @@ class History:
         merging.when_matched_update_all().when_not_matched_insert_all().execute()
 
     def _embed(self) -> None:
-        """What an embedding leaves: one image in fifty has no vector."""
+        """Embed new images; one in fifty has no vector."""
         reader = pa.RecordBatchReader.from_stream(
             DeltaTable(self.settings.products_uri).scan(columns=["image_hash"])
         )
@@ -94,7 +94,7 @@ class History:
             "model_fingerprint": pa.array([self._fingerprint()] * len(new), pa.string()),
             "image_hash": pa.array(new, pa.string()),
         }
-        thumbnails = pa.array([look(name) for name in new], pa.binary())
+        thumbnails = pa.array([thumbnail_of(name) for name in new], pa.binary())
         table = pa.table(
             {**columns, "embedding": pa.array(vectors, pa.list_(pa.float32())), "thumbnail": thumbnails}
         )
@@ -119,7 +119,7 @@ class History:
 
 
 @pytest.mark.parametrize("exact_below", ["100000", "50"], ids=["exact", "inverted lists"])
-def test_after_any_history_of_feeds_nobody_can_tell_an_append_from_a_rebuild(
+def test_after_any_history_of_feeds_append_equals_rebuild(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config, exact_below: str
 ) -> None:
     for seed in range(pytestconfig.getoption("--histories")):
@@ -129,7 +129,7 @@ def test_after_any_history_of_feeds_nobody_can_tell_an_append_from_a_rebuild(
         for _ in range(FEEDS):
             past.append(history.feed())
             found = history.verified()
-            assert found.whole, (seed, past, found)
+            assert found.same_contents, (seed, past, found)
             assert found.overlap >= (1.0 if exact_below == "100000" else 0.99 * found.rebuilt_overlap), (
                 seed,
                 past,
@@ -138,11 +138,11 @@ def test_after_any_history_of_feeds_nobody_can_tell_an_append_from_a_rebuild(
 
 
 def _spoil(index: Index, how: str) -> None:
-    one = index.items.slice(3, 1).drop_columns(["row_key"])
+    one = index.products.slice(3, 1).drop_columns(["row_key"])
     if how == "missing":
         index.remove(one["product_id"].to_pylist())
     elif how == "unexpected":
-        index.upsert(one.set_column(0, "product_id", pa.array(["nobody's"])), index.vectors_at([3]))
+        index.upsert(one.set_column(0, "product_id", pa.array(["unknown"])), index.vectors_at([3]))
     elif how == "outdated":
         index.update(one.set_column(one.column_names.index("price"), "price", pa.array([-1.0])))
     elif how == "differing":
@@ -150,18 +150,18 @@ def _spoil(index: Index, how: str) -> None:
     else:
         index.upsert(
             one.set_column(
-                one.column_names.index("thumbnail"), "thumbnail", index.items["thumbnail"].slice(4, 1)
+                one.column_names.index("thumbnail"), "thumbnail", index.products["thumbnail"].slice(4, 1)
             ),
             index.vectors_at([3]),
         )
 
 
 @pytest.mark.parametrize("how", ["missing", "unexpected", "outdated", "differing", "differing thumbnail"])
-def test_the_comparison_sees_one_product_that_is_off(settings: Settings, how: str) -> None:
+def test_control_one_wrong_product_is_noticed(settings: Settings, how: str) -> None:
     """The control: one product, or the last bit of one vector."""
     history = History(settings, 0)
-    assert history.verified().whole
+    assert history.verified().same_contents
     _spoil(history.index, how)
     found = history.verified()
-    assert not found.whole
+    assert not found.same_contents
     assert getattr(found, how.split()[0]) == 1

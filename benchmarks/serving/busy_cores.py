@@ -1,4 +1,4 @@
-"""One query of an exact index, on an idle machine and beside other work on every core."""
+"""The latency of one exact query on an idle machine, and while every core is busy."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from benchmarks.vectors.bench import Bench
+from benchmarks.bench import Bench
 from recsim_tasks.arrays import Float32Array
 from recsim_tasks.vectors import faiss_store
 
 PRODUCTS, DIMENSIONS = 19_999, 64
-QUESTIONS, NEIGHBOURS = 500, 10
-# Between two questions, as a server waits for the next one.
+QUERIES, NEIGHBOURS = 500, 10
+# Pause between two queries, as in a server that waits for requests.
 PAUSE_SECONDS = 0.002
 
 
 def beside_busy_cores(bench: Bench, rounds: int) -> None:
-    """Note the median of a query as `flat, idle` and `flat, busy`, in turns."""
+    """Record the median latency as `flat, idle` and `flat, busy`, in turns."""
     vectors = np.random.default_rng(0).normal(size=(PRODUCTS, DIMENSIONS)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    store = faiss_store.Flat.of(vectors, np.arange(PRODUCTS))
+    store = faiss_store.FlatStore.of(vectors, np.arange(PRODUCTS))
     for _ in range(rounds):
         bench.note("flat, idle", _median_seconds(store, vectors))
         with _busy_cores():
             bench.note("flat, busy", _median_seconds(store, vectors))
 
 
-def _median_seconds(store: faiss_store.Flat, vectors: Float32Array) -> float:
+def _median_seconds(store: faiss_store.FlatStore, vectors: Float32Array) -> float:
     times = []
-    for number in range(QUESTIONS):
+    for number in range(QUERIES):
         time.sleep(PAUSE_SECONDS)
         began = time.perf_counter()
         store.search(vectors[number : number + 1], NEIGHBOURS)

@@ -1,4 +1,4 @@
-"""Whatever is sent: an answer, or a refusal with a sentence; never a fault of the server. `--fuzz 10000` for more."""
+"""Any input gets an answer or a problem document, never an internal error. `--fuzz 10000` for more."""
 
 from __future__ import annotations
 
@@ -38,9 +38,22 @@ WHOLE = [
 ]
 
 
+PARTS = [
+    b"--x\r\n",
+    b"--x--\r\n",
+    b'Content-Disposition: form-data; name="image"; filename="a"\r\n\r\n',
+    b"\r\n",
+    picture(1),
+    b'name="k"',
+    b"{",
+    b'"image"',
+]
+"""Parts of bodies that mean something to a parser."""
+
+
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A picture in which bytes were changed, cut out, put in, repeated, or whose end is another's."""
+    """An image with bytes changed, removed, inserted or repeated, or with the end of another image."""
     data = bytearray(draw(st.sampled_from(WHOLE)))
     for _ in range(draw(st.integers(1, 6))):
         at = draw(st.integers(0, max(len(data) - 1, 0)))
@@ -58,7 +71,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-# Hypothesis leaves lone surrogates out unless it is asked for them.
+# Hypothesis leaves lone surrogates out unless it is params for them.
 ANY = st.characters()
 LARGE = st.sampled_from([2**63, -(2**64), 10**400, 1e308, -1e308, 5e-324])
 JSON = st.recursive(
@@ -67,17 +80,22 @@ JSON = st.recursive(
     max_leaves=12,
 )
 WORDS = st.lists(st.text(ANY, max_size=8) | st.sampled_from(["\x00", "\ud800", "a" * 70_000]), max_size=3)
-WISHES = st.fixed_dictionaries(
+OPTIONS = st.fixed_dictionaries(
     {},
     optional={
-        "k": st.integers() | LARGE | JSON, "categories": WORDS | JSON, "min_price": st.floats() | LARGE | JSON,
-        "max_price": st.floats() | LARGE | JSON, "in_stock": JSON, "exclude": WORDS | JSON, "distinct": JSON,
+        "k": st.integers() | LARGE | JSON,
+        "categories": WORDS | JSON,
+        "min_price": st.floats() | LARGE | JSON,
+        "max_price": st.floats() | LARGE | JSON,
+        "in_stock": JSON,
+        "exclude": WORDS | JSON,
+        "distinct": JSON,
     },
-)  # fmt: skip
+)
 
 
 def guarded(client: TestClient) -> TestClient:
-    """The same server, which asks for a token."""
+    """The same server, with a token."""
     settings: Any = client.app.state.settings  # type: ignore[attr-defined]
     app = create_app(settings.model_copy(update={"api_token": SecretStr("secret")}))
     app.state.swap.current = client.app.state.swap.current  # type: ignore[attr-defined]
@@ -92,9 +110,9 @@ def check(answer: Any, *also: int) -> None:
     assert "Traceback" not in answer.text
     if answer.status_code != 200:
         assert answer.headers["content-type"] == "application/problem+json"
-        told = answer.json()
-        assert told["status"] == answer.status_code
-        assert len(told["detail"]) > 10
+        body_ = answer.json()
+        assert body_["status"] == answer.status_code
+        assert len(body_["detail"]) > 10
 
 
 def fuzzed(config: pytest.Config, share: float = 1.0) -> Any:
@@ -102,7 +120,7 @@ def fuzzed(config: pytest.Config, share: float = 1.0) -> Any:
     return limits(max_examples=count, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def test_damaged_pictures(client: TestClient, pytestconfig: pytest.Config) -> None:
+def test_damaged_images(client: TestClient, pytestconfig: pytest.Config) -> None:
     @fuzzed(pytestconfig)
     @given(data=damaged() | st.binary(max_size=200), upload=st.booleans())
     def ask(data: bytes, upload: bool) -> None:
@@ -114,20 +132,20 @@ def test_damaged_pictures(client: TestClient, pytestconfig: pytest.Config) -> No
     ask()
 
 
-def test_questions_of_any_form(client: TestClient, pytestconfig: pytest.Config) -> None:
+def test_requests_of_any_form(client: TestClient, pytestconfig: pytest.Config) -> None:
     image = base64.b64encode(picture(1)).decode()
 
     @fuzzed(pytestconfig)
-    @given(wishes=WISHES, body=JSON)
-    def ask(wishes: dict[str, Any], body: Any) -> None:
-        for sent in ({"image": image, **wishes}, body):
+    @given(options=OPTIONS, body=JSON)
+    def ask(options: dict[str, Any], body: Any) -> None:
+        for sent in ({"image": image, **options}, body):
             content = json.dumps(sent).encode()
             for path in ("/v1/similar", "/invocations"):
                 check(client.post(path, content=content, headers={"Content-Type": "application/json"}))
         check(
             client.post(
                 "/invocations",
-                content=json.dumps({"inputs": {"image": [image]}, "params": wishes}).encode(),
+                content=json.dumps({"inputs": {"image": [image]}, "params": options}).encode(),
                 headers={"Content-Type": "application/json"},
             )
         )
@@ -135,7 +153,7 @@ def test_questions_of_any_form(client: TestClient, pytestconfig: pytest.Config) 
     ask()
 
 
-def test_bodies_that_are_bytes(client: TestClient, pytestconfig: pytest.Config) -> None:
+def test_bodies_of_any_bytes(client: TestClient, pytestconfig: pytest.Config) -> None:
     kinds = st.sampled_from(
         [
             "application/json",
@@ -147,7 +165,7 @@ def test_bodies_that_are_bytes(client: TestClient, pytestconfig: pytest.Config) 
         ]
     )
     parts = st.lists(
-        st.sampled_from([b"--x\r\n", b"--x--\r\n", b'Content-Disposition: form-data; name="image"; filename="a"\r\n\r\n', b"\r\n", picture(1), b'name="k"', b"{", b'"image"']) | st.binary(max_size=20),
+        st.sampled_from(PARTS) | st.binary(max_size=20),
         max_size=8,
     )  # fmt: skip
 
@@ -222,14 +240,14 @@ def test_headers_of_any_bytes(client: TestClient, pytestconfig: pytest.Config) -
     )
     def ask(headers: dict[str, bytes]) -> None:
         sent = [(name.encode(), value) for name, value in headers.items()]
-        for asking in (client, guarded(client)):
-            answer = asking.post("/v1/similar", content=b"{}", headers=sent)
+        for api in (client, guarded(client)):
+            answer = api.post("/v1/similar", content=b"{}", headers=sent)
             check(answer, 401)
 
     ask()
 
 
-def test_addresses_and_filters(client: TestClient, pytestconfig: pytest.Config) -> None:
+def test_paths_and_filters(client: TestClient, pytestconfig: pytest.Config) -> None:
     text = st.text(max_size=30) | st.sampled_from(
         [
             "%ED%A0%80",
@@ -251,16 +269,16 @@ def test_addresses_and_filters(client: TestClient, pytestconfig: pytest.Config) 
     @given(
         name=text,
         what=st.sampled_from(["", "/similar", "/image"]),
-        asked=st.dictionaries(
+        params=st.dictionaries(
             st.sampled_from(["k", "seed", "page", "side", "category", "max_price", "colour"]),
             text,
             max_size=3,
         ),
     )
-    def ask(name: str, what: str, asked: dict[str, str]) -> None:
+    def ask(name: str, what: str, params: dict[str, str]) -> None:
         try:
-            check(client.get(f"/v1/products/{name}{what}", params=asked))
-            check(client.get("/v1/products", params=asked))
+            check(client.get(f"/v1/products/{name}{what}", params=params))
+            check(client.get("/v1/products", params=params))
         except (UnicodeEncodeError, ValueError):  # the client does not send it
             return
         except Exception as error:

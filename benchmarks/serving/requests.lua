@@ -1,4 +1,4 @@
--- For wrk: asks with the bodies of the file that RECSIM_BENCH_BODIES names, one a line, in turns; tells what it measured as one line of JSON.
+-- For wrk: sends the bodies in the file RECSIM_BENCH_BODIES, one per line, in turns; prints one line of JSON.
 local bodies = {}
 for line in io.lines(os.getenv("RECSIM_BENCH_BODIES")) do bodies[#bodies + 1] = line end
 local at = 0

@@ -13,8 +13,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from pydantic import SecretStr
 
-from recsim_tasks.serving.app import MOST_BYTES, create_app
-from recsim_tasks.serving.requests import MOST_JSON_BYTES
+from recsim_tasks.serving.app import MAX_BODY_BYTES, create_app
+from recsim_tasks.serving.requests import MAX_JSON_BYTES
 from release.bundles import picture, products
 from serving.conftest import LOCAL
 
@@ -26,18 +26,18 @@ def encoded(data: bytes) -> str:
 def assert_problem(answer: Any, status: int, *words: str) -> None:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-    told = answer.json()
-    assert told["status"] == status
-    assert all(word in told["detail"] for word in words), told
+    body = answer.json()
+    assert body["status"] == status
+    assert all(word in body["detail"] for word in words), body
     assert "Traceback" not in answer.text
 
 
-def test_a_picture_as_json_finds_its_product(client: TestClient) -> None:
+def test_an_image_in_json_finds_its_product(client: TestClient) -> None:
     answer = client.post("/v1/similar", json={"image": encoded(picture(7)), "k": 3})
     assert answer.status_code == 200
-    told = answer.json()
-    assert (told["release"], answer.headers["X-Recsim-Release"]) == (1, "1")
-    assert told["results"][0] == {
+    body = answer.json()
+    assert (body["release"], answer.headers["X-Recsim-Release"]) == (1, "1")
+    assert body["results"][0] == {
         "product_id": "p007",
         "score": pytest.approx(1),
         "title": "Product 7",
@@ -45,19 +45,19 @@ def test_a_picture_as_json_finds_its_product(client: TestClient) -> None:
         "price": 17.0,
         "in_stock": True,
     }
-    assert len(told["results"]) == 3
+    assert len(body["results"]) == 3
 
 
-def test_an_upload_answers_as_json_does(client: TestClient) -> None:
-    wishes = {"k": "5", "categories": ["rings"], "max_price": "40", "in_stock": "true"}
-    uploaded = client.post("/v1/similar", files={"image": ("a.png", picture(7))}, data=wishes)
+def test_an_upload_and_json_get_the_same_response(client: TestClient) -> None:
+    options = {"k": "5", "categories": ["rings"], "max_price": "40", "in_stock": "true"}
+    uploaded = client.post("/v1/similar", files={"image": ("a.png", picture(7))}, data=options)
     sent = {"image": encoded(picture(7)), "k": 5, "categories": ["rings"], "max_price": 40, "in_stock": True}
     assert uploaded.status_code == 200, uploaded.text
     assert uploaded.json() == client.post("/v1/similar", json=sent).json()
 
 
-def test_filters_hold_for_more_like_this(client: TestClient) -> None:
-    wishes = {
+def test_filters_apply_to_a_search_by_product(client: TestClient) -> None:
+    options = {
         "k": 40,
         "categories": ["rings"],
         "min_price": 15,
@@ -65,13 +65,13 @@ def test_filters_hold_for_more_like_this(client: TestClient) -> None:
         "in_stock": True,
         "exclude": ["p007"],
     }
-    found = client.get("/v1/products/p005/similar", params=wishes).json()["results"]
+    found = client.get("/v1/products/p005/similar", params=options).json()["results"]
     assert {row["product_id"] for row in found} == {f"p{n:03d}" for n in range(6, 26) if n % 2 and n % 3} - {
         "p007"
     }
 
 
-def test_more_results_than_products_are_all_products(client: TestClient) -> None:
+def test_a_k_above_the_number_of_products_returns_all(client: TestClient) -> None:
     assert (
         len(client.post("/v1/similar", json={"image": encoded(picture(1)), "k": 1000}).json()["results"])
         == 40
@@ -79,7 +79,7 @@ def test_more_results_than_products_are_all_products(client: TestClient) -> None
 
 
 @pytest.mark.parametrize("k", [0, -1, 1001, 10**9, "many", None, 1.5])
-def test_a_k_that_makes_no_sense_is_refused(client: TestClient, k: object) -> None:
+def test_an_invalid_k_is_refused(client: TestClient, k: object) -> None:
     assert_problem(client.post("/v1/similar", json={"image": encoded(picture(1)), "k": k}), 422, "k: ")
 
 
@@ -90,7 +90,7 @@ def thin() -> bytes:
     return buffer.getvalue()
 
 
-def test_a_picture_that_is_a_line_takes_no_more_memory_than_another(client: TestClient) -> None:
+def test_an_image_of_one_pixel_width_takes_no_more_memory_than_another(client: TestClient) -> None:
     resource.setrlimit(
         resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 2**30, resource.RLIM_INFINITY)
     )
@@ -119,20 +119,20 @@ def bomb() -> bytes:
     ids=["nothing", "text", "truncated", "gif", "bomb"],
 )
 @pytest.mark.parametrize("way", ["json", "upload", "invocations"])
-def test_a_bad_picture_is_refused_with_a_sentence(
+def test_an_invalid_image_is_refused_with_a_sentence(
     client: TestClient, data: bytes, word: str, way: str
 ) -> None:
-    asked: dict[str, Any] = {"json": {"image": encoded(data)}}
+    parts: dict[str, Any] = {"json": {"image": encoded(data)}}
     if way == "upload":
-        asked = {"files": {"image": ("a", data)}}
+        parts = {"files": {"image": ("a", data)}}
     elif way == "invocations":
-        asked = {"json": {"dataframe_records": [{"image": encoded(data)}]}}
-    answer = client.post("/invocations" if way == "invocations" else "/v1/similar", **asked)
+        parts = {"json": {"dataframe_records": [{"image": encoded(data)}]}}
+    answer = client.post("/invocations" if way == "invocations" else "/v1/similar", **parts)
     assert_problem(answer, 422, "image", word)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "CMYK", "1", "I;16", "LA"])
-def test_a_picture_of_any_mode_is_answered(client: TestClient, mode: str) -> None:
+def test_an_image_of_any_mode_is_accepted(client: TestClient, mode: str) -> None:
     image = Image.fromarray(np.zeros((30, 20), np.uint16 if mode == "I;16" else np.uint8))
     buffer = io.BytesIO()
     (image if mode == "I;16" else image.convert(mode)).save(buffer, "JPEG" if mode == "CMYK" else "PNG")
@@ -180,7 +180,7 @@ FORM = b'--x\r\nContent-Disposition: form-data; name="k"\r\n\r\n5\r\n--x--\r\n'
         ({"content": b'{"k": ' + b"9" * 5_000 + b"}", "headers": {"Content-Type": "application/json"}}, 400),
         (
             {
-                "content": b'{"image": "' + b"x" * MOST_JSON_BYTES + b'"}',
+                "content": b'{"image": "' + b"x" * MAX_JSON_BYTES + b'"}',
                 "headers": {"Content-Type": "application/json"},
             },
             413,
@@ -207,13 +207,13 @@ FORM = b'--x\r\nContent-Disposition: form-data; name="k"\r\n\r\n5\r\n--x--\r\n'
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_a_body_that_makes_no_sense_is_refused(client: TestClient, body: dict[str, Any], status: int) -> None:
+def test_an_invalid_body_is_refused(client: TestClient, body: dict[str, Any], status: int) -> None:
     assert_problem(client.post("/v1/similar", **body), status)
 
 
 @pytest.mark.parametrize("half", ["\\ud800", "\\uDFFF", "a\\udc00b"])
 @pytest.mark.parametrize("where", ["categories", "exclude"])
-def test_half_a_character_is_refused_with_a_sentence(client: TestClient, half: str, where: str) -> None:
+def test_a_lone_surrogate_is_refused_with_a_sentence(client: TestClient, half: str, where: str) -> None:
     content = f'{{"image": "{encoded(picture(1))}", "{where}": ["{half}"]}}'
     assert_problem(
         client.post("/v1/similar", content=content, headers={"Content-Type": "application/json"}),
@@ -230,10 +230,10 @@ def test_half_a_character_is_refused_with_a_sentence(client: TestClient, half: s
 
 
 @pytest.mark.parametrize(
-    "wish", [{"min_price": "nan"}, {"max_price": "-1"}, {"in_stock": "perhaps"}, {"colour": "red"}]
+    "given", [{"min_price": "nan"}, {"max_price": "-1"}, {"in_stock": "perhaps"}, {"colour": "red"}]
 )
-def test_an_unknown_or_senseless_filter_is_refused(client: TestClient, wish: dict[str, str]) -> None:
-    assert_problem(client.get("/v1/products/p001/similar", params=wish), 422, next(iter(wish)))
+def test_an_unknown_or_invalid_filter_is_refused(client: TestClient, given: dict[str, str]) -> None:
+    assert_problem(client.get("/v1/products/p001/similar", params=given), 422, next(iter(given)))
 
 
 @pytest.mark.parametrize(
@@ -243,11 +243,11 @@ def test_an_unknown_or_senseless_filter_is_refused(client: TestClient, wish: dic
 def test_an_unknown_product_is_not_found(client: TestClient, name: str, what: str) -> None:
     answer = client.get(f"/v1/products/{name.replace('/', '%2F')}/{what}")
     assert_problem(answer, 404)
-    assert "no such page" in answer.json()["detail"] or "is not in this release" in answer.json()["detail"]
+    assert "no such path" in answer.json()["detail"] or "is not in this release" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "asked", "status"),
+    ("method", "path", "parts", "status"),
     [
         ("POST", "/v1/similar", {"json": {"image": encoded(picture(1))}}, 200),
         ("POST", "/v1/similar", {"files": {"image": picture(1)}}, 200),
@@ -265,38 +265,36 @@ def test_an_unknown_product_is_not_found(client: TestClient, name: str, what: st
         ("GET", "/health/ready", {}, 200),
     ],
 )
-def test_every_answer_and_every_refusal_names_its_release(
-    client: TestClient, method: str, path: str, asked: dict[str, Any], status: int
+def test_every_response_names_its_release(
+    client: TestClient, method: str, path: str, parts: dict[str, Any], status: int
 ) -> None:
-    answer = client.request(method, path, **asked)
+    answer = client.request(method, path, **parts)
     assert (answer.status_code, answer.headers.get("X-Recsim-Release")) == (status, "1")
     if answer.headers["content-type"] == "application/json":
         assert answer.json()["release"] == 1
 
 
-def test_a_catalogue_that_is_away_keeps_pictures_back_and_nothing_else(
-    client: TestClient, tmp_path: Path
-) -> None:
+def test_without_a_catalogue_only_images_are_unavailable(client: TestClient, tmp_path: Path) -> None:
     open_app = client.app
     app = create_app(open_app.state.settings.model_copy(update={"products": str(tmp_path / "gone")}))  # type: ignore[attr-defined]
     app.state.swap.poll()
-    asking = TestClient(app, LOCAL)
-    answer = asking.get("/v1/products/p001/image")
+    other = TestClient(app, LOCAL)
+    answer = other.get("/v1/products/p001/image")
     assert_problem(answer, 503, "There is no catalogue at")
     assert (answer.headers["X-Recsim-Release"], int(answer.headers["Retry-After"]) > 0) == ("1", True)
-    assert asking.get("/v1/products/p001/similar").status_code == 200
+    assert other.get("/v1/products/p001/similar").status_code == 200
 
 
 def test_a_body_over_the_limit_is_refused(client: TestClient) -> None:
     assert_problem(
         client.post(
-            "/v1/similar", content=bytes(MOST_BYTES + 1), headers={"Content-Type": "application/json"}
+            "/v1/similar", content=bytes(MAX_BODY_BYTES + 1), headers={"Content-Type": "application/json"}
         ),
         413,
     )
 
 
-def test_the_picture_of_a_product_is_the_one_that_was_delivered(client: TestClient) -> None:
+def test_the_image_of_a_product_is_returned_as_delivered(client: TestClient) -> None:
     answer = client.get("/v1/products/p003/image")
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (
         200,
@@ -306,7 +304,7 @@ def test_the_picture_of_a_product_is_the_one_that_was_delivered(client: TestClie
     assert answer.headers["ETag"] == f'"{products(4).column("image_hash")[3].as_py()}-whole"'
 
 
-def test_the_picture_of_a_product_comes_as_small_as_it_is_asked_for(client: TestClient) -> None:
+def test_the_image_of_a_product_is_returned_in_the_requested_size(client: TestClient) -> None:
     whole, small = (
         client.get("/v1/products/p003/image", params=side) for side in ({"side": 2048}, {"side": 16})
     )
@@ -317,15 +315,15 @@ def test_the_picture_of_a_product_comes_as_small_as_it_is_asked_for(client: Test
         assert_problem(client.get("/v1/products/p003/image", params={"side": side}), 422, "side")
 
 
-def test_a_product_is_told_by_its_fields(client: TestClient) -> None:
-    told = client.get("/v1/products/p007").json()
-    assert told["results"] == [
+def test_a_product_is_returned_with_its_fields(client: TestClient) -> None:
+    body = client.get("/v1/products/p007").json()
+    assert body["results"] == [
         {"product_id": "p007", "title": "Product 7", "category": "rings", "price": 17.0, "in_stock": True}
     ]
     assert_problem(client.get("/v1/products/nothing"), 404)
 
 
-def test_a_shelf_is_the_same_for_one_seed_and_another_for_another(client: TestClient) -> None:
+def test_the_order_of_products_depends_on_the_seed(client: TestClient) -> None:
     first, again, other = (
         client.get("/v1/products", params={"k": 8, "seed": seed}).json() for seed in (1, 1, 2)
     )
@@ -334,7 +332,7 @@ def test_a_shelf_is_the_same_for_one_seed_and_another_for_another(client: TestCl
     assert first["categories"] == {"rings": 20, "stripes": 20}
 
 
-def test_the_pages_of_a_shelf_hold_every_product_once(client: TestClient) -> None:
+def test_pages_hold_every_product_once(client: TestClient) -> None:
     pages = [
         client.get("/v1/products", params={"k": 12, "seed": 3, "page": page}).json()["results"]
         for page in range(5)
@@ -343,19 +341,19 @@ def test_the_pages_of_a_shelf_hold_every_product_once(client: TestClient) -> Non
     assert len({row["product_id"] for page in pages for row in page}) == 40
 
 
-def test_of_nearly_the_same_products_the_nearest_alone_is_shown_when_that_is_asked_for(
+def test_distinct_returns_no_more_products_and_the_same_nearest_one(
     client: TestClient,
 ) -> None:
     sent = {"image": encoded(picture(7)), "k": 10}
     every, distinct = (
-        client.post("/v1/similar", json={**sent, "distinct": wish}).json()["results"]
-        for wish in (False, True)
+        client.post("/v1/similar", json={**sent, "distinct": given}).json()["results"]
+        for given in (False, True)
     )
     assert every[0] == distinct[0]
     assert len(distinct) <= len(every)
 
 
-def test_a_shelf_of_one_category_holds_no_other(client: TestClient) -> None:
+def test_a_category_lists_its_products_alone(client: TestClient) -> None:
     rows = client.get("/v1/products", params={"category": "rings", "k": 200}).json()["results"]
     assert {row["category"] for row in rows} == {"rings"}
     assert len(rows) == 20
@@ -382,7 +380,7 @@ IMAGES = [encoded(picture(5)), encoded(picture(6))]
     ],
     ids=["split", "split with index", "records", "columns", "rows"],
 )
-def test_mlflows_protocol_is_answered_row_by_row(client: TestClient, table: dict[str, Any]) -> None:
+def test_mlflows_protocol_gets_a_list_per_row(client: TestClient, table: dict[str, Any]) -> None:
     answer = client.post("/invocations", json={**table, "params": {"k": 2}})
     assert answer.status_code == 200, answer.text
     assert [[len(row), row[0]["product_id"]] for row in answer.json()["predictions"]] == [
@@ -412,24 +410,24 @@ def test_mlflows_protocol_is_answered_row_by_row(client: TestClient, table: dict
     ],
     ids=lambda body: str(body)[:40],
 )
-def test_an_invocation_that_makes_no_sense_is_refused(client: TestClient, body: dict[str, Any]) -> None:
+def test_an_invalid_invocation_is_refused(client: TestClient, body: dict[str, Any]) -> None:
     assert_problem(client.post("/invocations", json=body), 422)
 
 
-def test_the_servers_state_names_release_and_catalogue(client: TestClient) -> None:
-    told = client.get("/health/ready").json()
+def test_readiness_names_release_and_catalogue(client: TestClient) -> None:
+    body = client.get("/health/ready").json()
     assert (
-        told["status"],
-        told["release"],
-        told["products"],
-        told["cursor"]["version"],
-        told["problem"],
+        body["status"],
+        body["release"],
+        body["products"],
+        body["cursor"]["version"],
+        body["problem"],
     ) == ("ready", 1, 40, 0, None)
-    assert told["oldest_release"] == 1
+    assert body["oldest_release"] == 1
     assert client.get("/health/live").json() == {"status": "live"}
 
 
-def test_metrics_count_by_route_not_by_product(client: TestClient) -> None:
+def test_metrics_count_by_route_and_not_by_product(client: TestClient) -> None:
     for number in range(3):
         client.get(f"/v1/products/p00{number}/similar")
     page = client.get("/metrics").text
@@ -438,7 +436,7 @@ def test_metrics_count_by_route_not_by_product(client: TestClient) -> None:
     assert "\nrecsim_release 1.0\n" in page
 
 
-def test_the_api_describes_itself(client: TestClient) -> None:
+def test_the_api_has_an_openapi_document(client: TestClient) -> None:
     assert client.get("/docs").status_code == 200
     paths = client.get("/openapi.json").json()["paths"]
     assert {
@@ -455,7 +453,7 @@ def test_the_api_describes_itself(client: TestClient) -> None:
     }
 
 
-def test_with_a_token_only_those_who_know_it_are_answered(client: TestClient) -> None:
+def test_with_a_token_all_but_health_requires_it(client: TestClient) -> None:
     open_app = client.app
     app = create_app(open_app.state.settings.model_copy(update={"api_token": SecretStr("secret")}))  # type: ignore[attr-defined]
     app.state.swap.poll()
