@@ -61,7 +61,7 @@ def recsim_on(disk: Path, options: str, *arguments: str) -> Done:
         (
             ("query", "--product", "p", "--category", b"\xff"),
             {},
-            "categories.0: Value error, the text is not Unicode",
+            "categories.0: Value error, the text is not valid Unicode",
         ),
         (
             ("query", "--product", "p", *["--exclude", "q"] * 1001),

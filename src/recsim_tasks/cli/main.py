@@ -301,7 +301,7 @@ def status(json: JsonOnly = False) -> None:
 def query(
     image: Annotated[Path | None, typer.Option(help="Image to look for.")] = None,
     product: Annotated[str | None, typer.Option(help="Product to find more like.")] = None,
-    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many neighbours.")] = 10,
+    k: Annotated[int, typer.Option("-k", help="Number of neighbours to return.")] = 10,
     category: Annotated[
         list[str] | None, typer.Option(help="Only of this category; may be repeated.")
     ] = None,

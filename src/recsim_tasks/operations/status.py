@@ -91,12 +91,12 @@ def _first_with(
 def query(
     settings: Settings, image: Path | None, product: str | None, wanted: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The nearest products of an image or a product, by the release in Production; `wanted` are fields of `Wishes`."""
+    """The nearest products of an image or a product, by the release in Production; `wanted` are fields of `SearchOptions`."""
     from recsim_tasks.release.registry.client import NO_RELEASE, Registry
     from recsim_tasks.release.registry.local_copy import open_copy
-    from recsim_tasks.release.search_options import Wishes
+    from recsim_tasks.release.search_options import SearchOptions
 
-    wishes, data = Wishes.of(wanted), None if product is not None else _read(image)
+    options, data = SearchOptions.of(wanted), None if product is not None else _read(image)
     if product is not None and image is not None:
         raise InputError("Give either --image FILE or --product ID, not both.")
     registry = Registry(settings)
@@ -111,7 +111,7 @@ def query(
     for other in folder.parent.glob("[0-9]*"):
         if other != folder:
             remove(other)  # the release that was asked before
-    asked = wishes.k, wishes.filters, wishes.distinct
+    asked = options.k, options.filters, options.distinct
     results = release.similar(data, *asked) if data is not None else release.more_like(str(product), *asked)
     return {"release": champion.version, "results": results}
 

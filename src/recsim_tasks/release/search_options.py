@@ -1,4 +1,4 @@
-"""How many neighbours a caller wants, and which: the same rules for the HTTP API, MLflow's servers and the command line."""
+"""The options of a search, validated alike for the HTTP API, MLflow's servers and the command line."""
 
 from __future__ import annotations
 
@@ -10,42 +10,46 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.vectors.filters import Filters
 
-MOST_NEIGHBOURS = 1000
+MAX_NEIGHBOURS = 1000
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def unicode_text(text: str) -> str:
-    """Return `text`; raise `ValueError` when it is not Unicode, which no product, category or file can hold."""
+    """Return `text`; raise `ValueError` if it contains lone surrogates, which no id, category or file can."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ValueError("the text is not Unicode: send it as UTF-8, without lone surrogates") from error
+        raise ValueError("the text is not valid Unicode; send UTF-8 without lone surrogates") from error
     return text
 
 
 Text = Annotated[str, AfterValidator(unicode_text)]
 
 
-class Wishes(BaseModel):
-    """Say how many neighbours a caller wants, and which."""
+class SearchOptions(BaseModel):
+    """How many neighbours a search returns, and which products may be among them."""
 
     model_config = ConfigDict(extra="forbid")
 
-    k: int = Field(10, ge=1, le=MOST_NEIGHBOURS, description="How many neighbours.")
+    k: int = Field(10, ge=1, le=MAX_NEIGHBOURS, description="Number of neighbours to return.")
     categories: list[Text] = Field(
-        [], max_length=100, fail_fast=True, description="Only of these categories."
+        [], max_length=100, fail_fast=True, description="Return only products of these categories."
     )
-    min_price: Price | None = Field(None, description="Not cheaper.")
-    max_price: Price | None = Field(None, description="Not dearer.")
-    in_stock: bool | None = Field(None, description="Only those in stock, or only those that are not.")
-    exclude: list[Text] = Field([], max_length=1000, fail_fast=True, description="Not these products.")
+    min_price: Price | None = Field(None, description="Lowest price.")
+    max_price: Price | None = Field(None, description="Highest price.")
+    in_stock: bool | None = Field(
+        None, description="true: only products in stock; false: only products out of stock."
+    )
+    exclude: list[Text] = Field(
+        [], max_length=1000, fail_fast=True, description="Ids of products to leave out."
+    )
     distinct: bool = Field(
-        False, description="Of products whose images are copies of each other only the nearest."
+        False, description="Of products with copies of the same image, return only the nearest."
     )
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
-        """Check the wishes in `given`; raise `InputError`, with a sentence for each fault, when they are not valid."""
+        """Validate `given`; raise `InputError` with one sentence for each invalid option."""
         try:
             return cls.model_validate(given)
         except ValidationError as error:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.release.search_options import Wishes
+from recsim_tasks.release.search_options import SearchOptions
 
 MOST_ROWS, MOST_COLUMNS = 100, 100
 FORMS = (
@@ -37,7 +37,7 @@ class Invocation(BaseModel):
     dataframe_split: Split | None = None
     dataframe_records: Rows[dict[str, Any]] | None = None
     inputs: dict[str, Rows[Any]] | Rows[dict[str, Any]] | None = None
-    params: Wishes = Field(default_factory=Wishes)
+    params: SearchOptions = Field(default_factory=SearchOptions)
 
     def images(self) -> list[str]:
         """The column `image`, row by row; `InputError` when there is none."""

@@ -11,7 +11,7 @@ from starlette.routing import Match
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-# Bytes that are not UTF-8 stay visible, and `wishes.unicode_text` refuses them.
+# Bytes that are not UTF-8 stay visible, and `search_options.unicode_text` refuses them.
 BYTES = "surrogateescape"
 
 

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from recsim_tasks.catalogue.images.base64 import from_base64
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.release.search_options import Wishes
+from recsim_tasks.release.search_options import SearchOptions
 
 MOST_FIELDS = 20
 # An image of 6 MiB in base64, as photos of phones are; larger ones are uploaded. Of 100 rows each has 80 KiB.
@@ -27,7 +27,7 @@ LISTS = ("categories", "exclude")
 T = TypeVar("T")
 
 
-class PictureQuestion(Wishes):
+class PictureQuestion(SearchOptions):
     """A picture, in base64, and what its neighbours must be like."""
 
     image: str = Field(description="Base64 of a JPEG, PNG or WebP.")
@@ -37,7 +37,7 @@ class Asked(BaseModel):
     """A question, whichever way it came."""
 
     image: bytes
-    wishes: Wishes
+    wishes: SearchOptions
 
 
 async def picture_question(request: Request) -> Asked:
@@ -104,7 +104,9 @@ async def _apart(work: Callable[[bytes], T], body: bytes) -> T:
 
 def _described(body: bytes) -> Asked:
     question = PictureQuestion.model_validate(parsed(body))
-    return Asked(image=from_base64(question.image), wishes=Wishes(**question.model_dump(exclude={"image"})))
+    return Asked(
+        image=from_base64(question.image), wishes=SearchOptions(**question.model_dump(exclude={"image"}))
+    )
 
 
 async def _uploaded(form: FormData) -> Asked:
@@ -113,4 +115,4 @@ async def _uploaded(form: FormData) -> Asked:
         raise InputError("The form has no file called `image`. Upload a JPEG, PNG or WebP under that name.")
     names = [name for name in form if name != "image"]
     wishes = {name: form.getlist(name) if name in LISTS else form.get(name) for name in names}
-    return Asked(image=await image.read(), wishes=Wishes.model_validate(wishes))
+    return Asked(image=await image.read(), wishes=SearchOptions.model_validate(wishes))

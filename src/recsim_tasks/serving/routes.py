@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from recsim_tasks.catalogue.images.base64 import from_base64
 from recsim_tasks.foundation.errors import InputError, UnavailableError
-from recsim_tasks.release.search_options import Text, Wishes
+from recsim_tasks.release.search_options import SearchOptions, Text
 from recsim_tasks.serving.champion_follower import JUST_STARTED, Problem
 from recsim_tasks.serving.hot_swap import Live
 from recsim_tasks.serving.image_cache import media_type
@@ -86,7 +86,7 @@ EITHER_WAY = {
             "multipart/form-data": {
                 "schema": {
                     **FORM,
-                    "properties": {**Wishes.model_json_schema()["properties"], **FORM["properties"]},
+                    "properties": {**SearchOptions.model_json_schema()["properties"], **FORM["properties"]},
                 }
             },
         },
@@ -107,7 +107,7 @@ def similar(
 
 
 @router.get("/v1/products/{product_id:path}/similar")
-def more_like(product_id: Text, wishes: Annotated[Wishes, Query()], current: Current) -> JSONResponse:
+def more_like(product_id: Text, wishes: Annotated[SearchOptions, Query()], current: Current) -> JSONResponse:
     """Find the products that look most like a product, without itself."""
     _product(current, product_id)
     return _answer(current, current.release.more_like(product_id, wishes.k, wishes.filters, wishes.distinct))

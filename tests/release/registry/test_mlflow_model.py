@@ -13,7 +13,7 @@ from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry.client import Registry
-from recsim_tasks.release.search_options import Wishes
+from recsim_tasks.release.search_options import SearchOptions
 from release.bundles import picture
 from release.registered import register
 
@@ -35,7 +35,7 @@ def test_the_signature_names_inputs_outputs_and_every_wish(model: Any) -> None:
 
     signature = get_model_info("models:/recsim/1").signature
     assert signature.inputs.input_names() == ["image"]
-    assert {spec.name for spec in signature.params.params} == Wishes.model_fields.keys()
+    assert {spec.name for spec in signature.params.params} == SearchOptions.model_fields.keys()
     (answer,) = signature.outputs.inputs
     products = answer.type.dtype
     assert [(p.name, p.dtype.name, p.required) for p in products.properties] == [
@@ -77,10 +77,10 @@ def test_the_model_answers_what_the_release_answers_with_every_wish(
         "exclude": ["p005"],
         "distinct": True,
     }
-    wishes, release = Wishes.of(wished), Release.open(read_only_bundle)
+    options, release = SearchOptions.of(wished), Release.open(read_only_bundle)
     found = model.predict(ROWS, params=wished)
     assert found == [
-        release.similar(picture(number), wishes.k, wishes.filters, wishes.distinct) for number in (5, 8)
+        release.similar(picture(number), options.k, options.filters, options.distinct) for number in (5, 8)
     ]
     assert "p005" not in {product["product_id"] for product in found[0]}
     assert model.predict(ROWS)[0][0]["product_id"] == "p005"

@@ -15,7 +15,7 @@ from mlflow.models import set_model
 from recsim_tasks.catalogue.images.base64 import from_base64
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.release.bundle import Release
-from recsim_tasks.release.search_options import Wishes
+from recsim_tasks.release.search_options import SearchOptions
 
 
 class ReleaseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # MLflow's class has no types
@@ -31,13 +31,13 @@ class ReleaseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> list[Any]:
-        """Lists of products as `Release.similar` gives them, one a row; `params` are the fields of `Wishes`, `InputError` when they are not."""
-        wishes = Wishes.of(params or {})
+        """Lists of products as `Release.similar` gives them, one a row; `params` are the fields of `SearchOptions`, `InputError` when they are not."""
+        options = SearchOptions.of(params or {})
         if not all(isinstance(image, str) for image in model_input["image"]):
             raise InputError(
                 "The column `image` holds something else than base64 text. Send one image in each row."
             )
-        k, filters, distinct = wishes.k, wishes.filters, wishes.distinct
+        k, filters, distinct = options.k, options.filters, options.distinct
         return [
             self.release.similar(from_base64(image), k, filters, distinct) for image in model_input["image"]
         ]
