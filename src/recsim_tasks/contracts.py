@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 Decision = Literal["skip", "append", "rebuild", "retrain"]
 Verdict = Literal["passed", "rejected"]
-FailureType = Literal["failed", "unavailable", "input", "configuration", "missing", "held"]
+FailureType = Literal[
+    "failed", "unavailable", "input", "configuration", "missing", "rejected", "on_hold", "frozen"
+]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from deltalake import CommitProperties, DeltaTable
 
-from recsim_tasks.foundation.errors import HeldError
+from recsim_tasks.foundation.errors import RejectedError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh import evaluate, steps
 from recsim_tasks.refresh.workspace import Workspace
@@ -80,15 +80,15 @@ def test_a_release_that_the_gate_holds_is_in_staging_with_the_reasons_and_what_f
     strict = behind.model_copy(update={"gate_max_withdrawn": 0.0})
     workspace = appended(strict)
     with pytest.raises(
-        HeldError, match=r"^Products stay: 2\.5% of the champion's products are gone; 0% may be"
+        RejectedError, match=r"^Products stay: 2\.5% of the champion's products are gone; 0% may be"
     ) as held:
         evaluate.evaluate(strict, workspace)
     assert (held.value.result["verdict"], held.value.result["version"]) == ("hold", 2)
     version = Registry(behind).client.get_model_version(NAME, "2")
     assert (version.current_stage, version.tags["gate.verdict"]) == ("Staging", "hold")
-    with pytest.raises(HeldError, match="The gate holds this release back: Products stay"):
+    with pytest.raises(RejectedError, match="The gate holds this release back: Products stay"):
         evaluate.register(strict, workspace)
-    with pytest.raises(HeldError, match="The gate held release 2"):
+    with pytest.raises(RejectedError, match="The gate held release 2"):
         steps.promote(strict, 2, "refresh", "airflow", None)
     assert Registry(behind).client.get_model_version(NAME, "1").current_stage == "Production"
 
@@ -132,5 +132,5 @@ def test_only_an_index_that_was_changed_since_it_was_built_is_held_against_what_
     appended = Workspace.of(behind, "s")
     steps.embed(behind, appended)
     steps.append_index(behind, appended)
-    with pytest.raises(HeldError, match=r"it finds 0\.9000 of the exact ten nearest, a rebuild 1\.0000"):
+    with pytest.raises(RejectedError, match=r"it finds 0\.9000 of the exact ten nearest, a rebuild 1\.0000"):
         evaluate.evaluate(behind, appended)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from deltalake import write_deltalake
 
-from recsim_tasks.foundation.errors import HeldError, InputError, MissingError
+from recsim_tasks.foundation.errors import InputError, MissingError, RejectedError
 from recsim_tasks.foundation.publishing import digests
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.operations.status import query
@@ -236,7 +236,7 @@ def test_an_alias_moved_by_hand_is_named_by_plan_and_status_and_the_champion_is_
         )
         assert told.endswith("`recsim promote --version 1` sets the alias again.")
     assert query(behind, None, "p001", {"k": 3})["release"] == 1
-    with pytest.raises(HeldError, match=f"The gate held release {held}"):
+    with pytest.raises(RejectedError, match=f"The gate held release {held}"):
         Promotions(registry).promote(held)
 
 

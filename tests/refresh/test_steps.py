@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from recsim_tasks.foundation.errors import HeldError, InputError, MissingError
+from recsim_tasks.foundation.errors import InputError, MissingError, RejectedError
 from recsim_tasks.foundation.gpus import PROCESSORS_ONLY, Usable
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
@@ -41,7 +41,7 @@ def test_an_index_is_verified_by_hand_and_one_that_lags_behind_is_held(behind: S
     assert (told["equal"], told["compared"], told["differing"], told["overlap"]) == (True, PRODUCTS, 0, 1.0)
     DeltaTable(behind.products_uri).update({"price": "1.0"}, predicate="product_id < 'p007'")
     planned(behind)
-    with pytest.raises(HeldError, match="0 are missing, 0 are too many, 7 are outdated") as held:
+    with pytest.raises(RejectedError, match="0 are missing, 0 are too many, 7 are outdated") as held:
         steps.verify_index(behind, workspace)
     assert held.value.result["equal"] is False
 

@@ -139,7 +139,7 @@ def test_a_slash_that_is_sent_as_it_is_separates(address: str, path: str, exclud
 def test_an_id_that_is_not_utf8_is_refused(address: str, name: str, what: str) -> None:
     answer = httpx.get(f"{address}/v1/products/{name}{what}")
     assert answer.status_code == 422
-    assert "not Unicode" in answer.json()["detail"]
+    assert "not valid Unicode" in answer.json()["detail"]
 
 
 def test_what_stands_beside_the_products_is_found_as_before(address: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from recsim_tasks.contracts import JobResult
-from recsim_tasks.foundation.errors import ConfigurationError, HeldError, RecsimError
+from recsim_tasks.foundation.errors import BlockedError, ConfigurationError, RecsimError
 from recsim_tasks.foundation.logging import configure
 from recsim_tasks.foundation.outages import diagnose, outage_behind
 from recsim_tasks.foundation.processes import die_with
@@ -76,7 +76,7 @@ def _cause(error: Exception) -> str:
 def _failure(name: str, error: RecsimError) -> tuple[dict[str, Any], int]:
     sentence = redacted(one_line(error))
     log.error("recsim %s: %s", name, sentence)
-    extra = error.result if isinstance(error, HeldError) else {}
+    extra = error.result if isinstance(error, BlockedError) else {}
     return {
         **extra,
         "error": sentence,

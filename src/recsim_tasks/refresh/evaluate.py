@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from recsim_tasks.foundation.errors import HeldError, MissingError
+from recsim_tasks.foundation.errors import MissingError, RejectedError
 from recsim_tasks.foundation.publishing import write_text
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.images import canary_images, coverage, verdict_page
@@ -31,7 +31,7 @@ PAGE = "verdict.html"
 
 
 def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
-    """Measure retrieval on this refresh's index, and let the gate decide; `HeldError` when it holds the release, which is in the registry then."""
+    """Measure retrieval on this refresh's index, and let the gate decide; `RejectedError` when it holds the release, which is in the registry then."""
     from recsim_tasks.release.evaluation.evaluate import compare, withdrawn
     from recsim_tasks.release.evaluation.evaluate import evaluate as measure
     from recsim_tasks.release.gate.gate import Verdict, judge
@@ -67,7 +67,7 @@ def evaluate(settings: Settings, workspace: Workspace) -> dict[str, Any]:
     }
     if verdict.verdict == "hold":
         workspace.keep("evaluate", result)
-        raise HeldError(" ".join(verdict.reasons), {**result, **_register(settings, workspace, result)})
+        raise RejectedError(" ".join(verdict.reasons), {**result, **_register(settings, workspace, result)})
     return result
 
 
@@ -75,7 +75,7 @@ def register(settings: Settings, workspace: Workspace, asks: bool = False) -> di
     """Bundle model and index and register them as one release, once a refresh; when it `asks`, it is not promoted without an approval."""
     evaluation = workspace.result("evaluate")
     if evaluation["verdict"] != "pass":
-        raise HeldError("The gate holds this release back: " + " ".join(evaluation["reasons"]))
+        raise RejectedError("The gate holds this release back: " + " ".join(evaluation["reasons"]))
     return {
         **_register(settings, workspace, evaluation, asks),
         "previous": evaluation["champion"],

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from recsim_tasks.foundation.errors import HeldError, MissingError
+from recsim_tasks.foundation.errors import MissingError, RejectedError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.plan import Mode, check_pool, decide, lines
@@ -145,7 +145,7 @@ def compact_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
 
 
 def verify_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
-    """Hold this refresh's index against one built anew; `HeldError` when they can be told apart."""
+    """Hold this refresh's index against one built anew; `RejectedError` when they can be told apart."""
     from recsim_tasks.vectors.consistency import verify as hold_against_rebuild
 
     verified = hold_against_rebuild(settings, own_index(workspace), workspace.head)
@@ -155,7 +155,7 @@ def verify_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
         "reasons": list(verified.sentences()),
     }
     if not result["equal"]:
-        raise HeldError(
+        raise RejectedError(
             "The index is not what a rebuild gives: "
             + " ".join(result["reasons"])
             + " Run the refresh with mode rebuild.",
@@ -177,7 +177,7 @@ def promote(
 def reject(
     settings: Settings, version: int, by: str, through: Through, answered_at: float | None, reason: str
 ) -> NoReturn:
-    """Write down that `by` has rejected a release; always ends with a `HeldError`."""
+    """Write down that `by` has rejected a release; always ends with a `RejectedError`."""
     from recsim_tasks.release.registry.client import Registry
     from recsim_tasks.release.registry.promotion import Promotions
 

@@ -16,7 +16,7 @@ from recsim_tasks.catalogue.feeds.decisions import Answer
 from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
 from recsim_tasks.catalogue.feeds.quarantine import quarantined
 from recsim_tasks.catalogue.feeds.transfer import move_aside
-from recsim_tasks.foundation.errors import HeldError, InputError, RecsimError
+from recsim_tasks.foundation.errors import InputError, OnHoldError, RecsimError
 from recsim_tasks.foundation.settings import Settings
 
 LONG_AGO = (1_700_000_000, 1_700_000_000)
@@ -122,7 +122,7 @@ def test_a_feed_on_hold_says_why_its_rows_cannot_be_taken_until_it_is_answered_f
         *rows[21:25],
     ]
     deliver(settings.inbox_dir, "held", faulty, "held")
-    with pytest.raises(HeldError, match=r"20 rows: .*does not decode") as held:
+    with pytest.raises(OnHoldError, match=r"20 rows: .*does not decode") as held:
         ingest_inbox(settings)
     first, second = held.value.result["held"]["row_reasons"]  # type: ignore[index]
     assert (first["rows"], second["rows"]) == (20, 1)

@@ -19,7 +19,7 @@ from recsim_tasks.catalogue.feeds import ingest
 from recsim_tasks.catalogue.feeds.feed import Feed
 from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
 from recsim_tasks.catalogue.feeds.ingest import ingest_feed
-from recsim_tasks.foundation.errors import HeldError, InputError, UnavailableError
+from recsim_tasks.foundation.errors import InputError, OnHoldError, UnavailableError
 from recsim_tasks.foundation.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
@@ -238,7 +238,7 @@ def test_a_full_feed_withdraws_what_it_does_not_name_unless_it_is_too_much(
 ) -> None:
     ingest_feed(settings, deliver(tmp_path, "one", rows[:10], "one"))
     before = head(settings.products_uri)
-    with pytest.raises(HeldError, match=r"8 of 10 products \(80%\)"):
+    with pytest.raises(OnHoldError, match=r"8 of 10 products \(80%\)"):
         ingest_feed(settings, deliver(tmp_path, "partial", rows[:2], "partial", full=True))
     assert head(settings.products_uri) == before
     broken = {**rows[6], "image": b"broken"}

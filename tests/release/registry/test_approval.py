@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from recsim_tasks.cli.main import app
-from recsim_tasks.foundation.errors import HeldError
+from recsim_tasks.foundation.errors import RejectedError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.approval import Approval, approval_of, refusal
 from recsim_tasks.release.registry.client import Registry
@@ -52,7 +52,7 @@ def test_a_release_that_waits_for_an_answer_is_not_promoted_without_one(asked: P
         lambda: asked.rollback(4, "", "bob"),
     ):
         with pytest.raises(
-            HeldError,
+            RejectedError,
             match="it waits for an approval: answer the task `approve` of refresh the fourth in Airflow",
         ):
             attempt()
@@ -86,7 +86,7 @@ def test_a_rejected_release_is_promoted_by_no_retry_no_clear_no_hand_and_no_roll
     }
     for attempt in attempts.values():
         with pytest.raises(
-            HeldError, match="ada rejected it on 2027-01-15 09:00 UTC: the shoes look like bags"
+            RejectedError, match="ada rejected it on 2027-01-15 09:00 UTC: the shoes look like bags"
         ):
             attempt()
     assert (state(asked), asked.held()) == (before, None)
@@ -124,7 +124,7 @@ def test_a_rejection_that_is_written_again_changes_neither_a_later_approval_nor_
 
 def test_a_release_that_nobody_was_asked_about_can_be_rejected_by_hand(three: Promotions) -> None:
     three.reject(3, "ada", "cli", TEN)
-    with pytest.raises(HeldError, match="ada rejected it"):
+    with pytest.raises(RejectedError, match="ada rejected it"):
         three.promote(3)
 
 
@@ -136,7 +136,7 @@ def test_a_rejection_killed_at_any_call_leaves_the_release_where_it_was(
         settings = copied(with_registry, tmp_path / f"killed at {fatal}")
         status = in_a_child(fatal, lambda: Promotions(Registry(settings)).reject(4, "ada", "airflow", TEN))  # noqa: B023
         promotions = Promotions(Registry(settings))
-        with pytest.raises(HeldError, match=r"Release 4 stays in Staging: .*"):
+        with pytest.raises(RejectedError, match=r"Release 4 stays in Staging: .*"):
             promotions.promote(4)
         states.append(approval(promotions).state)
         if status == 0:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recsim_tasks.foundation.errors import HeldError
+from recsim_tasks.foundation.errors import RejectedError
 from recsim_tasks.release.registry.approval import Approval
 from recsim_tasks.release.registry.production import earlier, judge_alias, production_tag
 from recsim_tasks.release.registry.promotion import Promotions
@@ -124,7 +124,7 @@ def test_an_alias_moved_by_hand_is_put_right_by_the_next_promotion(three: Promot
     assert "the gate did not pass it: It is worse. Release 2 stays" in production.problem
     three.reconcile()
     assert stages(three.registry) == {1: "Archived", 2: "Production", 3: "Staging", held: "Staging"}
-    with pytest.raises(HeldError, match=f"The gate held release {held}"):
+    with pytest.raises(RejectedError, match=f"The gate held release {held}"):
         three.promote(held)
     assert three.promote(3)["previous"] == 2
     assert in_production(three) == [3, 3, 3]
@@ -184,5 +184,5 @@ def test_a_model_that_a_person_has_registered_under_the_same_name_is_no_release(
     assert production.release.version == 2
     assert [release.version for release in three.registry.references()] == [1, 2, 3]
     assert len(three.registry.model_fingerprints()) == 2
-    with pytest.raises(HeldError):
+    with pytest.raises(RejectedError):
         three.promote(4)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recsim_tasks.contracts import Cursor
-from recsim_tasks.foundation.errors import HeldError, InputError, MissingError
+from recsim_tasks.foundation.errors import InputError, MissingError, RejectedError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.registry.client import Registry
@@ -90,7 +90,9 @@ def test_who_was_in_production_when_is_remembered_with_by_whom_and_why(three: Pr
 def test_what_the_gate_held_is_not_promoted(three: Promotions, bundle: Path) -> None:
     number = register(three.registry, bundle, refresh="worse", verdict=HOLD)
     before = state(three)
-    with pytest.raises(HeldError, match=f"The gate held release {number}, it stays in Staging. It is worse."):
+    with pytest.raises(
+        RejectedError, match=f"The gate held release {number}, it stays in Staging. It is worse."
+    ):
         three.promote(number)
     assert state(three) == before
 
@@ -99,7 +101,8 @@ def test_a_refresh_that_was_overtaken_does_not_promote(three: Promotions, bundle
     slow = register(three.registry, bundle, refresh="slow", against=2)
     three.promote(3)
     with pytest.raises(
-        HeldError, match=f"Release {slow} was judged against release 2, but release 3 is in Production now"
+        RejectedError,
+        match=f"Release {slow} was judged against release 2, but release 3 is in Production now",
     ):
         three.promote(slow)
     assert in_production(three) == [3, 3, 3]
@@ -124,7 +127,7 @@ def test_after_a_rollback_no_refresh_promotes_until_somebody_says_so(three: Prom
     three.rollback(None, "poor answers", "ada")
     next_night = register(three.registry, bundle, refresh="next night")
     with pytest.raises(
-        HeldError,
+        RejectedError,
         match=r"held by ada since 20\d\d-.* poor answers\. Release 4 stays in Staging; `recsim rollback --resume`",
     ):
         three.promote(next_night)
@@ -161,7 +164,7 @@ def test_a_release_that_was_rolled_back_is_no_place_to_go_back_to(three: Promoti
 def test_a_release_that_was_rolled_back_is_not_promoted_by_a_task_that_is_cleared(three: Promotions) -> None:
     three.rollback(None, "poor answers", "ada")
     three.resume("ada")
-    with pytest.raises(HeldError, match=r"Release 2 was rolled back: poor answers.*rollback --to 2"):
+    with pytest.raises(RejectedError, match=r"Release 2 was rolled back: poor answers.*rollback --to 2"):
         three.promote(2)
     three.rollback(2, "it was not that poor", "ada")
     assert "rolled_back" not in three.registry.version(2).tags
@@ -174,7 +177,7 @@ def test_a_mistyped_number_does_not_put_what_the_gate_held_into_production(
     held = register(three.registry, bundle, refresh="worse", verdict=HOLD)
     before = state(three)
     with pytest.raises(
-        HeldError,
+        RejectedError,
         match=rf"Release {held} may not go into Production: the gate did not pass it: It is worse\.",
     ):
         three.rollback(held, "", "ada")

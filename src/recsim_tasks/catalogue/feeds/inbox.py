@@ -17,7 +17,7 @@ from recsim_tasks.catalogue.feeds.ingest import COUNTS, Order, apply_feed, check
 from recsim_tasks.catalogue.feeds.listing import Stray, closed_feeds, strays
 from recsim_tasks.catalogue.feeds.on_hold import forget_held
 from recsim_tasks.catalogue.feeds.transfer import APPLIED, REFUSED, at_hand, move_aside, notes
-from recsim_tasks.foundation.errors import HeldError, InputError, RecsimError
+from recsim_tasks.foundation.errors import InputError, OnHoldError, RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.outages import outage_behind
 from recsim_tasks.foundation.settings import Settings
@@ -42,7 +42,7 @@ class _Round:
     answered: bool = False
 
     def take(self, folder: Path) -> None:
-        """Deal with one feed: apply it, or move it aside; `HeldError` leaves it where it is."""
+        """Deal with one feed: apply it, or move it aside; `OnHoldError` leaves it where it is."""
         try:
             with at_hand(self.settings, folder) as here:
                 _check_lies_here(here)
@@ -126,7 +126,7 @@ def ingest_inbox(
     """Apply every closed feed; the result sums up, with one entry a feed in `feeds`.
 
     A feed that cannot be used goes to `.refused` with the reason, the others go on; at the end `InputError` says which it was, so that
-    somebody looks. A feed that a guard holds (`HeldError`) stays where it is, and so do those after it: their order matters. An `answer`
+    somebody looks. A feed that a guard holds (`OnHoldError`) stays where it is, and so do those after it: their order matters. An `answer`
     takes it in all the same, or moves it to `.refused`. What lies there and is no feed is named, and stops nothing.
     """
     with lease(settings.home, f"inbox {settings.inbox_dir}"), ExitStack() as stack:
@@ -140,8 +140,8 @@ def ingest_inbox(
         try:
             for folder in folders:
                 this.take(folder)
-        except HeldError as error:
-            raise HeldError(
+        except OnHoldError as error:
+            raise OnHoldError(
                 " ".join([str(error), *this.refused, *this.stuck]), {**this.result(), **error.result}
             ) from error
         if this.stuck:

@@ -26,7 +26,7 @@ from recsim_tasks.catalogue.feeds.quarantine import keep_aside
 from recsim_tasks.catalogue.feeds.read_errors import unread, unseen
 from recsim_tasks.catalogue.feeds.readers import read_rows
 from recsim_tasks.catalogue.feeds.validate import examine
-from recsim_tasks.foundation.errors import HeldError, InputError
+from recsim_tasks.foundation.errors import InputError, OnHoldError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.foundation.spark import following, spark_session
@@ -53,7 +53,7 @@ def ingest_feed(
 ) -> dict[str, Any]:
     """Apply the feed in `folder` once, also when a guard holds it if the `answer` accepts it; the result counts what became of its rows.
 
-    Raises `InputError` (bad feed) and `HeldError` (a guard wants somebody to look first); then nothing was written.
+    Raises `InputError` (bad feed) and `OnHoldError` (a guard wants somebody to look first); then nothing was written.
     """
     feed, order = open_feed(folder), order or Order()
     check_before(settings)
@@ -149,7 +149,7 @@ def _count(rows: DataFrame, feed: Feed) -> int:
 def _ask_guards(
     settings: Settings, feed: Feed, told: Tally, order: Order, classified: DataFrame
 ) -> dict[str, Any]:
-    """What the commit says of an acceptance; `HeldError` when a guard holds the feed and no person accepted it."""
+    """What the commit says of an acceptance; `OnHoldError` when a guard holds the feed and no person accepted it."""
     figures = judge(told, settings)
     reasons = [figure.sentence for figure in figures]
     if not figures:
@@ -165,7 +165,7 @@ def _ask_guards(
     why = (
         f"Most frequent among the rows that cannot be taken: {'; '.join(map(str, found))}. " if found else ""
     )
-    raise HeldError(
+    raise OnHoldError(
         f"Feed {feed.feed_id} is on hold. {' '.join(reasons)} {why}Nothing was written. Accept it as it is with "
         f"`recsim ingest --accept {feed.feed_id}`, or refuse it with `recsim ingest --refuse {feed.feed_id}`. "
         "To accept a feed outside the inbox, pass its folder: `recsim ingest FOLDER --accept ID`.",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from recsim_tasks.foundation.errors import HeldError, MissingError
+from recsim_tasks.foundation.errors import MissingError, RejectedError
 from recsim_tasks.release.registry.approval import APPROVAL, Approval, Through, approval_of, refusal
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.local_copy import UNREADABLE, check_stored
@@ -45,7 +45,7 @@ class Promotions:
     ) -> dict[str, Any]:
         """Make `version` the release in Production, model and index together; nothing changes when it is.
 
-        `approved_at` is when `by` approved it, if that was asked for. `HeldError` when the gate held it, when it
+        `approved_at` is when `by` approved it, if that was asked for. `RejectedError` when the gate held it, when it
         lacks an approval, when promotions are held since a rollback, or when another release has come into
         Production since the gate compared it with what was there: only the latest refresh may promote.
         `InputError` or `MissingError` when it cannot be read.
@@ -66,18 +66,18 @@ class Promotions:
             "stage": PRODUCTION,
         }
 
-    def reject(self, version: int, by: str, through: Through, at: float, reason: str = "") -> HeldError:
+    def reject(self, version: int, by: str, through: Through, at: float, reason: str = "") -> RejectedError:
         """Write down that `by` has rejected a release: it then needs a new approval. Returns what to raise."""
         with self._alone() as production:
             if self._is_champion(version, production):
-                return HeldError(
+                return RejectedError(
                     f"Release {version} is in Production already. Go back with `recsim rollback`."
                 )
             known = approval_of(self.registry.version(version).tags)
             if known is None or known.state != "approved" or at > (known.at or 0):
                 self._tag(version, APPROVAL, Approval("rejected", by, at, through, reason).as_tag())
         reason = refusal(self.registry.version(version).tags) or "it was approved later"
-        return HeldError(f"Release {version} stays in Staging: {reason}.")
+        return RejectedError(f"Release {version} stays in Staging: {reason}.")
 
     def rollback(self, to: int | None, reason: str, by: str, through: Through = "cli") -> dict[str, Any]:
         """Put `to`, or the newest earlier release that can be read, back into Production.
@@ -198,19 +198,19 @@ class Promotions:
             )
         for target in targets:
             if reason := unfit(self.registry.version(target).tags):
-                raise HeldError(
+                raise RejectedError(
                     f"Release {target} may not go into Production: {reason}. Go back to one of `recsim releases`."
                 )
 
     def _may_promote(self, version: int, production: Production, approved_at: float | None) -> bool:
-        """Whether there is anything to do, if only to set a moved alias again; `HeldError` when it may not be done."""
+        """Whether there is anything to do, if only to set a moved alias again; `RejectedError` when it may not be done."""
         if self._is_champion(version, production):
             return production.problem is not None
         champion = production.release.version if production.release else None
         if reason := promotion_refusal(
             version, self.registry.version(version).tags, champion, self.held(), approved_at
         ):
-            raise HeldError(reason)
+            raise RejectedError(reason)
         return True
 
     def history(self) -> list[dict[str, Any]]:
