@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from benchmarks.vectors.data import ORIGIN
 from recsim_demo.dataset import CATEGORIES, FashionMnist
 from recsim_demo.feeds import Pixels
 from recsim_tasks.arrays import Float32Array, Int64Array
@@ -86,4 +87,4 @@ def over_releases(
 
 
 def _index(table: pa.Table, vectors: Float32Array) -> Index:
-    return Index.build(table, vectors, {"model_fingerprint": "benchmark"}, exact_below=10**9)
+    return Index.build(table, vectors, ORIGIN, exact_below=10**9)

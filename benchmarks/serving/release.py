@@ -23,7 +23,7 @@ from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.deduplication import local_folder
 from recsim_tasks.release.registry.references import Origin
 from recsim_tasks.release.registry.stages import CHAMPION, NAME
-from recsim_tasks.vectors.index import Index
+from recsim_tasks.vectors.index import Index, IndexOrigin
 
 PREPROCESSING = Preprocessing(28, 1)
 CURSOR = Cursor("00000000-0000-0000-0000-000000000000", 0)
@@ -44,8 +44,8 @@ def make(settings: Settings, data: FashionMnist, products: int, folder: Path) ->
     embedder = Embedder(folder / "model", threads=2)
     table = pictured(data, np.arange(products)).select(PRODUCT_FIELDS)
     vectors = embedder.embed(data.train_images[:products, ..., None])
-    facts = {"model_fingerprint": embedder.fingerprint, "cursor": CURSOR.as_json()}
-    Index.build(table, vectors, facts, settings.index_exact_below).save(folder / "index")
+    origin = IndexOrigin(embedder.fingerprint, CURSOR)
+    Index.build(table, vectors, origin, settings.index_exact_below).save(folder / "index")
     assemble(
         folder / "model",
         folder / "index",

@@ -14,12 +14,14 @@ from recsim_demo.feeds import png
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.images.decode import image_hash, open_image
 from recsim_tasks.contracts import Cursor
+from recsim_tasks.vectors.index import IndexOrigin
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 CENTRES, SUBSPACE = 2_000, 16
 # How far from its centre, which is 1 from the origin, a vector lies: nearly all neighbours in its own cluster, or across clusters.
 TIGHT, LOOSE = 0.48, 1.0
 ROWS_A_FILE = 50_000
+ORIGIN = IndexOrigin("benchmark", Cursor("benchmark", 0))
 SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("product_id", "title", "category")),

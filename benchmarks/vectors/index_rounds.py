@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 
 from benchmarks.vectors.bench import Bench
-from benchmarks.vectors.data import Floats, folder_size, products
+from benchmarks.vectors.data import ORIGIN, Floats, folder_size, products
 from benchmarks.vectors.peers import Faiss, Hnswlib, Nmslib, NumPy, Peer, Rows, Usearch
 from recsim_tasks.vectors.index import VECTORS_FILE, Index
 
@@ -21,9 +21,8 @@ CHURN_ROUNDS, CHURN_SHARE = 20, 0.05
 
 def build(bench: Bench, name: str, vectors: Floats, exact_below: int = 100_000) -> Index:
     """Our index of `vectors`, as a refresh builds it."""
-    metadata = {"model_fingerprint": "benchmark", "cursor": {}}
     index: Index = bench.call(
-        f"{name} build", Index.build, products(len(vectors)), vectors, metadata, exact_below
+        f"{name} build", Index.build, products(len(vectors)), vectors, ORIGIN, exact_below
     )
     return index
 
@@ -83,7 +82,7 @@ def churn(bench: Bench, vectors: Floats, queries: Floats, rounds: int = CHURN_RO
             peer.remove(gone)
             peer.add(vectors[new], new)
     near = _truth(vectors, queries, live)
-    fresh = Index.build(everything.take(live), vectors[live], {}, 1)
+    fresh = Index.build(everything.take(live), vectors[live], ORIGIN, 1)
     fresh._vectors._index.nprobe = ours._vectors._index.nprobe  # at the same settings
     for label, index in (("ours churned", ours), ("ours fresh", fresh)):
         ids = [[int(hit.product_id.split("-")[1]) for hit in hits] for hits in index.search(queries, K)]

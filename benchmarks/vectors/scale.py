@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.vectors.bench import Bench
-from benchmarks.vectors.data import TIGHT, Floats, clustered, products
+from benchmarks.vectors.data import ORIGIN, TIGHT, Floats, clustered, products
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.index import Index
 
@@ -54,7 +54,7 @@ def _steps(rows: int, dimensions: int, folder: Path) -> dict[str, float]:
         taken[STEPS[len(taken)]] = (time.perf_counter() - began) / times
         return result
 
-    index = step(lambda: Index.build(table.slice(0, rows), vectors[:rows], {}, min(100_000, rows)))
+    index = step(lambda: Index.build(table.slice(0, rows), vectors[:rows], ORIGIN, min(100_000, rows)))
     step(lambda: index.save(folder / "one"))
     del index  # one at a time: it is the memory that is measured
     index = step(lambda: Index.open(folder / "one", writable=True))

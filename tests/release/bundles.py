@@ -24,7 +24,7 @@ from recsim_tasks.learning.model.export import describe
 from recsim_tasks.learning.preprocessing import Preprocessing, decode_all
 from recsim_tasks.release.bundle import assemble
 from recsim_tasks.release.manifest import Manifest, Training
-from recsim_tasks.vectors.index import Index
+from recsim_tasks.vectors.index import Index, IndexOrigin
 from recsim_tasks.vectors.product_table import with_thumbnails
 from recsim_tasks.vectors.thumbnails import thumbnail
 
@@ -132,7 +132,7 @@ def make_index(folder: Path, model: Path, table: pa.Table, cursor: Cursor = CURS
     Index.build(
         table,
         vectors,
-        {"model_fingerprint": embedder.fingerprint, "cursor": cursor.as_json()},
+        IndexOrigin(embedder.fingerprint, cursor),
         exact_below=1000,
     ).save(folder)
     return folder

@@ -116,7 +116,7 @@ def test_an_index_that_was_appended_to_holds_what_one_built_anew_holds(shop: Set
     rebuilt, _ = build(shop, at_head(shop), MODEL)
     assert counts == {"size": PRODUCTS + 1, "added": 2, "replaced": 1, "removed": 1}
     assert contents(appended) == contents(rebuilt)
-    assert appended.metadata["cursor"] == rebuilt.metadata["cursor"] == at_head(shop).as_json()
+    assert appended.metadata.cursor == rebuilt.metadata.cursor == at_head(shop)
 
 
 def test_neighbours_are_the_same_whichever_way_the_index_was_made(shop: Settings) -> None:

@@ -120,7 +120,7 @@ def _drift(index: Index, champion_index: Index | None, champion: Path | None) ->
 
     if champion is None or champion_index is None:
         return {}
-    if index.metadata["model_fingerprint"] != champion_index.metadata["model_fingerprint"]:
+    if index.metadata.model_fingerprint != champion_index.metadata.model_fingerprint:
         return {}
     drift = accumulate(
         Drift.of_metrics(Manifest.read(champion).metrics), estimate_drift(index, champion_index)
@@ -133,7 +133,7 @@ def _verified(settings: Settings, workspace: Workspace, index: Index, evaluation
 
     finds = overlap(index, settings.evaluation_queries)
     # An index that was not changed since it was built is the rebuild: what it found of another sample then is no other index's share.
-    rebuilt = evaluation.metrics["built_recall"] if index.metadata["churn"] else finds
+    rebuilt = evaluation.metrics["built_recall"] if index.metadata.churn else finds
     return verification(
         settings, index, workspace.head, spread(len(index), settings.evaluation_queries), finds, rebuilt
     )

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from recsim_tasks.arrays import Float32Array
-from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import digests, link_or_copy, publishing
 from recsim_tasks.learning.embedder import Embedder
@@ -48,10 +47,10 @@ def assemble(
         for source, name in ((model_dir, MODEL), (index_dir, INDEX)):
             shutil.copytree(source, staged / name, copy_function=link_or_copy)
         manifest = Manifest(
-            cursor=Cursor.from_json(index.metadata["cursor"]),
+            cursor=index.metadata.cursor,
             catalogue_at=catalogue_at,
             model_fingerprint=embedder.fingerprint,
-            index_fingerprint=index.metadata["index_fingerprint"],
+            index_fingerprint=index.metadata.index_fingerprint,
             mlflow_run_id=embedder.description.get("mlflow_run_id"),
             preprocessing=embedder.preprocessing,
             embedding_size=embedder.embedding_size,
@@ -124,8 +123,8 @@ def _counts(index: Index) -> dict[str, int]:
     return {
         "products": len(index),
         "categories": categories,
-        "built": index.metadata["built"],
-        "churn": index.metadata["churn"],
+        "built": index.metadata.built,
+        "churn": index.metadata.churn,
     }
 
 
@@ -152,7 +151,7 @@ def _check_canaries(folder: Path, manifest: Manifest, embedder: Embedder) -> Non
 
 
 def _check_same_model(embedder: Embedder, index: Index) -> None:
-    made_by = str(index.metadata["model_fingerprint"])
+    made_by = str(index.metadata.model_fingerprint)
     if made_by != embedder.fingerprint:
         raise InputError(
             f"The index holds vectors of model {made_by[:12]}, the bundle has model {embedder.fingerprint[:12]}. "

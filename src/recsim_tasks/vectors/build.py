@@ -13,7 +13,7 @@ from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, read_products
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.vectors.embeddings import read_embeddings
-from recsim_tasks.vectors.index import Index
+from recsim_tasks.vectors.index import Index, IndexOrigin
 from recsim_tasks.vectors.product_table import with_thumbnails
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def build(settings: Settings, cursor: Cursor, model_fingerprint: str) -> tuple[I
     products, vectors, _ = _with_vectors(
         settings, model_fingerprint, read_products(settings.products_uri, cursor, list(PRODUCT_FIELDS))
     )
-    metadata = {"model_fingerprint": model_fingerprint, "cursor": cursor.as_json()}
-    index = Index.build(products, vectors, metadata, settings.index_exact_below, settings.index_recall)
+    origin = IndexOrigin(model_fingerprint, cursor)
+    index = Index.build(products, vectors, origin, settings.index_exact_below, settings.index_recall)
     return index, _counts(index, added=len(index), replaced=0, removed=0)
 
 
@@ -40,15 +40,15 @@ def append(settings: Settings, index: Index, to: Cursor) -> dict[str, int]:
 
     Its cost follows the changes: only their embeddings are looked up, only they are added, replaced or removed.
     """
-    changes = net_changes(settings.products_uri, Cursor.from_json(index.metadata["cursor"]), to)
+    changes = net_changes(settings.products_uri, index.metadata.cursor, to)
     pictured = _of_kind(changes, "insert", "replace")
-    good, vectors, faulted = _with_vectors(settings, index.metadata["model_fingerprint"], pictured)
+    good, vectors, faulted = _with_vectors(settings, index.metadata.model_fingerprint, pictured)
     removed = index.remove([*_ids(_of_kind(changes, "delete")), *_ids(faulted)])
     before = len(index)
     if len(good):
         index.upsert(good, vectors)
     index.update(_of_kind(changes, "update"))
-    index.metadata = {**index.metadata, "cursor": to.as_json()}
+    index.advance(to)
     added = len(index) - before
     return _counts(index, added=added, replaced=len(good) - added, removed=removed)
 

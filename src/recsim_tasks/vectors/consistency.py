@@ -63,7 +63,7 @@ class Verification:
 
 def verify(settings: Settings, index: Index, cursor: Cursor) -> Verification:
     """Build the index of the catalogue at `cursor` anew, and compare: every product, every vector, and the neighbours of a sample."""
-    rebuilt, _ = build(settings, cursor, index.metadata["model_fingerprint"])
+    rebuilt, _ = build(settings, cursor, index.metadata.model_fingerprint)
     overlaps = [overlap(one, settings.evaluation_queries) for one in (index, rebuilt)]
     return verification(settings, index, cursor, np.arange(len(index)), *overlaps)
 
@@ -79,7 +79,7 @@ def verification(
     """Compare the products of `index` with the catalogue at `cursor`, and vectors and thumbnails in `rows` with the embeddings table, bit for bit."""
     import pyarrow.compute as pc
 
-    model = index.metadata["model_fingerprint"]
+    model = index.metadata.model_fingerprint
     products = read_products(settings.products_uri, cursor, list(PRODUCT_FIELDS))
     left_out = pc.is_in(products["image_hash"], value_set=faulted(settings.embeddings_uri, model))
     kinds = count_kinds(compare(index.items, products.filter(pc.invert(left_out))))

@@ -9,7 +9,8 @@ import pytest
 
 from recsim_tasks.release.evaluation.drift import FEWEST_IMAGES, Drift, accumulate
 from recsim_tasks.release.evaluation.drift_estimate import FEWEST_HELD_OUT, estimate_drift, farther
-from recsim_tasks.vectors.index import Index
+from recsim_tasks.vectors.index import Index, IndexOrigin
+from vectors.reference import ORIGIN
 
 LIMIT = 0.55
 SIZE = 16
@@ -46,7 +47,10 @@ def index_of(*parts: tuple[list[str], list[str], np.ndarray], model: str = "m") 
     }
     table = pa.table({**text, "price": [1.0] * len(hashes), "in_stock": [True] * len(hashes)})
     return Index.build(
-        table, np.concatenate([part[2] for part in parts]), {"model_fingerprint": model}, exact_below=10**6
+        table,
+        np.concatenate([part[2] for part in parts]),
+        IndexOrigin(model, ORIGIN.cursor),
+        exact_below=10**6,
     )
 
 

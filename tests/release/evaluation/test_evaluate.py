@@ -16,6 +16,7 @@ from recsim_tasks.release.evaluation.queries import sample_rows
 from recsim_tasks.vectors.index import Index
 from recsim_tasks.vectors.search import Found
 from release.bundles import picture, products
+from vectors.reference import ORIGIN
 
 SETTINGS = Settings.model_construct(evaluation_queries=1000)
 
@@ -40,9 +41,7 @@ def index_of(vectors: np.ndarray, categories: list[str | None]) -> Index:
             ]
         ),
     )
-    return Index.build(
-        table, units, {"model_fingerprint": "f", "cursor": {"table_id": "t", "version": 0}}, exact_below=10**6
-    )
+    return Index.build(table, units, ORIGIN, exact_below=10**6)
 
 
 def corners(count: int, categories: int = 3) -> tuple[np.ndarray, list[str | None]]:
@@ -190,7 +189,7 @@ def test_two_releases_are_compared_on_the_products_that_both_hold_with_the_same_
             "in_stock": [True] * 60,
             "image_hash": image_hashes,
         }
-        return Index.build(pa.table(columns), vectors, {"model_fingerprint": "f"}, exact_below=100)
+        return Index.build(pa.table(columns), vectors, ORIGIN, exact_below=100)
 
     good = ["left"] * 30 + ["right"] * 30
     changed = [f"{n + 1000:064x}" for n in range(30)] + images[30:]

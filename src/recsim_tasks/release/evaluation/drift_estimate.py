@@ -25,7 +25,7 @@ def estimate_drift(challenger: Index, champion: Index) -> Drift | None:
 
     Returns None when the two have different encoders, or when no new image has a category with 20 held-out images.
     """
-    if challenger.metadata["model_fingerprint"] != champion.metadata["model_fingerprint"]:
+    if challenger.metadata.model_fingerprint != champion.metadata.model_fingerprint:
         return None
     hashes = champion.items["image_hash"].to_pylist()
     categories = np.array([name or "" for name in champion.items["category"].to_pylist()], object)

@@ -82,8 +82,8 @@ def evaluate(
     times = query_times(index, champion, settings.gate_max_slowdown)
     metrics = {
         **answered.means(),
-        "built_recall": index.metadata["built_recall"],
-        "imbalance_growth": index.imbalance / index.metadata["built_imbalance"],
+        "built_recall": index.metadata.built_recall,
+        "imbalance_growth": index.imbalance / index.metadata.built_imbalance,
         "query_cpu_p95_ms": times.own_ms,
     }
     before = set(champion.items["image_hash"].to_pylist()) if champion else None
@@ -106,7 +106,7 @@ def compare(challenger: Index, champion: Index, settings: Settings) -> Compariso
         champion=asked[1],
         churn=float(changed.mean()),
         lists_changed=float((changed > 0).mean()),
-        same_model=challenger.metadata["model_fingerprint"] == champion.metadata["model_fingerprint"],
+        same_model=challenger.metadata.model_fingerprint == champion.metadata.model_fingerprint,
     )
 
 
