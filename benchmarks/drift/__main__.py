@@ -1,4 +1,4 @@
-"""`make bench-drift`: which deliveries of new images cause a retrain, and what the same images cost in precision."""
+"""`make bench-drift`: which deliveries of new images cause a retrain, and their cost in precision."""
 
 from __future__ import annotations
 
@@ -128,7 +128,8 @@ def _clean(
 
 def _clean_table(lines: list[Line], limit: float) -> list[str]:
     text = [
-        "| clean images | in a delivery | releases | highest likelihood | highest lower bound | releases that cause a retrain |",
+        "| clean images | in a delivery | releases | highest likelihood | highest lower bound | releases "
+        "that cause a retrain |",
         "|---|---|---|---|---|---|",
     ]
     for line in lines:
@@ -138,14 +139,16 @@ def _clean_table(lines: list[Line], limit: float) -> list[str]:
             max(drift.at_least for drift in drifts),
         )
         text.append(
-            f"| {line.name} | {line.size:,} | {len(line.stated)} | {likelihood:.2f} | {at_least:.2f} | {sum(line.drifts(limit))} |"
+            f"| {line.name} | {line.size:,} | {len(line.stated)} | {likelihood:.2f} | {at_least:.2f} | "
+            f"{sum(line.drifts(limit))} |"
         )
     return text
 
 
 def _distorted_table(lines: list[Line], limit: float) -> list[str]:
     text = [
-        f"| distortion, {SIZE} images a delivery of {USUAL_MIX} | costs of precision@1 | likelihood | retrain after |",
+        f"| distortion, {SIZE} images a delivery of {USUAL_MIX} | costs of precision@1 | likelihood | "
+        f"retrain after |",
         "|---|---|---|---|",
     ]
     for line in lines:

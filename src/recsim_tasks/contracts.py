@@ -1,7 +1,7 @@
 """What each job returns: one frozen model a job, with a summary of one line for the people who read it.
 
-A job prints its result as JSON on the last line of stdout, a refresh keeps it as `JOB.json` in its workspace, and the Airflow plugin
-parses it. This module imports nothing but pydantic, so that all three can.
+A job prints its result as JSON on the last line of stdout, a refresh keeps it as `JOB.json` in its workspace,
+and the Airflow plugin parses it. This module imports nothing but pydantic, so that all three can.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Decision = Literal["skip", "append", "rebuild", "retrain"]
 Verdict = Literal["passed", "rejected"]
+# The registered model in MLflow, whose versions are the releases.
+REGISTERED_MODEL = "recsim"
 FailureType = Literal[
     "failed", "unavailable", "input", "configuration", "missing", "rejected", "on_hold", "frozen"
 ]
@@ -46,6 +48,8 @@ class JobResult(Record):
 
     job: ClassVar[str]
     """The job's name, which is the stem of its file in a workspace."""
+    elapsed_seconds: float | None = None
+    """How long the job took, as its runner measured it."""
 
     @property
     def summary(self) -> str:
@@ -71,7 +75,10 @@ class StrayEntry(Record):
 
 
 class RowReason(Record):
-    """Why rows of a feed cannot be taken: the reason, with `…` where the rows differ, their number, and one of them."""
+    """Why rows of a feed cannot be taken.
+
+    The reason, with `…` where the rows differ, their number, and one of them.
+    """
 
     reason: str
     rows: int
@@ -292,8 +299,134 @@ class IndexResult(JobResult):
         return f"{self.size:,} products: {changed}"
 
 
+class RebuildComparison(Record):
+    """How an index differs from a rebuild at the same version of the catalogue."""
+
+    size: int
+    """Products of the index."""
+    missing: int
+    unexpected: int
+    """Products that the catalogue does not have."""
+    outdated: int
+    """Products with other fields or another image."""
+    compared: int
+    """Products whose embedding and thumbnail were compared with the embeddings table."""
+    differing: int
+    """Those that differ in any bit."""
+    overlap: float
+    """Share of the exact ten nearest neighbours that the index finds."""
+    rebuilt_overlap: float
+    """Share that a rebuild finds, or that this index found when it was built."""
+
+
+class IndexVerifyResult(RebuildComparison, JobResult):
+    """`recsim index verify`: whether an index equals a rebuild. Exit code 3 when it does not."""
+
+    job = "index-verify"
+    equal: bool
+    reasons: list[str]
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return " ".join(self.reasons)
+
+
+class Metrics(Record):
+    """The quality of a release, measured on its own products."""
+
+    precision_at_1: float
+    precision_at_10: float
+    map_at_r: float
+    r_precision: float
+    ann_recall_at_10: float
+    """Share of the exact ten nearest neighbours that the index finds."""
+    built_recall: float
+    """The same when the index was built."""
+    imbalance_growth: float
+    """How much more unequal the lists of the index have become since it was built; 1 for no change."""
+    query_cpu_p95_ms: float
+    """95th percentile of the processor time of a query, in milliseconds."""
+    coverage: float | None
+    """Share of the tried images that find their own product; None when no image was tried."""
+    drift: float | None = None
+    """Likelihood that a new image lies farther from the known ones than a held-out image; None when not
+    measured."""
+    drift_images: float | None = None
+    drift_held_out_error: float | None = None
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """The metrics that were measured, by name."""
+        return {name: value for name, value in self.model_dump().items() if value is not None}
+
+
+class SliceMetrics(Record):
+    """The quality of a part of the queries."""
+
+    queries: int
+    precision_at_1: float
+    precision_at_10: float
+
+
+class ConfidenceInterval(Record):
+    """A mean and its 95 % confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class RuleResult(Record):
+    """What one rule of the gate measured, its limit, and a sentence for people."""
+
+    rule: str
+    passed: bool
+    challenger: float | None
+    """None when the figure could not be measured."""
+    champion: float | None = None
+    difference: ConfidenceInterval | None = None
+    """Challenger minus champion on the same queries, where it was measured query by query."""
+    limit: str
+    sentence: str
+    doubtful: bool = False
+    """Whether the loss exceeds the limit but may be due to chance."""
+
+
+class EvaluateResult(JobResult):
+    """`recsim evaluate`: the metrics of the release, and what each rule of the gate says of them."""
+
+    job = "evaluate"
+    verdict: Verdict
+    reasons: list[str]
+    """A sentence of each broken rule; of every rule when none is broken."""
+    doubts: list[str]
+    """A sentence of each rule that would be broken if the loss were not possibly due to chance."""
+    mended_by_rebuild: bool
+    """Whether a rule about the index is broken, so that a rebuild can help."""
+    rules: list[RuleResult]
+    metrics: Metrics
+    slices: dict[str, SliceMetrics]
+    """By category."""
+    since_training: dict[str, SliceMetrics]
+    """Products with an image that is `added` since the training, and `existing` ones; empty when not
+    known."""
+    since_champion: dict[str, SliceMetrics]
+    """Products with an image that is `added` since the champion, and `existing` ones; empty without a
+    champion."""
+    rebuild: RebuildComparison
+    champion: int | None
+    """The release that it was compared with."""
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        broken = [rule.rule for rule in self.rules if not rule.passed]
+        rules = f"broken: {', '.join(broken)}" if broken else f"all {len(self.rules)} rules passed"
+        figures = f"precision@1 {self.metrics.precision_at_1:.3f}, @10 {self.metrics.precision_at_10:.3f}"
+        return " ".join([f"{self.verdict}: {figures}; {rules}.", *self.doubts])
+
+
 class RegisterResult(JobResult):
-    """`recsim register`: the release in the registry, in Staging."""
+    """`recsim register`: the release in the registry, in Staging, with the verdict."""
 
     job = "register"
     version: int
@@ -315,7 +448,7 @@ class GateResult(JobResult):
     version: int
     verdict: Verdict
     reasons: list[str]
-    """A sentence of each rule that is broken, or of all when none is."""
+    """A sentence of each broken rule; of every rule when none is broken."""
     mlflow_page: str
 
     @property
@@ -350,6 +483,164 @@ class VerifyResult(JobResult):
     @property
     def summary(self) -> str:  # noqa: D102
         return " ".join(self.reasons)
+
+
+class Freeze(Record):
+    """Promotions are frozen after a rollback until a person resumes them."""
+
+    by: str
+    through: Literal["airflow", "cli"]
+    at: float
+    """Seconds since the epoch."""
+    reason: str
+    release: int | None
+    """The release that was rolled back; None when there was no champion."""
+    to: int
+    """The release that took its place."""
+    unreadable: list[int] = []
+    """Newer releases that were passed over because they cannot be read."""
+
+
+class RollbackResult(JobResult):
+    """`recsim rollback`: the earlier release that is in Production again."""
+
+    job = "rollback"
+    version: int
+    previous: int | None
+    stage: str
+    frozen: Freeze
+    reasons: list[str]
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return " ".join(self.reasons)
+
+
+class ResumeResult(JobResult):
+    """`recsim resume`: promotions are no longer frozen."""
+
+    job = "resume"
+    version: int | None
+    """The release in Production."""
+    frozen: None = None
+    reasons: list[str]
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return " ".join(self.reasons)
+
+
+class ChampionStatus(Record):
+    """The release in Production."""
+
+    version: int
+    cursor: Cursor
+    size: int
+    """Number of products."""
+    model_fingerprint: str
+
+
+class Lag(Record):
+    """How far the catalogue is ahead of the champion; None when the table was created again since."""
+
+    versions: int | None
+    seconds: float | None
+    """Age of the oldest version that the champion does not have."""
+
+
+class StatusResult(JobResult):
+    """`recsim status`: the release in Production, and how far the catalogue is ahead of it."""
+
+    job = "status"
+    champion: ChampionStatus | None
+    head: Cursor | None
+    """The newest version of the catalogue."""
+    behind: Lag | None
+    frozen: Freeze | None
+    problem: str | None
+    """What is wrong with the registry's alias `champion`."""
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return f"release {self.champion.version} is in Production" if self.champion else "no release yet"
+
+
+class ProductionPeriod(Record):
+    """A time during which a release was in Production."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    version: int
+    start: float = Field(alias="from")
+    """Seconds since the epoch."""
+    end: float | None = Field(alias="to")
+    """None while it is in Production."""
+    by: str | None
+    through: str | None
+    why: str | None
+
+
+class ReleasesResult(JobResult):
+    """`recsim releases`: which release was in Production when, oldest first."""
+
+    job = "releases"
+    releases: list[ProductionPeriod]
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return f"{len(self.releases)} periods in Production"
+
+
+class FeedReleaseResult(JobResult):
+    """`recsim releases --feed`: which release served a feed first."""
+
+    job = "releases"
+    feed_id: str
+    catalogue_version: int | None
+    """The version that took the feed in; None when the log no longer says."""
+    taken_in: float | None
+    """Seconds since the epoch."""
+    first_served: ProductionPeriod | None
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        if self.first_served is None:
+            return f"feed {self.feed_id} has not been served yet"
+        return f"feed {self.feed_id} was first served by release {self.first_served.version}"
+
+
+class QueryResult(JobResult):
+    """`recsim query`: the nearest products of an image or a product, best first."""
+
+    job = "query"
+    release: int
+    results: list[dict[str, Any]]
+    """`product_id`, `score` and the fields that the catalogue's schema shows."""
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return f"{len(self.results)} products from release {self.release}"
+
+
+class TableMaintenance(Record):
+    """What maintenance did to the files of one table."""
+
+    files_compacted: int
+    files_written: int
+    files_vacuumed: int
+
+
+class MaintainResult(JobResult):
+    """`recsim maintain`: what was compacted and removed."""
+
+    job = "maintain"
+    tables: dict[str, TableMaintenance]
+    models_forgotten: int
+    """Encoders whose embeddings were removed because no release uses them."""
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return f"{len(self.tables)} tables maintained, embeddings of {self.models_forgotten} encoders removed"
 
 
 def _listing(values: dict[str, Any]) -> str:

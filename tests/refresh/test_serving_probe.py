@@ -16,7 +16,7 @@ from recsim_tasks.refresh.serving_probe import wait_until_live
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving_probe, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(serving_probe, "TIMEOUT_SECONDS", 0.2)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from recsim_tasks.serving.champion_follower import STATES, Follower
 from recsim_tasks.serving.hot_swap import HotSwap
 from recsim_tasks.vectors.filters import Filters
 from release.bundles import picture, reseal
-from release.registered import enthrone, move_alias, stored
+from release.registered import move_alias, set_production, stored
 from serving.conftest import LOCAL
 
 
@@ -45,7 +45,7 @@ def follower(home: Settings) -> Follower:
 
 def serve(registry: Registry, follower: Follower, swap: HotSwap, version: int) -> None:
     """Have `version` in Production, and look once."""
-    enthrone(registry, version)
+    set_production(registry, version)
     look(follower, swap)
 
 
@@ -143,7 +143,7 @@ def test_a_worker_checks_for_itself_what_the_follower_has_checked(
 ) -> None:
     """What it finds damaged, the follower fetches again."""
     serve(registry, follower, swap, 1)
-    enthrone(registry, 2)
+    set_production(registry, 2)
     follower.poll()
     spoil(home.home / "releases" / "2", "changed")
     swap.poll()
@@ -162,7 +162,7 @@ def test_a_worker_that_is_wrong_about_a_release_does_not_take_it_from_the_others
 ) -> None:
     """Such as one that has no more file descriptors."""
     serve(registry, follower, swap, 1)
-    enthrone(registry, 2)
+    set_production(registry, 2)
     follower.poll()
     with monkeypatch.context() as short:
         short.setattr(Manifest, "read", unreadable)
@@ -293,7 +293,7 @@ def told(app: FastAPI) -> tuple[int, str]:
     return ready["release"], ready["problem"]
 
 
-@pytest.mark.parametrize("tag", [("gate.verdict", "hold"), ("rolled_back", "poor answers")])
+@pytest.mark.parametrize("tag", [("gate.verdict", "rejected"), ("rolled_back", "poor answers")])
 def test_an_alias_moved_by_hand_to_what_may_not_serve_is_not_followed_and_the_reason_is_told(
     app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, tag: tuple[str, str]
 ) -> None:
@@ -427,7 +427,7 @@ def test_a_restarted_server_answers_at_once_from_what_it_had_while_the_registry_
 
 @pytest.fixture
 def followed(app: FastAPI, home: Settings, registry: Registry) -> Iterator[TestClient]:
-    enthrone(registry, 1)
+    set_production(registry, 1)
     follower = Follower(home.model_copy(update={"serving_poll_seconds": 0.05}))
     follower.start()
     with TestClient(app, LOCAL) as client:
@@ -466,7 +466,7 @@ def test_swaps_under_load_fail_no_question_and_mix_no_answer(
     for client in clients:
         client.start()
     for version in (2, 1, 2, 1, 2, 1):
-        enthrone(registry, version)
+        set_production(registry, version)
         wait_for(followed, version)
     done.set()
     for client in clients:

@@ -18,7 +18,7 @@ import pytest
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
-from release.registered import enthrone, register
+from release.registered import register, set_production
 from release.servers import free_port, running, script
 from serving.asking import Asking, wait_for
 
@@ -62,7 +62,7 @@ def environment(home: Settings, port: int) -> dict[str, str]:
 @pytest.fixture
 def served(home: Settings, tmp_path: Path) -> Iterator[Served]:
     registry, port = Registry(home), free_port()
-    enthrone(registry, 1)
+    set_production(registry, 1)
     address = f"http://127.0.0.1:{port}"
     with running(
         [script("recsim"), "serve"],
@@ -136,7 +136,7 @@ def test_fifty_swaps_under_load_leave_memory_and_open_files_as_they_were(served:
     asking, memory, files = Asking(served.address, CLIENTS), [], []
     with asking.going_on():
         for number in range(50):
-            enthrone(served.registry, 2 - number % 2)
+            set_production(served.registry, 2 - number % 2)
             wait_for(served.address, 2 - number % 2)
             time.sleep(2)
             memory.append(served.memory())
@@ -153,7 +153,7 @@ def test_fifty_swaps_under_load_leave_memory_and_open_files_as_they_were(served:
 def test_a_full_disk_keeps_the_old_release_until_there_is_room(home: Settings, tmp_path: Path) -> None:
     """The folder of the fetched releases is a file system that holds one and a half of them, in a mount namespace of the server's own."""
     registry, port = Registry(home), free_port()
-    enthrone(registry, 1)
+    set_production(registry, 1)
     folder, address = home.home / "releases", f"http://127.0.0.1:{port}"
     folder.mkdir()
     files = [file for file in (home.home / "made" / "1" / "release").rglob("*") if file.is_file()]
@@ -167,7 +167,7 @@ def test_a_full_disk_keeps_the_old_release_until_there_is_room(home: Settings, t
         tmp_path / "serve.log",
         environment(home, port),
     ) as process:
-        enthrone(registry, 2)
+        set_production(registry, 2)
         wait_for(address, 1, "release_unavailable")
         inside = ["nsenter", "--target", str(process.pid), "--user", "--mount"]
         subprocess.run([*inside, "mount", "-o", "remount,size=64m", str(folder)], check=True)

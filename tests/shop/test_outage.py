@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recsim_tasks.release.registry.client import Registry
-from release.registered import enthrone
+from release.registered import set_production
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -31,7 +31,7 @@ def test_the_window_says_when_nothing_serves_and_follows_what_does_without_a_res
         page.get_by_role("button", name="Try again").click()
         expect(page.locator("a.card")).to_have_count(24)
         assert "release 1" in page.locator(".bar").inner_text()
-        enthrone(Registry(window.home), 2)
+        set_production(Registry(window.home), 2)
         deadline = time.monotonic() + 30
         while "release 2" not in page.locator(".bar").inner_text():
             assert time.monotonic() < deadline

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,12 +11,21 @@ from typing import Annotated, Any, Literal
 import typer
 
 from recsim_tasks.cli.runner import run
-from recsim_tasks.cli.tables import show_neighbours, show_quarantine, show_releases, show_status
+from recsim_tasks.cli.tables import (
+    show_feed_release,
+    show_neighbours,
+    show_quarantine,
+    show_releases,
+    show_status,
+)
+from recsim_tasks.contracts import JobResult
+from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.operations import maintenance
+from recsim_tasks.operations import query as queries
 from recsim_tasks.operations import status as operations_status
 from recsim_tasks.refresh import evaluate as evaluation
-from recsim_tasks.refresh import steps
+from recsim_tasks.refresh import release_steps, steps
 from recsim_tasks.refresh.workspace import Workspace
 
 app = typer.Typer(
@@ -53,12 +63,17 @@ def main() -> None:
 def _step(name: str, refresh: str | None, work: Any) -> None:
     """Run a step and leave its result in the workspace of the refresh, when there is one."""
 
-    def kept(settings: Settings) -> dict[str, Any]:
-        workspace = (
-            None if refresh is None else Workspace.of(settings, refresh)
-        )  # a bad id is refused before any work
-        result: dict[str, Any] = work(settings)
-        return workspace.keep(name, result) if workspace else result
+    def kept(settings: Settings) -> JobResult | dict[str, Any]:
+        # An invalid id is refused before any work.
+        workspace = None if refresh is None else Workspace.of(settings, refresh)
+        started = time.monotonic()
+        result: JobResult | dict[str, Any] = work(settings)
+        if isinstance(result, dict):  # only `ingest`, until it returns its model
+            if workspace:
+                write_json(workspace.folder / f"{name}.json", result)
+            return result
+        result = result.model_copy(update={"elapsed_seconds": round(time.monotonic() - started, 1)})
+        return workspace.keep(result) if workspace else result
 
     run(name, kept)
 
@@ -195,7 +210,7 @@ def index_verify(refresh: RefreshId) -> None:
 
 @app.command()
 def evaluate(refresh: RefreshId) -> None:
-    """Measure the release in the making and let the gate decide."""
+    """Measure the candidate release and apply the rules of the gate; rejects nothing."""
     _step(
         "evaluate", refresh, lambda settings: evaluation.evaluate(settings, Workspace.of(settings, refresh))
     )
@@ -208,12 +223,18 @@ def register(
         bool, typer.Option("--ask", help="Promote it only after a person has approved it.")
     ] = False,
 ) -> None:
-    """Register model and index together as one release."""
+    """Register model and index together as one release in Staging, with its verdict."""
     _step(
         "register",
         refresh,
-        lambda settings: evaluation.register(settings, Workspace.of(settings, refresh), ask),
+        lambda settings: release_steps.register(settings, Workspace.of(settings, refresh), ask),
     )
+
+
+@app.command()
+def gate(refresh: RefreshId) -> None:
+    """Let the release that a refresh registered pass, or stop with exit code 3 if it is rejected."""
+    _step("gate", refresh, lambda settings: release_steps.gate(settings, Workspace.of(settings, refresh)))
 
 
 @app.command()
@@ -231,13 +252,13 @@ def promote(
     ] = False,
     reason: Annotated[str, typer.Option(help="Why it was rejected.")] = "",
 ) -> None:
-    """Put a release that the gate let through into Production, or reject it: then it needs a new approval."""
+    """Put a release that passed the gate into Production, or reject it: then it needs a new approval."""
     name, at = by or getpass.getuser(), answered_at.timestamp() if answered_at else None
 
-    def work(settings: Settings) -> dict[str, Any]:
+    def work(settings: Settings) -> JobResult:
         if reject:
-            steps.reject(settings, version, name, through, at, reason)
-        return steps.promote(settings, version, name, through, at)
+            release_steps.reject(settings, version, name, through, at, reason)
+        return release_steps.promote(settings, version, name, through, at)
 
     _step("promote", refresh, work)
 
@@ -245,7 +266,7 @@ def promote(
 @app.command()
 def verify(version: Version, refresh: OptionalRefreshId = None) -> None:
     """Wait until the serving side answers from a release."""
-    _step("verify", refresh, lambda settings: steps.verify(settings, version))
+    _step("verify", refresh, lambda settings: release_steps.verify(settings, version))
 
 
 @app.command()
@@ -258,15 +279,22 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Why, for those who look later.")] = "",
     by: By = None,
     through: Through = "cli",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Roll nothing back, but let refreshes promote again.")
-    ] = False,
 ) -> None:
-    """Put an earlier release, model and index together, back into Production; refreshes promote nothing until --resume."""
+    """Put an earlier release, model and index together, back into Production; freezes promotions until `resume`."""
     _step(
         "rollback",
         refresh,
-        lambda settings: steps.rollback(settings, to, reason, by or getpass.getuser(), through, resume),
+        lambda settings: release_steps.rollback(settings, to, reason, by or getpass.getuser(), through),
+    )
+
+
+@app.command()
+def resume(refresh: OptionalRefreshId = None, by: By = None, through: Through = "cli") -> None:
+    """Let refreshes promote again after a rollback."""
+    _step(
+        "resume",
+        refresh,
+        lambda settings: release_steps.resume(settings, by or getpass.getuser(), through),
     )
 
 
@@ -277,11 +305,14 @@ def releases(
     ] = None,
     json: JsonOnly = False,
 ) -> None:
-    """List who was in Production when, by whom and why; or follow a feed to the release that first served it."""
+    """List which release was in Production when, and why; or find the release that first served a feed."""
 
-    def work(settings: Settings) -> dict[str, Any]:
-        told = operations_status.releases(settings, feed)
-        return told if json else show_releases(told)
+    def work(settings: Settings) -> JobResult:
+        if feed is not None:
+            found = operations_status.release_of_feed(settings, feed)
+            return found if json else show_feed_release(found)
+        history = operations_status.releases(settings)
+        return history if json else show_releases(history)
 
     run("releases", work)
 
@@ -290,9 +321,9 @@ def releases(
 def status(json: JsonOnly = False) -> None:
     """Say which release is in Production and how far the catalogue is ahead of it."""
 
-    def work(settings: Settings) -> dict[str, Any]:
-        told = operations_status.status(settings)
-        return told if json else show_status(told)
+    def work(settings: Settings) -> JobResult:
+        result = operations_status.status(settings)
+        return result if json else show_status(result)
 
     run("status", work)
 
@@ -331,9 +362,9 @@ def query(
         "distinct": distinct,
     }
 
-    def work(settings: Settings) -> dict[str, Any]:
-        told = operations_status.query(settings, image, product, {"k": k, **prices, **others})
-        return told if json else show_neighbours(told)
+    def work(settings: Settings) -> JobResult:
+        result = queries.query(settings, image, product, {"k": k, **prices, **others})
+        return result if json else show_neighbours(result)
 
     run("query", work)
 
@@ -367,11 +398,7 @@ def shop() -> None:
 @app.command()
 def maintain() -> None:
     """Compact the tables, remove files older than the retention, and embeddings that no release uses."""
-
-    def work(settings: Settings) -> dict[str, Any]:
-        return maintenance.maintain(settings)
-
-    run("maintain", work)
+    run("maintain", maintenance.maintain)
 
 
 @app.command()

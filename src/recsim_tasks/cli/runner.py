@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -35,12 +36,21 @@ def run(name: str, work: Work) -> None:
         if parent := parent_pid():
             die_with(parent)
         settings = load_settings()
-        result, code = work(settings), 0
+        result, code = _timed(work, settings), 0
     except Exception as error:
         result, code = _failure(name, _meaning(error, _place(settings)))
     sys.stderr.flush()
     print(redacted(as_json(result)), flush=True)
     raise SystemExit(code)
+
+
+def _timed(work: Work, settings: Settings) -> JobResult | dict[str, Any]:
+    """The result with its `elapsed_seconds`."""
+    started = time.monotonic()
+    result = work(settings)
+    if isinstance(result, JobResult) and result.elapsed_seconds is None:
+        return result.model_copy(update={"elapsed_seconds": round(time.monotonic() - started, 1)})
+    return result
 
 
 def as_json(result: JobResult | dict[str, Any]) -> str:

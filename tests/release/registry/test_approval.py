@@ -1,4 +1,4 @@
-"""A release that a person is asked about, from the question to the answer, and every way around the answer."""
+"""A release that needs an approval, from the request to the answer, and every way around the answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NINE, TEN, ELEVEN = 1_800_000_000.0, 1_800_003_600.0, 1_800_007_200.0
 @pytest.fixture
 def asked(three: Promotions, bundle: Path) -> Promotions:
     """Release 4 waits for an answer."""
-    assert register(three.registry, bundle, refresh="the fourth", asks=True) == 4
+    assert register(three.registry, bundle, refresh="the fourth", ask=True) == 4
     return three
 
 
@@ -40,7 +40,8 @@ def rejected(promotions: Promotions) -> Promotions:
     answer = promotions.reject(4, "ada", "airflow", TEN, "the shoes look like bags")
     assert str(answer) == (
         "Release 4 stays in Staging: ada rejected it on 2027-01-15 09:00 UTC: the shoes look like bags. "
-        "It needs a new approval: clear the task `approve` of refresh the fourth in Airflow, to be asked again."
+        "It needs a new approval: clear the task `approve` of refresh the fourth in Airflow to be asked "
+        "again."
     )
     return promotions
 
@@ -53,7 +54,7 @@ def test_a_release_that_waits_for_an_answer_is_not_promoted_without_one(asked: P
     ):
         with pytest.raises(
             RejectedError,
-            match="it waits for an approval: answer the task `approve` of refresh the fourth in Airflow",
+            match="it waits for an approval: respond to the task `approve` of refresh the fourth in Airflow",
         ):
             attempt()
     move_alias(asked.registry, 4)
@@ -65,11 +66,11 @@ def test_a_release_that_waits_for_an_answer_is_not_promoted_without_one(asked: P
 
 
 def test_an_approval_is_kept_with_the_release(asked: Promotions) -> None:
-    assert asked.promote(4, "ada", "airflow", TEN)["version"] == 4
+    assert asked.promote(4, "ada", "airflow", TEN).version == 4
     assert approval(asked) == Approval("approved", "ada", TEN, "airflow")
     assert in_production(asked) == [4, 4, 4]
-    assert (asked.history()[-1]["by"], asked.history()[-1]["through"]) == ("ada", "airflow")
-    assert asked.promote(4, "ada", "airflow", TEN)["version"] == 4
+    assert (asked.history()[-1].by, asked.history()[-1].through) == ("ada", "airflow")
+    assert asked.promote(4, "ada", "airflow", TEN).version == 4
 
 
 def test_a_rejected_release_is_promoted_by_no_retry_no_clear_no_hand_and_no_rollback(
@@ -89,7 +90,7 @@ def test_a_rejected_release_is_promoted_by_no_retry_no_clear_no_hand_and_no_roll
             RejectedError, match="ada rejected it on 2027-01-15 09:00 UTC: the shoes look like bags"
         ):
             attempt()
-    assert (state(asked), asked.held()) == (before, None)
+    assert (state(asked), asked.freeze()) == (before, None)
     move_alias(asked.registry, 4)
     problem = asked.registry.production().problem
     assert problem is not None
@@ -98,14 +99,14 @@ def test_a_rejected_release_is_promoted_by_no_retry_no_clear_no_hand_and_no_roll
 
 def test_registering_it_again_takes_no_rejection_back(asked: Promotions, bundle: Path) -> None:
     rejected(asked)
-    for asks in (True, False):
-        register(asked.registry, bundle, refresh="the fourth", asks=asks)
+    for ask in (True, False):
+        register(asked.registry, bundle, refresh="the fourth", ask=ask)
         assert approval(asked).state == "rejected"
 
 
 def test_a_new_approval_lifts_a_rejection(asked: Promotions) -> None:
     rejected(asked)
-    assert asked.promote(4, "grace", "airflow", ELEVEN)["version"] == 4
+    assert asked.promote(4, "grace", "airflow", ELEVEN).version == 4
     assert approval(asked) == Approval("approved", "grace", ELEVEN, "airflow")
     assert in_production(asked) == [4, 4, 4]
 
@@ -159,7 +160,7 @@ def test_the_command_line_rejects_and_promotes_with_the_exit_codes_of_the_contra
     with_registry: Settings, read_only_bundle: Path
 ) -> None:
     registry = Registry(with_registry)
-    register(registry, read_only_bundle, refresh="one", asks=True)
+    register(registry, read_only_bundle, refresh="one", ask=True)
 
     def recsim(*arguments: str) -> tuple[int, dict[str, object]]:
         done = CliRunner().invoke(app, arguments)
@@ -169,7 +170,10 @@ def test_the_command_line_rejects_and_promotes_with_the_exit_codes_of_the_contra
     code, told = recsim("promote", "--version", "1", "--by", "refresh", "--through=airflow")
     assert (code, told["error"]) == (
         3,
-        "Release 1 stays in Staging: it waits for an approval: answer the task `approve` of refresh one in Airflow.",
+        (
+            "Release 1 stays in Staging: it waits for an approval: "
+            "respond to the task `approve` of refresh one in Airflow."
+        ),
     )
     code, told = recsim(
         "promote", "--version", "1", *by, "--answered-at=2027-01-15T09:00:00.123456+00:00", "--reject"

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from recsim_tasks.cli.tables import show_neighbours
+from recsim_tasks.contracts import QueryResult
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.operations import status
+from recsim_tasks.operations.query import query
 from release.bundles import picture
 
 CONDITIONS: list[tuple[dict[str, Any], list[int]]] = [
@@ -30,13 +31,13 @@ def test_every_condition_holds_for_every_product_of_the_answer(
     behind: Settings, tmp_path: Path, wanted: dict[str, Any], numbers: list[int]
 ) -> None:
     (tmp_path / "asked.png").write_bytes(picture(2))
-    by_image = status.query(behind, tmp_path / "asked.png", None, {"k": 100, **wanted})["results"]
+    by_image = query(behind, tmp_path / "asked.png", None, {"k": 100, **wanted}).results
     assert {row["product_id"] for row in by_image} == {f"p{n:03d}" for n in numbers}
-    by_product = status.query(behind, None, "p002", {"k": 100, **wanted})["results"]
+    by_product = query(behind, None, "p002", {"k": 100, **wanted}).results
     assert {row["product_id"] for row in by_product} == {f"p{n:03d}" for n in numbers if n != 2}
 
 
-def test_what_cannot_be_wished_for_is_refused_before_a_release_is_looked_for(settings: Settings) -> None:
+def test_invalid_options_are_refused_before_a_release_is_looked_up(settings: Settings) -> None:
     for wanted in (
         {"k": 0},
         {"k": 1001},
@@ -46,33 +47,25 @@ def test_what_cannot_be_wished_for_is_refused_before_a_release_is_looked_for(set
         {"categories": ["\udc80"]},
     ):
         with pytest.raises(InputError, match=next(iter(wanted))):
-            status.query(settings, None, "p001", wanted)
+            query(settings, None, "p001", wanted)
 
 
 def test_the_table_shows_price_and_stock_and_says_when_nothing_meets_the_conditions(
     behind: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show_neighbours(
-        status.query(
-            behind, None, "p002", {"k": 1, "exclude": ["p004"], "min_price": 12345.5, "max_price": 99999}
-        )
+        query(behind, None, "p002", {"k": 1, "exclude": ["p004"], "min_price": 12345.5, "max_price": 99999})
     )
     assert "No product meets these conditions." in capsys.readouterr().out
-    show_neighbours(
-        {
-            "release": 1,
-            "results": [
-                {
-                    "product_id": "p",
-                    "score": 0.5,
-                    "category": None,
-                    "title": "t",
-                    "price": 1234.5,
-                    "in_stock": False,
-                }
-            ],
-        }
-    )
+    row = {
+        "product_id": "p",
+        "score": 0.5,
+        "category": None,
+        "title": "t",
+        "price": 1234.5,
+        "in_stock": False,
+    }
+    show_neighbours(QueryResult(release=1, results=[row]))
     shown = capsys.readouterr().out
     assert "1,234.50" in shown
     assert "no" in shown.split("1,234.50")[1]
