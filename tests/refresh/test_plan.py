@@ -274,7 +274,7 @@ def test_only_a_training_starts_from_anything(settings: Settings) -> None:
         ({"ranks": 2, "gpus": 1}, "RECSIM_RANKS needs 2 slots of gpu_pool, which has 1: one for each GPU"),
     ],
 )
-def test_the_plan_refuses_a_training_that_needs_more_devices_than_there_are(
+def test_the_plan_refuses_a_training_that_needs_too_many_devices(
     update: dict[str, int], message: str, settings: Settings
 ) -> None:
     too_much = settings.model_copy(update=update)
@@ -300,15 +300,15 @@ def test_the_plan_refuses_a_training_that_needs_more_devices_than_there_are(
 def test_the_plan_refuses_a_task_that_needs_more_slots_than_the_pool_has(
     decision: Decision, update: dict[str, Any], slots: int, message: str, settings: Settings
 ) -> None:
-    asked = settings.model_copy(update=update)
+    changed = settings.model_copy(update=update)
     with pytest.raises(ConfigurationError, match=message):
-        check_pool(decision, asked, slots)
-    check_pool(decision, asked, 4)
-    check_pool(decision, asked, None)
-    check_pool("skip", asked, slots)
+        check_pool(decision, changed, slots)
+    check_pool(decision, changed, 4)
+    check_pool(decision, changed, None)
+    check_pool("skip", changed, slots)
 
 
-def test_another_master_than_a_local_one_is_asked_for_as_many_as_are_wanted(settings: Settings) -> None:
+def test_a_cluster_may_be_asked_for_any_number_of_ranks(settings: Settings) -> None:
     assert (
         decide(OLD, settings.model_copy(update={"ranks": 8, "spark_master": "spark://there:7077"})).decision
         == "retrain"

@@ -1,6 +1,6 @@
 """Plans from real tables and a real registry.
 
-What changed is told, or compared where the change feed is lost.
+The changes come from the change feed, or from a comparison where it cannot be read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHANGES = {"insert": 3, "replace": 2, "update": 0, "delete": 1}
 
 
 def change(settings: Settings, time: int = 1) -> None:
-    """Three products come, two get another picture, one goes; at another `time` it is other pictures."""
+    """Three products are added, two get another image, one is deleted; another `time` has other images."""
     first = PRODUCTS + 5 * (time - 1)
     pictured = products(first + 5)
     new = pictured.slice(first, 3)
@@ -79,15 +79,15 @@ LOSSES: list[tuple[Callable[[Settings], None], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("lose", "said"), LOSSES, ids=[lose.__name__ for lose, _ in LOSSES])
+@pytest.mark.parametrize(("lose", "reason"), LOSSES, ids=[lose.__name__ for lose, _ in LOSSES])
 def test_a_lost_range_is_a_rebuild_that_still_counts_what_changed(
-    behind: Settings, lose: Callable[[Settings], None], said: str
+    behind: Settings, lose: Callable[[Settings], None], reason: str
 ) -> None:
     change(behind)
     lose(behind)
     plan = planned(behind)
     assert (plan.decision, plan.changes, plan.estimate.images) == ("rebuild", CHANGES, 5)
-    assert said in plan.reasons[0]
+    assert reason in plan.reasons[0]
     assert plan.reasons[1].endswith("has: 3 insert, 2 replace, 1 delete.")
 
 
@@ -101,10 +101,10 @@ def test_a_range_is_an_append_and_its_images_are_counted(
         CHANGES,
         Estimate(images=5, minutes=None),
     )
-    said = caplog.text
-    assert "Plan of r: append, for version 3 of the catalogue." in said
-    assert "RECSIM_RETENTION_DAYS" in said
-    assert "expected: 5 images to embed" in said
+    text = caplog.text
+    assert "Plan of r: append, for version 3 of the catalogue." in text
+    assert "RECSIM_RETENTION_DAYS" in text
+    assert "expected: 5 images to embed" in text
 
 
 def test_an_image_that_is_embedded_already_is_not_counted(behind: Settings) -> None:

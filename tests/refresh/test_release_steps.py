@@ -146,7 +146,7 @@ def test_the_gate_needs_a_registered_release(behind: Settings, evaluated: Worksp
         release_steps.gate(behind, evaluated)
 
 
-def test_register_names_the_step_to_run_again_when_the_page_is_gone(
+def test_register_names_the_step_to_run_again_if_the_page_is_missing(
     behind: Settings, evaluated: Workspace
 ) -> None:
     (evaluated.folder / PAGE).unlink()

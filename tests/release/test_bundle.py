@@ -33,7 +33,7 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_release_finds_each_product_by_its_own_picture(bundle: Path) -> None:
+def test_a_release_finds_each_product_by_its_own_image(bundle: Path) -> None:
     release = Release.open(bundle)
     assert [release.similar(picture(number), 1, ALL)[0]["product_id"] for number in range(40)] == [
         f"p{n:03d}" for n in range(40)
@@ -165,7 +165,7 @@ def test_a_canary_that_disagrees_is_refused(bundle: Path) -> None:
         Release.open(bundle)
 
 
-def test_a_canary_within_rounding_is_taken(bundle: Path) -> None:
+def test_a_canary_within_rounding_is_accepted(bundle: Path) -> None:
     canaries = Manifest.read(bundle).model_dump()["canaries"]
     canaries[2]["vector"][0] += 5e-5
     reseal(bundle, canaries=canaries)

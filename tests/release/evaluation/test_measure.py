@@ -75,7 +75,7 @@ def test_categories_without_meaning_are_found_by_chance() -> None:
     assert metrics.precision_at_10 == pytest.approx(1 / 3, abs=0.05)
 
 
-def test_no_product_is_its_own_neighbour_even_when_another_is_the_same_picture() -> None:
+def test_no_product_is_its_own_neighbour_even_if_another_has_the_same_image() -> None:
     vectors, _ = corners(40)
     twins = np.repeat(vectors[:20], 2, axis=0)
     measured = measure(index_of(twins, [f"c{n % 2}" for n in range(40)]), SETTINGS)
@@ -83,7 +83,7 @@ def test_no_product_is_its_own_neighbour_even_when_another_is_the_same_picture()
     assert measured.metrics.ann_recall_at_10 == 1.0
 
 
-def test_only_images_that_no_training_has_seen_are_asked_for() -> None:
+def test_queries_are_images_that_no_training_has_seen() -> None:
     vectors, categories = corners(4096)
     index = index_of(vectors, categories)
     unseen = sum(split_of(name) == "test" for name in index.items.column("image_hash").to_pylist())
@@ -91,7 +91,7 @@ def test_only_images_that_no_training_has_seen_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize("queries", [50, 1_000])
-def test_the_products_asked_for_are_those_that_a_look_at_each_of_them_gives(queries: int) -> None:
+def test_the_sampled_queries_are_those_of_a_plain_implementation(queries: int) -> None:
     """Some have no category, some share an image; of all rows and of some."""
     vectors, categories = corners(3_000)
     index = index_of(vectors, [None if n % 7 == 0 else name for n, name in enumerate(categories)])
@@ -109,18 +109,18 @@ def test_the_products_asked_for_are_those_that_a_look_at_each_of_them_gives(quer
         assert set(found) <= set(rows)
 
 
-def test_products_that_came_after_the_training_are_told_apart() -> None:
+def test_products_newer_than_the_training_are_measured_apart() -> None:
     vectors, categories = corners(2_000)
     index = index_of(vectors, categories)
     hashes = index.items.column("image_hash").to_pylist()
     test = [image_hash for image_hash in hashes if split_of(image_hash) == "test"]
-    told = measure(index, SETTINGS, trained=set(hashes) - set(test[:30])).since_training
-    assert told["added"] == SliceMetrics(queries=30, precision_at_1=1.0, precision_at_10=1.0)
-    assert told["existing"].queries == len(test) - 30
+    parts = measure(index, SETTINGS, trained=set(hashes) - set(test[:30])).since_training
+    assert parts["added"] == SliceMetrics(queries=30, precision_at_1=1.0, precision_at_10=1.0)
+    assert parts["existing"].queries == len(test) - 30
     assert measure(index, SETTINGS).since_training == {}
 
 
-def test_at_most_the_number_of_the_settings_is_asked_for_and_what_a_category_lacks_to_be_judged() -> None:
+def test_the_sample_has_the_size_of_the_settings_plus_enough_of_rare_categories() -> None:
     few = Settings.model_construct(evaluation_queries=120)
     vectors, categories = corners(4_000, 2)
     hashes = index_of(vectors, categories).items.column("image_hash").to_pylist()
@@ -134,7 +134,7 @@ def test_at_most_the_number_of_the_settings_is_asked_for_and_what_a_category_lac
     assert common == 120
 
 
-def test_products_without_a_category_are_not_asked_for_but_may_be_found() -> None:
+def test_products_without_a_category_are_no_queries_but_may_be_found() -> None:
     vectors, categories = corners(60)
     measured = measure(
         index_of(vectors, [None if n % 2 else name for n, name in enumerate(categories)]), SETTINGS
@@ -202,7 +202,7 @@ def test_two_releases_are_compared_on_the_products_that_both_hold_with_the_same_
     assert compare(index(["new"] * 60, images), index(good, images), settings) is None
 
 
-def test_what_is_between_two_releases_is_counted(settings: Settings) -> None:
+def test_differences_between_two_releases_are_counted(settings: Settings) -> None:
     vectors, categories = corners(60)
     champion = index_of(vectors, categories)
     again = compare(index_of(vectors, categories), champion, settings)
@@ -219,7 +219,7 @@ def test_what_is_between_two_releases_is_counted(settings: Settings) -> None:
     assert 0.3 < changed.churn <= changed.lists_changed <= 1.0
 
 
-def test_who_came_and_who_went_changes_no_neighbours() -> None:
+def test_added_and_withdrawn_products_do_not_count_as_changed_results() -> None:
     vectors, categories = corners(120)
     champion, thinned = index_of(vectors, categories), index_of(vectors, categories)
     thinned.remove([f"p{n:05d}" for n in range(0, 120, 2)])
@@ -231,12 +231,12 @@ def test_who_came_and_who_went_changes_no_neighbours() -> None:
     assert back.churn == 0
 
 
-def test_pictures_that_do_not_find_their_product_are_counted(read_only_bundle: Path) -> None:
+def test_images_that_do_not_find_their_product_lower_the_coverage(read_only_bundle: Path) -> None:
     release = Release.open(read_only_bundle)
     embedder = Embedder(read_only_bundle / "model")
-    pictures = [pa.table({"image": [picture(n) for n in range(start, start + 10)]}) for start in (0, 10)]
-    assert coverage(release.index, embedder, pictures) == 1
+    images = [pa.table({"image": [picture(n) for n in range(start, start + 10)]}) for start in (0, 10)]
+    assert coverage(release.index, embedder, images) == 1
     assert coverage(
-        release.index, embedder, [*pictures, pa.table({"image": [picture(n) for n in range(1000, 1005)]})]
+        release.index, embedder, [*images, pa.table({"image": [picture(n) for n in range(1000, 1005)]})]
     ) == pytest.approx(0.8)
     assert np.isnan(coverage(release.index, embedder, []))

@@ -211,7 +211,7 @@ def test_a_release_in_which_some_products_are_not_found_is_rejected(value: float
 
 
 @pytest.mark.parametrize(
-    ("difference", "said"),
+    ("difference", "sentence"),
     [
         ("missing", "1 are missing, 0 are too many"),
         ("unexpected", "1 are too many"),
@@ -219,10 +219,10 @@ def test_a_release_in_which_some_products_are_not_found_is_rejected(value: float
         ("differing", "1 of 10 vectors or thumbnails differ"),
     ],
 )
-def test_an_index_with_other_products_than_a_rebuild_is_rejected(difference: str, said: str) -> None:
+def test_an_index_with_other_products_than_a_rebuild_is_rejected(difference: str, sentence: str) -> None:
     verdict = verdict_of(**{difference: 1})
     assert broken(verdict) == ["Same contents as a rebuild"]
-    assert said in verdict.reasons[0]
+    assert sentence in verdict.reasons[0]
     assert verdict.mended_by_rebuild
 
 

@@ -139,7 +139,7 @@ def test_mlflows_own_server_answers_from_a_registered_release(
 
 
 @pytest.mark.server
-def test_what_the_server_does_not_have_is_missing_and_what_it_refuses_is_told_as_a_refusal(
+def test_what_the_server_does_not_have_is_missing_and_a_refusal_is_a_refusal(
     with_server: Settings,
 ) -> None:
     registry = Registry(with_server)

@@ -178,7 +178,7 @@ def test_what_mlflow_has_not_is_missing_and_the_copy_is_named_too(registry: Regi
 
 
 @pytest.mark.server
-def test_through_a_server_missing_files_are_told_from_a_server_that_is_away(
+def test_through_a_server_missing_files_differ_from_a_server_that_is_away(
     tmp_path: Path, bundle: Path
 ) -> None:
     store = tmp_path / "server"
@@ -188,7 +188,7 @@ def test_through_a_server_missing_files_are_told_from_a_server_that_is_away(
         release = registry.reference(1)
         check_stored(registry, release)
         assert [path.name for path in (tmp_path / "home" / "releases").iterdir()] == [], (
-            "what was fetched to be checked is gone"
+            "the temporary copy is removed"
         )
         (index,) = (store / "artifacts").rglob("vectors.faiss")
         index.unlink()

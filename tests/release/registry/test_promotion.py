@@ -205,7 +205,7 @@ def test_a_rollback_with_nothing_before_says_so(with_registry: Settings, read_on
         promotions.rollback(None, "", "ada")
 
 
-def test_a_version_that_is_not_there_changes_nothing(three: Promotions) -> None:
+def test_a_version_that_does_not_exist_changes_nothing(three: Promotions) -> None:
     before = state(three)
     for attempt in (three.promote, lambda version: three.rollback(version, "", "ada")):
         with pytest.raises(MissingError, match="Release 9 does not exist"):

@@ -30,7 +30,7 @@ def test_a_passed_release_that_was_compared_with_the_champion_is_promoted() -> N
         (PASSED | {"gate.champion": "7"}, "was compared with release 7, but release 1 is in Production now"),
     ],
 )
-def test_why_a_release_is_rejected_is_said_in_a_sentence(tags: dict[str, str], sentence: str) -> None:
+def test_the_reason_why_a_release_is_rejected_is_a_sentence(tags: dict[str, str], sentence: str) -> None:
     error = promotion_refusal(2, tags, 1, None, None)
     assert isinstance(error, RejectedError)
     assert sentence in str(error)

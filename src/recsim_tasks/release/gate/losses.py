@@ -120,7 +120,7 @@ def too_few(rule: str, where: str, queries: int) -> RuleResult:
         rule=rule,
         passed=True,
         challenger=None,
-        limit=f"{MIN_SLICE_QUERIES} queries",
+        limit=f"at least {MIN_SLICE_QUERIES} queries",
         sentence=f"not evaluated: {queries} queries {where}, at least {MIN_SLICE_QUERIES} are needed.",
     )
 
