@@ -17,7 +17,7 @@ BIN := .venv/bin
 # The lock that .venv was made from; lives in it, so that it goes with it.
 STAMP := .venv/.made-from
 
-.PHONY: help setup demo test drill check up bench-catalogue bench-distinct bench-drift bench-learning bench-serving bench-vectors clean prerequisites environment for-tests
+.PHONY: help setup demo test drill check docs up bench-catalogue bench-distinct bench-drift bench-learning bench-serving bench-vectors clean prerequisites environment for-tests
 
 help: ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -40,6 +40,9 @@ check: environment ## check format, lint, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=plugins $(BIN)/lint-imports
+
+docs: environment ## write the tables of the docs that are generated from code
+	$(BIN)/python docs/generate.py
 
 up: setup ## start everything and keep it running until Ctrl-C
 	@exec $(BIN)/python -m recsim_local.up

@@ -1,1 +1,1 @@
-"""What is measured: each package a command that runs both sides of a comparison and ends with one JSON line."""
+"""Benchmarks: each package is a command that compares two sides in one run, and ends with one JSON line."""

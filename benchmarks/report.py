@@ -1,4 +1,4 @@
-"""How every benchmark tells its result: the machine, a table of ratios with their goals, one JSON line."""
+"""The report of a benchmark: the machine, a table of ratios with their goals, one JSON line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AT_LEAST = ("peer/ours", "of", "ours")
 
 @dataclass(frozen=True)
 class Measure:
-    """One line of the table: `ours` and the `peer` in seconds by the clock, or in another unit, and what of them the goal is about."""
+    """One line of the table: `ours` and the `peer`, in seconds or another unit, and their ratio."""
 
     name: str
     what: str
@@ -24,11 +24,11 @@ class Measure:
     peer: float
     against: str
     ratio: Literal["ours/peer", "peer/ours", "ours-peer", "peer-ours", "of", "ours"] = "ours/peer"
-    """`of` is ours by the peer where more is better, `ours` no ratio at all."""
+    """`of` is ours divided by the peer where more is better; `ours` is no ratio."""
     goal: float | None = None
-    """Least of `peer/ours`, `of` and `ours`, most of any other; None when the line is there to be known."""
+    """Minimum of `peer/ours`, `of` and `ours`, maximum of the others; None without a goal."""
     cpu: tuple[float, float] | None = None
-    """CPU seconds of ours and of the peer: they hardly depend on what else the machine does."""
+    """CPU seconds of ours and of the peer, which hardly depend on other work of the machine."""
     unit: str = "s"
     """Of `ours`, `peer` and a difference."""
 
@@ -39,19 +39,19 @@ class Measure:
 
     @property
     def cpu_value(self) -> float | None:
-        """The same ratio of CPU seconds; None where they were not taken, or are too few to be counted."""
+        """The ratio of CPU seconds; None where they were not measured or are zero."""
         return self._of(*self.cpu) if self.cpu and min(self.cpu) > 0 else None
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is reached; None without one."""
+        """Whether the goal is met; None without a goal."""
         if self.goal is None:
             return None
         return self.value >= self.goal if self.ratio in AT_LEAST else self.value <= self.goal
 
     def as_json(self) -> dict[str, Any]:
-        """The form of the last line."""
-        told = {
+        """Return the form of the last line."""
+        result = {
             "value": _three(self.value),
             "unit": self.ratio,
             "peer": self.against,
@@ -60,7 +60,9 @@ class Measure:
         }
         cpu = {} if self.cpu_value is None else {"cpu_value": _three(self.cpu_value)}
         names = ("ours_seconds", "peer_seconds") if self.unit == "s" else ("ours", "peer")
-        return told | cpu | dict(zip(names, (_significant(self.ours), _significant(self.peer)), strict=True))
+        return (
+            result | cpu | dict(zip(names, (_significant(self.ours), _significant(self.peer)), strict=True))
+        )
 
     def _of(self, ours: float, peer: float) -> float:
         if self.ratio == "ours":
@@ -70,7 +72,7 @@ class Measure:
 
 
 def machine(*packages: str) -> str:
-    """What the figures were taken on, and how busy it was with other work."""
+    """Describe the machine, its versions of `packages`, and its load."""
     cpu = next(
         (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.machine(),
@@ -81,11 +83,12 @@ def machine(*packages: str) -> str:
     )
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    return f"{cpu}, {os.cpu_count()} CPUs, {memory} GiB; Python {platform.python_version()}, {versions}; load {load}"
+    hardware = f"{cpu}, {os.cpu_count()} CPUs, {memory} GiB"
+    return f"{hardware}; Python {platform.python_version()}, {versions}; load {load}"
 
 
 def table(measures: Iterable[Measure]) -> str:
-    """The measures as a Markdown table."""
+    """Format the measures as a Markdown table."""
     lines = [
         "| | measured | ours | peer | the peer | ratio | of CPU time | goal | met |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -96,27 +99,28 @@ def table(measures: Iterable[Measure]) -> str:
         met = {True: "yes", False: "NO", None: ""}[m.met]
         cpu = "" if m.cpu_value is None else f"{m.cpu_value:.3g}"
         lines.append(
-            f"| {m.name} | {m.what} | {_told(m.ours, m.unit)} | {_told(m.peer, m.unit)} | {m.against} | {m.value:.3g} {m.ratio} | {cpu} | {goal} | {met} |"
+            f"| {m.name} | {m.what} | {_formatted(m.ours, m.unit)} | {_formatted(m.peer, m.unit)} "
+            f"| {m.against} | {m.value:.3g} {m.ratio} | {cpu} | {goal} | {met} |"
         )
     return "\n".join(lines)
 
 
 def last_line(measures: Iterable[Measure]) -> str:
-    """All measures by name, as JSON."""
+    """Format all measures by name, as JSON."""
     return json.dumps({measure.name: measure.as_json() for measure in measures})
 
 
 def _three(value: float) -> float:
-    """To three digits."""
+    """Round to three digits."""
     return float(f"{value:.3g}")
 
 
 def _significant(value: float) -> float:
-    """To four digits."""
+    """Round to four digits."""
     return float(f"{value:.4g}")
 
 
-def _told(value: float, unit: str) -> str:
+def _formatted(value: float, unit: str) -> str:
     if unit != "s":
         return f"{value:.4g} {unit}".strip()
     return (

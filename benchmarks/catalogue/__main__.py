@@ -9,14 +9,14 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.catalogue.bench import Bench
+from benchmarks.catalogue.bench import CatalogueBench
 from benchmarks.catalogue.goals import measures
 from benchmarks.catalogue.plot import draw
 from benchmarks.catalogue.rounds import check_merges_agree, merge_round, settings_round, size_round
 from benchmarks.catalogue.sessions import Session
 from benchmarks.report import last_line, machine, table
 
-PICTURE = Path("docs/pictures/bench-catalogue.png")
+PICTURE = Path("docs/images/bench-catalogue.png")
 SMALL, LARGE, ROUNDS, STOCK = 70_000, 1_000_000, 3, 200
 DONE = """What was done to get there: deletion vectors on, so that a merge writes the rows that it changes and not the files around them; a
 feed's ids are broadcast up to 200,000 rows, so that the catalogue is not shuffled; only the rows that change something reach the merge;
@@ -32,7 +32,7 @@ def main() -> None:
         del os.environ[name]
     load_before = machine("pyspark", "delta-spark", "deltalake")
     with tempfile.TemporaryDirectory(prefix="recsim-bench-", dir=arguments.folder) as folder:
-        bench = Bench(Path(folder))
+        bench = CatalogueBench(Path(folder))
         _measure(bench, arguments)
     lines = measures(bench, arguments.rows, arguments.large)
     print(f"{load_before} before, {os.getloadavg()[0]:.1f} after; median of {arguments.rounds} rounds.\n")
@@ -43,7 +43,7 @@ def main() -> None:
     print(last_line(lines))
 
 
-def _measure(bench: Bench, arguments: argparse.Namespace) -> None:
+def _measure(bench: CatalogueBench, arguments: argparse.Namespace) -> None:
     with ExitStack() as stack:
         ours = stack.enter_context(Session(bench.root))
         small, large = (bench.size(ours, count) for count in (arguments.rows, arguments.large))

@@ -32,7 +32,7 @@ class Size:
 
 
 @dataclass
-class Bench:
+class CatalogueBench:
     """Where everything lies, and how long every try took, under the name of what was tried."""
 
     root: Path

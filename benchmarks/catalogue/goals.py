@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from benchmarks.catalogue.bench import Bench
+from benchmarks.catalogue.bench import CatalogueBench
 from benchmarks.report import Measure
 
 STOCK = "stock Spark settings"
 DELTA_RS = "delta-rs's bare merge"
 
 
-def measures(bench: Bench, small: int, large: int) -> list[Measure]:
+def measures(bench: CatalogueBench, small: int, large: int) -> list[Measure]:
     """All lines of the table, from the medians."""
     return [
         *_settings(bench, small),
@@ -19,7 +19,7 @@ def measures(bench: Bench, small: int, large: int) -> list[Measure]:
     ]
 
 
-def _settings(bench: Bench, small: int) -> list[Measure]:
+def _settings(bench: CatalogueBench, small: int) -> list[Measure]:
     day, whole = (
         f"ingest of {small // 100:,} rows into {small:,}",
         f"ingest of {small:,} rows into an empty table, warm",
@@ -33,7 +33,7 @@ def _settings(bench: Bench, small: int) -> list[Measure]:
     ]
 
 
-def _growth(bench: Bench, small: int, large: int) -> list[Measure]:
+def _growth(bench: CatalogueBench, small: int, large: int) -> list[Measure]:
     what = f"1 % into {large:,} against 1 % into {small:,}: "
     day = f"ingest of {large // 100:,} rows into {large:,}, warm"
 
@@ -51,7 +51,7 @@ def _growth(bench: Bench, small: int, large: int) -> list[Measure]:
     ]
 
 
-def _ranges(bench: Bench, small: int, large: int) -> list[Measure]:
+def _ranges(bench: CatalogueBench, small: int, large: int) -> list[Measure]:
     lines = []
     for name, count in (("P11", small), ("P11_large", large)):
         ours, what = (
@@ -70,13 +70,13 @@ def _ranges(bench: Bench, small: int, large: int) -> list[Measure]:
     return lines
 
 
-def _redelivery(bench: Bench, small: int) -> Measure:
+def _redelivery(bench: CatalogueBench, small: int) -> Measure:
     what = f"redelivery of {small // 100:,} rows, no JVM start on either side"
     return _line(bench, "redelivery", what, f"again {small}", f"ours {small}", "its first ingest", 0.05)
 
 
 def _line(
-    bench: Bench, name: str, what: str, ours: str, peer: str, against: str, goal: float | None = None
+    bench: CatalogueBench, name: str, what: str, ours: str, peer: str, against: str, goal: float | None = None
 ) -> Measure:
     one, other = bench.median(ours), bench.median(peer)
     return Measure(name, what, one.wall, other.wall, against, goal=goal, cpu=(one.cpu, other.cpu))

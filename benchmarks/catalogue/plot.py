@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.catalogue.bench import Bench
+from benchmarks.catalogue.bench import CatalogueBench
 
 GROWTH = {"ours": "ours", "rewrite": "without deletion vectors", "delta-rs": "delta-rs's bare merge"}
 BARS = {"day cold": "1 %, first in process", "day warm": "1 %, warm", "whole": "whole catalogue, warm"}
 
 
-def draw(bench: Bench, small: int, large: int, to: Path) -> None:
+def draw(bench: CatalogueBench, small: int, large: int, to: Path) -> None:
     """Write the picture as PNG."""
     import matplotlib as mpl
 

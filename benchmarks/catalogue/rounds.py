@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.catalogue.bench import Bench, Size
+from benchmarks.catalogue.bench import CatalogueBench, Size
 from benchmarks.catalogue.delta_rs import merge
 from benchmarks.catalogue.sessions import Session, ingest, read_changes, settings_of, without_deletion_vectors
 from recsim_tasks.catalogue.delta.net_changes import compare, net_changes
@@ -14,7 +14,7 @@ from recsim_tasks.contracts import Cursor
 FIELDS = list(PRODUCT_FIELDS)
 
 
-def settings_round(bench: Bench, session: Session, small: Size, empty: Size) -> None:
+def settings_round(bench: CatalogueBench, session: Session, small: Size, empty: Size) -> None:
     """What a session's settings cost: a day's feed first thing in the process, once more, and a whole catalogue."""
     variant = "stock" if session.stock else "ours"
     for name, size in (
@@ -26,13 +26,13 @@ def settings_round(bench: Bench, session: Session, small: Size, empty: Size) -> 
             bench.ingest(name, session, home, size.feed)
 
 
-def merge_round(bench: Bench, name: str, size: Size) -> None:
+def merge_round(bench: CatalogueBench, name: str, size: Size) -> None:
     """delta-rs's own merge of the same rows."""
     with bench.copy(size.delta_rs) as table:
         bench.call(name, merge, table, size.changes)
 
 
-def size_round(bench: Bench, session: Session, size: Size) -> None:
+def size_round(bench: CatalogueBench, session: Session, size: Size) -> None:
     """What the catalogue's size costs, with files rewritten and with deletion vectors; the second delivery; the range that is left."""
     with bench.copy(size.home) as home:
         session.run(without_deletion_vectors, home)
@@ -44,7 +44,7 @@ def size_round(bench: Bench, session: Session, size: Size) -> None:
         range_round(bench, session, size, home)
 
 
-def range_round(bench: Bench, session: Session, size: Size, home: Path, reads: int = 15) -> None:
+def range_round(bench: CatalogueBench, session: Session, size: Size, home: Path, reads: int = 15) -> None:
     """What was changed: netted by us, read by warm Spark; and the whole table, read without pictures."""
     uri = settings_of(home).products_uri
     before, now = _head(settings_of(size.home).products_uri), _head(uri)
@@ -59,7 +59,7 @@ def range_round(bench: Bench, session: Session, size: Size, home: Path, reads: i
         raise RuntimeError(f"The change range has {len(changes):,} products, the feed {len(size.changes):,}.")
 
 
-def check_merges_agree(bench: Bench, session: Session, size: Size) -> None:
+def check_merges_agree(bench: CatalogueBench, session: Session, size: Size) -> None:
     """Raises when delta-rs's merge leaves other products than our ingest."""
     with bench.copy(size.home) as home, bench.copy(size.delta_rs) as table:
         session.run(ingest, home, size.feed)

@@ -1,1 +1,1 @@
-"""Which copies of an image are found, and which different products are taken for copies."""
+"""Benchmark of `distinct`: which copies of an image it finds, and which products it takes for copies."""

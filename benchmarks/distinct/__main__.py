@@ -1,4 +1,4 @@
-"""`make bench-distinct`: which copies of an image `distinct` finds, and which different products it takes for copies."""
+"""`make bench-distinct`: measure which copies `distinct` finds, and which products it takes for copies."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ from recsim_demo.dataset import FashionMnist, fashion_mnist
 from recsim_tasks.arrays import AnyArray, BoolArray, UInt8Array
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.learning.preprocessing import fit
-from recsim_tasks.vectors.thumbnails import BYTES, MEAN_DIFFERENCE, first_of_copies, thumbnail
+from recsim_tasks.vectors.thumbnails import BYTES, MEAN_DIFFERENCE, distinct_mask, thumbnail
 
 Images = Sequence[Image.Image]
-# Bits of 64 in which two perceptual hashes of one image may differ, and the cosine from which on two embeddings are called the same.
+# Two images count as copies when at most so many of 64 bits of their perceptual hashes differ, or when the
+# cosine of their embeddings is at least this.
 BITS, COSINE = 4, 0.999
 STATED = ("JPEG, quality 75", "half the size, bicubic")
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to tell copies: numbers for images [n, ...], and which pairs of them are copies, bool [n]."""
+    """A method to recognise copies: features of images [n, ...], and which pairs are copies, bool [n]."""
 
     name: str
-    describe: Callable[[Images], AnyArray]
-    alike: Callable[[AnyArray, AnyArray], BoolArray]
+    features: Callable[[Images], AnyArray]
+    are_copies: Callable[[AnyArray, AnyArray], BoolArray]
     pairs: Callable[[AnyArray], AnyArray]
     """The rows [p, 2] of all pairs among n images that are copies."""
 
     def taken_for_copies(self, images: Images) -> int:
-        """Count how many of `images`, all different, are called a copy of another one."""
-        return len(np.unique(self.pairs(self.describe(images))))
+        """Count how many of `images`, all different, are taken for a copy of another one."""
+        return len(np.unique(self.pairs(self.features(images))))
 
 
 def main() -> None:
@@ -66,57 +67,59 @@ def main() -> None:
         merged = {method.name: method.taken_for_copies(small) for method in methods}
     print(f"{machine('pillow', 'faiss-cpu')}; {len(small):,} images of 28 pixels.\n\n{_table(found)}\n")
     for name, count in merged.items():
-        print(f"Of {len(small):,} different products {name} takes {count:,} for the copy of another.")
+        print(f"Of {len(small):,} different products, {name} takes {count:,} for copies.")
     pairs = near_pairs(thumbnails([Image.fromarray(pixels) for pixels in data.train_images]))
     print(
-        f"Of {len(data.train_images):,} different products thumbnails take {len(np.unique(pairs)):,} for copies, in {len(pairs):,} pairs."
+        f"Of {len(data.train_images):,} different products, thumbnails takes {len(np.unique(pairs)):,} "
+        f"for copies, in {len(pairs):,} pairs."
     )
     lines = goals(found, merged, len(small))
     print("", table(lines), last_line(lines), sep="\n")
 
 
 def shares(methods: Sequence[Method], images: Images) -> dict[str, dict[str, float]]:
-    """Measure for each method and change the share of `images` whose changed version the method calls a copy."""
-    plain = {method.name: method.describe(images) for method in methods}
+    """Measure by method and change the share of `images` whose changed version is recognised as a copy."""
+    plain = {method.name: method.features(images) for method in methods}
     found: dict[str, dict[str, float]] = {method.name: {} for method in methods}
     for name, change in {**copies(), **others()}.items():
         changed = [change(image) for image in images]
         for method in methods:
             found[method.name][name] = float(
-                method.alike(plain[method.name], method.describe(changed)).mean()
+                method.are_copies(plain[method.name], method.features(changed)).mean()
             )
     return found
 
 
-def near_pairs(looks: AnyArray) -> AnyArray:
-    """Find all pairs among thumbnails uint8 [n, 147] that are copies; their rows [p, 2]."""
-    index, values = faiss.IndexFlatL2(BYTES), looks.astype(np.float32)
+def near_pairs(thumbnails: AnyArray) -> AnyArray:
+    """Return the rows [p, 2] of all pairs of copies among thumbnails uint8 [n, 147]."""
+    index, values = faiss.IndexFlatL2(BYTES), thumbnails.astype(np.float32)
     index.add(values)
-    limits, _, there = index.range_search(values, MEAN_DIFFERENCE**2 * BYTES + 0.5)
-    here = np.repeat(np.arange(len(looks)), np.diff(limits.astype(np.int64)))
-    pairs = np.stack([here, there], axis=1)[here < there]
-    return np.asarray(pairs[_copies(looks[pairs[:, 0]], looks[pairs[:, 1]])])
+    limits, _, right = index.range_search(values, MEAN_DIFFERENCE**2 * BYTES + 0.5)
+    left = np.repeat(np.arange(len(thumbnails)), np.diff(limits.astype(np.int64)))
+    pairs = np.stack([left, right], axis=1)[left < right]
+    return np.asarray(pairs[_copies(thumbnails[pairs[:, 0]], thumbnails[pairs[:, 1]])])
 
 
 def goals(found: dict[str, dict[str, float]], merged: dict[str, int], products: int) -> list[Measure]:
-    """State the goals: copies are found, different products are kept apart."""
+    """Return the goals: copies are found, and different products are told apart."""
     ours, peer = (min(found[method.name][name] for name in STATED) for method in (OURS, PHASH))
-    apart, theirs = (1 - merged[method.name] / products for method in (OURS, PHASH))
+    apart, peer_apart = (1 - merged[method.name] / products for method in (OURS, PHASH))
     return [
         Measure("C1", "copies found: JPEG 75, half the size", ours, peer, PHASH.name, "ours", 0.99, unit=""),
-        Measure("C2", "different products kept apart", apart, theirs, PHASH.name, "ours", 0.998, unit=""),
+        Measure("C2", "different products told apart", apart, peer_apart, PHASH.name, "ours", 0.998, unit=""),
     ]
 
 
 def thumbnails(images: Images) -> UInt8Array:
-    """Make the thumbnails uint8 [n, 147]."""
+    """Return the thumbnails uint8 [n, 147]."""
     return np.frombuffer(b"".join(map(thumbnail, images)), np.uint8).reshape(len(images), BYTES)
 
 
 def phash(images: Images) -> BoolArray:
-    """Compute bits [n, 64]: whether the 64 lowest coefficients of the discrete cosine transform lie above their median.
+    """Return bits [n, 64]: which of the 64 lowest coefficients of the cosine transform exceed their median.
 
-    As in http://www.hackerfactor.com/blog/index.php?/archives/432-Looks-Like-It.html and the package ImageHash.
+    As in http://www.hackerfactor.com/blog/index.php?/archives/432-Looks-Like-It.html and the package
+    ImageHash.
     """
     from scipy.fft import dctn  # type: ignore[import-untyped]
 
@@ -131,7 +134,7 @@ def phash(images: Images) -> BoolArray:
 
 
 def cosine(settings: Settings, data: FashionMnist, images: int, folder: Path) -> Method:
-    """Train an encoder on so many images, counted with repetition, and compare its embeddings."""
+    """Train an encoder on `images` images, counted with repetition, and compare its embeddings."""
     cursor = write_products(settings.products_uri, data, np.arange(len(data.train_images)))
     embed, _ = learn(settings, cursor, images, folder)
     return Method(
@@ -147,13 +150,11 @@ def _signs(bits: AnyArray) -> AnyArray:
 
 
 def _copies(one: AnyArray, other: AnyArray) -> BoolArray:
-    return np.array(
-        [not first_of_copies(np.stack(pair), 2)[1] for pair in zip(one, other, strict=True)], bool
-    )
+    return np.array([not distinct_mask(np.stack(pair), 2)[1] for pair in zip(one, other, strict=True)], bool)
 
 
 def _table(found: dict[str, dict[str, float]]) -> str:
-    lines = ["| called a copy after | " + " | ".join(found) + " |", "|---|" + "---|" * len(found)]
+    lines = ["| share recognised after | " + " | ".join(found) + " |", "|---|" + "---|" * len(found)]
     lines += [
         f"| {change} | " + " | ".join(f"{by[change]:.3f}" for by in found.values()) + " |"
         for change in {**copies(), **others()}
@@ -164,18 +165,18 @@ def _table(found: dict[str, dict[str, float]]) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-distinct", description=__doc__)
     parser.add_argument(
-        "--images", type=int, default=10_000, help="images of 28 pixels to be changed (default %(default)s)"
+        "--images", type=int, default=10_000, help="images of 28 pixels to change (default %(default)s)"
     )
     parser.add_argument(
         "--train",
         type=int,
         default=60_000,
-        help="images that the encoder beside it sees; 0 leaves it out (default %(default)s)",
+        help="images to train the compared encoder on; 0 leaves it out (default %(default)s)",
     )
     parser.add_argument(
         "--folder",
         type=Path,
-        help="images in colour (default: tiles of photographs that the environment holds)",
+        help="folder of images in colour (default: tiles of photographs in the environment)",
     )
     return parser.parse_args(sys.argv[1:])
 

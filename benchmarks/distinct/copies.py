@@ -1,4 +1,4 @@
-"""What shops do to one image before it is delivered again, and what makes another product of it."""
+"""Changes that make a copy of an image, and changes that make it another image."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ TILE = 128
 
 
 def copies() -> dict[str, Change]:
-    """Name the changes after which the image is a copy."""
+    """Return the changes after which an image is a copy."""
     half = partial(scaled, factor=0.5, by=Filter.BICUBIC)
     return {
-        "PNG": partial(packed, kind="PNG"),
+        "PNG": partial(reencoded, kind="PNG"),
         **{
-            f"JPEG, quality {quality}": partial(packed, kind="JPEG", quality=quality)
+            f"JPEG, quality {quality}": partial(reencoded, kind="JPEG", quality=quality)
             for quality in (95, 75, 50, 30)
         },
-        "WebP, quality 80": partial(packed, kind="WEBP", quality=80),
+        "WebP, quality 80": partial(reencoded, kind="WEBP", quality=80),
         **{
             f"half the size, {by.name.lower()}": partial(scaled, factor=0.5, by=by)
             for by in (Filter.BICUBIC, Filter.LANCZOS)
@@ -34,16 +34,16 @@ def copies() -> dict[str, Change]:
             f"half the size, {by.name.lower()}": partial(scaled, factor=0.5, by=by)
             for by in (Filter.BOX, Filter.BILINEAR)
         },
-        "half the size, JPEG 75": lambda image: packed(half(image), "JPEG", 75),
+        "half the size, JPEG 75": lambda image: reencoded(half(image), "JPEG", 75),
         "a third of the size": partial(scaled, factor=1 / 3, by=Filter.LANCZOS),
         "twice the size": partial(scaled, factor=2, by=Filter.BICUBIC),
         "a border of 2 % more": partial(bordered, share=0.02),
-        "2 % cut off at each side": partial(cut, share=0.02),
+        "2 % cropped off at each side": partial(cropped, share=0.02),
     }
 
 
 def others() -> dict[str, Change]:
-    """Name the changes after which the image shows another product, or the product otherwise."""
+    """Return the changes after which an image is no copy."""
     return {
         "mirrored": ImageOps.mirror,
         "darker by 10 %": lambda image: image.point(lambda value: int(value * 0.9)),
@@ -51,31 +51,34 @@ def others() -> dict[str, Change]:
     }
 
 
-def packed(image: Image.Image, kind: str, quality: int = 75) -> Image.Image:
-    """Store the image in this format and read it again."""
+def reencoded(image: Image.Image, kind: str, quality: int = 75) -> Image.Image:
+    """Encode the image in this format, and decode it."""
     file = io.BytesIO()
     image.save(file, kind, quality=quality)
     return open_image(file.getvalue(), MAX_PIXELS).convert(image.mode)
 
 
 def scaled(image: Image.Image, factor: float, by: Filter) -> Image.Image:
-    """Resize the image to sides of `factor` times the length."""
+    """Scale the sides of the image by `factor`."""
     return image.resize((max(1, round(image.width * factor)), max(1, round(image.height * factor))), by)
 
 
 def bordered(image: Image.Image, share: float) -> Image.Image:
     """Add background at each side, in the colour of the first pixel."""
-    return ImageOps.expand(image, max(1, round(image.width * share)), fill=image.getpixel((0, 0)))  # type: ignore[arg-type]  # a pixel of mode L or RGB
+    return ImageOps.expand(image, max(1, round(image.width * share)), fill=image.getpixel((0, 0)))  # type: ignore[arg-type]
 
 
-def cut(image: Image.Image, share: float) -> Image.Image:
-    """Cut this share off at each side."""
+def cropped(image: Image.Image, share: float) -> Image.Image:
+    """Crop this share at each side."""
     border = max(1, round(image.width * share))
     return image.crop((border, border, image.width - border, image.height - border))
 
 
 def in_colour(folder: Path | None) -> Iterator[Image.Image]:
-    """Read the images of a folder; without one, cut tiles of 128 pixels from the photographs that scikit-learn and Matplotlib bring."""
+    """Read the images of a folder.
+
+    Without a folder: tiles of 128 pixels from the photographs in scikit-learn and Matplotlib.
+    """
     if folder is not None:
         paths = sorted(
             path for path in folder.rglob("*") if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp"}

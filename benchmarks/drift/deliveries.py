@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from benchmarks.vectors.data import ORIGIN
+from benchmarks.data import ORIGIN
 from recsim_demo.dataset import CATEGORIES, FashionMnist
 from recsim_demo.feeds import Pixels
 from recsim_tasks.arrays import Float32Array, Int64Array

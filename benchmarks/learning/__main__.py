@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.bench import Bench
+from benchmarks.data import write_catalogue
 from benchmarks.learning import goals, worth
 from benchmarks.learning.plot import draw
 from benchmarks.learning.speed import measured
 from benchmarks.report import Measure, last_line, machine, table
-from benchmarks.vectors.bench import Bench
-from benchmarks.vectors.data import write_catalogue
 from recsim_demo.dataset import FashionMnist, fashion_mnist
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.learning.evaluation.retrieval import METRICS
 
-PICTURE = Path("docs/pictures/bench-learning.png")
+PICTURE = Path("docs/images/bench-learning.png")
 SETUPS = {"1 rank, 1 thread": (1, 1), "2 ranks, 1 thread": (2, 1), "1 rank, 2 threads": (1, 2)}
 UNSEEN = goals.UNSEEN
 # Of the time that steps take; the rest goes into looking at validation images and keeping checkpoints.

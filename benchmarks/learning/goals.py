@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from benchmarks.bench import Bench
 from benchmarks.report import Measure
-from benchmarks.vectors.bench import Bench
 
 RAW, UNSEEN = "raw pixels", "four classes never trained on"
 

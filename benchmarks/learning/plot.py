@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from benchmarks.vectors.bench import Bench
+from benchmarks.bench import Bench
 
 TITLES = {"precision_at_1": "precision@1", "map_at_r": "MAP@R"}
 

@@ -10,9 +10,9 @@ import numpy as np
 from deltalake import write_deltalake
 from PIL import Image
 
+from benchmarks.bench import Bench
+from benchmarks.data import products_with_images
 from benchmarks.learning.recipes import article
-from benchmarks.vectors.bench import Bench
-from benchmarks.vectors.data import pictured
 from recsim_demo.dataset import FashionMnist
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.images.decode import image_hash
@@ -36,7 +36,10 @@ def write_products(uri: str, data: FashionMnist, numbers: Any) -> Cursor:
     """A catalogue of these training images; where it stands."""
     for part in np.array_split(numbers, -(-len(numbers) // 20_000)):
         write_deltalake(
-            uri, pictured(data, part), mode="append", configuration={"delta.enableChangeDataFeed": "true"}
+            uri,
+            products_with_images(data, part),
+            mode="append",
+            configuration={"delta.enableChangeDataFeed": "true"},
         )
     cursor = head(uri)
     assert cursor is not None

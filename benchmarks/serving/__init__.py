@@ -1,1 +1,1 @@
-"""What serving costs, beside MLflow's own server of the same release."""
+"""Benchmark of serving, compared with MLflow's own server of the same release."""

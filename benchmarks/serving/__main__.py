@@ -1,4 +1,4 @@
-"""`make bench-serving`: one release behind `recsim serve` and behind `mlflow models serve`, asked in turns, printed side by side."""
+"""`make bench-serving`: compare `recsim serve` with `mlflow models serve` on one release, in turns."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks.bench import Bench
 from benchmarks.report import Measure, last_line, machine, table
 from benchmarks.serving import release
-from benchmarks.serving.busy import beside_busy_cores
-from benchmarks.serving.load import NEIGHBOURS, Answered, ask, need_wrk, write_bodies
+from benchmarks.serving.busy_cores import beside_busy_cores
+from benchmarks.serving.load import NEIGHBOURS, LoadResult, require_wrk, run_load, write_bodies
 from benchmarks.serving.plot import draw
-from benchmarks.serving.servers import Server, mlflows, ours
-from benchmarks.vectors.bench import Bench
+from benchmarks.serving.servers import Server, mlflow_server, recsim_server
 from recsim_demo.dataset import fashion_mnist
 from recsim_demo.feeds import png
 from recsim_tasks.foundation.settings import Settings, load_settings
@@ -27,18 +27,18 @@ from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
 from recsim_tasks.vectors.filters import Filters
 
-PICTURE = Path("docs/pictures/bench-serving.png")
+PLOT = Path("docs/images/bench-serving.png")
 CLIENTS = (1, 8, 32)
-# How many times MLflow's own server, by goal P8.
-TIMES = {1: 3.0, 8: 3.5, 32: 4.0}
+# Requests per second relative to MLflow's server, by number of clients: goal P8.
+MIN_SPEEDUP = {1: 3.0, 8: 3.5, 32: 4.0}
 WARM_SECONDS = 2
-FLOOR_QUESTIONS = 2_000
+FLOOR_QUERIES = 2_000
 
 
 def main() -> None:
     """Measure, print, draw."""
     arguments = _arguments()
-    need_wrk()
+    require_wrk()
     for name in [name for name in os.environ if name.startswith("RECSIM_")]:
         del os.environ[name]
     before = machine("fastapi", "uvicorn", "mlflow", "ai-edge-litert", "faiss-cpu")
@@ -47,7 +47,7 @@ def main() -> None:
         settings = load_settings().model_copy(update={"home": Path(folder, "home")})
         bundle = release.make(settings, data, arguments.products, Path(folder, "made"))
         bodies = write_bodies([png(image) for image in data.test_images[:500]], Path(folder, "bodies"))
-        _floor(bench, Release.open(bundle), [png(image) for image in data.test_images[:FLOOR_QUESTIONS]])
+        _floor(bench, Release.open(bundle), [png(image) for image in data.test_images[:FLOOR_QUERIES]])
         beside_busy_cores(bench, arguments.rounds)
         bench.figure(
             "first, MiB", release.stored_mib(settings, version := release.register(settings, bundle, "first"))
@@ -61,7 +61,8 @@ def main() -> None:
         _swap(bench, settings, bundle, bodies, arguments)
     lines = measures(bench)
     print(
-        f"{before} before, {os.getloadavg()[0]:.1f} after; median of {arguments.rounds} rounds, {arguments.workers} workers each.\n"
+        f"{before} before, {os.getloadavg()[0]:.1f} after; "
+        f"median of {arguments.rounds} rounds, {arguments.workers} workers each.\n"
     )
     print(table(lines), "")
     if arguments.plot:
@@ -71,17 +72,17 @@ def main() -> None:
 
 
 def measures(bench: Bench) -> list[Measure]:
-    """The lines of the table, each beside its goal."""
+    """Return the lines of the table, with their goals."""
     lines = [
         Measure(
             f"P8_{n}",
-            f"answers/s, {n} clients",
+            f"responses/s, {n} clients",
             1 / bench.median(f"ours, {n}"),
             1 / bench.median(f"mlflow, {n}"),
             "mlflow models serve",
             "of",
-            TIMES[n],
-            unit="answers/s",
+            MIN_SPEEDUP[n],
+            unit="responses/s",
         )
         for n in CLIENTS
     ]
@@ -97,68 +98,123 @@ def measures(bench: Bench) -> list[Measure]:
     ]
     return [
         *lines,
-        Measure("P8_ready", "from start to ready", bench.median("ours, ready"), bench.median("mlflow, ready"), "mlflow models serve", goal=0.15),
-        Measure("P8_memory", "memory of all processes", bench.figures["ours, MiB"], bench.figures["mlflow, MiB"], "mlflow models serve", goal=0.2, unit="MiB"),
-        Measure("P9", "one request, median", bench.median("ours, 1, p50"), bench.median("floor"), "decode, embed, search in a bare loop", goal=2.0),
-        Measure("P16", "one query of 19,999 products, all cores busy", bench.median("flat, busy"), bench.median("flat, idle"), "all cores idle", goal=3.0),
-        Measure("stored", "what the registry stores for an append", bench.figures["append, MiB"], bench.figures["first, MiB"], "for the release before", unit="MiB"),
-        Measure("swap", "from a promotion to the first answer of it", bench.median("swap"), bench.median("look"), "what lies between two looks at the registry"),
-        Measure("swap_p99", "p99 while releases are swapped, 8 clients", bench.median("swapping, p99"), bench.median("ours, 8, p99"), "without"),
-    ]  # fmt: skip
+        Measure(
+            "P8_ready",
+            "from start to ready",
+            bench.median("ours, ready"),
+            bench.median("mlflow, ready"),
+            "mlflow models serve",
+            goal=0.15,
+        ),
+        Measure(
+            "P8_memory",
+            "memory of all processes",
+            bench.figures["ours, MiB"],
+            bench.figures["mlflow, MiB"],
+            "mlflow models serve",
+            goal=0.2,
+            unit="MiB",
+        ),
+        Measure(
+            "P9",
+            "one request, median",
+            bench.median("ours, 1, p50"),
+            bench.median("floor"),
+            "decode, embed and search in a bare loop",
+            goal=2.0,
+        ),
+        Measure(
+            "P16",
+            "one query of 19,999 products, all cores busy",
+            bench.median("flat, busy"),
+            bench.median("flat, idle"),
+            "all cores idle",
+            goal=3.0,
+        ),
+        Measure(
+            "stored",
+            "stored in the registry for an append",
+            bench.figures["append, MiB"],
+            bench.figures["first, MiB"],
+            "for the first release",
+            unit="MiB",
+        ),
+        Measure(
+            "swap",
+            "from a promotion to its first response",
+            bench.median("swap"),
+            bench.median("poll"),
+            "time between two polls of the registry",
+        ),
+        Measure(
+            "swap_p99",
+            "p99 while releases are swapped, 8 clients",
+            bench.median("swapping, p99"),
+            bench.median("ours, 8, p99"),
+            "without",
+        ),
+    ]
 
 
-def _floor(bench: Bench, opened: Release, pictures: list[bytes]) -> None:
-    for picture in pictures[:50]:
-        opened.similar(picture, NEIGHBOURS, Filters())
-    for picture in pictures:
+def _floor(bench: Bench, opened: Release, images: list[bytes]) -> None:
+    for image in images[:50]:
+        opened.similar(image, NEIGHBOURS, Filters())
+    for image in images:
         began = time.perf_counter()
-        opened.similar(picture, NEIGHBOURS, Filters())
+        opened.similar(image, NEIGHBOURS, Filters())
         bench.times["floor"].append(time.perf_counter() - began)
 
 
 def _round(
     bench: Bench, settings: Settings, version: int, bodies: Path, arguments: argparse.Namespace
 ) -> None:
-    with ours(settings, arguments.workers) as mine, mlflows(settings, arguments.workers, version) as theirs:
-        for name, server in (("ours", mine), ("mlflow", theirs)):
+    with (
+        recsim_server(settings, arguments.workers) as ours,
+        mlflow_server(settings, arguments.workers, version) as mlflow,
+    ):
+        for name, server in (("ours", ours), ("mlflow", mlflow)):
             bench.note(f"{name}, ready", server.ready_seconds)
-            ask(server.address, 8, WARM_SECONDS, bodies)
+            run_load(server.address, 8, WARM_SECONDS, bodies)
         for clients in CLIENTS:
-            for name, server in (("ours", mine), ("mlflow", theirs)):
-                _note(bench, f"{name}, {clients}", ask(server.address, clients, arguments.seconds, bodies))
-        for name, server in (("ours", mine), ("mlflow", theirs)):
+            for name, server in (("ours", ours), ("mlflow", mlflow)):
+                _note(
+                    bench, f"{name}, {clients}", run_load(server.address, clients, arguments.seconds, bodies)
+                )
+        for name, server in (("ours", ours), ("mlflow", mlflow)):
             bench.figure(f"{name}, MiB", server.mib())
 
 
-def _note(bench: Bench, name: str, found: Answered) -> None:
-    bench.note(name, 1 / found.rate)
-    bench.note(f"{name}, p50", found.p50_ms / 1000)
-    bench.note(f"{name}, p99", found.p99_ms / 1000)
+def _note(bench: Bench, name: str, result: LoadResult) -> None:
+    bench.note(name, 1 / result.rate)
+    bench.note(f"{name}, p50", result.p50_ms / 1000)
+    bench.note(f"{name}, p99", result.p99_ms / 1000)
 
 
 def _swap(
     bench: Bench, settings: Settings, bundle: Path, bodies: Path, arguments: argparse.Namespace
 ) -> None:
-    """Promote again and again under the load of 8 clients."""
+    """Promote repeatedly under the load of 8 clients."""
     registry = Registry(settings)
-    with ours(settings, arguments.workers) as server:
-        bench.note("look", 0.2)
+    with recsim_server(settings, arguments.workers) as server:
+        bench.note("poll", 0.2)
         for number in range(arguments.rounds):
             version = release.register(settings, bundle, f"swap {number}")
-            found: list[Answered] = []
+            results: list[LoadResult] = []
             load = threading.Thread(
-                target=lambda found=found: found.append(ask(server.address, 8, arguments.seconds, bodies))
+                target=lambda results=results: results.append(
+                    run_load(server.address, 8, arguments.seconds, bodies)
+                )
             )
             load.start()
             time.sleep(arguments.seconds / 4)
             began = time.perf_counter()
             Promotions(registry).promote(version)
-            bench.note("swap", _first_answer(server, version) - began)
+            bench.note("swap", _first_response(server, version) - began)
             load.join()
-            bench.note("swapping, p99", found[0].p99_ms / 1000)
+            bench.note("swapping, p99", results[0].p99_ms / 1000)
 
 
-def _first_answer(server: Server, version: int) -> float:
+def _first_response(server: Server, version: int) -> float:
     with httpx.Client(base_url=server.address, timeout=30) as client:
         while client.get("/health/ready").json().get("release") != version:
             time.sleep(0.01)
@@ -171,14 +227,14 @@ def _arguments() -> argparse.Namespace:
         "--products",
         type=int,
         default=60_000,
-        help="products of the release, 60,000 at most (default %(default)s)",
+        help="products of the release, at most 60,000 (default %(default)s)",
     )
-    parser.add_argument("--seconds", type=int, default=10, help="of load each time (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="tries of each (default %(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="of both servers (default %(default)s)")
     parser.add_argument(
-        "--plot", type=Path, nargs="?", const=PICTURE, help=f"draw a picture (default {PICTURE})"
+        "--seconds", type=int, default=10, help="seconds of load each time (default %(default)s)"
     )
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions (default %(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="workers of each server (default %(default)s)")
+    parser.add_argument("--plot", type=Path, nargs="?", const=PLOT, help=f"draw the plot (default {PLOT})")
     return parser.parse_args(sys.argv[1:])
 
 

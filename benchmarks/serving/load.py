@@ -1,4 +1,4 @@
-"""Ask a server as fast as it answers, with wrk (https://github.com/wg/wrk)."""
+"""Send requests to a server as fast as it answers, with wrk (https://github.com/wg/wrk)."""
 
 from __future__ import annotations
 
@@ -13,52 +13,55 @@ from pathlib import Path
 
 from recsim_tasks.foundation.errors import ConfigurationError, RecsimError
 
-SCRIPT = Path(__file__).with_name("questions.lua")
+SCRIPT = Path(__file__).with_name("requests.lua")
 NEIGHBOURS = 10
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What a server did under load."""
+class LoadResult:
+    """How a server performed under load."""
 
     requests: int
     seconds: float
     p50_ms: float
     p99_ms: float
     refused: int
-    """Answers with a status of 400 or more."""
+    """Responses with a status of 400 or more."""
     broken: int
-    """Questions without an answer."""
+    """Requests without a response."""
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
+        """Responses per second."""
         return self.requests / self.seconds
 
 
-def need_wrk() -> None:
-    """`ConfigurationError` where wrk is not installed."""
+def require_wrk() -> None:
+    """Raise `ConfigurationError` unless wrk is installed."""
     if not shutil.which("wrk"):
         raise ConfigurationError(
-            "This benchmark asks with wrk, which is missing. Run: sudo apt-get install wrk"
+            "This benchmark needs wrk, which is not installed. Run: sudo apt-get install wrk"
         )
 
 
-def write_bodies(pictures: Sequence[bytes], path: Path) -> Path:
-    """Questions in MLflow's scoring protocol, a picture each, that both servers take."""
+def write_bodies(images: Sequence[bytes], path: Path) -> Path:
+    """Write requests of one image each in MLflow's scoring protocol, which both servers accept."""
     bodies = [
         {
-            "dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(picture).decode()]]},
+            "dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(image).decode()]]},
             "params": {"k": NEIGHBOURS},
         }
-        for picture in pictures
+        for image in images
     ]
     path.write_text("\n".join(map(json.dumps, bodies)) + "\n")
     return path
 
 
-def ask(address: str, clients: int, seconds: int, bodies: Path) -> Answered:
-    """Have `clients` ask `address` for `seconds`, each as soon as it is answered; `RecsimError` when not every question got a good answer."""
+def run_load(address: str, clients: int, seconds: int, bodies: Path) -> LoadResult:
+    """Let `clients` send requests to `address` for `seconds`, each as soon as it has a response.
+
+    Raises `RecsimError` when a request fails.
+    """
     command = [
         "wrk",
         "-t",
@@ -80,9 +83,10 @@ def ask(address: str, clients: int, seconds: int, bodies: Path) -> Answered:
         check=True,
         env={**os.environ, "RECSIM_BENCH_BODIES": str(bodies)},
     )
-    found = Answered(**json.loads(done.stdout.splitlines()[-1]))
-    if found.refused or found.broken or not found.requests:
+    result = LoadResult(**json.loads(done.stdout.splitlines()[-1]))
+    if result.refused or result.broken or not result.requests:
         raise RecsimError(
-            f"{address} refused {found.refused} and broke {found.broken} of {found.requests} questions of {clients} clients."
+            f"{address} refused {result.refused} and broke {result.broken} of {result.requests} requests "
+            f"of {clients} clients."
         )
-    return found
+    return result

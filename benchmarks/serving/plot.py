@@ -1,17 +1,17 @@
-"""The picture of a run: answers a second and their times, by how many ask at once."""
+"""The plot of a run: responses per second and latencies, by number of clients."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.vectors.bench import Bench
+from benchmarks.bench import Bench
 
 SERVERS = {"ours": "recsim serve", "mlflow": "mlflow models serve"}
 
 
 def draw(bench: Bench, clients: Sequence[int], to: Path) -> None:
-    """Write the picture as PNG."""
+    """Write the plot as PNG."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -29,8 +29,8 @@ def draw(bench: Bench, clients: Sequence[int], to: Path) -> None:
             [n + 0.2 for n in range(len(clients))],
             [f"{count} client{'s' if count > 1 else ''}" for count in clients],
         )
-    left.set(title="Answers a second")
-    right.set(title="Milliseconds to an answer: median, and paler p99", yscale="log")
+    left.set(title="Responses per second")
+    right.set(title="Latency in milliseconds: median, and p99 (paler)", yscale="log")
     right.yaxis.set_major_formatter("{x:g}")
     figure.legend(handles=left.containers, loc="outside lower center", ncols=len(SERVERS), frameon=False)
     to.parent.mkdir(parents=True, exist_ok=True)

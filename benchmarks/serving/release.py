@@ -1,4 +1,4 @@
-"""One release, of real pictures by an untrained network, which takes as long to ask as a trained one."""
+"""A release of real images by an untrained encoder, which is as fast as a trained one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.vectors.data import pictured
+from benchmarks.data import products_with_images
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import png
 from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS
@@ -63,7 +63,7 @@ EVALUATION = EvaluateResult(
 
 
 def make(settings: Settings, data: FashionMnist, products: int, folder: Path) -> Path:
-    """Make the bundle of so many `products`; its folder."""
+    """Make the bundle of a release of `products`; returns its folder."""
     files = export(
         build_network(PREPROCESSING, settings.embedding_size),
         PREPROCESSING,
@@ -73,7 +73,7 @@ def make(settings: Settings, data: FashionMnist, products: int, folder: Path) ->
     )
     publish(files, {}, folder / "model")
     embedder = Embedder(folder / "model", threads=2)
-    table = pictured(data, np.arange(products)).select(PRODUCT_FIELDS)
+    table = products_with_images(data, np.arange(products)).select(PRODUCT_FIELDS)
     vectors = embedder.embed(data.train_images[:products, ..., None])
     origin = IndexOrigin(embedder.fingerprint, CURSOR)
     Index.build(table, vectors, origin, settings.index_exact_below).save(folder / "index")
@@ -84,7 +84,7 @@ def make(settings: Settings, data: FashionMnist, products: int, folder: Path) ->
 
 
 def register(settings: Settings, bundle: Path, refresh: str) -> int:
-    """Register the bundle as one more version."""
+    """Register the bundle as a new version."""
     registry = Registry(settings)
     champion = registry.stages.aliases().get(CHAMPION)
     origin = Origin(refresh, champion)
@@ -93,7 +93,7 @@ def register(settings: Settings, bundle: Path, refresh: str) -> int:
 
 
 def stored_mib(settings: Settings, version: int) -> float:
-    """What the embedded registry has stored for a version, but for files that an earlier one has stored."""
+    """Return the MiB that the registry stores for a version, without files shared with earlier ones."""
     registry = Registry(settings)
     folder = local_folder(registry.client.get_model_version_download_uri(REGISTERED_MODEL, str(version)))
     assert folder is not None

@@ -1,4 +1,4 @@
-"""Both servers of the same release, as processes, with what they take."""
+"""The two servers as processes, with their start-up time and memory."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ READY_SECONDS = 240
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers."""
+    """A running server."""
 
     address: str
     ready_seconds: float
-    """From its start to its first good answer to a look at its health."""
+    """From its start to its first successful health check."""
     process: psutil.Process
 
     def mib(self) -> float:
-        """Memory of it and of all that it started, what they share counted once."""
+        """Return the memory of all its processes; shared pages count once."""
         family = [self.process, *self.process.children(recursive=True)]
         return sum(process.memory_full_info().pss for process in family) / 2**20
 
 
 @contextmanager
-def ours(settings: Settings, workers: int) -> Iterator[Server]:
-    """`recsim serve`."""
+def recsim_server(settings: Settings, workers: int) -> Iterator[Server]:
+    """Run `recsim serve`."""
     port = free_port()
     env = {
         "RECSIM_PORT": str(port),
@@ -51,8 +51,8 @@ def ours(settings: Settings, workers: int) -> Iterator[Server]:
 
 
 @contextmanager
-def mlflows(settings: Settings, workers: int, version: int) -> Iterator[Server]:
-    """`mlflow models serve`."""
+def mlflow_server(settings: Settings, workers: int, version: int) -> Iterator[Server]:
+    """Run `mlflow models serve`."""
     port = free_port()
     where = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
     with _running(
@@ -103,7 +103,7 @@ def _wait(health: str, process: subprocess.Popen[bytes], log: str) -> None:
 
 
 def _path() -> str:
-    """MLflow starts uvicorn by its name."""
+    """Return a PATH with this environment: MLflow starts uvicorn by name."""
     return f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"
 
 

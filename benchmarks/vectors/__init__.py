@@ -1,1 +1,1 @@
-"""What embedding and indexing cost: against other indexes, other runtimes, and doing all of it anew."""
+"""Benchmark of embedding and indexing, compared with other indexes, other runtimes and full rebuilds."""

@@ -1,4 +1,4 @@
-"""`make bench-vectors`: what embedding and indexing cost, printed as ratios that were taken in one run."""
+"""`make bench-vectors`: measure the cost of embedding and indexing, as ratios within one run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.bench import Bench
+from benchmarks.data import LOOSE, TIGHT, clustered, write_catalogue
 from benchmarks.report import Measure, last_line, machine, table
 from benchmarks.vectors import embedding_rounds, goals, index_rounds
-from benchmarks.vectors.bench import Bench
-from benchmarks.vectors.data import LOOSE, TIGHT, clustered, write_catalogue
 from benchmarks.vectors.peers import Faiss, Hnswlib
 from benchmarks.vectors.plot import draw
 from benchmarks.vectors.scale import scale
@@ -21,7 +21,7 @@ from recsim_demo.dataset import FashionMnist, fashion_mnist
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.vectors.index import VECTORS_FILE
 
-PICTURE = Path("docs/pictures/bench-vectors.png")
+PLOT = Path("docs/images/bench-vectors.png")
 SMALL, LARGE, ROUNDS, QUERIES = 60_000, 1_000_000, 3, 1_000
 DIMENSIONS, SCALE_DIMENSIONS = 64, 128
 TRAIN_IMAGES = 40_000
@@ -58,7 +58,7 @@ def _measure(bench: Bench, arguments: argparse.Namespace, data: FashionMnist, fo
     embedding_rounds.refreshes(bench, "small", small, data, cursor, arguments.small, model)
     cursor = write_catalogue(large.products_uri, data, arguments.rows)
     embedding_rounds.refreshes(bench, "large", large, data, cursor, arguments.rows, model)
-    # Last, for it brings TensorFlow into this process.
+    # Last, because it imports TensorFlow into this process.
     embedding_rounds.runtimes(
         bench, embedding_rounds.fresh_network(), model, data.train_images, arguments.rounds
     )
@@ -72,7 +72,7 @@ def _measure(bench: Bench, arguments: argparse.Namespace, data: FashionMnist, fo
 
 
 def _small(bench: Bench, arguments: argparse.Namespace, data: FashionMnist, folder: Path) -> None:
-    """Embeddings of real pictures: adding, against every peer; churn; our layer."""
+    """Measure additions, churn and our layer on embeddings of real images."""
     base, rest = (
         embedding_rounds.embedded(folder / "model", images)
         for images in (data.train_images, data.test_images)
@@ -89,7 +89,7 @@ def _small(bench: Bench, arguments: argparse.Namespace, data: FashionMnist, fold
 
 
 def _large(bench: Bench, arguments: argparse.Namespace, name: str, spread: float, folder: Path) -> None:
-    """Synthetic vectors: speed at a recall, adding, our layer."""
+    """Measure speed at a recall, additions and our layer on synthetic vectors."""
     vectors, queries = clustered(
         arguments.rows + arguments.rounds * (arguments.rows // 100), QUERIES, DIMENSIONS, spread
     )
@@ -128,7 +128,7 @@ def _arguments() -> argparse.Namespace:
         "--small",
         type=int,
         default=SMALL,
-        help="products with real pictures, 60,000 at most (default %(default)s)",
+        help="products with real images, at most 60,000 (default %(default)s)",
     )
     parser.add_argument(
         "--rows",
@@ -140,12 +140,10 @@ def _arguments() -> argparse.Namespace:
         "--rounds",
         type=int,
         default=ROUNDS,
-        help="tries of everything that is repeated (default %(default)s)",
+        help="repetitions (default %(default)s)",
     )
-    parser.add_argument(
-        "--plot", type=Path, nargs="?", const=PICTURE, help=f"draw a picture (default {PICTURE})"
-    )
-    parser.add_argument("--folder", type=Path, help="where to work; 10 GiB are needed")
+    parser.add_argument("--plot", type=Path, nargs="?", const=PLOT, help=f"draw the plot (default {PLOT})")
+    parser.add_argument("--folder", type=Path, help="working folder with 10 GiB of free space")
     return parser.parse_args(sys.argv[1:])
 
 

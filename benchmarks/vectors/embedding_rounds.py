@@ -1,4 +1,4 @@
-"""What embedding costs: the network by several runtimes, and a refresh of some share of a catalogue against all of it anew."""
+"""The cost of embedding, in several runtimes, and of refreshes compared with embedding a whole catalogue."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from deltalake import DeltaTable
 
-from benchmarks.vectors.bench import Bench
-from benchmarks.vectors.data import pictured, write_catalogue
+from benchmarks.bench import Bench
+from benchmarks.data import products_with_images, write_catalogue
 from recsim_demo.dataset import FashionMnist
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.contracts import Cursor
@@ -32,14 +32,14 @@ SHARES = (0.001, 0.01, 0.1)
 
 
 def train_model(settings: Settings, data: FashionMnist, count: int, folder: Path) -> Cursor:
-    """A catalogue of `count` products, and a model that has seen it for a minute; where the catalogue stands."""
+    """Write a catalogue of `count` products, and train an encoder on it for a minute; returns its head."""
     cursor = write_catalogue(settings.products_uri, data, count)
     train(settings, cursor, {}, folder)
     return cursor
 
 
 def fresh_network() -> Any:
-    """The project's network in Keras, with random weights, which cost as much as trained ones."""
+    """Make the encoder in Keras with random weights, which are as fast as trained ones."""
     from recsim_tasks.learning.model.network import build_network
     from recsim_tasks.learning.tensorflow_runtime import tensorflow
 
@@ -48,12 +48,12 @@ def fresh_network() -> Any:
 
 
 def embedded(model: Path, images: Any) -> Any:
-    """The embeddings of pictures, float32 [n, d]."""
+    """Return the embeddings of images, float32 [n, d]."""
     return Embedder(model, threads=2).embed(images[:, :, :, None])
 
 
 def runtimes(bench: Bench, network: Any, model: Path, images: Any, rounds: int) -> None:
-    """Images a second in batches, and one image alone, by Keras, ONNX Runtime and our LiteRT copy, two threads each."""
+    """Record the time of batches and of single images in Keras, ONNX Runtime and LiteRT, two threads each."""
     pixels = images[:IMAGES, :, :, None]
     ours = Embedder(model, threads=2)
     onnx = _onnx(model)
@@ -82,7 +82,10 @@ def runtimes(bench: Bench, network: Any, model: Path, images: Any, rounds: int) 
 def refreshes(
     bench: Bench, name: str, settings: Settings, data: FashionMnist, cursor: Cursor, count: int, model: Path
 ) -> None:
-    """Embed and index a catalogue, then what 0.1, 1 and 10 % of change leave to do; the session's start is noted apart."""
+    """Embed and index a catalogue, then what 0.1, 1 and 10 % of change leave to do.
+
+    The session's start is noted apart.
+    """
     starting = spark_session(settings, "benchmark of the vectors")
     bench.call("Spark session", starting.__enter__)
     try:
@@ -92,10 +95,10 @@ def refreshes(
         for share in SHARES:
             changed = int(count * share)
             cursor = _change(settings, data, count, changed)
-            done = bench.call(f"{name} embed {share}", embed_missing, settings, cursor, model)
+            result = bench.call(f"{name} embed {share}", embed_missing, settings, cursor, model)
             bench.call(f"{name} index {share}", _append, settings, cursor, folder)
-            if done["embedded"] != changed:
-                raise RuntimeError(f"Of {changed:,} new pictures {done['embedded']:,} were embedded.")
+            if result.embedded != changed:
+                raise RuntimeError(f"{result.embedded:,} of {changed:,} new images were embedded.")
     finally:
         starting.__exit__(None, None, None)
 
@@ -111,9 +114,12 @@ def _append(settings: Settings, cursor: Cursor, folder: Path) -> None:
 
 
 def _change(settings: Settings, data: FashionMnist, count: int, changed: int) -> Cursor:
-    """Half of the changes are new products, half are other pictures of old ones; none of these pictures was there before."""
+    """Half of the changes are new products, half are other images of old ones.
+
+    None of these images was there before.
+    """
     table = DeltaTable(settings.products_uri)
-    fresh = pictured(data, 10 * count + table.version() * count + np.arange(changed))
+    fresh = products_with_images(data, 10 * count + table.version() * count + np.arange(changed))
     old = [
         f"product-{n:08d}" for n in np.random.default_rng(changed).choice(count, changed // 2, replace=False)
     ]

@@ -1,16 +1,16 @@
-"""Which figure answers which goal (P1 to P7 and P14)."""
+"""The goals P1 to P7 and P14, and the figures that they are compared with."""
 
 from __future__ import annotations
 
+from benchmarks.bench import Bench
 from benchmarks.report import Measure
-from benchmarks.vectors.bench import Bench
 from benchmarks.vectors.embedding_rounds import SHARES
 
 GIB = 6.0
 
 
 def index_measures(bench: Bench, small: int, large: int) -> list[Measure]:
-    """Adding, churn, speed at a recall, our layer, mapped files."""
+    """Return measures of additions, churn, speed at a recall, our layer and mapped files."""
     add = f"a product added to {small:,}, 1 % at a time, found afterwards"
     return [
         *(
@@ -43,7 +43,7 @@ CHURNED = (("P3", "ours", 0.005), ("churn_hnswlib", "hnswlib", None), ("churn_us
 
 
 def scale_measures(bench: Bench, rows: int, dimensions: int) -> list[Measure]:
-    """What a million products take, and whether they fit."""
+    """Return the time and memory of a million products."""
     times = [name for name in bench.times if name.startswith("scale ")]
     build = bench.median("scale build")
     lines = [
@@ -58,10 +58,10 @@ def scale_measures(bench: Bench, rows: int, dimensions: int) -> list[Measure]:
     ]
     memory = Measure(
         "scale_memory",
-        f"most memory, {rows:,} x {dimensions}",
+        f"peak memory, {rows:,} x {dimensions}",
         bench.figures["scale GiB"],
         GIB,
-        "allowed",
+        "limit",
         goal=1.0,
         unit="GiB",
     )
@@ -69,14 +69,14 @@ def scale_measures(bench: Bench, rows: int, dimensions: int) -> list[Measure]:
 
 
 def embedding_measures(bench: Bench) -> list[Measure]:
-    """The network by several runtimes, two threads each."""
+    """Return measures of the encoder in several runtimes, with two threads each."""
     ours = bench.median("ours batch 1024")
     best = min(ours, bench.median("ONNX Runtime batch 1024"))
     return [
         _line(
             bench,
             "P7_predict",
-            "an image embedded, 1,024 a batch",
+            "an image embedded, batches of 1,024",
             "ours batch 1024",
             "Keras predict batch 1024",
             "Keras predict",
@@ -85,7 +85,7 @@ def embedding_measures(bench: Bench) -> list[Measure]:
         ),
         Measure(
             "P7_best",
-            "an image embedded, 1,024 a batch",
+            "an image embedded, batches of 1,024",
             ours,
             best,
             "the best of all runtimes",
@@ -95,7 +95,7 @@ def embedding_measures(bench: Bench) -> list[Measure]:
         _line(
             bench,
             "embed_256",
-            "an image embedded, 256 a batch",
+            "an image embedded, batches of 256",
             "ours batch 256",
             "ONNX Runtime batch 256",
             "ONNX Runtime",
@@ -124,13 +124,13 @@ def embedding_measures(bench: Bench) -> list[Measure]:
 
 
 def refresh_measures(bench: Bench, name: str, count: int) -> list[Measure]:
-    """A refresh of some share against all of it anew, embedding and index together, in a session that runs."""
+    """Return measures of refreshes compared with embedding and indexing everything, in a running session."""
     whole = bench.median(f"{name} embed all") + bench.median(f"{name} index all")
     start = bench.median("Spark session")
     lines = [
         Measure(
             f"refresh_{name}_start",
-            f"Spark session, once a refresh, {count:,} products",
+            f"Spark session, once per refresh, {count:,} products",
             start,
             whole,
             "embed and index all",
@@ -168,7 +168,7 @@ def _lost(bench: Bench, name: str, who: str, goal: float | None) -> Measure:
         f"recall@10 after 20 x 5 % of churn, {who}",
         churned,
         fresh,
-        "built anew",
+        "rebuilt",
         "peer-ours",
         goal,
         unit="",
@@ -215,23 +215,23 @@ def _layer(bench: Bench, name: str, count: int) -> list[Measure]:
             f"one query of {count:,}",
             f"{name} single ours",
             f"{name} single bare",
-            "bare FAISS",
+            "FAISS alone",
             "ours-peer",
             50e-6,
         ),
         _line(
             bench,
             f"P5_batch{key}",
-            f"a query of {count:,}, 1,000 a batch",
+            f"a query of {count:,}, batches of 1,000",
             f"{name} batch ours",
             f"{name} batch bare",
-            "bare FAISS",
+            "FAISS alone",
             goal=1.1,
         ),
         _line(
             bench,
             f"P6_open{key}",
-            f"open {count:,} for search, by its map",
+            f"open {count:,} for search, by mapping it",
             f"{name} map",
             f"{name} load",
             "load into memory",
@@ -240,7 +240,7 @@ def _layer(bench: Bench, name: str, count: int) -> list[Measure]:
         _line(
             bench,
             f"P6_search{key}",
-            f"one query of {count:,} in the map",
+            f"one query of {count:,} in a mapped file",
             f"{name} single mapped",
             f"{name} single bare",
             "in memory",
@@ -253,6 +253,6 @@ def _layer(bench: Bench, name: str, count: int) -> list[Measure]:
             f"open {count:,} with products, digests checked",
             f"{name} open",
             f"{name} load",
-            "bare FAISS, nothing checked",
+            "FAISS, without checks",
         ),
     ]

@@ -1,4 +1,4 @@
-"""One round of each comparison of indexes, in which the libraries take their turns."""
+"""One round of each comparison of indexes; the libraries take turns."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from benchmarks.vectors.bench import Bench
-from benchmarks.vectors.data import ORIGIN, Floats, folder_size, products
-from benchmarks.vectors.peers import Faiss, Hnswlib, Nmslib, NumPy, Peer, Rows, Usearch
+from benchmarks.bench import Bench
+from benchmarks.data import ORIGIN, folder_size, products
+from benchmarks.vectors.peers import Faiss, Hnswlib, Nmslib, NumPy, Peer, Usearch
+from recsim_tasks.arrays import Float32Array, Int64Array
 from recsim_tasks.vectors.index import VECTORS_FILE, Index
 
 K = 10
@@ -19,30 +20,30 @@ SINGLE_QUERIES = 1_000
 CHURN_ROUNDS, CHURN_SHARE = 20, 0.05
 
 
-def build(bench: Bench, name: str, vectors: Floats, exact_below: int = 100_000) -> Index:
-    """Our index of `vectors`, as a refresh builds it."""
+def build(bench: Bench, name: str, vectors: Float32Array, exact_below: int = 100_000) -> Index:
+    """Build our index of `vectors`, as a refresh does."""
     index: Index = bench.call(
         f"{name} build", Index.build, products(len(vectors)), vectors, ORIGIN, exact_below
     )
     return index
 
 
-def add_rounds(bench: Bench, name: str, index: Index, more: Floats, rounds: int) -> None:
-    """Add 1 % that is new, and ask for one of it, over and over."""
+def add_rounds(bench: Bench, name: str, index: Index, more: Float32Array, rounds: int) -> None:
+    """Repeatedly add 1 % of new products, and search for one of them."""
     count = len(index) // 100
     everything = products(len(index) + rounds * count)
     for at in range(rounds):
         rows, vectors = everything.slice(len(index), count), more[at * count : (at + 1) * count]
-        bench.call(f"{name} add 1 %", _add_and_ask, index, rows, vectors, each=count)
+        bench.call(f"{name} add 1 %", _add_and_search, index, rows, vectors, each=count)
 
 
-def peer_build(bench: Bench, name: str, peer: Peer, vectors: Floats) -> None:
-    """The same with another library."""
+def peer_build(bench: Bench, name: str, peer: Peer, vectors: Float32Array) -> None:
+    """Build the index of another library."""
     bench.call(f"{name} build", peer.add, vectors, np.arange(len(vectors)))
 
 
-def peer_add_rounds(bench: Bench, name: str, peer: Peer, size: int, more: Floats, rounds: int) -> None:
-    """Add 1 % of `size` that is new, over and over."""
+def peer_add_rounds(bench: Bench, name: str, peer: Peer, size: int, more: Float32Array, rounds: int) -> None:
+    """Repeatedly add 1 % of `size` of new products."""
     count = size // 100
     for at in range(rounds):
         keys = np.arange(size + at * count, size + (at + 1) * count)
@@ -50,7 +51,7 @@ def peer_add_rounds(bench: Bench, name: str, peer: Peer, size: int, more: Floats
 
 
 def all_peers(dimensions: int, most: int) -> dict[str, Peer]:
-    """Every other library."""
+    """Make an empty index of every other library."""
     kinds: dict[str, Callable[[int, int], Peer]] = {
         "hnswlib": Hnswlib,
         "usearch": Usearch,
@@ -60,8 +61,11 @@ def all_peers(dimensions: int, most: int) -> dict[str, Peer]:
     return {name: kind(dimensions, most) for name, kind in kinds.items()}
 
 
-def churn(bench: Bench, vectors: Floats, queries: Floats, rounds: int = CHURN_ROUNDS) -> None:
-    """Take out 5 % and put in as many under new ids, over and over: what is then found, against an index that was built of the same."""
+def churn(bench: Bench, vectors: Float32Array, queries: Float32Array, rounds: int = CHURN_ROUNDS) -> None:
+    """Repeatedly replace 5 % of the products by new ones.
+
+    Compare recall with an index built from the result.
+    """
     size, rng = len(vectors) // 2, np.random.default_rng(1)
     ours = build(bench, "churn", vectors[:size], exact_below=1)
     peers: dict[str, Peer] = {
@@ -74,12 +78,15 @@ def churn(bench: Bench, vectors: Floats, queries: Floats, rounds: int = CHURN_RO
     levels = {name: _level(peer, queries, vectors, live) for name, peer in peers.items()}
     for at in range(rounds):
         step = int(size * CHURN_SHARE)
-        gone, new = rng.choice(live, step, replace=False), np.arange(size + at * step, size + (at + 1) * step)
-        live = np.concatenate([np.setdiff1d(live, gone), new])
-        ours.remove(everything["product_id"].take(gone).to_pylist())
+        removed, new = (
+            rng.choice(live, step, replace=False),
+            np.arange(size + at * step, size + (at + 1) * step),
+        )
+        live = np.concatenate([np.setdiff1d(live, removed), new])
+        ours.remove(everything["product_id"].take(removed).to_pylist())
         ours.upsert(everything.take(new), vectors[new])
         for peer in peers.values():
-            peer.remove(gone)
+            peer.remove(removed)
             peer.add(vectors[new], new)
     near = _truth(vectors, queries, live)
     fresh = Index.build(everything.take(live), vectors[live], ORIGIN, 1)
@@ -89,16 +96,18 @@ def churn(bench: Bench, vectors: Floats, queries: Floats, rounds: int = CHURN_RO
         bench.figure(f"recall {label}", _overlap(np.array(ids), near))
     for name, peer in peers.items():
         bench.figure(f"recall {name} churned", _overlap(peer.search(queries, K), near))
-        again = (
+        rebuilt = (
             all_peers(vectors.shape[1], size)[name] if name != "hnswlib" else Hnswlib(vectors.shape[1], size)
         )
-        again.add(vectors[live], live)
-        again.level(levels[name])
-        bench.figure(f"recall {name} fresh", _overlap(again.search(queries, K), near))
+        rebuilt.add(vectors[live], live)
+        rebuilt.level(levels[name])
+        bench.figure(f"recall {name} fresh", _overlap(rebuilt.search(queries, K), near))
 
 
-def speed_at_recall(bench: Bench, name: str, peer: Peer, queries: Floats, near: Rows, rounds: int) -> None:
-    """Seconds a query, one by one on one thread, at the least effort at which 0.99 of the exact ten nearest are found."""
+def speed_at_recall(
+    bench: Bench, name: str, peer: Peer, queries: Float32Array, near: Int64Array, rounds: int
+) -> None:
+    """Record seconds per query on one thread, at the lowest effort that reaches a recall@10 of 0.99."""
     for level in peer.levels:
         peer.level(level)
         found = _overlap(peer.search(queries, K), near)
@@ -109,34 +118,34 @@ def speed_at_recall(bench: Bench, name: str, peer: Peer, queries: Floats, near: 
     one_by_one(bench, f"{name} query", peer, queries, rounds)
 
 
-def one_by_one(bench: Bench, name: str, peer: Peer, queries: Floats, rounds: int) -> None:
-    """Seconds a query, each asked alone, on one thread."""
+def one_by_one(bench: Bench, name: str, peer: Peer, queries: Float32Array, rounds: int) -> None:
+    """Record seconds per query, one at a time on one thread."""
     faiss.omp_set_num_threads(1)
-    asked = queries[:SINGLE_QUERIES]
-    for query in asked[:50]:
+    chosen = queries[:SINGLE_QUERIES]
+    for query in chosen[:50]:
         peer.search(query[None], K)
     for _ in range(rounds):
-        bench.call(name, lambda: [peer.search(query[None], K) for query in asked], each=len(asked))
+        bench.call(name, lambda: [peer.search(query[None], K) for query in chosen], each=len(chosen))
     faiss.omp_set_num_threads(2)
 
 
-def layer(bench: Bench, name: str, folder: Path, queries: Floats, rounds: int) -> None:
-    """What our layer adds to a query over the bare library, whose index is the very file of ours; and what a mapped file saves."""
+def layer(bench: Bench, name: str, folder: Path, queries: Float32Array, rounds: int) -> None:
+    """Record what our layer adds to a query of FAISS on the same file, and what mapping the file saves."""
     ours, bare = Index.open(folder), Faiss.read(folder / VECTORS_FILE)
     mapped = Faiss.read(folder / VECTORS_FILE, faiss.IO_FLAG_MMAP_IFC)
     faiss.omp_set_num_threads(1)
-    asked = queries[:SINGLE_QUERIES]
+    chosen = queries[:SINGLE_QUERIES]
     for _ in range(max(rounds, 3)):
         bench.call(
-            f"{name} single ours", lambda: [ours.search(query[None], K) for query in asked], each=len(asked)
+            f"{name} single ours", lambda: [ours.search(query[None], K) for query in chosen], each=len(chosen)
         )
         bench.call(
-            f"{name} single bare", lambda: [bare.search(query[None], K) for query in asked], each=len(asked)
+            f"{name} single bare", lambda: [bare.search(query[None], K) for query in chosen], each=len(chosen)
         )
         bench.call(
             f"{name} single mapped",
-            lambda: [mapped.search(query[None], K) for query in asked],
-            each=len(asked),
+            lambda: [mapped.search(query[None], K) for query in chosen],
+            each=len(chosen),
         )
         bench.call(f"{name} batch ours", ours.neighbours, queries, K, each=len(queries))
         bench.call(f"{name} batch bare", bare.search, queries, K, each=len(queries))
@@ -147,16 +156,16 @@ def layer(bench: Bench, name: str, folder: Path, queries: Floats, rounds: int) -
     bench.figure(f"{name} MB", folder_size(folder) / 1e6)
 
 
-def truth(vectors: Floats, queries: Floats) -> Rows:
-    """The exact ten nearest."""
+def truth(vectors: Float32Array, queries: Float32Array) -> Int64Array:
+    """Return the exact ten nearest."""
     return _truth(vectors, queries, np.arange(len(vectors)))
 
 
-def _truth(vectors: Floats, queries: Floats, keys: Rows) -> Rows:
+def _truth(vectors: Float32Array, queries: Float32Array, keys: Int64Array) -> Int64Array:
     return keys[Faiss.flat(vectors[keys], np.arange(len(keys))).search(queries, K)]
 
 
-def _level(peer: Peer, queries: Floats, vectors: Floats, keys: Rows) -> int:
+def _level(peer: Peer, queries: Float32Array, vectors: Float32Array, keys: Int64Array) -> int:
     near = _truth(vectors, queries, keys)
     for level in peer.levels:
         peer.level(level)
@@ -165,7 +174,7 @@ def _level(peer: Peer, queries: Floats, vectors: Floats, keys: Rows) -> int:
     return peer.levels[-1]
 
 
-def _overlap(found: Rows, near: Rows) -> float:
+def _overlap(found: Int64Array, near: Int64Array) -> float:
     return float(
         np.mean(
             [
@@ -176,7 +185,7 @@ def _overlap(found: Rows, near: Rows) -> float:
     )
 
 
-def _add_and_ask(index: Index, rows: object, vectors: Floats) -> None:
+def _add_and_search(index: Index, rows: object, vectors: Float32Array) -> None:
     index.upsert(rows, vectors)
     if not index.search(vectors[:1], 1)[0]:
-        raise RuntimeError("What was added is not found.")
+        raise RuntimeError("An added product is not found.")

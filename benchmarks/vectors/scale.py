@@ -1,4 +1,7 @@
-"""A million products in one process of its own, whose memory is looked at: `python -m benchmarks.vectors.scale ROWS DIMENSIONS FOLDER`."""
+"""A million products in a process of its own, to measure its memory.
+
+Runs as `python -m benchmarks.vectors.scale ROWS DIMENSIONS FOLDER`.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.vectors.bench import Bench
-from benchmarks.vectors.data import ORIGIN, TIGHT, Floats, clustered, products
+from benchmarks.bench import Bench
+from benchmarks.data import ORIGIN, TIGHT, clustered, products
+from recsim_tasks.arrays import Float32Array
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.index import Index
 
@@ -34,13 +38,13 @@ STEPS = (
 
 
 def scale(bench: Bench, rows: int, dimensions: int, folder: Path) -> None:
-    """Note how long each step took, and the most memory that the process held."""
+    """Record the time of each step, and the peak memory of the process."""
     command = [sys.executable, "-m", "benchmarks.vectors.scale", str(rows), str(dimensions), str(folder)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    told = json.loads(done.stdout.splitlines()[-1])
+    result = json.loads(done.stdout.splitlines()[-1])
     for step in STEPS:
-        bench.note(f"scale {step}", told[step])
-    bench.figure("scale GiB", told["GiB"])
+        bench.note(f"scale {step}", result[step])
+    bench.figure("scale GiB", result["GiB"])
 
 
 def _steps(rows: int, dimensions: int, folder: Path) -> dict[str, float]:
@@ -56,7 +60,7 @@ def _steps(rows: int, dimensions: int, folder: Path) -> dict[str, float]:
 
     index = step(lambda: Index.build(table.slice(0, rows), vectors[:rows], ORIGIN, min(100_000, rows)))
     step(lambda: index.save(folder / "one"))
-    del index  # one at a time: it is the memory that is measured
+    del index  # only one at a time is in memory, which is measured
     index = step(lambda: Index.open(folder / "one", writable=True))
     step(lambda: index.upsert(table.slice(rows), vectors[rows:]))
     step(lambda: index.save(folder / "two"))
@@ -65,11 +69,11 @@ def _steps(rows: int, dimensions: int, folder: Path) -> dict[str, float]:
     one_in_thousand = Filters(min_price=10.0, max_price=10.0, categories=("category 3",))
     for filters in (Filters(), Filters(in_stock=True), one_in_thousand):
         index.search(queries[:1], K, filters)
-        step(partial(_ask, index, queries, filters), len(queries))
+        step(partial(_search_all, index, queries, filters), len(queries))
     return {**taken, "GiB": _gib()}
 
 
-def _ask(index: Index, queries: Floats, filters: Filters) -> None:
+def _search_all(index: Index, queries: Float32Array, filters: Filters) -> None:
     for query in queries:
         index.search(query[None], K, filters)
 

@@ -1,7 +1,7 @@
-"""What each job returns: one frozen model a job, with a summary of one line for the people who read it.
+"""The results of jobs: one frozen model per job, with a one-line `summary`.
 
 A job prints its result as JSON on the last line of stdout, a refresh keeps it as `JOB.json` in its workspace,
-and the Airflow plugin parses it. This module imports nothing but pydantic, so that all three can.
+and the Airflow plugin parses it. This module imports nothing but pydantic, so that all three can use it.
 """
 
 from __future__ import annotations
@@ -57,6 +57,11 @@ class JobResult(Record):
         raise NotImplementedError
 
 
+def result_model(job: str) -> type[JobResult] | None:
+    """The model of a job's result, by the job's name; None if no job has that name."""
+    return next((model for model in JobResult.__subclasses__() if model.job == job), None)
+
+
 class Failure(Record):
     """What a failed job prints, beside the fields of its result where it has one."""
 
@@ -75,10 +80,7 @@ class StrayEntry(Record):
 
 
 class RowReason(Record):
-    """Why rows of a feed cannot be taken.
-
-    The reason, with `…` where the rows differ, their number, and one of them.
-    """
+    """Why rows of a feed go to quarantine; `…` in the reason stands for values that differ between them."""
 
     reason: str
     rows: int
@@ -275,22 +277,27 @@ class EmbedResult(JobResult):
     """Images that this encoder had embedded before."""
     of: int
     """All images of the catalogue."""
-    faulted: int
-    """Images of which the encoder makes no unit vector: their products are in quarantine."""
+    unembeddable: int
+    """Images that do not decode or have no unit vector: their products are in quarantine."""
 
     @property
     def summary(self) -> str:  # noqa: D102
         return f"embedded {self.embedded:,} of {self.of:,}, reused {self.reused:,}"
 
 
-class IndexResult(JobResult):
-    """`recsim index build`, `append` and `compact`: the products of the index, and which of them changed."""
+class IndexCounts(Record):
+    """The products of an index, and how many of them a job changed."""
 
-    job = "index"
     size: int
     added: int
     replaced: int
     removed: int
+
+
+class IndexResult(IndexCounts, JobResult):
+    """`recsim index build`, `append` and `compact`: the products of the index, and which of them changed."""
+
+    job = "index"
     index_fingerprint: str
 
     @property
@@ -641,6 +648,31 @@ class MaintainResult(JobResult):
     @property
     def summary(self) -> str:  # noqa: D102
         return f"{len(self.tables)} tables maintained, embeddings of {self.models_forgotten} encoders removed"
+
+
+class CheckFinding(Record):
+    """One check of `recsim doctor`."""
+
+    name: str
+    ok: bool
+    detail: str
+    """What was found, or what is wrong."""
+    remedy: str
+    """What to do; empty if `ok`."""
+    away: bool
+    """Whether this is an outage, not a fault."""
+
+
+class DoctorResult(JobResult):
+    """`recsim doctor`: every check of the machine and its settings."""
+
+    job = "doctor"
+    ok: bool
+    findings: list[CheckFinding]
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return f"{len(self.findings)} checks, all ok"
 
 
 def _listing(values: dict[str, Any]) -> str:

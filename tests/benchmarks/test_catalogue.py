@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.catalogue.bench import Bench
+from benchmarks.catalogue.bench import CatalogueBench
 from benchmarks.catalogue.goals import measures
 from benchmarks.catalogue.plot import draw
 from benchmarks.catalogue.rounds import check_merges_agree, range_round
@@ -28,7 +28,7 @@ class Here(Session):
 def test_an_ingest_leaves_the_products_that_delta_rs_merge_leaves_and_the_range_names_the_feeds(
     settings: Settings, tmp_path: Path
 ) -> None:
-    bench, session = Bench(tmp_path), Here(tmp_path)
+    bench, session = CatalogueBench(tmp_path), Here(tmp_path)
     with spark_session(settings, "test of the benchmark"):
         size = bench.size(session, 1_000)
         check_merges_agree(bench, session, size)
@@ -39,12 +39,12 @@ def test_an_ingest_leaves_the_products_that_delta_rs_merge_leaves_and_the_range_
     assert bench.times.keys() == {"ours 1000", "again 1000", "range 1000", "scan 1000", "spark range 1000"}
 
 
-def test_the_goals_are_told_and_drawn_from_what_was_measured(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, defaultdict(lambda: [Time(2.0, 3.0)]))
+def test_goals_and_plot_follow_the_measures(tmp_path: Path) -> None:
+    bench = CatalogueBench(tmp_path, defaultdict(lambda: [Time(2.0, 3.0)]))
     bench.times["stock day cold"] = [Time(4.0, 3.0), Time(5.0, 3.0), Time(90.0, 3.0)]
     told = {line.name: line for line in measures(bench, 10, 100)}
     assert (told["P10"].value, told["P10"].met) == (0.4, True)
     assert (told["P11"].value, told["P11"].met) == (1.0, False)
     assert {name for name, line in told.items() if line.goal} == {"P10", "ingest_day_warm", "ingest_whole", "P10_growth", "P11", "P11_large", "redelivery"}  # fmt: skip
-    draw(bench, 10, 100, tmp_path / "picture.png")
-    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    draw(bench, 10, 100, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

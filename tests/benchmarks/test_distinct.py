@@ -8,7 +8,7 @@ from PIL import Image
 from recsim_demo.dataset import FashionMnist
 
 
-def test_a_small_run_finds_copies_and_keeps_products_apart(fashion_mnist: FashionMnist) -> None:
+def test_a_small_run_finds_copies_and_tells_products_apart(fashion_mnist: FashionMnist) -> None:
     images = [Image.fromarray(pixels) for pixels in fashion_mnist.test_images[:1_000]]
     found = shares([OURS, PHASH], images[:150])
     merged = {method.name: method.taken_for_copies(images) for method in (OURS, PHASH)}
@@ -17,7 +17,7 @@ def test_a_small_run_finds_copies_and_keeps_products_apart(fashion_mnist: Fashio
     assert merged[PHASH.name] > 10 > merged[OURS.name]
 
 
-def test_the_goals_name_what_is_missed() -> None:
+def test_missed_goals_are_reported() -> None:
     found = {method.name: dict.fromkeys(copies(), 0.5) for method in (OURS, PHASH)}
     assert [measure.met for measure in goals(found, {OURS.name: 30, PHASH.name: 30}, 100)] == [False, False]
 
@@ -30,7 +30,7 @@ def test_pairs_of_copies_are_counted(fashion_mnist: FashionMnist) -> None:
     assert sorted(map(tuple, pairs.tolist())) == [(0, 50), (0, 53), (1, 51), (2, 52), (50, 53)]
 
 
-def test_photographs_in_colour_come_without_the_network() -> None:
+def test_photographs_in_colour_need_no_network() -> None:
     images = list(in_colour(None))
     assert len(images) > 40
     assert {image.mode for image in images} == {"RGB"}

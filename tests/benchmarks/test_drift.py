@@ -35,7 +35,7 @@ def test_deliveries_hold_no_image_twice_and_are_of_the_category_that_is_asked_fo
         assert category == USUAL_MIX or set(labels[rows].tolist()) == {CATEGORIES.index(category)}
 
 
-def test_the_goals_name_what_is_missed() -> None:
+def test_missed_goals_are_reported() -> None:
     clean, costly, harmless = (
         Line("a", 200, 0.0, [CLEAN, None]),
         Line("b", 200, 0.06, [CLEAN, DRIFTS]),

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.bench import Bench
 from benchmarks.learning import goals, worth
 from benchmarks.learning.__main__ import BASELINES, _part
 from benchmarks.learning.plot import draw
 from benchmarks.learning.recipes import article
 from benchmarks.learning.speed import measured
-from benchmarks.vectors.bench import Bench
 
 from recsim_demo.dataset import FashionMnist
 from recsim_tasks.foundation.settings import Settings
@@ -68,7 +68,7 @@ def test_a_model_is_trained_for_as_long_as_is_asked_and_then_asked(
     assert embed(small.test_images[:5]).shape == (5, alone.embedding_size)
 
 
-def test_the_goals_are_told_and_drawn_from_what_was_measured(tmp_path: Path) -> None:
+def test_goals_and_plot_follow_the_measures(tmp_path: Path) -> None:
     bench = Bench(defaultdict(lambda: [0.001]), defaultdict(lambda: 0.93))
     bench.times["input"], bench.times["2 ranks, 1 thread"] = [0.0001], [0.0006]
     lines = [*goals.speed_measures(bench), *goals.worth_measures(bench, 4, 30)]
@@ -77,5 +77,5 @@ def test_the_goals_are_told_and_drawn_from_what_was_measured(tmp_path: Path) -> 
         "P12": False, "P12_threads": True, "input": True, "memory": True,
         "Q1_precision_at_1": True, "Q1_map_at_r": True, "Q2": False, "Q3": True, "Q4": True, "Q5": True,
     }  # fmt: skip
-    draw(bench, [4, 30], 4, BASELINES, tmp_path / "picture.png")
-    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    draw(bench, [4, 30], 4, BASELINES, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.bench
 @pytest.mark.ml
-def test_both_servers_answer_the_same_questions_and_every_goal_has_a_figure(tmp_path: Path) -> None:
+def test_a_small_run_measures_every_goal_on_both_servers(tmp_path: Path) -> None:
     options = [
         "--products",
         "400",

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.bench import Bench
+from benchmarks.data import LOOSE, TIGHT, clustered, products, write_catalogue
 from benchmarks.vectors import embedding_rounds, goals, index_rounds
-from benchmarks.vectors.bench import Bench
-from benchmarks.vectors.data import LOOSE, TIGHT, clustered, products, write_catalogue
 from benchmarks.vectors.peers import Faiss, Hnswlib
 from benchmarks.vectors.plot import draw
 from benchmarks.vectors.scale import scale
@@ -18,7 +18,7 @@ from recsim_tasks.vectors.index import VECTORS_FILE
 from release.bundles import make_model
 
 
-def test_every_index_is_measured_on_the_same_vectors_and_finds_nearly_all(tmp_path: Path) -> None:
+def test_all_indexes_are_measured_on_the_same_vectors_at_a_high_recall(tmp_path: Path) -> None:
     bench, (vectors, queries) = Bench(), clustered(3_000, 50, 16, TIGHT)
     base, more, near = vectors[:2_000], vectors[2_000:], index_rounds.truth(vectors[:2_000], queries)
     index = index_rounds.build(bench, "small", base)
@@ -37,14 +37,14 @@ def test_every_index_is_measured_on_the_same_vectors_and_finds_nearly_all(tmp_pa
 
 
 @pytest.mark.bench
-def test_churn_leaves_every_index_with_what_is_there_now() -> None:
+def test_churn_keeps_the_recall_of_every_index() -> None:
     bench = Bench()
     index_rounds.churn(bench, *clustered(4_000, 50, 16, LOOSE), rounds=3)
     assert bench.figures["recall ours churned"] >= bench.figures["recall ours fresh"] - 0.2
     assert all(value > 0.5 for name, value in bench.figures.items() if name.startswith("recall"))
 
 
-def test_a_million_products_are_measured_in_a_process_of_their_own(tmp_path: Path) -> None:
+def test_the_memory_of_a_million_products_is_measured_in_its_own_process(tmp_path: Path) -> None:
     bench = Bench()
     scale(bench, 4_000, 16, tmp_path)
     assert 0 < bench.figures["scale GiB"] < 6
@@ -53,7 +53,7 @@ def test_a_million_products_are_measured_in_a_process_of_their_own(tmp_path: Pat
 
 @pytest.mark.bench
 @pytest.mark.spark
-def test_a_refresh_embeds_what_changed(
+def test_a_refresh_embeds_only_changed_images(
     settings: Settings, tmp_path: Path, fashion_mnist: FashionMnist
 ) -> None:
     cursor = write_catalogue(settings.products_uri, fashion_mnist, 2_000)
@@ -61,35 +61,40 @@ def test_a_refresh_embeds_what_changed(
     embedding_rounds.refreshes(
         bench, "small", settings, fashion_mnist, cursor, 2_000, make_model(tmp_path / "model")
     )
-    told = {line.name: line for line in goals.refresh_measures(bench, "small", 2_000)}
-    assert (told["P14"].goal, told["refresh_small_0.1"].met) == (0.03, None)
+    lines = {line.name: line for line in goals.refresh_measures(bench, "small", 2_000)}
+    assert (lines["P14"].goal, lines["refresh_small_0.1"].met) == (0.03, None)
 
 
-def test_pictures_of_a_large_catalogue_are_all_different(
+def test_images_of_a_large_catalogue_are_all_different(
     settings: Settings, fashion_mnist: FashionMnist
 ) -> None:
-    from benchmarks.vectors.data import pictured
+    from benchmarks.data import products_with_images
 
     numbers = np.concatenate([np.arange(50), 60_000 * np.arange(1, 50)])
-    assert len(set(pictured(fashion_mnist, numbers)["image_hash"].to_pylist())) == 99
+    assert len(set(products_with_images(fashion_mnist, numbers)["image_hash"].to_pylist())) == 99
     assert (
         products(3)["product_id"].to_pylist()
-        == pictured(fashion_mnist, np.arange(3))["product_id"].to_pylist()
+        == products_with_images(fashion_mnist, np.arange(3))["product_id"].to_pylist()
     )
 
 
-def test_the_goals_are_told_and_drawn_from_what_was_measured(tmp_path: Path) -> None:
+def test_goals_and_plot_follow_the_measures(tmp_path: Path) -> None:
     bench = Bench(defaultdict(lambda: [2.0]), defaultdict(lambda: 0.99))
     bench.times["TF Similarity add 1 %"] = [2_000.0]
     bench.times["scale build"] = [1.0]
-    told = {
+    lines = {
         line.name: line
         for line in [*goals.index_measures(bench, 10, 100), *goals.scale_measures(bench, 100, 8)]
     }
-    assert (told["P1"].value, told["P1"].met, told["P2"].met, told["P3"].met) == (1_000.0, True, True, True)
-    assert {name for name, line in told.items() if line.goal} == {
+    assert (lines["P1"].value, lines["P1"].met, lines["P2"].met, lines["P3"].met) == (
+        1_000.0,
+        True,
+        True,
+        True,
+    )
+    assert {name for name, line in lines.items() if line.goal} == {
         *("P1", "P2", "P3", "P4", "P4_loose", "scale_memory"),
         *(f"{name}{size}" for name in ("P5", "P5_batch", "P6_open", "P6_search") for size in ("", "_small")),
     }
-    draw(bench, 10, {"small": 10}, tmp_path / "picture.png")
-    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    draw(bench, 10, {"small": 10}, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

@@ -32,8 +32,8 @@ def finding(settings: Settings, name: str) -> Finding:
 
 def test_a_machine_that_has_all_is_well(settings: Settings, user: Path) -> None:
     result = examine(settings)
-    assert result["ok"] is True
-    names = {found["name"] for found in result["findings"]}
+    assert result.ok
+    names = {found.name for found in result.findings}
     assert {
         "Linux x86-64",
         "Python 3.11",
@@ -103,7 +103,10 @@ def test_a_pom_without_its_jar_is_told_as_the_reason_why_ivy_stops(settings: Set
     (parent / "parent-1.pom").write_text("<project><packaging>pom</packaging></project>")
     found = finding(settings, "Delta's jars")
     assert not found.ok
-    assert "1 poms without their jar, io/delta/delta-storage/4.4.0/delta-storage-4.4.0.pom" in found.detail
+    assert (
+        "1 poms of ~/.m2 that have no jar, such as io/delta/delta-storage/4.4.0/delta-storage-4.4.0.pom"
+        in found.detail
+    )
     assert "~/.m2/repository" in found.remedy
 
 

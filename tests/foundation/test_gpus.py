@@ -8,7 +8,7 @@ import pytest
 from recsim_tasks.foundation import gpus
 from recsim_tasks.foundation.doctor import findings
 from recsim_tasks.foundation.errors import MissingError
-from recsim_tasks.foundation.gpus import PROCESSORS_ONLY, Usable, ask_tensorflow, check_gpus, reason
+from recsim_tasks.foundation.gpus import CPU_ONLY, Usable, ask_tensorflow, check_gpus, reason
 from recsim_tasks.foundation.settings import Settings, visible_gpus
 
 # What TensorFlow 2.18 logs where it is built with CUDA: without a driver, and without CUDA's libraries.
@@ -53,10 +53,10 @@ def test_the_reason_is_what_tensorflow_says_of_its_gpus(log: str, said: str) -> 
 
 @pytest.mark.ml
 def test_a_gpu_is_refused_with_the_reason_when_tensorflow_is_built_for_processors(settings: Settings) -> None:
-    assert ask_tensorflow() == Usable(0, PROCESSORS_ONLY)
+    assert ask_tensorflow() == Usable(0, CPU_ONLY)
     with pytest.raises(
         MissingError,
-        match=r"1 GPU is asked for \(RECSIM_GPUS.*sees none on .*built for processors alone.*docs/learning.md",
+        match=r"1 GPU is requested \(RECSIM_GPUS.*sees none on .*built for CPUs only.*docs/learning.md",
     ):
         check_gpus(settings.model_copy(update={"gpus": 1}))
 
@@ -66,7 +66,7 @@ def test_more_gpus_than_tensorflow_sees_are_refused(
 ) -> None:
     sees(monkeypatch, tmp_path, "[2, true]")
     check_gpus(settings.model_copy(update={"gpus": 2}))
-    with pytest.raises(MissingError, match=r"4 GPUs are asked for .* but TensorFlow sees 2 on"):
+    with pytest.raises(MissingError, match=r"4 GPUs are requested .* but TensorFlow sees 2 on"):
         check_gpus(settings.model_copy(update={"gpus": 4}))
 
 
@@ -106,7 +106,7 @@ def test_doctor_says_how_many_gpus_tensorflow_sees(
         for wanted in (1, 2)
     }
     assert (found[1].ok, found[1].detail) == (True, "TensorFlow sees 1")
-    assert (found[2].ok, found[2].detail.split(",")[0]) == (False, "2 GPUs are asked for (RECSIM_GPUS")
+    assert (found[2].ok, found[2].detail.split(",")[0]) == (False, "2 GPUs are requested (RECSIM_GPUS")
     assert "GPUs" not in {f.name for f in findings(settings)}
 
 

@@ -82,7 +82,7 @@ def test_what_stands_in_a_leases_way_is_named(tmp_path: Path) -> None:
     path.unlink()
     path.mkdir()
     with (
-        pytest.raises(ConfigurationError, match=rf"{path} of table cannot be taken.*Move away"),
+        pytest.raises(ConfigurationError, match=rf"{path} of table cannot be acquired.*Move away"),
         lease(tmp_path, "table", timeout=1),
     ):
         pass
@@ -101,7 +101,7 @@ def test_a_lease_file_with_anything_in_it_is_taken_and_waited_for(tmp_path: Path
         (path,) = (tmp_path / "leases").iterdir()
         path.write_text(left)
         with (
-            pytest.raises(RecsimError, match="another process holds its lease"),
+            pytest.raises(RecsimError, match="another process has held its lease"),
             lease(tmp_path, "table", timeout=0.05),
         ):
             pass

@@ -69,6 +69,6 @@ def test_a_gpu_that_tensorflow_does_not_see_is_refused_with_its_reason(
     from recsim_tasks.learning.tensorflow_runtime import tensorflow
 
     with pytest.raises(
-        MissingError, match=r"1 GPU is asked for .* but TensorFlow sees none on .*built for processors alone"
+        MissingError, match=r"1 GPU is requested .* but TensorFlow sees none on .*built for CPUs only"
     ):
         tensorflow(gpus=1)

@@ -50,11 +50,11 @@ def embed_all(settings: Settings, release: Release) -> None:
 def embeddings(release: Release) -> pa.Table:
     """The rows of a release's images in the embeddings table."""
     _, vectors = release.index.all_vectors()
-    hashes = release.index.items["image_hash"]
+    hashes = release.index.products["image_hash"]
     columns = {
         "model_fingerprint": [release.manifest.model_fingerprint] * len(hashes),
         "image_hash": hashes,
         "embedding": pa.array(list(vectors), pa.list_(pa.float32())),
-        "thumbnail": release.index.items["thumbnail"].cast(pa.binary()),
+        "thumbnail": release.index.products["thumbnail"].cast(pa.binary()),
     }
     return pa.table(columns)

@@ -20,7 +20,7 @@ def refreshed(
 ) -> None:
     workspace = Workspace.of(settings, f"r{number}")
     workspace.keep(PLAN.model_copy(update={"decision": decision, "elapsed_seconds": 6.0}))
-    embedded = EmbedResult(embedded=1, reused=0, of=1, faulted=0, elapsed_seconds=minutes * 60 - 6)
+    embedded = EmbedResult(embedded=1, reused=0, of=1, unembeddable=0, elapsed_seconds=minutes * 60 - 6)
     workspace.keep(embedded)
     if finished:
         workspace.keep(PromoteResult(version=number, previous=None, stage="Production"))

@@ -182,9 +182,9 @@ def test_a_vacuum_behind_the_champion_costs_a_rebuild_and_no_image_twice(behind:
     index = Index.open(workspace.index)
     now = read_products(behind.products_uri, at_head(behind), list(PRODUCT_FIELDS)).sort_by("product_id")
     assert (
-        index.items.select(PRODUCT_FIELDS)
+        index.products.select(PRODUCT_FIELDS)
         .sort_by("product_id")
-        .equals(now.cast(index.items.select(PRODUCT_FIELDS).schema))
+        .equals(now.cast(index.products.select(PRODUCT_FIELDS).schema))
     )
     assert steps.embed(behind, workspace).embedded == 0
     embedded = (

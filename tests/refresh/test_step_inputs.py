@@ -82,7 +82,7 @@ def test_a_whole_copy_of_this_machine_is_used_when_mlflow_has_none(
     lose(behind, how)
     plan = planned(behind)
     assert (plan.decision, plan.champion, plan.champion_unreadable) == ("append", 1, None)
-    assert Index.open(Workspace.of(behind, "r").champion / "index").items.num_rows == PRODUCTS
+    assert Index.open(Workspace.of(behind, "r").champion / "index").products.num_rows == PRODUCTS
 
 
 @pytest.mark.parametrize("how", ["all", "one file"])

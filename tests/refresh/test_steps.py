@@ -10,7 +10,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from recsim_tasks.contracts import TuneResult
 from recsim_tasks.foundation.errors import InputError, MissingError, RejectedError
-from recsim_tasks.foundation.gpus import PROCESSORS_ONLY, Usable
+from recsim_tasks.foundation.gpus import CPU_ONLY, Usable
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh import steps
@@ -54,7 +54,7 @@ def test_an_outdated_index_fails_the_verification(behind: Settings) -> None:
     assert (result.equal, result.compared, result.differing, result.overlap) == (True, PRODUCTS, 0, 1.0)
     DeltaTable(behind.products_uri).update({"price": "1.0"}, predicate="product_id < 'p007'")
     planned(behind)
-    with pytest.raises(RejectedError, match="0 are missing, 0 are too many, 7 are outdated") as rejected:
+    with pytest.raises(RejectedError, match="0 are missing, 0 unexpected and 7 outdated") as rejected:
         steps.verify_index(behind, workspace)
     assert rejected.value.result["equal"] is False
 
@@ -73,9 +73,9 @@ def test_a_plan_says_what_share_of_the_catalogue_a_training_sees(behind: Setting
 def test_a_plan_of_a_training_is_refused_when_tensorflow_sees_too_few_gpus(
     behind: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recsim_tasks.foundation.gpus.ask_tensorflow", lambda: Usable(0, PROCESSORS_ONLY))
+    monkeypatch.setattr("recsim_tasks.foundation.gpus.ask_tensorflow", lambda: Usable(0, CPU_ONLY))
     with_gpus = behind.model_copy(update={"gpus": 2})
-    with pytest.raises(MissingError, match="2 GPUs are asked for"):
+    with pytest.raises(MissingError, match="2 GPUs are requested"):
         planned(with_gpus, mode="retrain")
     assert planned(with_gpus).decision == "skip", "what trains nothing needs no GPU"
 

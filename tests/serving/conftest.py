@@ -18,7 +18,7 @@ from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.serving.app import create_app
-from recsim_tasks.serving.champion_follower import Follower
+from recsim_tasks.serving.champion_follower import ChampionFollower
 from release.bundles import make_bundle, products
 from release.conftest import empty_mlflow
 from release.registered import register, set_production
@@ -29,7 +29,7 @@ LOCAL = "http://127.0.0.1:8000"
 
 @pytest.fixture(scope="session", autouse=True)
 def _variables_as_they_were() -> Iterator[None]:
-    """The registry tells MLflow by variables where and how to work; other rooms' tests must not inherit them."""
+    """The registry configures MLflow by variables, which tests of other packages must not inherit."""
     before = dict(os.environ)
     yield
     os.environ.clear()
@@ -38,7 +38,10 @@ def _variables_as_they_were() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def registered(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Path:
-    """A home with versions 1 and 2 in Staging. Their models differ, and all products of 2 end in -b: an answer tells its release."""
+    """A home with versions 1 and 2 in Staging.
+
+    Their models differ, and all product ids of version 2 end in -b, so that an answer shows its release.
+    """
     home = tmp_path_factory.mktemp("registered")
     write_deltalake(str(home / "tables" / "products"), products(40))
     cursor = head(str(home / "tables" / "products"))
@@ -65,7 +68,7 @@ def home(registered: Path, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def own_files(home: Settings, registered: Path) -> Path:
-    """The copy's artifacts, for tests that damage what MLflow keeps: its versions name files of the copy, not of the original."""
+    """The artifacts of the copy, for tests that damage them: its versions name its own files."""
     with closing(sqlite3.connect(home.home / "mlflow" / "mlflow.db")) as database, database:
         where = (str(registered), str(home.home))
         database.execute(
@@ -76,12 +79,12 @@ def own_files(home: Settings, registered: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def serving_one(registered: Path, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    """An app that serves release 1 and does not look for another; for tests that change nothing."""
+    """An app that serves release 1 and never swaps, for tests that change nothing."""
     folder = tmp_path_factory.mktemp("serving") / "home"
     shutil.copytree(registered, folder)
     settings = Settings.model_construct(home=folder)
     set_production(Registry(settings), 1)
-    Follower(settings).poll()
+    ChampionFollower(settings).poll()
     app = create_app(settings)
     app.state.swap.poll()
     assert app.state.swap.problem is None

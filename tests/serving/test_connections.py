@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from recsim_tasks.serving.connections import (
-    FEWEST_CONNECTIONS,
-    MOST_CONNECTIONS,
+    MAX_CONNECTIONS,
+    MIN_CONNECTIONS,
     Connection,
-    most_connections,
+    max_connections,
 )
 from serving.sockets import alive, answer_to, listening, opened
 
@@ -25,20 +25,20 @@ release = threading.Event()
 
 
 class Small(Connection):
-    """The same, with limits that a test reaches at once."""
+    """Limits that a test reaches at once."""
 
     header_bytes, header_fields, pipelined = 20_000, 30, 3
     header_seconds = stalled_seconds = closing_seconds = 0.2
 
 
 class Few(Connection):
-    """The same, at most five at a time."""
+    """At most five connections."""
 
-    most = 5
+    limit = 5
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """Answers `/` at once, `/held` when it may, `/large` with much."""
+    """Answers `/` at once, `/held` when released, and `/large` with a large body."""
     if scope["type"] != "http":
         return
     while scope["path"] == "/held" and not release.is_set():
@@ -73,13 +73,13 @@ def is_answered(port: int) -> bool:
 
 
 def refusal(answer: bytes) -> tuple[int, str]:
-    """Status and sentence of a refusal in the form of the project's."""
+    """Status and detail of a problem document."""
     head, _, body = answer.partition(b"\r\n\r\n")
     assert b"application/problem+json" in head
     assert b"connection: close" in head.lower()
-    said = json.loads(body)
-    assert b"HTTP/1.1 %d " % said["status"] in head
-    return said["status"], said["detail"]
+    document = json.loads(body)
+    assert b"HTTP/1.1 %d " % document["status"] in head
+    return document["status"], document["detail"]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def refusal(answer: bytes) -> tuple[int, str]:
         "value behind a request",
     ],
 )
-def test_headers_without_an_end_are_refused_before_they_fill_the_memory(
+def test_endless_headers_are_refused_before_they_fill_the_memory(
     port: int, start: bytes, endless: bytes
 ) -> None:
     sent = 0
@@ -125,17 +125,17 @@ def test_headers_without_an_end_are_refused_before_they_fill_the_memory(
     [
         (GET + b"X: " + b"x" * 25_000 + b"\r\n\r\n", 431, "20,000 bytes"),
         (GET + b"X: 1\r\n" * 31 + b"\r\n", 431, "30 headers"),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "one `Host`"),
-        (b"GET / HTTP/1.1\r\n\r\n", 400, "one `Host`"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "exactly one `Host`"),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "exactly one `Host`"),
         (b"\x16\x03\x01\x02\x00\x01", 400, "HTTP/1.1"),
         (b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n", 400, "HTTP/1.1"),
         (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "HTTP/1.1"),
         (GET + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "HTTP/1.1"),
-        (GET.replace(b"/ ", b"/held ") + b"\r\n" + (GET + b"\r\n") * 9, 400, "3 requests wait"),
+        (GET.replace(b"/ ", b"/held ") + b"\r\n" + (GET + b"\r\n") * 9, 400, "3 requests are waiting"),
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_what_is_no_good_request_is_refused_with_a_sentence(
+def test_an_invalid_request_is_refused_with_a_sentence(
     port: int, request_: bytes, status: int, words: str
 ) -> None:
     with opened(port, request_) as connection:
@@ -145,25 +145,25 @@ def test_what_is_no_good_request_is_refused_with_a_sentence(
 
 
 @pytest.mark.parametrize("sent", [GET + b"X: 1", b"G", b"\r\n"])
-def test_headers_that_do_not_come_are_not_waited_for(port: int, sent: bytes) -> None:
+def test_late_headers_are_refused(port: int, sent: bytes) -> None:
     with opened(port, sent) as connection:
         assert refusal(answer_to(connection))[0] == 408
 
 
-def test_a_connection_on_which_nothing_comes_is_closed(port: int) -> None:
+def test_a_connection_without_a_request_is_closed(port: int) -> None:
     with opened(port) as connection:
         assert answer_to(connection) == b""
 
 
 @pytest.mark.parametrize("more", [b"\r\n", GET, b"GET"])
-def test_a_connection_is_not_held_by_a_byte_after_an_answer(port: int, more: bytes) -> None:
+def test_a_byte_after_a_response_does_not_keep_a_connection_open(port: int, more: bytes) -> None:
     with opened(port, GET + b"\r\n") as connection:
         assert connection.recv(1000).endswith(b"good")
         connection.sendall(more)
         assert refusal(answer_to(connection))[0] == 408
 
 
-def test_a_connection_is_not_held_by_a_body_that_is_not_read(port: int) -> None:
+def test_a_body_that_is_not_read_does_not_keep_a_connection_open(port: int) -> None:
     with opened(port, GET + b"Content-Length: 1000000\r\n\r\n") as connection:
         assert connection.recv(1000).endswith(b"good")
         with pytest.raises(ConnectionError):  # noqa: PT012 - which of the bytes breaks is the server's to say
@@ -172,7 +172,7 @@ def test_a_connection_is_not_held_by_a_body_that_is_not_read(port: int) -> None:
                 time.sleep(0.05)
 
 
-def test_requests_on_one_connection_are_answered_one_after_the_other(port: int) -> None:
+def test_pipelined_requests_are_answered_in_order(port: int) -> None:
     with opened(port) as connection:
         for _ in range(20):
             connection.sendall(GET + b"\r\n")
@@ -181,19 +181,19 @@ def test_requests_on_one_connection_are_answered_one_after_the_other(port: int) 
         assert answer_to(connection).count(b"good") == 3
 
 
-def test_a_client_that_does_not_read_its_answer_is_dropped(port: int) -> None:
+def test_a_client_that_does_not_read_its_response_is_dropped(port: int) -> None:
     with opened(port, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n") as connection:
         time.sleep(1)
         assert len(answer_to(connection)) < LARGE
 
 
-def test_beyond_the_limit_the_connection_that_has_waited_longest_gives_way(port_of_few: int) -> None:
+def test_beyond_the_limit_the_longest_idle_connection_is_dropped(port_of_few: int) -> None:
     waiting = [opened(port_of_few) for _ in range(5)]
     assert is_answered(port_of_few)
     assert [alive(each) for each in waiting] == [False, True, True, True, True]
 
 
-def test_a_connection_with_a_request_does_not_give_way(port_of_few: int) -> None:
+def test_a_busy_connection_is_not_dropped(port_of_few: int) -> None:
     busy = [
         opened(port_of_few, GET.replace(b"/ ", b"/held ") + b"Connection: close\r\n\r\n") for _ in range(4)
     ]
@@ -208,13 +208,13 @@ def test_a_connection_with_a_request_does_not_give_way(port_of_few: int) -> None
     assert all(answer_to(each).endswith(b"good") for each in (*busy, fifth))
 
 
-def test_a_worker_holds_fewer_connections_where_few_files_may_be_open() -> None:
+def test_a_low_limit_on_open_files_lowers_the_limit_on_connections() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     found = []
     try:
         for files in (before[1], 256, 64):
             resource.setrlimit(resource.RLIMIT_NOFILE, (files, before[1]))
-            found.append(most_connections())
+            found.append(max_connections())
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    assert found == [MOST_CONNECTIONS, 144, FEWEST_CONNECTIONS]
+    assert found == [MAX_CONNECTIONS, 144, MIN_CONNECTIONS]

@@ -15,17 +15,33 @@ from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
 from recsim_tasks.serving.app import create_app
-from recsim_tasks.serving.champion_follower import STATES, Follower
+from recsim_tasks.serving.champion_follower import RETRY_REFUSED_SECONDS, ChampionFollower
 from recsim_tasks.serving.hot_swap import HotSwap
+from recsim_tasks.serving.target import STATES
 from recsim_tasks.vectors.filters import Filters
 from release.bundles import picture, reseal
 from release.registered import move_alias, set_production, stored
 from serving.conftest import LOCAL
 
 
+class FakeClock:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def app(home: Settings) -> FastAPI:
-    return create_app(home)
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def app(home: Settings, clock: FakeClock) -> FastAPI:
+    return create_app(home, clock=clock)
 
 
 @pytest.fixture
@@ -39,17 +55,17 @@ def registry(home: Settings) -> Registry:
 
 
 @pytest.fixture
-def follower(home: Settings) -> Follower:
-    return Follower(home)
+def follower(home: Settings, clock: FakeClock) -> ChampionFollower:
+    return ChampionFollower(home, clock)
 
 
-def serve(registry: Registry, follower: Follower, swap: HotSwap, version: int) -> None:
-    """Have `version` in Production, and look once."""
+def serve(registry: Registry, follower: ChampionFollower, swap: HotSwap, version: int) -> None:
+    """Put `version` into Production, and poll once."""
     set_production(registry, version)
-    look(follower, swap)
+    poll(follower, swap)
 
 
-def look(follower: Follower, swap: HotSwap) -> None:
+def poll(follower: ChampionFollower, swap: HotSwap) -> None:
     follower.poll()
     swap.poll()
 
@@ -65,17 +81,17 @@ ASKED = [
 
 
 def answering(swap: HotSwap) -> tuple[int, str]:
-    """The version that answers, and the product that it finds for picture 7."""
+    """The version that answers, and the product that it finds for image 7."""
     assert swap.current is not None
     return swap.current.version, swap.current.release.similar(picture(7), 1, Filters())[0]["product_id"]
 
 
-def test_before_any_release_a_question_gets_a_clear_error(
-    app: FastAPI, follower: Follower, swap: HotSwap
+def test_without_a_release_a_request_gets_a_clear_error(
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap
 ) -> None:
     client = TestClient(app, LOCAL)
     assert "has just started" in client.get("/v1/products").json()["detail"]
-    look(follower, swap)
+    poll(follower, swap)
     for method, path in ASKED:
         answer = client.request(method, path)
         assert answer.status_code == 503
@@ -84,22 +100,22 @@ def test_before_any_release_a_question_gets_a_clear_error(
     assert client.get("/health/live").status_code == 200
 
 
-def test_a_server_is_not_ready_while_one_of_its_workers_has_no_release(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry
+def test_a_server_is_not_ready_while_a_worker_has_no_release(
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap, registry: Registry
 ) -> None:
-    client, told = TestClient(app, LOCAL), app.state.metrics
-    look(follower, swap)
+    client, metrics = TestClient(app, LOCAL), app.state.metrics
+    poll(follower, swap)
     assert "\nrecsim_release 0.0\n" in client.get("/metrics").text
     serve(registry, follower, swap, 1)
     assert client.get("/health/ready").json()["oldest_release"] == 1
-    told.tell("recsim_release", 0)  # what the lowest over workers is while another one has none
+    metrics.set_gauge("recsim_release", 0)  # what the lowest over workers is while another one has none
     answer = client.get("/health/ready")
     assert answer.status_code == 503
-    assert "Ask again" in answer.json()["detail"]
+    assert "Try again" in answer.json()["detail"]
 
 
 def test_a_promotion_and_a_rollback_are_followed(
-    follower: Follower, swap: HotSwap, registry: Registry
+    follower: ChampionFollower, swap: HotSwap, registry: Registry
 ) -> None:
     serve(registry, follower, swap, 1)
     assert answering(swap) == (1, "p007")
@@ -110,8 +126,8 @@ def test_a_promotion_and_a_rollback_are_followed(
     assert swap.problem is None
 
 
-def test_a_question_ends_on_the_release_it_began_with(
-    follower: Follower, swap: HotSwap, registry: Registry
+def test_a_request_ends_on_the_release_it_started_with(
+    follower: ChampionFollower, swap: HotSwap, registry: Registry
 ) -> None:
     serve(registry, follower, swap, 1)
     taken = swap.current
@@ -121,27 +137,27 @@ def test_a_question_ends_on_the_release_it_began_with(
 
 
 @pytest.mark.parametrize("fault", ["changed", "added", "missing", "no manifest"])
-def test_a_bundle_that_was_changed_is_refused_and_the_old_release_answers(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, own_files: Path, fault: str
+def test_a_damaged_release_is_refused_and_the_old_one_answers(
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap, registry: Registry, own_files: Path, fault: str
 ) -> None:
     serve(registry, follower, swap, 1)
     spoil(stored(registry, 2), fault)
     serve(registry, follower, swap, 2)
     assert answering(swap) == (1, "p007")
-    told = TestClient(app, LOCAL).get("/health/ready").json()
-    assert (told["release"], told["problem"]) == (1, "release_refused")
+    body = TestClient(app, LOCAL).get("/health/ready").json()
+    assert (body["release"], body["problem"]) == (1, "release_refused")
     assert "\nrecsim_swap_problem 1.0\n" in TestClient(app, LOCAL).get("/metrics").text
 
 
-def test_a_worker_checks_for_itself_what_the_follower_has_checked(
+def test_a_worker_checks_a_release_that_the_follower_has_checked(
     app: FastAPI,
-    follower: Follower,
+    follower: ChampionFollower,
     swap: HotSwap,
     registry: Registry,
     home: Settings,
-    monkeypatch: pytest.MonkeyPatch,
+    clock: FakeClock,
 ) -> None:
-    """What it finds damaged, the follower fetches again."""
+    """The follower fetches a copy again that a worker finds damaged."""
     serve(registry, follower, swap, 1)
     set_production(registry, 2)
     follower.poll()
@@ -151,16 +167,20 @@ def test_a_worker_checks_for_itself_what_the_follower_has_checked(
     assert swap.problem is not None
     assert swap.problem.reason.startswith("Release 2 is refused: ")
     assert 'recsim_swaps_total{outcome="refused"} 1.0' in TestClient(app, LOCAL).get("/metrics").text
-    monkeypatch.setattr("recsim_tasks.serving.hot_swap.RETRY_REFUSED_SECONDS", 0.0)
-    look(follower, swap)
+    clock.now += RETRY_REFUSED_SECONDS
+    poll(follower, swap)
     assert answering(swap) == (2, "p007-b")
     assert swap.problem is None
 
 
-def test_a_worker_that_is_wrong_about_a_release_does_not_take_it_from_the_others(
-    follower: Follower, swap: HotSwap, registry: Registry, home: Settings, monkeypatch: pytest.MonkeyPatch
+def test_a_worker_that_suspects_a_good_release_does_not_take_it_from_others(
+    follower: ChampionFollower,
+    swap: HotSwap,
+    registry: Registry,
+    home: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Such as one that has no more file descriptors."""
+    """Such as a worker that has run out of file descriptors."""
     serve(registry, follower, swap, 1)
     set_production(registry, 2)
     follower.poll()
@@ -190,9 +210,9 @@ def unreadable(folder: Path) -> Manifest:
         ("cursor", "not the one that the"),
     ],
 )
-def test_a_release_that_fits_its_digests_but_not_itself_or_the_registry_is_refused(
+def test_a_release_that_contradicts_its_canaries_or_the_registry_is_refused(
     app: FastAPI,
-    follower: Follower,
+    follower: ChampionFollower,
     swap: HotSwap,
     registry: Registry,
     own_files: Path,
@@ -211,15 +231,15 @@ def test_a_release_that_fits_its_digests_but_not_itself_or_the_registry_is_refus
         reseal(folder, canaries=values["canaries"], cursor=values["cursor"])
     serve(registry, follower, swap, 2)
     assert answering(swap) == (1, "p007")
-    told = TestClient(app, LOCAL).get("/health/ready").json()
-    assert (told["release"], told["problem"]) == (1, "release_refused")
+    body = TestClient(app, LOCAL).get("/health/ready").json()
+    assert (body["release"], body["problem"]) == (1, "release_refused")
     assert swap.problem is not None
     assert swap.problem.reason.startswith("Release 2 is refused: ")
     assert reason in swap.problem.reason
 
 
-def test_the_reason_of_a_refusal_is_told_again_once_the_registry_is_back(
-    follower: Follower, swap: HotSwap, registry: Registry, home: Settings, own_files: Path
+def test_the_reason_of_a_refusal_is_shown_again_once_the_registry_is_back(
+    follower: ChampionFollower, swap: HotSwap, registry: Registry, home: Settings, own_files: Path
 ) -> None:
     spoil(stored(registry, 1), "changed")
     serve(registry, follower, swap, 1)
@@ -228,11 +248,11 @@ def test_the_reason_of_a_refusal_is_told_again_once_the_registry_is_back(
         home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}),
         None,
     )
-    look(follower, swap)
+    poll(follower, swap)
     assert swap.problem is not None
     assert "http://127.0.0.1:9" in swap.problem.reason
     follower._settings = home
-    look(follower, swap)
+    poll(follower, swap)
     assert swap.problem == refused
 
 
@@ -253,7 +273,7 @@ def spoil(folder: Path, fault: str) -> None:
 
 @pytest.mark.parametrize("fault", ["changed", "added", "missing", "no manifest"])
 def test_a_fetched_release_that_was_damaged_is_fetched_again_at_once(
-    follower: Follower, swap: HotSwap, registry: Registry, home: Settings, fault: str
+    follower: ChampionFollower, swap: HotSwap, registry: Registry, home: Settings, fault: str
 ) -> None:
     spoil(registry.download(1, home.home / "releases" / "1"), fault)
     serve(registry, follower, swap, 1)
@@ -261,23 +281,29 @@ def test_a_fetched_release_that_was_damaged_is_fetched_again_at_once(
     assert swap.problem is None
 
 
-@pytest.mark.parametrize("fault", ["changed", "gone"])
-def test_a_refused_release_is_tried_again_after_a_minute_and_served_when_it_is_whole(
-    follower: Follower, swap: HotSwap, registry: Registry, own_files: Path, tmp_path: Path, fault: str
+@pytest.mark.parametrize("fault", ["changed", "missing"])
+def test_a_refused_release_is_tried_again_after_a_minute(
+    follower: ChampionFollower,
+    swap: HotSwap,
+    registry: Registry,
+    own_files: Path,
+    tmp_path: Path,
+    clock: FakeClock,
+    fault: str,
 ) -> None:
     folder = stored(registry, 1)
     shutil.copytree(folder, tmp_path / "whole")
-    shutil.rmtree(folder) if fault == "gone" else spoil(folder, fault)
+    shutil.rmtree(folder) if fault == "missing" else spoil(folder, fault)
     serve(registry, follower, swap, 1)
     assert swap.current is None
     assert swap.problem is not None
     assert swap.problem.reason.startswith("Release 1 is refused: ")
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(tmp_path / "whole", folder)
-    look(follower, swap)
+    poll(follower, swap)
     assert swap.current is None, "not tried again at every poll"
-    follower._refused = None  # the minute is over
-    look(follower, swap)
+    clock.now += RETRY_REFUSED_SECONDS
+    poll(follower, swap)
     assert answering(swap) == (1, "p007")
     assert swap.problem is None
 
@@ -287,23 +313,23 @@ def promoted(registry: Registry, *versions: int) -> None:
         Promotions(registry).promote(version)
 
 
-def told(app: FastAPI) -> tuple[int, str]:
-    """The release that `/health/ready` names, and the state that keeps the champion from serving."""
+def readiness(app: FastAPI) -> tuple[int, str]:
+    """The release and the problem that `/health/ready` names."""
     ready = TestClient(app, LOCAL).get("/health/ready").json()
     return ready["release"], ready["problem"]
 
 
 @pytest.mark.parametrize("tag", [("gate.verdict", "rejected"), ("rolled_back", "poor answers")])
-def test_an_alias_moved_by_hand_to_what_may_not_serve_is_not_followed_and_the_reason_is_told(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, tag: tuple[str, str]
+def test_an_alias_moved_by_hand_to_a_forbidden_release_is_not_followed(
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap, registry: Registry, tag: tuple[str, str]
 ) -> None:
     promoted(registry, 1)
-    look(follower, swap)
+    poll(follower, swap)
     registry.client.set_model_version_tag("recsim", "2", *tag)
     move_alias(registry, 2)
-    look(follower, swap)
+    poll(follower, swap)
     assert answering(swap) == (1, "p007")
-    assert told(app) == (1, "alias_not_followed")
+    assert readiness(app) == (1, "alias_not_followed")
     assert swap.problem is not None
     assert swap.problem.reason.startswith(
         "The alias champion was moved to release 2 by hand, which is not served: "
@@ -311,23 +337,23 @@ def test_an_alias_moved_by_hand_to_what_may_not_serve_is_not_followed_and_the_re
     assert "`recsim promote --version 1` sets the alias again" in swap.problem.reason
     restarted: HotSwap = create_app(follower._settings).state.swap
     shutil.rmtree(follower._folder)
-    look(follower, restarted)
+    poll(follower, restarted)
     assert answering(restarted) == (1, "p007"), "with nothing fetched either"
     promoted(registry, 1)
-    look(follower, swap)
-    assert told(app) == (1, None)
+    poll(follower, swap)
+    assert readiness(app) == (1, None)
 
 
-def test_a_champion_that_was_deleted_goes_on_serving_from_its_copy_and_the_reason_is_told(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, home: Settings
+def test_a_deleted_champion_keeps_serving_from_its_copy_and_the_reason_is_shown(
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap, registry: Registry, home: Settings
 ) -> None:
     promoted(registry, 1, 2)
-    look(follower, swap)
+    poll(follower, swap)
     registry.client.delete_model_version("recsim", "2")
     for _ in range(2):
-        look(follower, swap)
+        poll(follower, swap)
     assert answering(swap) == (2, "p007-b")
-    assert told(app)[1] == "alias_not_followed"
+    assert readiness(app)[1] == "alias_not_followed"
     assert swap.problem is not None
     assert swap.problem.reason.startswith(
         "Release 2 was in Production and was deleted from the registry. Release 1, which was in Production"
@@ -335,47 +361,47 @@ def test_a_champion_that_was_deleted_goes_on_serving_from_its_copy_and_the_reaso
     spoil(home.home / "releases" / "2", "changed")
     restarted: HotSwap = create_app(home).state.swap
     restarted.poll()
-    look(follower, restarted)
+    poll(follower, restarted)
     assert answering(restarted) == (1, "p007"), "a copy that is no longer whole cannot be fetched again"
     assert restarted.problem is not None
 
 
-def test_when_every_release_was_deleted_what_is_loaded_goes_on_serving(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry
+def test_the_loaded_release_keeps_serving_when_all_releases_are_deleted(
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap, registry: Registry
 ) -> None:
     promoted(registry, 1)
-    look(follower, swap)
+    poll(follower, swap)
     registry.client.delete_registered_model("recsim")
-    look(follower, swap)
+    poll(follower, swap)
     assert answering(swap) == (1, "p007")
-    assert told(app)[1] == "alias_not_followed"
+    assert readiness(app)[1] == "alias_not_followed"
     assert swap.problem is not None
     assert "No earlier release is left" in swap.problem.reason
 
 
-def test_what_is_loaded_answers_while_the_registry_is_away(
-    app: FastAPI, follower: Follower, swap: HotSwap, registry: Registry, home: Settings
+def test_the_loaded_release_answers_while_the_registry_is_away(
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap, registry: Registry, home: Settings
 ) -> None:
     serve(registry, follower, swap, 1)
     away = home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
     follower._settings, follower._registry = away, None
-    look(follower, swap)
+    poll(follower, swap)
     assert answering(swap) == (1, "p007")
-    assert told(app) == (1, "registry_unavailable")
+    assert readiness(app) == (1, "registry_unavailable")
     assert swap.problem is not None
     assert "http://127.0.0.1:9" in swap.problem.reason
     assert "\nrecsim_registry_up 0.0\n" in TestClient(app, LOCAL).get("/metrics").text
     follower._settings = home
-    look(follower, swap)
+    poll(follower, swap)
     assert swap.problem is None
 
 
-def test_health_and_what_is_stored_name_no_credentials_of_the_registry(
-    app: FastAPI, follower: Follower, swap: HotSwap, home: Settings, capfd: pytest.CaptureFixture[str]
+def test_no_response_log_or_file_shows_credentials_of_the_registry(
+    app: FastAPI, follower: ChampionFollower, swap: HotSwap, home: Settings, capfd: pytest.CaptureFixture[str]
 ) -> None:
     away = home.model_copy(update={"mlflow_tracking_uri": "http://ada:swordfish@127.0.0.1:9"})
     follower._settings, follower._registry = away, None
-    look(follower, swap)
+    poll(follower, swap)
     ready = TestClient(app, LOCAL).get("/health/ready")
     stored = (home.home / "releases" / "serving.json").read_text()
     assert ready.json()["detail"] in STATES.values()
@@ -390,7 +416,7 @@ def test_health_and_what_is_stored_name_no_credentials_of_the_registry(
 
 
 def test_a_full_disk_keeps_the_old_release(
-    follower: Follower, swap: HotSwap, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    follower: ChampionFollower, swap: HotSwap, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(registry, follower, swap, 1)
 
@@ -405,7 +431,7 @@ def test_a_full_disk_keeps_the_old_release(
 
 
 def test_only_the_two_last_releases_stay_on_disk(
-    follower: Follower, swap: HotSwap, registry: Registry, home: Settings
+    follower: ChampionFollower, swap: HotSwap, registry: Registry, home: Settings
 ) -> None:
     shutil.copytree(registry.download(1, home.home / "fetched"), home.home / "releases" / "77")
     for version in (1, 2):
@@ -413,22 +439,22 @@ def test_only_the_two_last_releases_stay_on_disk(
     assert {path.name for path in (home.home / "releases").iterdir()} == {"1", "2", "serving.json"}
 
 
-def test_a_restarted_server_answers_at_once_from_what_it_had_while_the_registry_is_away(
-    follower: Follower, swap: HotSwap, registry: Registry, home: Settings
+def test_a_restarted_server_answers_from_its_copy_while_the_registry_is_away(
+    follower: ChampionFollower, swap: HotSwap, registry: Registry, home: Settings
 ) -> None:
     serve(registry, follower, swap, 1)
-    away = Follower(home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}))
+    away = ChampionFollower(home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}))
     again: HotSwap = create_app(home).state.swap
     again.poll()
     assert answering(again) == (1, "p007")
-    look(away, again)
+    poll(away, again)
     assert answering(again) == (1, "p007")
 
 
 @pytest.fixture
 def followed(app: FastAPI, home: Settings, registry: Registry) -> Iterator[TestClient]:
     set_production(registry, 1)
-    follower = Follower(home.model_copy(update={"serving_poll_seconds": 0.05}))
+    follower = ChampionFollower(home.model_copy(update={"serving_poll_seconds": 0.05}))
     follower.start()
     with TestClient(app, LOCAL) as client:
         wait_for(client, 1)
@@ -444,7 +470,7 @@ def wait_for(client: TestClient, version: int) -> None:
     raise AssertionError(f"release {version} is not live: {client.get('/health/ready').json()}")
 
 
-def test_swaps_under_load_fail_no_question_and_mix_no_answer(
+def test_swaps_under_load_fail_no_request_and_mix_no_response(
     followed: TestClient, registry: Registry
 ) -> None:
     done = threading.Event()
@@ -453,12 +479,12 @@ def test_swaps_under_load_fail_no_question_and_mix_no_answer(
     def ask() -> None:
         while not done.is_set():
             answer = followed.post("/v1/similar", files={"image": picture(7)}, data={"k": "10"})
-            told = answer.json()
+            body = answer.json()
             answers.append(
                 (
                     answer.status_code,
-                    told["release"],
-                    {row["product_id"].endswith("-b") for row in told["results"]},
+                    body["release"],
+                    {row["product_id"].endswith("-b") for row in body["results"]},
                 )
             )
 

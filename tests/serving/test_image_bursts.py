@@ -78,13 +78,13 @@ def served(home: Settings, log: Path) -> Iterator[tuple[str, list[psutil.Process
         )
 
 
-def held(workers: list[psutil.Process]) -> float:
+def memory(workers: list[psutil.Process]) -> float:
     """Resident memory of all, MiB."""
     return sum(worker.memory_info().rss for worker in workers) / MEBIBYTE
 
 
 class Watch:
-    """The most memory that the workers held, MiB, and the slowest answer of /health/live, seconds, while it runs."""
+    """Measures the peak memory of the workers, MiB, and the slowest answer of /health/live, seconds."""
 
     def __init__(self, address: str, workers: list[psutil.Process]) -> None:
         self.peak = self.slowest = 0.0
@@ -103,7 +103,7 @@ class Watch:
 
     def _memory(self) -> None:
         while not self._stopping.wait(0.05):
-            self.peak = max(self.peak, held(self._workers))
+            self.peak = max(self.peak, memory(self._workers))
 
     def _health(self) -> None:
         while not self._stopping.wait(0.2):
@@ -112,11 +112,11 @@ class Watch:
             self.slowest = max(self.slowest, time.monotonic() - began)
 
 
-def test_a_burst_of_large_images_is_answered_and_its_memory_is_given_back(
+def test_a_burst_of_large_images_is_answered_and_its_memory_is_released(
     home: Settings, tmp_path: Path
 ) -> None:
     with served(home, tmp_path / "serve.log") as (address, workers), ThreadPoolExecutor(AT_ONCE) as pool:
-        base = held(workers)
+        base = memory(workers)
         print(f"\nbefore: {base:.0f} MiB in {len(workers)} workers")
         for name, make in {**TAKEN, **REFUSED}.items():
             image = make()
@@ -129,11 +129,12 @@ def test_a_burst_of_large_images_is_answered_and_its_memory_is_given_back(
                 statuses = set(pool.map(ask, range(AT_ONCE)))
             seconds = time.monotonic() - began
             print(
-                f"{name}: {len(image):,} bytes, {seconds:.1f} s, {statuses}, {watch.peak:.0f} MiB, live {watch.slowest:.2f} s"
+                f"{name}: {len(image):,} bytes, {seconds:.1f} s, {statuses}, "
+                f"{watch.peak:.0f} MiB, live {watch.slowest:.2f} s"
             )
             assert statuses <= ({200, 503} if name in TAKEN else {422}), name
             assert statuses != {503}, name
             assert watch.peak < base + 2 * 350, name
         time.sleep(2)
-        print(f"after: {held(workers):.0f} MiB")
-        assert held(workers) < base + 150
+        print(f"after: {memory(workers):.0f} MiB")
+        assert memory(workers) < base + 150

@@ -13,9 +13,9 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release, assemble
 from recsim_tasks.serving.app import create_app
 from recsim_tasks.serving.connections import Connection
-from recsim_tasks.serving.hot_swap import Live
-from recsim_tasks.serving.product_listing import Shelf
-from recsim_tasks.serving.raw_paths import as_sent
+from recsim_tasks.serving.hot_swap import ServedRelease
+from recsim_tasks.serving.product_listing import ProductListing
+from recsim_tasks.serving.raw_paths import normalised
 from recsim_tasks.shop.client import Api
 from release.bundles import AT, METRICS, TRAINING, make_index, make_model, picture, products
 from serving.sockets import listening
@@ -76,7 +76,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     app = create_app(Settings.model_construct(home=folder / "home"))
     release = Release.open(folder / "release")
-    app.state.swap.current = Live(1, release, Shelf(release.index.items))
+    app.state.swap.current = ServedRelease(1, release, ProductListing(release.index.products))
     app.state.swap.start = app.state.swap.poll = lambda: None  # what serves is decided here
     with listening(app, Connection) as port:
         yield f"http://127.0.0.1:{port}"
@@ -117,7 +117,9 @@ def api_path(product_id: str) -> str:
         ("a%252Fb", "a%2Fb"),
     ],
 )
-def test_what_need_not_be_encoded_may_be_sent_as_it_is(address: str, path: str, product_id: str) -> None:
+def test_characters_that_need_no_encoding_may_be_sent_unencoded(
+    address: str, path: str, product_id: str
+) -> None:
     answer = httpx.get(f"{address}/v1/products/{path}")
     assert answer.json()["results"][0]["product_id"] == product_id
 
@@ -126,7 +128,7 @@ def test_what_need_not_be_encoded_may_be_sent_as_it_is(address: str, path: str, 
     ("path", "excluded"),
     [("MUSIC/similar", "MUSIC"), ("MUSIC%2Fsimilar/similar", "MUSIC/similar"), ("MUSIC/%73imilar", "MUSIC")],
 )
-def test_a_slash_that_is_sent_as_it_is_separates(address: str, path: str, excluded: str) -> None:
+def test_an_unencoded_slash_separates_segments(address: str, path: str, excluded: str) -> None:
     found = {
         row["product_id"]
         for row in httpx.get(f"{address}/v1/products/{path}", params={"k": 1000}).json()["results"]
@@ -142,7 +144,7 @@ def test_an_id_that_is_not_utf8_is_refused(address: str, name: str, what: str) -
     assert "not valid Unicode" in answer.json()["detail"]
 
 
-def test_what_stands_beside_the_products_is_found_as_before(address: str) -> None:
+def test_other_routes_are_found_as_before(address: str) -> None:
     assert httpx.get(f"{address}/v1/products").status_code == 200
     assert httpx.post(f"{address}/v1/similar", files={"image": picture(1)}).status_code == 200
     assert httpx.get(f"{address}/v1%2Fproducts").status_code == 404
@@ -150,7 +152,7 @@ def test_what_stands_beside_the_products_is_found_as_before(address: str) -> Non
 
 
 @given(st.text(max_size=20))
-def test_a_path_says_the_same_however_it_is_encoded(name: str) -> None:
+def test_normalising_a_path_keeps_its_meaning(name: str) -> None:
     text = "".join(letter for letter in name if not "\ud800" <= letter <= "\udfff")
     throughout = "".join(f"%{byte:02x}" for byte in text.encode())
-    assert as_sent(throughout) == as_sent(quote(text, safe="")) == quote(text, safe="")
+    assert normalised(throughout) == normalised(quote(text, safe="")) == quote(text, safe="")

@@ -13,8 +13,8 @@ import pytest
 
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.client import Registry
-from recsim_tasks.serving.app import MOST_BYTES
-from recsim_tasks.serving.champion_follower import Follower
+from recsim_tasks.serving.app import MAX_BODY_BYTES
+from recsim_tasks.serving.champion_follower import ChampionFollower
 from release.bundles import picture
 from release.registered import set_production
 from release.servers import free_port, running, script
@@ -38,14 +38,14 @@ def address(home: Settings, tmp_path: Path) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
 
 
-def test_recsim_serve_answers_and_counts_bodies_that_do_not_tell_their_size(address: str) -> None:
+def test_recsim_serve_answers_and_limits_chunked_bodies(address: str) -> None:
     answer = httpx.post(f"http://{address}/v1/similar", files={"image": picture(7)}, timeout=30)
     assert answer.json()["results"][0]["product_id"] == "p007"
     connection = http.client.HTTPConnection(address, timeout=30)
     connection.request(
         "POST",
         "/v1/similar",
-        iter([b"x" * 2**20] * (MOST_BYTES // 2**20 + 1)),
+        iter([b"x" * 2**20] * (MAX_BODY_BYTES // 2**20 + 1)),
         {"Content-Type": "application/json"},
         encode_chunked=True,
     )
@@ -55,23 +55,24 @@ def test_recsim_serve_answers_and_counts_bodies_that_do_not_tell_their_size(addr
     assert httpx.get(f"http://{address}/health/live").status_code == 200
 
 
-def test_a_server_that_says_it_is_ready_has_a_release_in_every_worker(address: str) -> None:
-    asked = [httpx.get(f"http://{address}/v1/products/p007") for _ in range(60)]
-    assert {answer.status_code for answer in asked} == {200}
+def test_a_ready_server_has_a_release_in_every_worker(address: str) -> None:
+    answers = [httpx.get(f"http://{address}/v1/products/p007") for _ in range(60)]
+    assert {answer.status_code for answer in answers} == {200}
 
 
 def test_serving_needs_no_tensorflow_no_spark_and_no_airflow(home: Settings) -> None:
     import subprocess
 
     code = (
-        "import sys; from recsim_tasks.serving.app import create_app; from recsim_tasks.foundation.settings import Settings;"
+        "import sys; from recsim_tasks.serving.app import create_app;"
+        "from recsim_tasks.foundation.settings import Settings;"
         "from pathlib import Path;"
         f"app = create_app(Settings.model_construct(home=Path({str(home.home)!r}))); app.state.swap.poll();"
         "print(*{name.partition('.')[0] for name in sys.modules}, app.state.swap.problem)"
     )
     env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     set_production(Registry(home), 1)
-    Follower(home).poll()
+    ChampionFollower(home).poll()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     modules = set(done.stdout.split())
     assert "None" in modules

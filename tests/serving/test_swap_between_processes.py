@@ -1,4 +1,4 @@
-"""Promotions as they are in production: MLflow, the server and who asks it are processes of their own."""
+"""Promotions as in production: MLflow, the server and its clients are separate processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recsim_tasks.release.registry.promotion import Promotions
 from release.bundles import make_bundle
 from release.registered import register, set_production
 from release.servers import free_port, mlflow_server, running, script
-from serving.asking import Asking, wait_for
+from serving.load import LoadGenerator, wait_for
 
 pytestmark = pytest.mark.server
 SUFFIXES = {1: "-a", 2: "-b", 3: "-c"}
@@ -33,7 +33,7 @@ def stored_indexes(store: Path) -> set[Path]:
 
 
 @pytest.mark.drill
-def test_no_question_fails_while_releases_are_promoted_refused_and_rolled_back_and_mlflow_goes_and_comes(
+def test_no_request_fails_during_promotions_refusals_rollbacks_and_an_outage_of_mlflow(
     settings: Settings, tmp_path: Path
 ) -> None:
     store, mlflow_port, port = tmp_path / "mlflow", free_port(), free_port()
@@ -45,7 +45,7 @@ def test_no_question_fails_while_releases_are_promoted_refused_and_rolled_back_a
         "RECSIM_SERVING_POLL_SECONDS": "0.2",
         "MLFLOW_TRACKING_URI": uri,
     }
-    asking = Asking(address)
+    load = LoadGenerator(address)
     with ExitStack() as servers:
         with mlflow_server(store, mlflow_port):
             registry = Registry(settings)
@@ -68,7 +68,7 @@ def test_no_question_fails_while_releases_are_promoted_refused_and_rolled_back_a
             servers.enter_context(
                 running([script("recsim"), "serve"], f"{address}/health/ready", tmp_path / "serve.log", env)
             )
-            servers.enter_context(asking.going_on())
+            servers.enter_context(load.running())
             promotions.promote(2)
             wait_for(address, 2)
             with pytest.raises(InputError, match="release 3 is damaged"):
@@ -84,8 +84,8 @@ def test_no_question_fails_while_releases_are_promoted_refused_and_rolled_back_a
             promotions.rollback(1, "to the first", "ada")
             wait_for(address, 1)
             time.sleep(0.2)
-    assert asking.failed == []
-    assert set(asking.told) == {
+    assert load.failed == []
+    assert set(load.answers) == {
         (200, str(version), version, frozenset({SUFFIXES[version]})) for version in (1, 2)
     }
-    assert len(asking.told) > 100
+    assert len(load.answers) > 100

@@ -1,4 +1,4 @@
-"""A real server with its workers, asked without pause while releases come and go and workers die."""
+"""A real server under constant load, while releases are swapped and workers die."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
 from release.registered import register, set_production
 from release.servers import free_port, running, script
-from serving.asking import Asking, wait_for
+from serving.load import LoadGenerator, wait_for
 
 pytestmark = [pytest.mark.server, pytest.mark.drill]
 CLIENTS, WORKERS = 8, 2
@@ -73,52 +73,53 @@ def served(home: Settings, tmp_path: Path) -> Iterator[Served]:
         yield Served(address, psutil.Process(process.pid), registry, home.home / "made" / "2" / "release")
 
 
-def releases(told: set[tuple[int, str | None, int, frozenset[str]]]) -> set[tuple[int, int, bool]]:
-    """Of each kind of answer its status, its release, and whether products, header and body are all of that release: all but 1 have -b."""
+def releases(answers: set[tuple[int, str | None, int, frozenset[str]]]) -> set[tuple[int, int, bool]]:
+    """Status, release, and whether products, header and body are all of that release, of each kind of answer.
+
+    Products of all releases but 1 end in -b.
+    """
     return {
         (
             status,
             version,
             header == str(version) and all(end.startswith("-b") == (version > 1) for end in ends),
         )
-        for status, header, version, ends in told
+        for status, header, version, ends in answers
     }
 
 
-def test_twenty_promotions_and_rollbacks_under_load_fail_no_question_and_mix_no_answer(
+def test_twenty_swaps_under_load_fail_no_request_and_mix_no_response(
     served: Served,
 ) -> None:
-    promotions, asking = Promotions(served.registry), Asking(served.address, CLIENTS)
+    promotions, load = Promotions(served.registry), LoadGenerator(served.address, CLIENTS)
     versions = [
         register(served.registry, served.other, refresh=f"drill {number}", against=1) for number in range(20)
     ]
-    with asking.going_on():
+    with load.running():
         for version in versions:
             promotions.promote(version, "ada")
             wait_for(served.address, version)
             promotions.rollback(None, "a drill", "ada")
             wait_for(served.address, 1)
             promotions.resume("ada")
-    print(
-        f"{len(versions)} promotions and rollbacks, {len(asking.told)} answers, {len(asking.failed)} failed"
-    )
-    assert asking.failed == []
-    assert releases(set(asking.told)) == {(200, version, True) for version in (1, *versions)}
-    assert len(asking.told) > 1000
+    print(f"{len(versions)} promotions and rollbacks, {len(load.answers)} answers, {len(load.failed)} failed")
+    assert load.failed == []
+    assert releases(set(load.answers)) == {(200, version, True) for version in (1, *versions)}
+    assert len(load.answers) > 1000
     entries = promotions.history()
     assert [entry["version"] for entry in entries[-4:]] == [versions[-2], 1, versions[-1], 1]
     assert entries[-1]["why"] == f"rolled back from {versions[-1]}: a drill"
-    assert counted(served.address, "recsim_requests_total", 'route="/v1/similar"') == len(asking.told)
+    assert counted(served.address, "recsim_requests_total", 'route="/v1/similar"') == len(load.answers)
 
 
-def test_a_worker_that_is_killed_takes_at_most_its_own_requests_with_it_and_is_replaced(
+def test_a_killed_worker_loses_at_most_its_own_requests_and_is_replaced(
     served: Served,
 ) -> None:
-    asking = Asking(served.address, CLIENTS)
-    with asking.going_on():
+    load = LoadGenerator(served.address, CLIENTS)
+    with load.running():
         for _ in range(3):
             until(lambda: len(served.workers()) == WORKERS)
-            before, victim = len(asking.told), served.workers()[0]
+            before, victim = len(load.answers), served.workers()[0]
             victim.send_signal(signal.SIGKILL)
             until(
                 lambda: (
@@ -126,32 +127,33 @@ def test_a_worker_that_is_killed_takes_at_most_its_own_requests_with_it_and_is_r
                     and victim.pid not in {worker.pid for worker in served.workers()}  # noqa: B023
                 )
             )
-            until(lambda: len(asking.told) > before + 200)  # noqa: B023
-    assert len(asking.failed) <= 3 * CLIENTS
-    assert releases(set(asking.told)) == {(200, 1, True)}
+            until(lambda: len(load.answers) > before + 200)  # noqa: B023
+    assert len(load.failed) <= 3 * CLIENTS
+    assert releases(set(load.answers)) == {(200, 1, True)}
     until(lambda: counted(served.address, "recsim_release", "") == 1)
 
 
-def test_fifty_swaps_under_load_leave_memory_and_open_files_as_they_were(served: Served) -> None:
-    asking, memory, files = Asking(served.address, CLIENTS), [], []
-    with asking.going_on():
+def test_fifty_swaps_under_load_leak_neither_memory_nor_files(served: Served) -> None:
+    load, memory, files = LoadGenerator(served.address, CLIENTS), [], []
+    with load.running():
         for number in range(50):
             set_production(served.registry, 2 - number % 2)
             wait_for(served.address, 2 - number % 2)
             time.sleep(2)
             memory.append(served.memory())
             files.append(sum(worker.num_fds() for worker in served.workers()))
-    assert asking.failed == []
+    assert load.failed == []
     early, late = sorted(memory[10:20]), sorted(memory[-10:])
     print(
-        f"memory of {WORKERS} workers, MiB: {[round(each / 2**20) for each in memory]}; answers: {len(asking.told)}"
+        f"memory of {WORKERS} workers, MiB: {[round(each / 2**20) for each in memory]}; "
+        f"answers: {len(load.answers)}"
     )
     assert late[5] < early[5] * 1.05
     assert max(files[-10:]) <= max(files[10:20]) + CLIENTS
 
 
 def test_a_full_disk_keeps_the_old_release_until_there_is_room(home: Settings, tmp_path: Path) -> None:
-    """The folder of the fetched releases is a file system that holds one and a half of them, in a mount namespace of the server's own."""
+    """Fetched releases are on a file system for one and a half of them, in a mount namespace."""
     registry, port = Registry(home), free_port()
     set_production(registry, 1)
     folder, address = home.home / "releases", f"http://127.0.0.1:{port}"

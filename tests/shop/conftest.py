@@ -1,4 +1,4 @@
-"""A shop window over a served release, and a browser to look at it."""
+"""A shop over a served release, and a browser."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ WINDOWS = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
 @dataclass
-class Window:
-    """The two servers, which can be started and ended one by one."""
+class Servers:
+    """The API and the shop, which can be started separately."""
 
     home: Settings
     logs: Path
@@ -65,27 +65,27 @@ class Window:
 
 
 @pytest.fixture(scope="module")
-def window(registered: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Window]:
-    """A shop window, whose API is not started yet."""
-    logs = tmp_path_factory.mktemp("window")
+def servers(registered: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """A shop whose API is not started yet."""
+    logs = tmp_path_factory.mktemp("shop")
     shutil.copytree(registered, logs / "home")
     home = Settings.model_construct(home=logs / "home")
     set_production(Registry(home), 1)
-    made = Window(home, logs, free_port(), free_port())
+    made = Servers(home, logs, free_port(), free_port())
     with made.shop():
         yield made
 
 
 @pytest.fixture(scope="module")
-def open_window(window: Window) -> Iterator[Window]:
-    """A shop window that shows release 1."""
-    with window.api():
-        yield window
+def running_servers(servers: Servers) -> Iterator[Servers]:
+    """A shop that shows release 1."""
+    with servers.api():
+        yield servers
 
 
 @pytest.fixture(params=list(WINDOWS))
 def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
-    """A page of a desktop and of a phone; whatever its scripts throw fails the test."""
+    """A page of a desktop and of a phone; any error of its scripts fails the test."""
     width, height = WINDOWS[request.param]
     context = browser.new_context(
         viewport={"width": width, "height": height}, has_touch=request.param == "phone"

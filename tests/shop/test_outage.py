@@ -1,4 +1,4 @@
-"""The shop window while what it shows comes and goes."""
+"""The shop while the API and its releases come and go."""
 
 from __future__ import annotations
 
@@ -13,29 +13,27 @@ from release.registered import set_production
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from conftest import Window
+    from conftest import Servers
 
 pytestmark = pytest.mark.server
 
 
 @pytest.mark.parametrize("page", ["desktop"], indirect=True)
-def test_the_window_says_when_nothing_serves_and_follows_what_does_without_a_restart(
-    page: Page, window: Window
-) -> None:
+def test_the_page_follows_outages_and_new_releases_without_a_restart(page: Page, servers: Servers) -> None:
     from playwright.sync_api import expect
 
-    page.goto(window.address)
-    expect(page.get_by_text("The shop window is empty for the moment")).to_be_visible()
+    page.goto(servers.address)
+    expect(page.get_by_text("The shop is unavailable right now")).to_be_visible()
     expect(page.get_by_text("does not answer")).to_be_visible()
-    with window.api():
+    with servers.api():
         page.get_by_role("button", name="Try again").click()
         expect(page.locator("a.card")).to_have_count(24)
-        assert "release 1" in page.locator(".bar").inner_text()
-        set_production(Registry(window.home), 2)
+        assert "release 1" in page.locator(".site-header").inner_text()
+        set_production(Registry(servers.home), 2)
         deadline = time.monotonic() + 30
-        while "release 2" not in page.locator(".bar").inner_text():
+        while "release 2" not in page.locator(".site-header").inner_text():
             assert time.monotonic() < deadline
             page.reload()
             page.locator("a.card").first.wait_for()
     page.reload()
-    expect(page.get_by_text("The shop window is empty for the moment")).to_be_visible()
+    expect(page.get_by_text("The shop is unavailable right now")).to_be_visible()

@@ -11,12 +11,10 @@ from recsim_tasks.foundation.settings import Settings
 pytestmark = pytest.mark.server
 
 
-def test_without_an_api_the_page_says_so_and_what_to_do(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_an_api_the_page_says_what_to_do(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECSIM_SERVING_URL", "http://127.0.0.1:1")
     page = AppTest.from_file(str(Path(run.PAGE)), default_timeout=30).run()
     assert not page.exception
     shown = "".join(str(element.proto) for element in page.get("html"))
-    assert "The shop window is empty for the moment" in shown
+    assert "The shop is unavailable right now" in shown
     assert "RECSIM_SERVING_URL" in shown

@@ -1,4 +1,4 @@
-"""The process of the shop window: which names it answers to, and how it ends."""
+"""The process of the shop: its host names, and how it ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.shop.run import own_names
+from recsim_tasks.shop.run import own_hosts
 from release.servers import free_port, running, script
 
 pytestmark = pytest.mark.server
@@ -51,7 +51,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 def status(port: int, host: str, origin: str) -> int:
-    """Of the handshake of a WebSocket that a browser would open for a page at `origin`."""
+    """Status of the WebSocket handshake of a browser on a page at `origin`."""
 
     async def knock() -> int:
         address = f"ws://{host}/_stcore/stream"
@@ -67,7 +67,7 @@ def status(port: int, host: str, origin: str) -> int:
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example"])
-def test_a_page_that_rebinds_its_name_to_this_machine_is_refused(port: int, host: str) -> None:
+def test_a_page_that_rebinds_its_dns_name_to_this_machine_is_refused(port: int, host: str) -> None:
     assert status(port, f"{host}:{port}", f"http://{host}:{port}") == 403
 
 
@@ -77,9 +77,9 @@ def test_a_page_of_the_shop_itself_is_served(port: int, host: str) -> None:
     assert status(port, f"{host}:{port}", "http://evil.example") == 403
 
 
-def test_the_names_are_those_of_the_machine_and_of_the_settings() -> None:
-    settings = Settings.model_construct(host="0.0.0.0", shop_url="https://Shop.example:8443/window")
-    assert set(own_names(settings)) == {
+def test_host_names_are_those_of_the_machine_and_of_the_settings() -> None:
+    settings = Settings.model_construct(host="0.0.0.0", shop_url="https://Shop.example:8443/shop")
+    assert set(own_hosts(settings)) == {
         "localhost",
         "127.0.0.1",
         "::1",
@@ -87,18 +87,16 @@ def test_the_names_are_those_of_the_machine_and_of_the_settings() -> None:
         socket.gethostname(),
         "shop.example",
     }
-    assert "shop.example" not in own_names(Settings.model_construct(host="0.0.0.0"))
+    assert "shop.example" not in own_hosts(Settings.model_construct(host="0.0.0.0"))
 
 
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL], ids=lambda number: number.name
 )
-def test_a_shop_that_is_ended_leaves_nothing_behind_on_its_port(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_an_ended_shop_releases_its_port(tmp_path: Path, number: signal.Signals) -> None:
     with shop(tmp_path) as (process, port):
         family = psutil.Process(process.pid).children(recursive=True)
-        with connect(f"ws://127.0.0.1:{port}/_stcore/stream", proxy=None):  # a visitor is there
+        with connect(f"ws://127.0.0.1:{port}/_stcore/stream", proxy=None):  # a visitor is connected
             process.send_signal(number)
             code = process.wait(30)
         assert code == (0 if number in (signal.SIGTERM, signal.SIGINT) else -number)
@@ -108,8 +106,11 @@ def test_a_shop_that_is_ended_leaves_nothing_behind_on_its_port(
             assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_a_shop_ends_with_who_started_it(tmp_path: Path) -> None:
-    start = f"import os, subprocess; subprocess.run([{script('recsim')!r}, 'shop'], env={{**os.environ, 'RECSIM_PARENT_PID': str(os.getpid())}})"
+def test_a_shop_ends_with_its_parent_process(tmp_path: Path) -> None:
+    start = (
+        "import os, subprocess; env = {**os.environ, 'RECSIM_PARENT_PID': str(os.getpid())};"
+        f"subprocess.run([{script('recsim')!r}, 'shop'], env=env)"
+    )
     with shop(tmp_path, [sys.executable, "-c", start]) as (process, port):
         (child,) = psutil.Process(process.pid).children()
         os.kill(process.pid, signal.SIGKILL)
@@ -122,7 +123,7 @@ def test_a_shop_ends_with_who_started_it(tmp_path: Path) -> None:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         env = {**os.environ, "RECSIM_HOME": str(tmp_path), "RECSIM_SHOP_PORT": str(port)}
@@ -130,4 +131,4 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
             [script("recsim"), "shop"], env=env, capture_output=True, text=True, timeout=120, check=False
         )
     assert done.returncode == 1
-    assert f"Is port {port} taken (RECSIM_SHOP_PORT)?" in done.stderr.splitlines()[-1]
+    assert f"Is port {port} in use (RECSIM_SHOP_PORT)?" in done.stderr.splitlines()[-1]

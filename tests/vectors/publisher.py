@@ -1,6 +1,7 @@
-"""A process that appends to an index and publishes it, over and over, until it is killed. Arguments: CHAMPION WORKSPACE [in-place].
+"""A process that appends to an index and publishes it repeatedly until it is killed.
 
-After each publication it prints its number. `in-place` is the control: it writes the files where they belong, one after the other.
+Arguments: CHAMPION WORKSPACE [in-place]. It prints the number of each publication. `in-place` is the control:
+it writes the files into the target folder.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ SIZE = 400
 
 
 def champion() -> Index:
-    """What is appended to."""
+    """The index that is appended to."""
     return Index.build(products([f"p-{n}" for n in range(SIZE)]), unit(SIZE), ORIGIN, SIZE * 10)
 
 
 def append(index: Index, step: int) -> None:
-    """What step `step` does: every one the same amount, and each something else."""
+    """The changes of one step: always the same number, each time of other products."""
     names = [f"p-{n}" for n in (SIZE + step, step % SIZE, (step * 7) % SIZE)]
     names = list(dict.fromkeys(names))
     index.upsert(products(names, price=float(step)), unit(len(names), seed=step))
@@ -38,7 +39,7 @@ def append(index: Index, step: int) -> None:
 def contents(index: Index) -> dict[str, tuple[object, ...]]:
     """Every product with all its fields and its vector."""
     ids, vectors = index.all_vectors()
-    fields = index.items.drop_columns(["row_key"]).to_pylist()
+    fields = index.products.drop_columns(["row_key"]).to_pylist()
     return {
         name: (*row.values(), vector.tobytes())
         for name, row, vector in zip(ids, fields, vectors, strict=True)
@@ -47,7 +48,7 @@ def contents(index: Index) -> dict[str, tuple[object, ...]]:
 
 @contextmanager
 def in_place(target: Path) -> Iterator[Path]:
-    """What publishing must not be."""
+    """The control: publish without staging."""
     target.mkdir(parents=True, exist_ok=True)
     yield target
 

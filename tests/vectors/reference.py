@@ -1,4 +1,4 @@
-"""Vectors for tests, and the plainest index there can be: a dictionary, searched by sorting."""
+"""Vectors for tests, and the simplest store: a dictionary, searched by sorting."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.vectors.index import IndexOrigin
-from recsim_tasks.vectors.vector_store import Store
+from recsim_tasks.vectors.vector_store import VectorStore
 
 DIMENSIONS = 16
 ORIGIN = IndexOrigin("m", Cursor("t", 1))
@@ -32,10 +32,10 @@ def products(names: list[str], price: float | None = None) -> pa.Table:
     return pa.table(columns)
 
 
-class Dictionary(Store):
-    """What the others are held against."""
+class Dictionary(VectorStore):
+    """The reference store."""
 
-    most_effort = 1.0
+    max_effort = 1.0
 
     def __init__(self, vectors: np.ndarray, keys: np.ndarray) -> None:
         self._of: dict[int, np.ndarray] = {}
@@ -53,10 +53,10 @@ class Dictionary(Store):
         return np.array([self._of[key] for key in keys.tolist()], np.float32).reshape(len(keys), -1)
 
     def search(
-        self, queries: np.ndarray, k: int, among: np.ndarray | None = None, effort: float = 1
+        self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None, effort: float = 1
     ) -> tuple[np.ndarray, np.ndarray]:
         scores, keys = np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1)
-        allowed = [key for key in self._of if among is None or (key < len(among) and among[key])]
+        allowed = [key for key in self._of if allowed is None or (key < len(allowed) and allowed[key])]
         for row, query in enumerate(queries):
             found = sorted(((float(self._of[key] @ query), key) for key in allowed), reverse=True)[:k]
             scores[row, : len(found)] = [score for score, _ in found]

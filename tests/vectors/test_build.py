@@ -1,4 +1,4 @@
-"""Append against rebuild, on real Delta tables: nobody can tell one from the other."""
+"""Append against rebuild, on real Delta tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from recsim_tasks.catalogue.delta.maintenance import maintain
 from recsim_tasks.catalogue.delta.reader import head
-from recsim_tasks.contracts import Cursor
+from recsim_tasks.contracts import Cursor, IndexCounts
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.vectors.build import append, build, compact
@@ -30,25 +30,25 @@ SCHEMA = pa.schema(
 
 
 def row(number: int, image: str | None = None, price: float = 1.0) -> dict[str, object]:
-    picture = hashlib.sha256((image or f"image {number}").encode()).hexdigest()
+    image = hashlib.sha256((image or f"image {number}").encode()).hexdigest()
     return {
         "product_id": f"p{number}",
         "title": f"t{number}",
         "category": f"c{number % 3}",
         "price": price,
         "in_stock": True,
-        "image_hash": picture,
+        "image_hash": image,
     }
 
 
 def vector(image_hash: str) -> list[float]:
-    """What the model would give for this image."""
+    """The embedding of this image."""
     drawn = np.random.default_rng(int(image_hash[:12], 16)).normal(size=DIMENSIONS).astype(np.float32)
     return (drawn / np.linalg.norm(drawn)).tolist()
 
 
-def look(image_hash: str) -> bytes:
-    """The thumbnail that this image would have."""
+def thumbnail_of(image_hash: str) -> bytes:
+    """The thumbnail of this image."""
     return np.random.default_rng(int(image_hash[:12], 16)).integers(1, 250, BYTES).astype(np.uint8).tobytes()
 
 
@@ -58,7 +58,7 @@ def embed(settings: Settings, rows: list[dict[str, object]]) -> None:
         "model_fingerprint": [MODEL] * len(rows),
         "image_hash": hashes,
         "embedding": pa.array([vector(h) for h in hashes], pa.list_(pa.float32())),
-        "thumbnail": pa.array([look(h) for h in hashes], pa.binary()),
+        "thumbnail": pa.array([thumbnail_of(h) for h in hashes], pa.binary()),
     }
     write_deltalake(
         settings.embeddings_uri, pa.table(columns), mode="append", partition_by=["model_fingerprint"]
@@ -66,7 +66,7 @@ def embed(settings: Settings, rows: list[dict[str, object]]) -> None:
 
 
 @pytest.fixture(params=["100000", "50"], ids=["exact", "inverted lists"])
-def shop(request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def indexed(request: pytest.FixtureRequest, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A catalogue of 300 products at version 0, all embedded."""
     monkeypatch.setenv("RECSIM_INDEX_EXACT_BELOW", request.param)
     settings = load_settings()
@@ -103,27 +103,27 @@ def change(settings: Settings) -> None:
 def contents(index: Index) -> dict[str, tuple[object, ...]]:
     """Fields and vector of every product, by its id."""
     ids, vectors = index.all_vectors()
-    fields = {row["product_id"]: row for row in index.items.drop(["row_key"]).to_pylist()}
+    fields = {row["product_id"]: row for row in index.products.drop(["row_key"]).to_pylist()}
     return {
         name: (*fields[name].values(), *vector.tolist()) for name, vector in zip(ids, vectors, strict=True)
     }
 
 
-def test_an_index_that_was_appended_to_holds_what_one_built_anew_holds(shop: Settings) -> None:
-    appended, _ = build(shop, at_head(shop), MODEL)
-    change(shop)
-    counts = append(shop, appended, at_head(shop))
-    rebuilt, _ = build(shop, at_head(shop), MODEL)
-    assert counts == {"size": PRODUCTS + 1, "added": 2, "replaced": 1, "removed": 1}
+def test_append_and_rebuild_give_the_same_contents(indexed: Settings) -> None:
+    appended, _ = build(indexed, at_head(indexed), MODEL)
+    change(indexed)
+    counts = append(indexed, appended, at_head(indexed))
+    rebuilt, _ = build(indexed, at_head(indexed), MODEL)
+    assert counts == IndexCounts(size=PRODUCTS + 1, added=2, replaced=1, removed=1)
     assert contents(appended) == contents(rebuilt)
-    assert appended.metadata.cursor == rebuilt.metadata.cursor == at_head(shop)
+    assert appended.metadata.cursor == rebuilt.metadata.cursor == at_head(indexed)
 
 
-def test_neighbours_are_the_same_whichever_way_the_index_was_made(shop: Settings) -> None:
-    appended, _ = build(shop, at_head(shop), MODEL)
-    change(shop)
-    append(shop, appended, at_head(shop))
-    rebuilt, _ = build(shop, at_head(shop), MODEL)
+def test_append_and_rebuild_give_the_same_neighbours(indexed: Settings) -> None:
+    appended, _ = build(indexed, at_head(indexed), MODEL)
+    change(indexed)
+    append(indexed, appended, at_head(indexed))
+    rebuilt, _ = build(indexed, at_head(indexed), MODEL)
     queries = rebuilt.all_vectors()[1]
     pairs = zip(appended.search(queries, 10), rebuilt.search(queries, 10), strict=True)
     same = np.mean(
@@ -135,30 +135,34 @@ def test_neighbours_are_the_same_whichever_way_the_index_was_made(shop: Settings
     assert same >= (1.0 if rebuilt.exact else 0.9)
 
 
-def test_an_append_looks_up_no_embedding_of_what_did_not_change(shop: Settings) -> None:
-    index, _ = build(shop, at_head(shop), MODEL)
-    change(shop)
-    DeltaTable(shop.embeddings_uri).delete(f"image_hash = '{row(0)['image_hash']}'")
-    assert append(shop, index, at_head(shop))["added"] == 2
+def test_append_reads_no_embedding_of_an_unchanged_product(indexed: Settings) -> None:
+    index, _ = build(indexed, at_head(indexed), MODEL)
+    change(indexed)
+    DeltaTable(indexed.embeddings_uri).delete(f"image_hash = '{row(0)['image_hash']}'")
+    assert append(indexed, index, at_head(indexed)).added == 2
     with pytest.raises(RecsimError, match="1 of 301 images are not embedded"):
-        build(shop, at_head(shop), MODEL)
+        build(indexed, at_head(indexed), MODEL)
 
 
-def test_a_compacted_index_holds_the_same(shop: Settings) -> None:
-    index, _ = build(shop, at_head(shop), MODEL)
+def test_compaction_keeps_the_contents(indexed: Settings) -> None:
+    index, _ = build(indexed, at_head(indexed), MODEL)
     index.remove([f"p{number}" for number in range(0, PRODUCTS, 2)])
-    compacted, counts = compact(shop, index)
-    assert (counts["size"], contents(compacted)) == (PRODUCTS // 2, contents(index))
-    assert compacted.items.column("row_key").to_pylist() == list(range(PRODUCTS // 2))
+    compacted, counts = compact(indexed, index)
+    assert (counts.size, contents(compacted)) == (PRODUCTS // 2, contents(index))
+    assert compacted.products.column("row_key").to_pylist() == list(range(PRODUCTS // 2))
 
 
-def test_maintenance_compacts_files_and_keeps_what_the_retention_covers(shop: Settings) -> None:
+def test_maintenance_compacts_files_and_keeps_versions_within_the_retention(indexed: Settings) -> None:
     for _ in range(4):
-        change(shop)
-    cursor, files = at_head(shop), len(DeltaTable(shop.products_uri).file_uris())
-    before = contents(build(shop, cursor, MODEL)[0])
-    result = maintain(shop)
+        change(indexed)
+    cursor, files = at_head(indexed), len(DeltaTable(indexed.products_uri).file_uris())
+    before = contents(build(indexed, cursor, MODEL)[0])
+    result = maintain(indexed)
     assert result.keys() == {"products", "embeddings"}
     assert (result["embeddings"]["files_compacted"] > 0, result["products"]["files_vacuumed"]) == (True, 0)
-    assert len(DeltaTable(shop.products_uri).file_uris()) <= files
-    assert contents(build(shop, cursor, MODEL)[0]) == before == contents(build(shop, at_head(shop), MODEL)[0])
+    assert len(DeltaTable(indexed.products_uri).file_uris()) <= files
+    assert (
+        contents(build(indexed, cursor, MODEL)[0])
+        == before
+        == contents(build(indexed, at_head(indexed), MODEL)[0])
+    )

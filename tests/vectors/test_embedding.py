@@ -1,8 +1,7 @@
-"""Embedding on Spark, of real pictures, with a small real network."""
+"""Embedding on Spark: real images, and a small real encoder."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from delta import DeltaTable as DeltaTableOfSpark
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable
 from PIL import Image
 from pyspark.sql import SparkSession
 
@@ -24,7 +23,7 @@ from recsim_demo.feeds import deliver, upsert
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.feeds.ingest import ingest_feed
 from recsim_tasks.catalogue.feeds.quarantine import quarantined
-from recsim_tasks.contracts import Cursor
+from recsim_tasks.contracts import Cursor, EmbedResult, IndexCounts
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.vectors.build import append, build
 from recsim_tasks.vectors.consistency import verify
@@ -32,10 +31,10 @@ from recsim_tasks.vectors.embedding import embed_missing
 from recsim_tasks.vectors.embeddings import read_embeddings
 from recsim_tasks.vectors.thumbnails import thumbnail
 from release.bundles import make_model
-from vectors.shop import change
+from vectors.spark_catalogue import change
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
-# What a model that is blind for its first rows gives no unit vector.
+# An encoder that is blind for the first rows gives this image no unit vector.
 DARK = np.zeros((28, 28), np.uint8)
 DARK[0, :14] = 255
 
@@ -46,8 +45,12 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pictures(fashion_mnist: FashionMnist) -> np.ndarray:
+def images(fashion_mnist: FashionMnist) -> np.ndarray:
     return fashion_mnist.train_images
+
+
+def counts(embedded: int, reused: int, of: int, unembeddable: int = 0) -> EmbedResult:
+    return EmbedResult(embedded=embedded, reused=reused, of=of, unembeddable=unembeddable)
 
 
 def rows(settings: Settings) -> list[dict[str, Any]]:
@@ -56,113 +59,87 @@ def rows(settings: Settings) -> list[dict[str, Any]]:
     return sorted(table.to_pylist(), key=lambda row: (row["model_fingerprint"], row["image_hash"]))
 
 
-def test_only_what_an_anti_join_leaves_is_embedded(
-    settings: Settings, model: Path, pictures: np.ndarray
+def test_only_images_that_the_table_lacks_are_embedded(
+    settings: Settings, model: Path, images: np.ndarray
 ) -> None:
-    first = {f"p{n}": pictures[n // 2] for n in range(40)}  # twenty pictures, each of two products
+    first = {f"p{n}": images[n // 2] for n in range(40)}  # twenty images, each of two products
     cursor = change(settings, first)
-    assert embed_missing(settings, cursor, model) == {"embedded": 20, "reused": 0, "of": 20, "faulted": 0}
+    assert embed_missing(settings, cursor, model) == counts(20, 0, 20, 0)
     before = rows(settings)
 
-    change(settings, {}, gone=["p0", "p1", "p2"])
+    change(settings, {}, deleted=["p0", "p1", "p2"])
     cursor = change(
-        settings, {**first, "p2": pictures[7]}, price=9.0
-    )  # relisted, dearer, and one has another's picture
-    assert embed_missing(settings, cursor, model) == {"embedded": 0, "reused": 20, "of": 20, "faulted": 0}
-    assert embed_missing(settings, change(settings, first), model)["embedded"] == 0
+        settings, {**first, "p2": images[7]}, price=9.0
+    )  # listed again, at another price, and one with another product's image
+    assert embed_missing(settings, cursor, model) == counts(0, 20, 20, 0)
+    assert embed_missing(settings, change(settings, first), model).embedded == 0
     assert rows(settings) == before
 
-    cursor = change(settings, {"p5": pictures[103], **{f"p{n}": pictures[n] for n in range(100, 103)}})
-    assert embed_missing(settings, cursor, model) == {"embedded": 4, "reused": 20, "of": 24, "faulted": 0}
+    cursor = change(settings, {"p5": images[103], **{f"p{n}": images[n] for n in range(100, 103)}})
+    assert embed_missing(settings, cursor, model) == counts(4, 20, 24, 0)
     other = make_model(model.parent / "other", seed=1)
-    assert embed_missing(settings, cursor, other) == {"embedded": 24, "reused": 0, "of": 24, "faulted": 0}
-    assert embed_missing(settings, cursor, model)["embedded"] == 0
+    assert embed_missing(settings, cursor, other) == counts(24, 0, 24, 0)
+    assert embed_missing(settings, cursor, model).embedded == 0
     assert len(rows(settings)) == 48
 
 
 def test_each_image_has_its_thumbnail_in_the_table_and_in_the_index(
-    settings: Settings, model: Path, pictures: np.ndarray
+    settings: Settings, model: Path, images: np.ndarray
 ) -> None:
-    cursor = change(settings, {f"p{n}": pictures[n] for n in range(6)})
+    cursor = change(settings, {f"p{n}": images[n] for n in range(6)})
     embed_missing(settings, cursor, model)
     index, _ = build(settings, cursor, _fingerprint(model))
     looks = dict(
-        zip(index.items["product_id"].to_pylist(), index.items["thumbnail"].to_pylist(), strict=True)
+        zip(index.products["product_id"].to_pylist(), index.products["thumbnail"].to_pylist(), strict=True)
     )
-    assert looks == {f"p{n}": thumbnail(Image.fromarray(pictures[n])) for n in range(6)}
+    assert looks == {f"p{n}": thumbnail(Image.fromarray(images[n])) for n in range(6)}
     assert {row["thumbnail"] for row in rows(settings)} == set(looks.values())
 
 
-def test_a_table_that_an_earlier_version_made_without_thumbnails_is_filled_again(
-    settings: Settings, model: Path, pictures: np.ndarray
+def test_deleted_rows_that_are_still_in_a_file_are_not_embedded(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, model: Path, images: np.ndarray
 ) -> None:
-    old = {
-        "model_fingerprint": [_fingerprint(model)],
-        "image_hash": ["h"],
-        "embedding": pa.array([[1.0]], pa.list_(pa.float32())),
-    }
-    write_deltalake(settings.embeddings_uri, pa.table(old), partition_by=["model_fingerprint"])
-    cursor = change(settings, {f"p{n}": pictures[n] for n in range(3)})
-    for embedded in (3, 0):
-        assert embed_missing(settings, cursor, model) == {
-            "embedded": embedded,
-            "reused": 3 - embedded,
-            "of": 3,
-            "faulted": 0,
-        }
-    assert len(rows(settings)) == len([row for row in rows(settings) if row["thumbnail"]]) == 3
-    assert len(build(settings, cursor, _fingerprint(model))[0]) == 3
-
-
-def test_rows_of_a_file_that_the_catalogue_does_not_have_any_more_are_not_embedded(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, model: Path, pictures: np.ndarray
-) -> None:
-    """A deletion vector leaves them in the file; and a path may have in it what an address writes otherwise."""
+    """A deletion vector leaves them in the file; the path has characters that a URL encodes."""
     monkeypatch.setenv("RECSIM_HOME", str(tmp_path / "a home, with spaces"))
     settings = load_settings()
-    change(settings, {f"p{n}": pictures[n] for n in range(12)})
-    cursor = change(settings, {"p4": pictures[50]}, gone=["p3"])
-    assert embed_missing(settings, cursor, model) == {"embedded": 11, "reused": 0, "of": 11, "faulted": 0}
+    change(settings, {f"p{n}": images[n] for n in range(12)})
+    cursor = change(settings, {"p4": images[50]}, deleted=["p3"])
+    assert embed_missing(settings, cursor, model) == counts(11, 0, 11, 0)
 
 
-def test_products_whose_picture_has_no_vector_go_to_quarantine_and_not_into_the_index(
-    settings: Settings, tmp_path: Path, pictures: np.ndarray
+def test_products_whose_image_has_no_vector_are_quarantined_and_not_indexed(
+    settings: Settings, tmp_path: Path, images: np.ndarray
 ) -> None:
     blind, seeing = make_model(tmp_path / "blind", blind=4), make_model(tmp_path / "seeing", seed=1)
-    first = change(settings, {f"p{n}": pictures[n] for n in range(12)})
-    assert embed_missing(settings, first, blind)["faulted"] == 0
+    first = change(settings, {f"p{n}": images[n] for n in range(12)})
+    assert embed_missing(settings, first, blind).unembeddable == 0
     index, _ = build(settings, first, _fingerprint(blind))
 
-    second = change(settings, {"p1": DARK, "p20": DARK, "p21": pictures[21]})
-    for embedded in (2, 0):  # what has no vector is not tried again, nor told again
-        assert embed_missing(settings, second, blind) == {
-            "embedded": embedded,
-            "reused": 13 - embedded,
-            "of": 13,
-            "faulted": 1,
-        }
-        told = quarantined(settings, None, None, False, 10)
-        assert sorted(row["product_id"] for row in told["newest"]) == ["p1", "p20"]
-        assert "no unit vector" in told["newest"][0]["reason"]
-    counts = append(settings, index, second)
-    assert counts == {"size": 12, "added": 1, "replaced": 0, "removed": 1}
-    assert verify(settings, index, second).whole
+    second = change(settings, {"p1": DARK, "p20": DARK, "p21": images[21]})
+    for embedded in (2, 0):  # an image without a vector is neither tried nor reported again
+        assert embed_missing(settings, second, blind) == counts(embedded, 13 - embedded, 13, 1)
+        quarantine = quarantined(settings, None, None, False, 10)
+        assert sorted(row["product_id"] for row in quarantine["newest"]) == ["p1", "p20"]
+        assert "no unit vector" in quarantine["newest"][0]["reason"]
+    expected = IndexCounts(size=12, added=1, replaced=0, removed=1)
+    assert append(settings, index, second) == expected
+    assert verify(settings, index, second).same_contents
     third = change(settings, {"p1": DARK}, price=2.0)
     append(settings, index, third)
-    assert verify(settings, index, third).whole
+    assert verify(settings, index, third).same_contents
 
-    assert embed_missing(settings, third, seeing)["faulted"] == 0
+    assert embed_missing(settings, third, seeing).unembeddable == 0
     assert quarantined(settings, None, None, False, 10)["rows"] == 0
     embed_missing(settings, third, blind)
-    row = {**upsert(1, "c", pictures[1]), "product_id": "p1"}
+    row = {**upsert(1, "c", images[1]), "product_id": "p1"}
     ingest_feed(settings, deliver(tmp_path, "mended", [row], "mended"))
     assert [row["product_id"] for row in quarantined(settings, None, None, False, 10)["newest"]] == ["p20"]
 
 
-def test_a_product_whose_image_does_not_decode_goes_to_quarantine_alone(
-    settings: Settings, model: Path, pictures: np.ndarray
+def test_only_the_product_whose_image_does_not_decode_is_quarantined(
+    settings: Settings, model: Path, images: np.ndarray
 ) -> None:
-    change(settings, {f"p{n}": pictures[n] for n in range(4)})
+    change(settings, {f"p{n}": images[n] for n in range(4)})
     spark = SparkSession.getActiveSession()
     assert spark is not None
     table = DeltaTableOfSpark.forPath(spark, settings.products_uri)
@@ -171,48 +148,45 @@ def test_a_product_whose_image_does_not_decode_goes_to_quarantine_alone(
     cursor = head(settings.products_uri)
     assert cursor is not None
     for embedded in (4, 0):
-        assert embed_missing(settings, cursor, model) == {
-            "embedded": embedded,
-            "reused": 4 - embedded,
-            "of": 4,
-            "faulted": 2,
-        }
-    told = quarantined(settings, None, None, False, 10)
-    assert sorted(row["product_id"] for row in told["newest"]) == ["p1", "p2"]
-    assert "does not decode" in told["newest"][0]["reason"]
+        assert embed_missing(settings, cursor, model) == counts(embedded, 4 - embedded, 4, 2)
+    quarantine = quarantined(settings, None, None, False, 10)
+    assert sorted(row["product_id"] for row in quarantine["newest"]) == ["p1", "p2"]
+    assert "does not decode" in quarantine["newest"][0]["reason"]
     assert len(build(settings, cursor, _fingerprint(model))[0]) == 2
 
 
 @pytest.mark.drill
-def test_an_embedding_killed_after_some_commits_goes_on_where_it_was(
-    settings: Settings, tmp_path: Path, model: Path, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
+def test_a_killed_run_resumes_after_its_last_commit(
+    settings: Settings, tmp_path: Path, model: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """kill -9 of the whole session, twice; then two at once, of which one waits for the other.
+    """kill -9 of the whole session, twice; then two processes at once, of which one waits for the other.
 
-    The table is to the bit what one go leaves: in which batch of how many an image stands does not matter.
+    The table is bit for bit what a single run writes: batching does not matter.
     """
-    cursor = change(settings, {f"p{n}": pictures[n] for n in range(300)})
+    cursor = change(settings, {f"p{n}": images[n] for n in range(300)})
     embed_missing(settings, cursor, model)
     expected = rows(settings)
-    held = {row["image_hash"]: row["embedding"] for row in expected}
-    asked = [*sorted(held, reverse=True), *list(held)[:5]]
-    found = read_embeddings(settings.embeddings_uri, _fingerprint(model), pa.chunked_array([asked]))
-    assert (found.vectors.tolist(), found.good.all()) == ([held[name] for name in asked], True)
+    by_hash = {row["image_hash"]: row["embedding"] for row in expected}
+    hashes = [*sorted(by_hash, reverse=True), *list(by_hash)[:5]]
+    found = read_embeddings(settings.embeddings_uri, _fingerprint(model), pa.chunked_array([hashes]))
+    assert (found.vectors.tolist(), found.valid.all()) == ([by_hash[name] for name in hashes], True)
 
     monkeypatch.setenv("RECSIM_EMBED_COMMIT_IMAGES", "40")
     monkeypatch.setenv("RECSIM_EMBEDDINGS", str(tmp_path / "killed"))
     killed = load_settings()
-    done = [0]
+    committed = [0]
     for _ in range(2):
         process = _start(cursor, model)
-        _wait(lambda: _committed(killed) > done[-1], process)
+        _wait(lambda: _committed(killed) > committed[-1], process)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        done.append(_committed(killed))
-    assert 0 < done[1] < done[2] < 300
+        committed.append(_committed(killed))
+    assert 0 < committed[1] < committed[2] < 300
     both = [_start(cursor, model), _start(cursor, model)]
-    results = sorted(json.loads(process.communicate(timeout=300)[0])["embedded"] for process in both)
-    assert results == [0, 300 - done[2]]
+    results = sorted(
+        EmbedResult.model_validate_json(process.communicate(timeout=300)[0]).embedded for process in both
+    )
+    assert results == [0, 300 - committed[2]]
     assert rows(killed) == expected
     assert DeltaTable(killed.embeddings_uri).version() >= 300 // 40
 
@@ -224,13 +198,13 @@ def _fingerprint(model: Path) -> str:
 
 
 EMBED = """
-import json
 import sys
 from pathlib import Path
-from recsim_tasks.contracts import Cursor
+from recsim_tasks.contracts import Cursor, EmbedResult, IndexCounts
 from recsim_tasks.foundation.settings import load_settings
 from recsim_tasks.vectors.embedding import embed_missing
-print(json.dumps(embed_missing(load_settings(), Cursor(sys.argv[1], int(sys.argv[2])), Path(sys.argv[3]))))
+cursor = Cursor(sys.argv[1], int(sys.argv[2]))
+print(embed_missing(load_settings(), cursor, Path(sys.argv[3])).model_dump_json())
 """
 
 

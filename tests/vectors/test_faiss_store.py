@@ -1,4 +1,4 @@
-"""What the store contract cannot show of FAISS."""
+"""What the contract of vector stores cannot show of FAISS."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-# Four threads are what OpenMP takes here, on any machine. A server's threads ask one by one.
+# OpenMP takes four threads here, on any machine. A thread of a server searches one query at a time.
 SEARCHES = """
 import json, threading
 import numpy as np
@@ -16,7 +16,7 @@ from recsim_tasks.vectors import faiss_store
 
 vectors = np.random.default_rng(0).normal(size=(20_000, 16)).astype(np.float32)
 vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-store = faiss_store.Flat.of(vectors, np.arange(len(vectors)))
+store = faiss_store.FlatStore.of(vectors, np.arange(len(vectors)))
 
 def threads_of(count):
     found = []
@@ -34,7 +34,7 @@ print(json.dumps([threads_of(1), threads_of(100)]))
 """
 
 
-def test_one_query_of_an_exact_index_takes_no_thread_but_that_which_asks_and_many_take_more() -> None:
+def test_one_exact_query_uses_only_the_calling_thread_and_many_use_more() -> None:
     env = {**os.environ, "OMP_NUM_THREADS": "4"}
     done = subprocess.run(
         [sys.executable, "-c", SEARCHES], env=env, capture_output=True, text=True, check=True

@@ -36,7 +36,7 @@ def fresh(exact_below: int) -> Index:
 
 
 @both_kinds
-def test_a_product_finds_itself_first_and_then_what_an_exact_search_finds(exact_below: int) -> None:
+def test_a_product_finds_itself_first_then_what_an_exact_search_finds(exact_below: int) -> None:
     index = fresh(exact_below)
     answers = index.search(VECTORS[:50], 10)
     assert [hits[0].product_id for hits in answers] == NAMES[:50]
@@ -50,12 +50,12 @@ def test_a_product_finds_itself_first_and_then_what_an_exact_search_finds(exact_
 
 
 @both_kinds
-def test_added_replaced_updated_and_removed_products_are_found_as_they_are_now(exact_below: int) -> None:
+def test_search_sees_added_replaced_updated_and_removed_products(exact_below: int) -> None:
     index = fresh(exact_below)
     new = unit(3, seed=1)
     index.upsert(products(["p-900", "p-5", "p-901"]), new)
     index.update(products(["p-7"], price=3.5))
-    assert index.remove(["p-9", "nobody"]) == 1
+    assert index.remove(["p-9", "unknown"]) == 1
     assert len(index) == SIZE + 1
     assert [hits[0].product_id for hits in index.search(new, 1)] == ["p-900", "p-5", "p-901"]
     assert index.search(VECTORS[5:6], 1)[0][0].product_id != "p-5"
@@ -67,19 +67,19 @@ def test_added_replaced_updated_and_removed_products_are_found_as_they_are_now(e
 
 
 @both_kinds
-def test_a_filter_gives_exactly_k_when_k_pass_and_all_when_fewer_do(exact_below: int) -> None:
+def test_a_filter_gives_k_products_or_all_that_match_if_fewer(exact_below: int) -> None:
     index = fresh(exact_below)
     filters = Filters(categories=("c1",), min_price=10, max_price=13, in_stock=True, exclude=("p-13",))
-    passing = {n for n in range(SIZE) if n % 4 == 1 and 10 <= n % 50 <= 13 and n % 3 > 0 and n != 13}
+    matching = {n for n in range(SIZE) if n % 4 == 1 and 10 <= n % 50 <= 13 and n % 3 > 0 and n != 13}
     for k in (3, SIZE):
         hits = index.search(VECTORS[:1], k, filters)[0]
-        assert len(hits) == min(k, len(passing))
-        assert {hit.product_id for hit in hits} <= {f"p-{n}" for n in passing}
+        assert len(hits) == min(k, len(matching))
+        assert {hit.product_id for hit in hits} <= {f"p-{n}" for n in matching}
     assert index.search(VECTORS[:2], 3, Filters(categories=("nothing",))) == [[], []]
 
 
 @both_kinds
-def test_equal_scores_come_in_the_order_of_the_ids(exact_below: int) -> None:
+def test_ties_are_broken_by_product_id(exact_below: int) -> None:
     twins = np.repeat(unit(1, seed=2), 5, axis=0)
     index = fresh(exact_below)
     index.upsert(products([f"p-{n}" for n in (905, 901, 904, 902, 903)]), twins)
@@ -87,12 +87,12 @@ def test_equal_scores_come_in_the_order_of_the_ids(exact_below: int) -> None:
 
 
 @both_kinds
-def test_a_published_index_is_read_back_whole(exact_below: int, tmp_path: Path) -> None:
+def test_a_saved_index_is_opened_with_the_same_contents(exact_below: int, tmp_path: Path) -> None:
     index = fresh(exact_below)
     index.upsert(products(["p-900"]), unit(1, seed=1))
     fingerprint = index.save(tmp_path / "index")
     again = Index.open(tmp_path / "index")
-    assert again.items.equals(index.items)
+    assert again.products.equals(index.products)
     assert np.array_equal(again.all_vectors()[1], index.all_vectors()[1])
     assert again.metadata.index_fingerprint == fingerprint
     assert (again.exact, again.search(VECTORS[:5], 4)) == (index.exact, index.search(VECTORS[:5], 4))
@@ -104,14 +104,16 @@ def test_a_published_index_is_read_back_whole(exact_below: int, tmp_path: Path) 
 
 
 def test_a_folder_without_an_index_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no index"):
+    with pytest.raises(InputError, match="has no readable index"):
         Index.open(tmp_path)
 
 
 @both_kinds
 @pytest.mark.parametrize("k", [1, 2, 3, 7, 20])
-def test_which_of_many_equal_products_are_given_depends_on_their_ids_alone(exact_below: int, k: int) -> None:
-    """However they came in, one by one, in another order, or after others were removed."""
+def test_which_of_many_equal_products_are_returned_depends_on_their_ids_alone(
+    exact_below: int, k: int
+) -> None:
+    """However they were added: one by one, in another order, or after others were removed."""
     names = [f"p-{n}" for n in range(900, 960)]
     twins = np.repeat(unit(1, seed=2), len(names), axis=0)
     one, other = fresh(exact_below), fresh(exact_below)
@@ -124,7 +126,7 @@ def test_which_of_many_equal_products_are_given_depends_on_their_ids_alone(exact
 
 
 @both_kinds
-def test_scores_are_the_same_to_the_last_bit_whichever_way_the_index_was_made(exact_below: int) -> None:
+def test_scores_are_bitwise_equal_however_the_index_was_made(exact_below: int) -> None:
     index, rebuilt = fresh(exact_below), fresh(exact_below)
     for start in range(0, SIZE, 7):
         index.upsert(products(NAMES[start : start + 1]), VECTORS[start : start + 1])
@@ -134,7 +136,7 @@ def test_scores_are_the_same_to_the_last_bit_whichever_way_the_index_was_made(ex
 
 
 @both_kinds
-def test_one_product_stands_for_all_whose_images_are_copies_and_others_as_near_stay(exact_below: int) -> None:
+def test_distinct_keeps_one_of_the_copies_of_an_image_and_all_other_products(exact_below: int) -> None:
     index, query = fresh(exact_below), unit(1, seed=2)
     noise = np.random.default_rng(0).normal(0, 1e-4, (100, 16)).astype(np.float32)
     near = (query + noise) / np.linalg.norm(query + noise, axis=1, keepdims=True)
@@ -159,7 +161,7 @@ def test_one_product_stands_for_all_whose_images_are_copies_and_others_as_near_s
 
 
 @both_kinds
-def test_thumbnails_stay_when_fields_change_or_the_index_is_stored_and_go_with_their_product(
+def test_thumbnails_survive_updates_and_saving_and_are_removed_with_their_product(
     exact_below: int, tmp_path: Path
 ) -> None:
     looks = np.random.default_rng(1).integers(1, 250, (SIZE, BYTES)).astype(np.uint8)
@@ -175,7 +177,7 @@ def test_thumbnails_stay_when_fields_change_or_the_index_is_stored_and_go_with_t
         "p-900": looks[1],
         "p-9": looks[0] * 0,
     }
-    ids = again.items["product_id"].to_pylist()
+    ids = again.products["product_id"].to_pylist()
     assert set(ids) == expected.keys() - {"p-0"}
     assert np.array_equal(
         again.thumbnails_at(np.arange(len(ids))), np.stack([expected[name] for name in ids])
@@ -189,16 +191,16 @@ def test_fewer_than_one_neighbour_is_refused(exact_below: int, k: int) -> None:
         fresh(exact_below).search(VECTORS[:1], k)
 
 
-def test_more_neighbours_than_there_are_products_are_all_products() -> None:
+def test_a_k_above_the_number_of_products_returns_all_products() -> None:
     for exact_below in (EXACT, INVERTED_LISTS):
         hits = fresh(exact_below).search(VECTORS[:1], SIZE + 50)[0]
         assert sorted(hit.product_id for hit in hits) == sorted(NAMES)
 
 
 BAD_VECTORS = {
-    "another size": (unit(2, dimensions=8), "2 vectors of 16 length are expected"),
-    "fewer": (unit(1), "given are"),
-    "one alone": (unit(1)[0], "given are"),
+    "another size": (unit(2, dimensions=8), "Expected 2 vectors of 16 length"),
+    "fewer": (unit(1), "got shape"),
+    "one alone": (unit(1)[0], "got shape"),
     "not a number": (np.array([[np.nan] * 16, *unit(1)], np.float32), "1 of 2 vectors are not finite"),
     "infinite": (np.array([*unit(1), [np.inf] * 16], np.float32), "first in row 1"),
     "zero": (np.zeros((2, 16), np.float32), "2 of 2 vectors"),
@@ -207,7 +209,7 @@ BAD_VECTORS = {
 
 
 @pytest.mark.parametrize(("vectors", "why"), BAD_VECTORS.values(), ids=BAD_VECTORS.keys())
-def test_vectors_that_have_no_cosine_are_refused_and_leave_the_index_as_it_was(
+def test_vectors_without_a_cosine_are_refused_and_leave_the_index_unchanged(
     vectors: np.ndarray, why: str
 ) -> None:
     index = fresh(EXACT)
@@ -218,9 +220,9 @@ def test_vectors_that_have_no_cosine_are_refused_and_leave_the_index_as_it_was(
 
 
 @pytest.mark.parametrize("names", [["p-1", "p-1"], [None, "p-1"]], ids=["twice", "without an id"])
-def test_products_that_cannot_be_told_apart_are_refused(names: list[str | None]) -> None:
+def test_repeated_and_missing_product_ids_are_refused(names: list[str | None]) -> None:
     table = products(["p-1", "p-2"]).set_column(0, "product_id", [pa.array(names, pa.string())])
-    with pytest.raises(InputError, match="Give each once"):
+    with pytest.raises(InputError, match="Pass each product once"):
         fresh(EXACT).upsert(table, unit(2))
 
 
@@ -229,13 +231,13 @@ def test_products_that_cannot_be_told_apart_are_refused(names: list[str | None])
     [unit(1, dimensions=8), unit(1)[0], np.full((1, 16), np.nan, np.float32)],
     ids=["size", "shape", "nan"],
 )
-def test_a_query_that_no_vector_can_be_compared_with_is_refused(query: np.ndarray) -> None:
+def test_a_query_of_another_shape_or_not_finite_is_refused(query: np.ndarray) -> None:
     with pytest.raises(InputError, match="query"):
         fresh(EXACT).search(query, 3)
 
 
 @both_kinds
-def test_ids_may_be_any_text(exact_below: int) -> None:
+def test_any_text_is_a_valid_product_id(exact_below: int) -> None:
     odd = [
         "",
         " ",
@@ -256,7 +258,7 @@ def test_ids_may_be_any_text(exact_below: int) -> None:
 
 
 @both_kinds
-def test_an_empty_index_answers_nothing(exact_below: int) -> None:
+def test_an_empty_index_returns_no_neighbours(exact_below: int) -> None:
     index = fresh(exact_below)
     index.remove(NAMES)
     assert (len(index), index.search(VECTORS[:2], 5)) == (0, [[], []])
@@ -273,7 +275,7 @@ Steps = st.lists(
 
 @limits(max_examples=40, deadline=None)
 @given(Steps, st.sampled_from([EXACT, INVERTED_LISTS]))
-def test_any_history_leaves_one_live_vector_a_product(
+def test_any_history_leaves_one_vector_per_product(
     steps: list[tuple[str, list[int]]], exact_below: int
 ) -> None:
     start = 20

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.vectors.product_table import Items
+from recsim_tasks.vectors.product_table import ProductTable
 from vectors.reference import products
 
 
@@ -18,10 +18,10 @@ def keys(*numbers: int) -> np.ndarray:
 
 
 @given(st.lists(st.text(max_size=5), unique=True, max_size=20), st.text(max_size=5))
-def test_every_id_is_found_and_no_other(ids: list[str], other: str) -> None:
+def test_every_product_id_is_found_and_no_other(ids: list[str], other: str) -> None:
     ids = [name.encode("utf-8", "ignore").decode() for name in ids]
     ids = list(dict.fromkeys(ids))
-    items = Items.of(
+    items = ProductTable.of(
         products(["p-1"] * len(ids)).set_column(0, "product_id", [pa.array(ids, pa.string())]),
         np.arange(len(ids)) * 5,
     )
@@ -33,8 +33,8 @@ def test_every_id_is_found_and_no_other(ids: list[str], other: str) -> None:
             items.key_of(other)
 
 
-def test_what_is_put_stands_in_place_of_what_its_key_held_and_new_keys_stand_last() -> None:
-    items = Items.of(products(["p-1", "p-2", "p-3"]), keys(0, 1, 2)).put(
+def test_put_replaces_existing_keys_and_appends_new_ones() -> None:
+    items = ProductTable.of(products(["p-1", "p-2", "p-3"]), keys(0, 1, 2)).put(
         products(["p-5", "p-2", "p-4"], price=7.0), keys(3, 1, 9)
     )
     assert items.table["product_id"].to_pylist() == ["p-1", "p-2", "p-3", "p-5", "p-4"]
@@ -47,24 +47,24 @@ def test_what_is_put_stands_in_place_of_what_its_key_held_and_new_keys_stand_las
     assert items.rows(keys(), ["product_id"]) == []
 
 
-def test_what_is_dropped_leaves_the_others_under_their_keys() -> None:
-    items = Items.of(products(["p-1", "p-2", "p-3"]), keys(0, 1, 2)).drop(keys(1))
+def test_drop_keeps_the_other_products_under_their_keys() -> None:
+    items = ProductTable.of(products(["p-1", "p-2", "p-3"]), keys(0, 1, 2)).drop(keys(1))
     assert items.row_keys.tolist() == [0, 2]
     assert items.by_key(np.array([False, True])).tolist() == [False, False, True]
     assert len(items.drop(keys(0, 2))) == 0
 
 
-def test_a_file_is_mapped_and_not_read(tmp_path: Path) -> None:
-    items = Items.of(products([f"p-{n}" for n in range(50_000)]), np.arange(50_000) * 2)
+def test_a_file_is_memory_mapped(tmp_path: Path) -> None:
+    items = ProductTable.of(products([f"p-{n}" for n in range(50_000)]), np.arange(50_000) * 2)
     items.write(tmp_path / "items.arrow")
     before = pa.total_allocated_bytes()
-    again = Items.open(tmp_path / "items.arrow")
+    again = ProductTable.open(tmp_path / "items.arrow")
     assert pa.total_allocated_bytes() - before < 100_000 < (tmp_path / "items.arrow").stat().st_size / 10
     assert again.key_of("p-777") == 1554
     assert again.table.equals(items.table)
     assert (again.by_id == items.by_id).all()
 
 
-def test_no_products_are_a_file_too(tmp_path: Path) -> None:
-    Items.of(products([]), keys()).write(tmp_path / "items.arrow")
-    assert len(Items.open(tmp_path / "items.arrow")) == 0
+def test_an_empty_table_can_be_written_and_opened(tmp_path: Path) -> None:
+    ProductTable.of(products([]), keys()).write(tmp_path / "items.arrow")
+    assert len(ProductTable.open(tmp_path / "items.arrow")) == 0

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsim_tasks.vectors.ranking import ROUNDING, best_first, scores_of, settled
+from recsim_tasks.vectors.ranking import ROUNDING, cosine_scores, rank_order, settled
 from vectors.reference import unit
 
 INF = np.inf
@@ -10,7 +10,7 @@ INF = np.inf
 
 def test_scores_are_cosines_in_double_precision() -> None:
     queries, vectors = unit(3), np.stack([unit(5, seed=s) for s in range(3)])
-    scores = scores_of(queries, vectors)
+    scores = cosine_scores(queries, vectors)
     assert scores.dtype == np.float64
     assert np.allclose(
         scores,
@@ -20,10 +20,10 @@ def test_scores_are_cosines_in_double_precision() -> None:
     )
 
 
-def test_equal_scores_come_in_the_order_of_the_ranks() -> None:
-    assert best_first(np.array([[0.5, 0.9, 0.5, 0.9]]), np.array([[1, 9, 0, 3]])).tolist() == [[3, 1, 2, 0]]
+def test_equal_scores_are_ordered_by_rank() -> None:
+    assert rank_order(np.array([[0.5, 0.9, 0.5, 0.9]]), np.array([[1, 9, 0, 3]])).tolist() == [[3, 1, 2, 0]]
 
 
-def test_the_first_k_stand_when_nothing_as_near_can_have_been_left_out() -> None:
+def test_results_are_final_when_no_missing_product_can_be_as_near() -> None:
     last, worst = np.array([0.8, 0.8, 0.8, -INF]), np.array([0.7, 0.8, 0.8 - ROUNDING / 2, 0.7])
     assert settled(last, worst).tolist() == [True, False, False, False]

@@ -14,7 +14,7 @@ from recsim_tasks.vectors.thumbnails import (
     LARGEST_DIFFERENCE,
     MEAN_DIFFERENCE,
     SIDE,
-    first_of_copies,
+    distinct_mask,
     thumbnail,
 )
 
@@ -44,7 +44,7 @@ def stored(image: Image.Image, kind: str, **how: int) -> Image.Image:
 
 def are_copies(one: Image.Image, other: Image.Image) -> bool:
     both = np.frombuffer(thumbnail(one) + thumbnail(other), np.uint8).reshape(2, BYTES)
-    return first_of_copies(both, 2).tolist() == [True, False]
+    return distinct_mask(both, 2).tolist() == [True, False]
 
 
 COPIES = {
@@ -65,7 +65,7 @@ COPIES = {
 
 
 @pytest.mark.parametrize("how", COPIES)
-def test_an_image_that_was_recompressed_or_resized_is_a_copy(how: str) -> None:
+def test_a_recompressed_or_resized_image_is_a_copy(how: str) -> None:
     for image in (
         shirt((200, 30, 40)),
         shirt((90, 90, 90), 333, printed=True).convert("L"),
@@ -74,7 +74,7 @@ def test_an_image_that_was_recompressed_or_resized_is_a_copy(how: str) -> None:
         assert are_copies(image, COPIES[how](image))
 
 
-def test_another_colour_another_print_and_the_mirrored_image_are_other_products() -> None:
+def test_another_colour_another_print_and_a_mirrored_image_are_no_copies() -> None:
     red = shirt((200, 30, 40))
     for other in (
         shirt((30, 200, 40)),
@@ -102,10 +102,10 @@ def test_copies_of_real_images_of_28_pixels_are_found_and_different_products_are
     ):
         assert np.mean([are_copies(image, COPIES[how](image)) for image in images[:300]]) >= 0.99, how
     thumbnails = np.frombuffer(b"".join(map(thumbnail, images)), np.uint8).reshape(len(images), BYTES)
-    assert (~first_of_copies(thumbnails, len(images))).sum() <= 2
+    assert (~distinct_mask(thumbnails, len(images))).sum() <= 2
 
 
-def test_the_thumbnail_of_a_large_image_is_that_of_lanczos_filter_alone() -> None:
+def test_a_large_image_has_the_thumbnail_of_the_lanczos_filter_alone() -> None:
     """A large image is reduced by whole pixels first."""
     for image in (shirt((200, 30, 40), 1_999), shirt((20, 40, 160), 3_000, printed=True)):
         filtered = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS).tobytes()
@@ -113,17 +113,17 @@ def test_the_thumbnail_of_a_large_image_is_that_of_lanczos_filter_alone() -> Non
         assert np.abs(both[0] - both[1]).max() <= 3
 
 
-def test_a_copy_of_what_was_left_out_stays_when_it_is_no_copy_of_what_was_kept() -> None:
-    """Each is a copy of the next, but the third is none of the first."""
+def test_a_copy_of_a_dropped_image_is_kept_unless_it_copies_a_kept_one() -> None:
+    """Each is a copy of the next, but the third is no copy of the first."""
     chain = np.repeat(np.array([[10], [13], [16], [90]], np.uint8), BYTES, axis=1)
-    assert first_of_copies(chain, 10).tolist() == [True, False, True, True]
-    assert first_of_copies(chain, 2).tolist() == [True, False, True, False]
-    assert first_of_copies(chain[:0], 10).tolist() == []
+    assert distinct_mask(chain, 10).tolist() == [True, False, True, True]
+    assert distinct_mask(chain, 2).tolist() == [True, False, True, False]
+    assert distinct_mask(chain[:0], 10).tolist() == []
 
 
 def test_products_without_a_thumbnail_are_no_copies() -> None:
-    assert first_of_copies(np.zeros((3, BYTES), np.uint8), 3).all()
-    assert first_of_copies(np.array([[0] * BYTES, [1] * BYTES, [2] * BYTES], np.uint8), 3).tolist() == [
+    assert distinct_mask(np.zeros((3, BYTES), np.uint8), 3).all()
+    assert distinct_mask(np.array([[0] * BYTES, [1] * BYTES, [2] * BYTES], np.uint8), 3).tolist() == [
         True,
         True,
         False,
@@ -131,8 +131,8 @@ def test_products_without_a_thumbnail_are_no_copies() -> None:
 
 
 @given(st.integers(0, 2**32), st.integers(1, 12))
-def test_the_limits_hold_exactly(seed: int, k: int) -> None:
-    """Against the plainest way to compute it, on thumbnails of which many lie at a limit."""
+def test_distinct_mask_equals_a_pairwise_comparison(seed: int, k: int) -> None:
+    """Many of these thumbnails lie exactly at a limit."""
     rng = np.random.default_rng(seed)
     base = rng.integers(1, 240, BYTES)
     shifts = rng.choice([0, 3, 4, 5, LARGEST_DIFFERENCE, LARGEST_DIFFERENCE + 1], (12, 1)) * (
@@ -146,4 +146,4 @@ def test_the_limits_hold_exactly(seed: int, k: int) -> None:
             (d**2).sum() <= MEAN_DIFFERENCE**2 * BYTES and d.max() <= LARGEST_DIFFERENCE for d in apart
         )
         kept += [] if copy or len(kept) == k else [row]
-    assert np.flatnonzero(first_of_copies(thumbnails, k)).tolist() == kept
+    assert np.flatnonzero(distinct_mask(thumbnails, k)).tolist() == kept

@@ -1,4 +1,4 @@
-"""One contract for every kind of index of vectors, a plain dictionary among them, which is what the others are held against."""
+"""One contract for every vector store, with a dictionary as the reference."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from recsim_tasks.foundation.errors import RecsimError
-from recsim_tasks.vectors.faiss_store import Flat, InvertedLists, create, read
-from recsim_tasks.vectors.vector_store import Store
+from recsim_tasks.vectors.faiss_store import FlatStore, IVFStore, create, read
+from recsim_tasks.vectors.vector_store import VectorStore
 from vectors.reference import DIMENSIONS, Dictionary, unit
 
 SIZE = 600
 VECTORS, KEYS = unit(SIZE), np.arange(SIZE) * 3
-Make = Callable[[np.ndarray, np.ndarray], Store]
+Make = Callable[[np.ndarray, np.ndarray], VectorStore]
 KINDS: dict[str, Make] = {
     "dictionary": Dictionary,
-    "exact": Flat.of,
-    "inverted lists": lambda vectors, keys: InvertedLists.of(vectors, keys, recall=0.99),
+    "exact": FlatStore.of,
+    "inverted lists": lambda vectors, keys: IVFStore.of(vectors, keys, recall=0.99),
 }
 every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
 
 
 @every_kind
-def test_at_most_effort_a_search_finds_what_sorting_finds(make: Make) -> None:
+def test_at_max_effort_a_search_is_exact(make: Make) -> None:
     store, queries = make(VECTORS, KEYS), unit(40, seed=1)
-    scores, keys = store.search(queries, 10, effort=store.most_effort)
+    scores, keys = store.search(queries, 10, effort=store.max_effort)
     expected, names = Dictionary(VECTORS, KEYS).search(queries, 10)
     assert (keys == names).all()
     assert np.allclose(scores, expected, atol=1e-6)
 
 
 @every_kind
-def test_only_keys_that_are_allowed_are_found_and_minus_one_stands_for_none(make: Make) -> None:
+def test_only_allowed_keys_are_found_and_minus_one_fills_the_rest(make: Make) -> None:
     store = make(VECTORS, KEYS)
-    among = np.zeros(KEYS[30] + 1, bool)
-    among[KEYS[[3, 7, 30]]] = True
-    _, keys = store.search(VECTORS[:5], 5, among, store.most_effort)
+    allowed = np.zeros(KEYS[30] + 1, bool)
+    allowed[KEYS[[3, 7, 30]]] = True
+    _, keys = store.search(VECTORS[:5], 5, allowed, store.max_effort)
     assert all(set(row) == {9, 21, 90, -1} for row in keys.tolist())
     assert (keys[:, 3:] == -1).all()
 
 
 @every_kind
-def test_a_key_that_is_put_again_has_one_vector_the_new_one(make: Make) -> None:
+def test_putting_a_key_again_replaces_its_vector(make: Make) -> None:
     store, new = make(VECTORS, KEYS), unit(5, seed=2)
     for _ in range(3):
         store.put(new, KEYS[:5])
     assert len(store) == SIZE
     assert np.array_equal(store.get(KEYS[:5]), new)
-    found = store.search(new, SIZE, effort=store.most_effort)[1]
+    found = store.search(new, SIZE, effort=store.max_effort)[1]
     assert all(sorted(row) == KEYS.tolist() for row in found.tolist())
 
 
 @every_kind
-def test_what_was_removed_is_never_found_and_may_come_again(make: Make) -> None:
+def test_a_removed_key_is_never_found_and_can_be_put_again(make: Make) -> None:
     store = make(VECTORS, KEYS)
     store.remove(np.concatenate([KEYS[:100], [10**12]]))
     assert len(store) == SIZE - 100
@@ -68,7 +68,7 @@ def test_what_was_removed_is_never_found_and_may_come_again(make: Make) -> None:
 
 
 @every_kind
-def test_an_emptied_store_finds_nothing(make: Make) -> None:
+def test_an_empty_store_finds_nothing(make: Make) -> None:
     store = make(VECTORS, KEYS)
     store.remove(KEYS)
     assert len(store) == 0
@@ -87,7 +87,7 @@ def test_an_emptied_store_finds_nothing(make: Make) -> None:
         max_size=12,
     )
 )
-def test_any_history_leaves_what_a_dictionary_holds(
+def test_any_history_leaves_the_contents_of_a_dictionary(
     make: Make, steps: list[tuple[bool, list[int], int]]
 ) -> None:
     store, model = make(VECTORS[:20], np.arange(20)), Dictionary(VECTORS[:20], np.arange(20))
@@ -99,21 +99,19 @@ def test_any_history_leaves_what_a_dictionary_holds(
     held = np.array(sorted(model._of), np.int64)
     assert np.array_equal(store.get(held), model.get(held).reshape(len(held), DIMENSIONS))
     if len(model):
-        found = store.search(unit(3, seed=7), len(model), effort=store.most_effort)[1]
+        found = store.search(unit(3, seed=7), len(model), effort=store.max_effort)[1]
         assert all(sorted(row) == held.tolist() for row in found.tolist())
 
 
 @pytest.mark.parametrize("exact_below", [SIZE + 1, SIZE], ids=["exact", "inverted lists"])
-def test_a_file_is_searched_from_where_it_lies_and_cannot_be_changed_there(
-    exact_below: int, tmp_path: Path
-) -> None:
+def test_a_mapped_file_can_be_searched_but_not_changed(exact_below: int, tmp_path: Path) -> None:
     store, path = create(VECTORS, KEYS, exact_below, 0.99), tmp_path / "vectors"
     store.put(unit(4, seed=3), np.array([3, 10_000, 10_001, 10_002]))
     store.write(path)
     mapped, loaded = read(path, writable=False), read(path, writable=True)
     everything = np.array([*KEYS, 10_000, 10_001, 10_002])
     for opened in (mapped, loaded):
-        assert type(opened) is type(store) is (Flat if exact_below > SIZE else InvertedLists)
+        assert type(opened) is type(store) is (FlatStore if exact_below > SIZE else IVFStore)
         assert np.array_equal(opened.get(everything), store.get(everything))
         assert all(
             np.array_equal(one, other)
@@ -125,22 +123,22 @@ def test_a_file_is_searched_from_where_it_lies_and_cannot_be_changed_there(
     assert len(loaded) == 3
 
 
-def test_as_many_lists_are_looked_at_as_the_recall_that_was_asked_for_takes() -> None:
+def test_the_number_of_probes_follows_the_requested_recall() -> None:
     vectors, queries = unit(4_000, seed=4), unit(200, seed=5)
-    exact = Flat.of(vectors, np.arange(4_000)).search(queries, 10)[1]
+    exact = FlatStore.of(vectors, np.arange(4_000)).search(queries, 10)[1]
     found = {}
     for recall in (0.5, 0.9, 0.99):
-        store = InvertedLists.of(vectors, np.arange(4_000), recall)
+        store = IVFStore.of(vectors, np.arange(4_000), recall)
         assert recall <= store.built_recall <= 1
         found[recall] = np.mean(
             [len(set(a) & set(b)) / 10 for a, b in zip(store.search(queries, 10)[1], exact, strict=True)]
         )
-        assert found[recall] >= recall - 0.1  # what it is asked here are no vectors of its own
+        assert found[recall] >= recall - 0.1  # these queries are not its own vectors
     assert found[0.5] < found[0.9] < found[0.99]
 
 
-def test_lists_of_one_length_are_balanced_and_others_are_not() -> None:
-    store = InvertedLists.of(VECTORS, KEYS, 0.9)
+def test_imbalance_grows_when_many_vectors_fall_into_one_list() -> None:
+    store = IVFStore.of(VECTORS, KEYS, 0.9)
     before = store.imbalance
     crowd = np.repeat(VECTORS[:1], 400, axis=0)
     store.put(crowd, 10_000 + np.arange(400))

@@ -1,4 +1,4 @@
-"""What every job of the command line has in common: settings, result, errors, exit code."""
+"""Run one job: settings, result, errors, exit code."""
 
 from __future__ import annotations
 
@@ -11,32 +11,36 @@ from typing import Any
 
 from recsim_tasks.contracts import JobResult
 from recsim_tasks.foundation.errors import BlockedError, ConfigurationError, RecsimError
-from recsim_tasks.foundation.logging import configure
 from recsim_tasks.foundation.outages import diagnose, outage_behind
 from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings, load_settings, parent_pid
 from recsim_tasks.foundation.text import one_line
+from recsim_tasks.refresh.workspace import Workspace
 
 log = logging.getLogger(__name__)
-Work = Callable[[Settings], JobResult | dict[str, Any]]
+Result = JobResult | dict[str, Any]
+Work = Callable[[Settings], Result]
+Step = Callable[[Settings, Workspace], Result]
 
 SERVICE = "A service that this job needs"
 
 
-def run(name: str, work: Work) -> None:
-    """Do `work`, print its result as the last line of stdout, and leave with the exit code of the contract.
+def run(name: str, work: Work, refresh: str | None = None) -> None:
+    """Do `work`, print its result on the last line of stdout, and exit with the code of the contract.
 
-    0 done · 1 failed, or something is away · 2 bad input or configuration, or something does not exist · 3 held back. The reason also is
-    the last line of stderr, without a traceback behind it.
+    With a `refresh`, its workspace keeps the result. Exit codes: 0 done; 1 failed or unavailable, a retry may
+    help; 2 bad input or configuration, or something does not exist; 3 rejected or on hold. The reason is also
+    the last line of stderr.
     """
     settings: Settings | None = None
-    configure()
     try:
         if parent := parent_pid():
             die_with(parent)
         settings = load_settings()
-        result, code = _timed(work, settings), 0
+        # A bad id is refused before any work.
+        workspace = None if refresh is None else Workspace.of(settings, refresh)
+        result, code = _done(work, settings, workspace), 0
     except Exception as error:
         result, code = _failure(name, _meaning(error, _place(settings)))
     sys.stderr.flush()
@@ -44,13 +48,19 @@ def run(name: str, work: Work) -> None:
     raise SystemExit(code)
 
 
-def _timed(work: Work, settings: Settings) -> JobResult | dict[str, Any]:
-    """The result with its `elapsed_seconds`."""
+def _done(work: Work, settings: Settings, workspace: Workspace | None) -> Result:
+    """The result with the time that it took, kept in the workspace."""
     started = time.monotonic()
     result = work(settings)
-    if isinstance(result, JobResult) and result.elapsed_seconds is None:
-        return result.model_copy(update={"elapsed_seconds": round(time.monotonic() - started, 1)})
+    if isinstance(result, JobResult):
+        result = result.model_copy(update={"elapsed_seconds": round(time.monotonic() - started, 1)})
+        return workspace.keep(result) if workspace else result
     return result
+
+
+def run_step(name: str, refresh: str, step: Step) -> None:
+    """Run one step of a refresh; it finds the results of the steps before it in the workspace."""
+    run(name, lambda settings: step(settings, Workspace.of(settings, refresh)), refresh)
 
 
 def as_json(result: JobResult | dict[str, Any]) -> str:
@@ -59,16 +69,16 @@ def as_json(result: JobResult | dict[str, Any]) -> str:
 
 
 def _meaning(error: Exception, place: str) -> RecsimError:
-    """What `error` is to the person who reads it: an outage is never a verdict, and what is not known is a fault."""
+    """Translate `error` for the reader: an outage is never a verdict, and an unknown error is a bug."""
     if isinstance(error, RecsimError):
         return (
             outage_behind(error, place) if error.exit_code == ConfigurationError.exit_code else None
         ) or error
     if known := diagnose(error, place, SERVICE):
         return known
-    log.error("This is a fault of the program or of its surroundings:", exc_info=error)
+    log.error("Unexpected error", exc_info=error)
     return RecsimError(
-        f"{_cause(error)}. This is a fault of the program or of its surroundings; the lines above say where."
+        f"{_cause(error)}. This is a bug, or a fault of the machine; the traceback above shows where."
     )
 
 
@@ -77,7 +87,7 @@ def _place(settings: Settings | None) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """The error in one line: of a JVM's, whose first line says that something was called, the innermost cause."""
+    """The error in one line; of a JVM error, whose first line names only the call, the innermost cause."""
     lines = f"{type(error).__name__}: {error}".splitlines()
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     return (causes or lines[:1])[-1].rstrip(".")

@@ -1,7 +1,7 @@
-"""Examine a machine and its settings: what is missing or does not answer, and what to do about each.
+"""Check a machine and its settings: what is missing or does not answer, and what to do about it.
 
-Quick and harmless: nothing heavy is imported, and only a probe file is written and removed. With RECSIM_GPUS a process is started
-that asks TensorFlow for its GPUs, 5 s.
+The checks are quick and change nothing: they import nothing heavy and write only a probe file.
+With RECSIM_GPUS they start a process that asks TensorFlow for its GPUs, which takes 5 s.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import urllib.error
 import urllib.request
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
+from recsim_tasks.contracts import CheckFinding, DoctorResult
 from recsim_tasks.foundation import prerequisites
 from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
 from recsim_tasks.foundation.gpus import REMEDY, ask_tensorflow, shortage
@@ -25,23 +25,23 @@ INSTALL = "Run: make setup"
 MLFLOW_TIMEOUT_SECONDS = 3.0
 
 
-def examine(settings: Settings) -> dict[str, Any]:
-    """Return the result of the job `doctor`: all findings.
+def examine(settings: Settings) -> DoctorResult:
+    """Return all findings.
 
-    Raises `ConfigurationError` with every fault there is; `UnavailableError` when nothing is wrong, but something away or full.
+    Raises `ConfigurationError` with every fault, or `UnavailableError` if all of them are outages.
     """
     found = findings(settings)
     faults = [finding for finding in found if not finding.ok]
     if faults:
-        told = " · ".join(f"{fault.name}: {fault.detail}. {fault.remedy}" for fault in faults)
+        listed = " · ".join(f"{fault.name}: {fault.detail}. {fault.remedy}" for fault in faults)
         raise (UnavailableError if all(fault.away for fault in faults) else ConfigurationError)(
-            f"Not all is well. {told}"
+            f"Found {len(faults)} problem{'s'[: len(faults) > 1]}: {listed}"
         )
-    return {"ok": True, "findings": [finding._asdict() for finding in found]}
+    return DoctorResult(ok=True, findings=[CheckFinding(**finding._asdict()) for finding in found])
 
 
 def findings(settings: Settings) -> list[Finding]:
-    """Look for everything that a job needs, whether or not the one before was there."""
+    """Check everything that a job needs, whether or not the check before failed."""
     return [
         *prerequisites.examine(),
         _home(settings.home),
@@ -71,14 +71,14 @@ def _home(home: Path) -> Finding:
 
 
 def _package(name: str, other: str | None = None) -> Finding:
-    """Whether a distribution is installed, or the `other` that takes its place."""
+    """Whether a distribution, or `other` in its place, is installed."""
     version = _version(name) or (_version(other) if other else None)
     return Finding(name, version is not None, version or "not installed", "" if version else INSTALL)
 
 
 def _gpus(settings: Settings) -> Finding:
     if not settings.is_local:
-        return Finding("GPUs", True, "the executors' own, which are not looked at from here", "")
+        return Finding("GPUs", True, "not checked here: they belong to the executors", "")
     found = ask_tensorflow()
     enough = found.count >= settings.gpus
     return Finding(
@@ -107,7 +107,10 @@ def _delta_jars() -> Finding:
         return Finding("Delta's jars", True, str(caches[0].parent), "")
     half = _poms_without_jar(Path.home() / ".m2" / "repository")
     if half:
-        detail = f"not in the Ivy cache, and ~/.m2 has {len(half)} poms without their jar, {half[0]} for one, at which Ivy stops with 'download failed'"
+        detail = (
+            f"not in the Ivy cache, and Ivy stops with 'download failed' at {len(half)} poms of ~/.m2 "
+            f"that have no jar, such as {half[0]}"
+        )
         return Finding(
             "Delta's jars", False, detail, "Move ~/.m2/repository out of the way and run: make setup"
         )
@@ -115,7 +118,7 @@ def _delta_jars() -> Finding:
 
 
 def _poms_without_jar(repository: Path) -> list[Path]:
-    """Poms of `repository` that promise a jar which is not there, relative to it."""
+    """Poms of `repository` whose jar is missing, relative to it."""
     lonely = (pom for pom in sorted(repository.rglob("*.pom")) if not pom.with_suffix(".jar").exists())
     return [
         pom.relative_to(repository) for pom in lonely if b"<packaging>pom</packaging>" not in pom.read_bytes()
@@ -126,7 +129,8 @@ def _mlflow(uri: str) -> Finding:
     if not uri.startswith(("http://", "https://")):
         return Finding("MLflow", True, f"embedded, {redacted(uri)}", "")
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=MLFLOW_TIMEOUT_SECONDS):  # noqa: S310 - http or https
+        health = f"{uri.rstrip('/')}/health"
+        with urllib.request.urlopen(health, timeout=MLFLOW_TIMEOUT_SECONDS):  # noqa: S310 - http or https
             return Finding("MLflow", True, f"{uri} answers", "")
     except (OSError, ValueError) as error:  # URLError is an OSError
         reason = error.reason if isinstance(error, urllib.error.URLError) else error

@@ -1,10 +1,10 @@
-"""Errors that tell a person what failed, where, and what to do next.
+"""Errors that a person can act on: what happened, where, and what to do next.
 
 RecsimError                1  the job failed; a retry may help
-├── UnavailableError       1  a service, disk space or an executor is unavailable; a retry helps once it is back
-├── InputError             2  the input cannot be used
+├── UnavailableError       1  a service, an executor or disk space is unavailable; a retry helps once it is back
+├── InputError             2  a feed, an image or a parameter is unusable
 ├── ConfigurationError     2  a setting is wrong or a prerequisite is missing
-├── MissingError           2  something the job needs does not exist: a catalogue, a release, a version, a GPU
+├── MissingError           2  a catalogue, a release, a version or a GPU does not exist
 └── BlockedError           3  a rule or a person does not let the refresh continue; nothing was changed
     ├── RejectedError         the gate or a person rejected a release, or an index differs from a rebuild
     ├── OnHoldError           a guard put a feed on hold
@@ -20,35 +20,35 @@ from pydantic import BaseModel
 
 
 class RecsimError(Exception):
-    """A job could not be done; the message is written for the person who gets it."""
+    """A job failed; the message is written for the person who reads it."""
 
     exit_code: ClassVar[int] = 1
-    # How a job's result names the error, for programs.
+    # The name of the error in a job's result.
     error_type: ClassVar[str] = "failed"
 
 
 class UnavailableError(RecsimError):
-    """Something that the job needs is away: it does not answer, is full or is locked; a retry helps once it is back."""
+    """A resource does not answer, is full or is locked; a retry helps once it is back."""
 
     error_type = "unavailable"
 
 
 class InputError(RecsimError):
-    """A feed, an image or a parameter cannot be used as it is."""
+    """A feed, an image or a parameter is unusable."""
 
     exit_code = 2
     error_type = "input"
 
 
 class ConfigurationError(RecsimError):
-    """A setting is wrong, or something that the machine needs is missing."""
+    """A setting is wrong, or the machine lacks a prerequisite."""
 
     exit_code = 2
     error_type = "configuration"
 
 
 class MissingError(RecsimError):
-    """What the job needs does not exist: a catalogue, a release, a version, a GPU; a retry cannot help."""
+    """A catalogue, a release, a version or a GPU does not exist; a retry cannot help."""
 
     exit_code = 2
     error_type = "missing"

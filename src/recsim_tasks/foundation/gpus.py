@@ -1,4 +1,4 @@
-"""The GPUs of this machine: which ones the environment leaves to us, and how many TensorFlow can use."""
+"""The GPUs of this machine: which ones are visible, and how many TensorFlow can use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import json, tensorflow as tf
 print(json.dumps([len(tf.config.list_physical_devices("GPU")), tf.test.is_built_with_cuda()]))
 """
 ASK_SECONDS = 120
-# What TensorFlow logs when it cannot use a GPU, the most telling first.
+# TensorFlow logs one of these when it cannot use a GPU; the most specific is first.
 REASONS = (
     "Could not load dynamic library",
     "Cannot dlopen",
@@ -26,13 +26,13 @@ REASONS = (
     "Could not find cuda drivers",
     "Skipping registering",
 )
-REMEDY = "Install a TensorFlow with CUDA (docs/learning.md), or lower RECSIM_GPUS; 0 trains on processors."
-PROCESSORS_ONLY = "The installed TensorFlow is built for processors alone (tensorflow-cpu)"
+REMEDY = "Install a TensorFlow with CUDA (docs/learning.md), or lower RECSIM_GPUS; 0 trains on CPUs."
+CPU_ONLY = "The installed TensorFlow is built for CPUs only (tensorflow-cpu)"
 
 
 @dataclass(frozen=True)
 class Usable:
-    """How many GPUs TensorFlow can use on this machine, and why there are no more, if it says so."""
+    """How many GPUs TensorFlow can use on this machine, and why not more, as far as it says."""
 
     count: int
     reason: str
@@ -40,7 +40,7 @@ class Usable:
 
 @cache
 def ask_tensorflow() -> Usable:
-    """Ask TensorFlow in a process of its own, which takes 5 s: its import here would set it up for good."""
+    """Ask TensorFlow in a child process, which takes 5 s: an import here would initialise it for good."""
     command, loud = [sys.executable, "-c", ASK], environment(TF_CPP_MIN_LOG_LEVEL="0")
     try:
         asked = subprocess.run(
@@ -49,35 +49,36 @@ def ask_tensorflow() -> Usable:
         count, built_with_cuda = json.loads(asked.stdout.splitlines()[-1])
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
         return Usable(0, f"TensorFlow cannot be imported ({error})")
-    return Usable(count, reason(asked.stderr) if built_with_cuda else PROCESSORS_ONLY)
+    return Usable(count, reason(asked.stderr) if built_with_cuda else CPU_ONLY)
 
 
 def check_gpus(settings: Settings) -> None:
-    """Refuse to begin (`MissingError`) when `settings.gpus` are more than TensorFlow can use here.
+    """Raise `MissingError` when TensorFlow can use fewer GPUs than `settings.gpus` here.
 
-    On a cluster the GPUs are the executors': there each rank and each trial looks for its own when it starts.
+    On a cluster the executors have the GPUs: each rank and each trial checks its own when it starts.
     """
     if settings.gpus and settings.is_local and (found := ask_tensorflow()).count < settings.gpus:
         raise MissingError(missing(settings.gpus, found))
 
 
 def missing(wanted: int, found: Usable) -> str:
-    """Say that TensorFlow uses fewer GPUs than wanted, why, and what to do."""
+    """The sentence that TensorFlow uses fewer GPUs than wanted, with the cause and the remedy."""
     return f"{shortage(wanted, found)}. {REMEDY}"
 
 
 def shortage(wanted: int, found: Usable) -> str:
-    """Say that TensorFlow uses fewer GPUs than wanted, and why."""
+    """The sentence that TensorFlow uses fewer GPUs than wanted, with the cause."""
     given = visible_gpus()
     left = "" if given is None else f" (CUDA_VISIBLE_DEVICES leaves {', '.join(given) or 'none'})"
     return (
-        f"{wanted} {'GPU is' if wanted == 1 else 'GPUs are'} asked for (RECSIM_GPUS, or Spark's resource `gpu`), "
-        f"but TensorFlow sees {found.count or 'none'} on {socket.gethostname()}{left}: {found.reason or 'it gives no reason'}"
+        f"{wanted} {'GPU is' if wanted == 1 else 'GPUs are'} requested (RECSIM_GPUS, or Spark's resource `gpu`), "
+        f"but TensorFlow sees {found.count or 'none'} on {socket.gethostname()}{left}: "
+        f"{found.reason or 'it gives no reason'}"
     )
 
 
 def reason(log: str) -> str:
-    """Why TensorFlow uses no GPU, out of what it logs; empty when it says nothing of it."""
+    """Why TensorFlow uses no GPU, according to its log; empty when the log does not say."""
     lines = [re.sub(r"^.*?\] ", "", line).strip() for line in log.splitlines()]
     found = [line for mark in REASONS for line in lines if mark in line]
     return found[0].rstrip(".") if found else ""

@@ -1,4 +1,4 @@
-"""One writer a table, one trainer a refresh: an exclusive lease, freed by the kernel when its holder dies."""
+"""One writer per table, one trainer per refresh: an exclusive lease that the kernel frees when its holder dies."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.text import one_line
 
-# What stands in the way, as against a disk that is full or a process without descriptors.
-NO_LEASE_FILE = (IsADirectoryError, NotADirectoryError, FileExistsError, PermissionError)
+# The path is blocked. A full disk or a lack of file descriptors is an outage instead.
+BLOCKED = (IsADirectoryError, NotADirectoryError, FileExistsError, PermissionError)
 
 
 @contextmanager
 def lease(home: Path, resource: str, timeout: float = 600) -> Iterator[None]:
-    """Hold `resource` (a table's location, a workspace) alone; wait up to `timeout` seconds for it.
+    """Acquire `resource` (a table's location, a workspace) exclusively; wait up to `timeout` seconds.
 
-    A `flock` on this machine's `home`: writers on several machines need a log store with conditional puts instead.
+    The lease is a `flock` under `home` and excludes processes of this machine only: writers on several
+    machines need a log store with conditional puts.
     """
     folder = home.absolute() / "leases"
     path = folder / f"{hashlib.sha256(resource.encode()).hexdigest()[:16]}.lock"
@@ -34,14 +35,15 @@ def lease(home: Path, resource: str, timeout: float = 600) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=timeout)
-    except NO_LEASE_FILE as error:
+    except BLOCKED as error:
         raise ConfigurationError(
-            f"The lease {path} of {resource} cannot be taken: {error}. Move away what lies there, or make the folder "
-            "writable (RECSIM_HOME says where it is), then run this again."
+            f"The lease {path} of {resource} cannot be acquired: {error}. Move away what is at that path, or make "
+            "its folder writable (it is under RECSIM_HOME), then run this again."
         ) from error
     except Timeout as error:
         raise RecsimError(
-            f"{resource} is in use: {_owner(path)} holds its lease for more than {timeout:.0f} s. Wait for that job or end it, then run this one again."
+            f"{resource} is in use: {_owner(path)} has held its lease for more than {timeout:.0f} s. "
+            "Wait for that job or end it, then run this one again."
         ) from error
     try:
         owner = {

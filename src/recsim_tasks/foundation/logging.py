@@ -1,7 +1,7 @@
-"""Logging of a process: one format, no secrets, no line that a feed could forge.
+"""The logging configuration of a process: one format, one line per record, no secrets.
 
-On a terminal a line is what a person reads; elsewhere it begins with the level and the logger's name, so that whoever collects the
-lines (Airflow, journald, a container's log driver) can tell a warning from progress.
+On a terminal, rich shows time and level. Elsewhere a line begins with the level and the logger's name, so that
+a collector of logs (Airflow, journald, a container's log driver) can tell a warning from progress.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PACKAGE = "recsim_tasks"
-# `WARNING recsim_tasks.release.registry.promotion: Release 2 ...`; the Airflow operator parses it (recsim_airflow.job_log).
+# Example: `WARNING recsim_tasks.catalogue.feeds.inbox: Feed 7 is on hold`. The Airflow operator parses it.
 FORMAT = "%(levelname)s %(name)s: %(message)s"
 
 
@@ -34,7 +34,10 @@ class Formatter(logging.Formatter):
 
 
 def configure(verbose: bool = False) -> None:
-    """Log to stderr: this package from INFO on, DEBUG when `verbose`, and other libraries from WARNING on. Safe to call again."""
+    """Log to stderr: recsim from INFO on (DEBUG if `verbose`), other libraries from WARNING on.
+
+    A second call replaces the first.
+    """
     handler = _terminal_handler() if sys.stderr.isatty() else logging.StreamHandler()
     if not sys.stderr.isatty():
         handler.setFormatter(Formatter(FORMAT))

@@ -1,7 +1,7 @@
-"""What an error of a library or of the kernel means: something is full, not allowed, locked or away. Pure.
+"""Recognise outages: whether an error means that something is full, forbidden, locked or unavailable. Pure.
 
-The libraries wrap the kernel's errors in their own and keep only the text (MLflow, delta-rs, Spark's JVM), so that an error is known by its
-number, by its class or by its text, anywhere in its chain.
+MLflow, delta-rs and Spark's JVM wrap the kernel's errors in their own and keep only the text. An error is
+therefore recognised by its number, its class or its text, anywhere in its chain.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from recsim_tasks.foundation.errors import ConfigurationError, RecsimError, Unav
 from recsim_tasks.foundation.redaction import redacted
 
 LONGEST_DETAIL = 300
-# Their texts quote values, such as a line of a feed, which may say anything.
+# Their texts quote values, such as a line of a feed, which may contain anything.
 QUOTING = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, NameError, AssertionError)
 STACK_LINES = re.compile(r'(?m)^\s+File ".*\n.*$|^\s+at .*$|^\s+\.\.\. .*$|\x1b\[[0-9;]*m')
 
 
 class Condition(NamedTuple):
-    """A state of the machine or of a service, how it is recognised, and what to say of it."""
+    """A state of the machine or of a service, how to recognise it, and the sentence that describes it."""
 
     error: type[RecsimError]
     numbers: frozenset[int]
@@ -30,7 +30,7 @@ class Condition(NamedTuple):
     text: re.Pattern[str]
     sentence: str
     of_service: bool
-    """Whether a service is in this state, and not a place on a disk."""
+    """Whether a service is in this state, not a place on a disk."""
 
 
 def _condition(
@@ -50,32 +50,38 @@ CONDITIONS = (
     _condition(
         UnavailableError,
         {errno.ENOSPC, errno.EDQUOT, errno.EFBIG},
-        r"no space left on device|disk quota exceeded|file too large|disk is full|disk i/o error|no usable temporary directory",
-        "The disk is full, or a quota or the limit on file sizes is reached, at {place} ({detail}). Make room, then run this job again.",
+        r"no space left on device|disk quota exceeded|file too large|disk is full|disk i/o error"
+        r"|no usable temporary directory",
+        "The disk is full, or a quota or the limit on file sizes is reached, at {place} ({detail}). "
+        "Make room, then run this job again.",
     ),
     _condition(
         UnavailableError,
         {errno.EMFILE, errno.ENFILE},
         r"too many open files",
-        "No file descriptors are left for {place} ({detail}). Raise the limit (`ulimit -n`), then run this job again.",
+        "No file descriptors are left for {place} ({detail}). "
+        "Raise the limit (`ulimit -n`), then run this job again.",
     ),
     _condition(
         ConfigurationError,
         {errno.EROFS},
         r"read-only file ?system|readonly database",
-        "{place} is read-only ({detail}). Make it writable, or name another place: RECSIM_HOME for recsim's files, TMPDIR for temporary ones.",
+        "{place} is read-only ({detail}). Make it writable, or name another place: RECSIM_HOME for recsim's "
+        "files, TMPDIR for temporary ones.",
     ),
     _condition(
         ConfigurationError,
         {errno.EACCES, errno.EPERM},
         r"permission denied|AccessControlException|authentication failed|unable to locate credentials",
-        "This user may not use {place} ({detail}). Give it the rights or the credentials, or name another place in the settings.",
+        "This user may not use {place} ({detail}). Grant the rights or set the credentials, or name another "
+        "place in the settings.",
     ),
     _condition(
         UnavailableError,
         set(),
         r"database (table )?is locked",
-        "The database of {place} is locked by another process ({detail}). Wait for that process or end it, then run this job again.",
+        "The database of {place} is locked by another process ({detail}). Wait for that process or end it, "
+        "then run this job again.",
         of_service=True,
     ),
     _condition(
@@ -91,11 +97,13 @@ CONDITIONS = (
             ),
             *(errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET),
         },
-        r"connection (refused|reset|aborted|closed|timed out)|could not connect to|unable to execute http request|error sending request"
-        r"|max retries exceeded|\btimed? ?out\b|no route to host|network is unreachable|server closed the connection"
-        r"|(temporary failure in|error in) name resolution|name or service not known|failed to resolve|could not translate host name"
-        r"|too many \d+ error responses|\b5\d\d server error|\b429 client error|service ?unavailable|reduce your request rate|stale file handle",
-        "{place} does not answer ({detail}). Start it, or correct its address in the settings, then run this job again.",
+        r"connection (refused|reset|aborted|closed|timed out)|could not connect to|unable to execute http request"
+        r"|error sending request|max retries exceeded|\btimed? ?out\b|no route to host|network is unreachable"
+        r"|server closed the connection|(temporary failure in|error in) name resolution|name or service not known"
+        r"|failed to resolve|could not translate host name|too many \d+ error responses|\b5\d\d server error"
+        r"|\b429 client error|service ?unavailable|reduce your request rate|stale file handle",
+        "{place} does not answer ({detail}). Start it, or correct its address in the settings, "
+        "then run this job again.",
         *(
             ConnectionResetError,
             ConnectionRefusedError,
@@ -109,11 +117,12 @@ CONDITIONS = (
 
 
 def diagnose(error: BaseException, place: str, service: str | None = None) -> RecsimError | None:
-    """The error that says what is away, full or not allowed; None when `error` shows nothing of the kind.
+    """Translate `error` if it shows that something is unavailable, full or forbidden; None otherwise.
 
-    `place` is what the caller was using, for an error that names no file itself; `service` is the same where it is no place on a disk.
+    `place` is the location that the caller was using, for errors that name no file. `service` is the service
+    that it was using, if any.
     """
-    chain = list(_chain(error))[::-1]  # the innermost says it shortest
+    chain = list(_chain(error))[::-1]  # the innermost has the shortest text
     for condition in CONDITIONS:
         for link in chain:
             detail = _detail(condition, link)
@@ -124,9 +133,9 @@ def diagnose(error: BaseException, place: str, service: str | None = None) -> Re
 
 
 def outage_behind(error: BaseException, place: str) -> UnavailableError | None:
-    """The outage that caused `error`, or that `error` is, and which was taken for a fault of the input; None when nothing was away.
+    """The outage that `error` is or was caused by, if it passes for a fault of the input; None otherwise.
 
-    The text of an error of ours may quote the input: only its cause is looked at.
+    The text of a `RecsimError` may quote the input, so that only its cause counts.
     """
     suspect = error.__cause__ if isinstance(error, RecsimError) else error
     found = diagnose(suspect, place) if suspect else None
@@ -146,7 +155,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _detail(condition: Condition, error: BaseException) -> str | None:
-    """What `error` says, in one line, where it shows `condition`."""
+    """The text of `error` in one line if it shows `condition`, else None."""
     if isinstance(error, condition.classes) or (
         isinstance(error, OSError) and error.errno in condition.numbers
     ):

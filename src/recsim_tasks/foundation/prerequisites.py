@@ -1,8 +1,8 @@
-"""What a machine must have before anything can be installed: `python3 prerequisites.py` names what is missing.
+"""Check what a machine must have before installation: `python3 prerequisites.py` lists what is missing.
 
-Runs before there is an environment, under whatever Python a machine calls `python3`: standard library only, and no
-syntax later than Python 3.6. Exit code 0: all there, 2: something is missing. `--python` prints a Python 3.11 instead; `--tests`
-looks for what the tests need on top.
+The script runs before there is an environment, on any `python3`: it uses only the standard library and the
+syntax of Python 3.6. Exit code 0 means complete, 2 incomplete. `--python` prints the path of a Python 3.11
+instead; `--tests` checks only what the tests need in addition.
 """
 
 import glob
@@ -23,26 +23,28 @@ JAVA = 17
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CPP17 = """#include <optional>
 #include <utility>
-template <class T> int holds(std::optional<T> v) { if constexpr (sizeof(T) > 0) return v.has_value(); else return 0; }
+template <class T> int holds(std::optional<T> v) {
+  if constexpr (sizeof(T) > 0) return v.has_value(); else return 0;
+}
 int main() { auto [a, b] = std::pair<int, int>(1, 2); return holds(std::optional<int>(a + b)) - 1; }
 """
 
 
 class Finding(NamedTuple):
-    """One thing that was looked for."""
+    """The outcome of one check."""
 
     name: str
     ok: bool
     detail: str
-    """What was found, or what is wrong, as part of a sentence."""
+    """What was found, or what is wrong: part of a sentence."""
     remedy: str
-    """What to do, mostly a command; empty when all is well."""
+    """What to do, mostly a command; empty if `ok`."""
     away: bool = False
-    """Whether nothing is wrong, but something away or full that may come back."""
+    """Whether this is an outage, such as a full disk, not a fault."""
 
 
 def examine() -> List[Finding]:
-    """Look for everything that installing and running needs, whether or not the one before was there."""
+    """Check everything that installation and jobs need, whether or not the check before failed."""
     checks = (_system, _python, _headers, _java, _compiler, _cmake, _make, _disk, _memory)
     return [check() for check in checks]
 
@@ -70,14 +72,14 @@ def find_browser() -> Optional[str]:
 
 
 def missing(findings: List[Finding]) -> str:
-    """One line for each finding that is not well, with what to do."""
+    """One line for each failed check, with the remedy."""
     return "\n".join(
         "  {0.name}: {0.detail}. {0.remedy}".format(finding) for finding in findings if not finding.ok
     )
 
 
 def main(arguments: List[str]) -> int:
-    """Print what is missing, or with `--python` the interpreter to build the environment with; with `--tests` look for what they need alone."""
+    """Run the script; returns the exit code."""
     if arguments == ["--python"]:
         python = find_python()
         print(python or "")
@@ -109,10 +111,10 @@ def _python() -> Finding:
 
 
 def _headers() -> Finding:
-    """What a package is compiled against; a distribution has them in a package of their own."""
+    """Extensions are compiled against them; distributions package them separately."""
     python = find_python()
     if python is None:
-        return Finding("Python's headers", True, "not looked for without a Python 3.11", "")
+        return Finding("Python's headers", True, "not checked without a Python 3.11", "")
     folder = (
         _output([python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('include'))"]) or ""
     ).strip()
@@ -124,8 +126,8 @@ def _headers() -> Finding:
 def _java() -> Finding:
     home = os.environ.get("JAVA_HOME")
     java = os.path.join(home, "bin", "java") if home else "java"  # as Spark chooses
-    told = _output([java, "-version"]) or ""
-    match = re.search(r'version "(?:1\.)?(\d+)', told)
+    version = _output([java, "-version"]) or ""
+    match = re.search(r'version "(?:1\.)?(\d+)', version)
     remedy = "Run: sudo apt-get install openjdk-17-jre-headless" + (
         ", and unset JAVA_HOME or point it there" if home else ""
     )
@@ -175,7 +177,7 @@ def _browser() -> Finding:
     return Finding(
         "Chromium",
         bool(found),
-        found or "none on the PATH, and tests look at the shop window with it",
+        found or "none on the PATH; the tests open the shop with it",
         "Run: sudo apt-get install chromium",
     )
 
@@ -185,7 +187,7 @@ def _wrk() -> Finding:
     return Finding(
         "wrk",
         bool(found),
-        found or "none on the PATH, and the benchmark of the server asks with it",
+        found or "none on the PATH; the serving benchmark needs it",
         "Run: sudo apt-get install wrk",
     )
 
@@ -216,7 +218,7 @@ def _memory() -> Finding:
 
 
 def _output(command: List[str]) -> Optional[str]:
-    """What a command says on both streams in the language of scripts; None when it cannot run or fails."""
+    """Output of a command on both streams, in the C locale; None when it cannot run or fails."""
     environment = dict(os.environ, LC_ALL="C")
     try:
         done = subprocess.run(

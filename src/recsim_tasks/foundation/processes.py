@@ -1,4 +1,4 @@
-"""Care for processes: a job dies with who started it, and takes its own children along."""
+"""Supervision of processes: a job dies with the process that started it, and takes its children along."""
 
 from __future__ import annotations
 
@@ -15,37 +15,40 @@ from collections.abc import Callable
 import psutil
 
 PR_SET_CHILD_SUBREAPER = 36
-# Ends itself when the pipe is closed, which is when the process that it watches has ended.
+# Exits when its pipe is closed, which happens when the watched process has ended.
 WATCHDOG = """
 import os, select, signal, sys
 while True:
     if not select.select([0], [], [], float(sys.argv[2]))[0]:
-        print(f"Process {sys.argv[1]} has stood still for {sys.argv[2]} s and is killed", file=sys.stderr, flush=True)
+        sentence = f"ERROR recsim_tasks: Process {sys.argv[1]} has been frozen for {sys.argv[2]} s and is killed"
+        print(sentence, file=sys.stderr, flush=True)
         os.kill(int(sys.argv[1]), signal.SIGKILL)
     if not os.read(0, 64):
         break
 """
 
 
-def die_with(parent: int, farewell: Callable[[], None] | None = None) -> None:
-    """End this process and all its descendants as soon as process `parent` is gone, and `farewell` has returned.
+def die_with(parent: int, before_exit: Callable[[], None] | None = None) -> None:
+    """End this process and all its descendants once process `parent` is gone and `before_exit` has returned.
 
-    The kernel's signal alone does not do: it is lost if the parent died before this call, and it reaches no
-    grandchild (JVM, Spark worker, Horovod rank) that has made itself a session of its own.
+    The kernel's parent-death signal is not enough: it is lost if the parent died before this call, and it does
+    not reach grandchildren (JVM, Spark worker, Horovod rank) that are in sessions of their own.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     ending = threading.Event()
-    guard = threading.Thread(target=_watch, args=(parent, ending, farewell), name="parent-guard", daemon=True)
+    guard = threading.Thread(
+        target=_watch, args=(parent, ending, before_exit), name="parent-guard", daemon=True
+    )
     guard.start()
-    # The main thread may come to its end when the guard takes its children away: it must not leave before the guard is done.
+    # The main thread may finish when the guard ends its children: it must not exit before the guard.
     atexit.register(lambda: guard.join() if ending.is_set() else None)
 
 
 def end_when_frozen(seconds: float) -> None:
-    """Have this process killed when it has stood still for `seconds`: stopped, or stuck in the kernel.
+    """Let a watchdog kill this process when it has been stopped, or stuck in the kernel, for `seconds`.
 
-    Nothing that it could do itself would still be done then, and what others send it, short of SIGKILL, waits until it moves again.
+    A frozen process can do nothing itself, and any signal but SIGKILL waits until it runs again.
     """
     watchdog = subprocess.Popen(
         [sys.executable, "-ISc", WATCHDOG, str(os.getpid()), str(seconds)], stdin=subprocess.PIPE
@@ -80,14 +83,14 @@ def end(processes: list[psutil.Process], grace: float) -> None:
     _signal(alive, signal.SIGKILL)
 
 
-def _watch(parent: int, ending: threading.Event, farewell: Callable[[], None] | None) -> None:
+def _watch(parent: int, ending: threading.Event, before_exit: Callable[[], None] | None) -> None:
     while os.getppid() == parent:
         time.sleep(0.2)
     ending.set()
-    if farewell is not None:
-        farewell()
+    if before_exit is not None:
+        before_exit()
     end_descendants(os.getpid(), grace=1.0)
-    end_descendants(os.getpid(), grace=0.0)  # what was born meanwhile
+    end_descendants(os.getpid(), grace=0.0)  # children started meanwhile
     os._exit(1)
 
 

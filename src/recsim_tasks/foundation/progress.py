@@ -18,7 +18,7 @@ LINES_OF_ALL = 10
 
 @contextmanager
 def progress(label: str, total: int, unit: str) -> Iterator[Advance]:
-    """Show how much of `total` `unit`s is done; call what is yielded with each amount that was finished."""
+    """Show how many of `total` `unit`s are done; call the yielded function with each finished amount."""
     if sys.stderr.isatty():
         with _bar(label, total, unit) as advance:
             yield advance
@@ -45,7 +45,7 @@ def _bar(label: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 class _Lines:
-    """A line at every tenth of the work or every ten seconds, with the time that is left."""
+    """Logs a line at every tenth of the work or every ten seconds, with the time left."""
 
     def __init__(self, label: str, total: int, unit: str) -> None:
         self.label, self.total, self.unit = label, total, unit
@@ -61,9 +61,9 @@ class _Lines:
             return
         self.logged_step, self.logged_at = step, now
         left = (now - self.started) * (1 - share) / share if share else 0.0
-        log.info(
-            f"{self.label}: {self.done:,} of {self.total:,} {self.unit} ({share:.0%}), about {left:.0f} s left"
-        )
+        done = f"{self.done:,} of {self.total:,} {self.unit} ({share:.0%})"
+        log.info("%s: %s, about %.0f s left", self.label, done, left)
 
     def close(self) -> None:
-        log.info(f"{self.label}: {self.done:,} {self.unit} in {time.monotonic() - self.started:.1f} s")
+        seconds = time.monotonic() - self.started
+        log.info("%s: %s %s in %.1f s", self.label, f"{self.done:,}", self.unit, seconds)

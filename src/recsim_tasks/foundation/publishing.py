@@ -1,4 +1,4 @@
-"""Publish files by one atomic step: write beside, fsync files and folder, write the receipt last, rename."""
+"""Publish files atomically: write beside the target, fsync files and folders, write the receipt last, rename."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ CHUNK = 1 << 20
 # <fcntl.h>, <linux/fs.h>
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2
-# In the name of what is not published yet, before a random end.
+# Marks the name of a file or folder that is not published yet; a random suffix follows.
 STAGED = ".staged-"
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace `path` by `value` as JSON, all or nothing, durable on return."""
+    """Replace `path` by `value` as JSON: atomic, and durable on return."""
     write_text(path, json.dumps(value, indent=1, default=str))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace `path` by `text`, all or nothing, durable on return."""
+    """Replace `path` by `text`: atomic, and durable on return."""
     if path.is_dir() and not path.is_symlink():
         raise InputError(
-            f"A folder lies at {path}, where a file is to be written. Move it away, then run this again."
+            f"There is a folder at {path}, where a file must be written. Move it away, then run this again."
         )
     with _staged(path, folder=False) as staged:
         with staged.open("w", encoding="utf-8") as file:
@@ -48,9 +48,9 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def publishing(target: Path) -> Iterator[Path]:
-    """Give a folder to fill beside `target`; on success it becomes `target` in one rename, on error it is gone.
+    """Yield a folder to fill beside `target`; on success one rename makes it `target`, on error it is removed.
 
-    What stood at `target` (the leavings of an earlier try of the same work) is replaced in that same step.
+    A folder that is at `target` already, left by an earlier try of the same work, is replaced in the same step.
     """
     with _staged(target, folder=True) as staged:
         yield staged
@@ -64,7 +64,7 @@ def publishing(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(parent: Path) -> Iterator[Path]:
-    """Give an empty folder under `parent`, removed at the end; after a kill, by the next use of `parent`."""
+    """Yield an empty folder under `parent`, removed at the end; after a kill, by the next use of `parent`."""
     with _staged(parent / "scratch", folder=True) as staged:
         yield staged
 
@@ -78,7 +78,7 @@ def make_folder(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove whatever stands at `path`: a folder with its contents, a file, a link; nothing is fine too."""
+    """Remove the folder, file or link at `path`, if there is one."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -87,9 +87,9 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def _staged(target: Path, folder: bool) -> Iterator[Path]:
-    """A hidden file or folder beside `target` for this use alone, locked for as long as the process lives."""
+    """A hidden file or folder beside `target`, locked while this process lives."""
     make_folder(target.parent)
-    _remove_left_overs(target.parent)
+    _remove_leftovers(target.parent)
     path, lock = _create(target, folder)
     try:
         yield path
@@ -106,16 +106,16 @@ def _create(target: Path, folder: bool) -> tuple[Path, int | None]:
         try:
             lock = _lock(path)
         except (BlockingIOError, FileNotFoundError):
-            continue  # another process took it for a left-over just now
+            continue  # another process took it for a leftover
         except OSError:
-            return path, None  # a file system without locks, on which left-overs stay
+            return path, None  # a file system without locks, where leftovers stay
         if os.path.lexists(path):
             return path, lock
         os.close(lock)
 
 
 def _lock(path: Path) -> int:
-    """Lock a staged file or folder; `BlockingIOError` while the process that made it lives."""
+    """Lock a staged file or folder; `BlockingIOError` while its creator lives."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -125,8 +125,8 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-def _remove_left_overs(parent: Path) -> None:
-    """Remove what killed processes have left staged in `parent`."""
+def _remove_leftovers(parent: Path) -> None:
+    """Remove staged files and folders of killed processes from `parent`."""
     for path in parent.glob(f".*{STAGED}*"):
         with suppress(OSError):
             lock = _lock(path)
@@ -144,9 +144,9 @@ def file_digest(path: Path) -> str:
 
 
 def digests(folder: Path, leave_out: str | None = None) -> dict[str, str]:
-    """SHA-256 of every file under `folder` by its relative path, but for the one called `leave_out`.
+    """SHA-256 of every file under `folder` except `leave_out`, by relative path.
 
-    A symbolic link is not followed: its digest is that of where it leads. Nothing but a regular file is opened.
+    Only regular files are opened. The digest of a symbolic link is that of its target's path.
     """
     files = sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
     return {name: _entry_digest(p) for p in files if (name := p.relative_to(folder).as_posix()) != leave_out}
@@ -161,22 +161,23 @@ def _entry_digest(path: Path) -> str:
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 of a JSON value, whatever the order of its keys."""
+    """SHA-256 of a JSON value, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def check_digests(folder: Path, expected: dict[str, str], leave_out: str) -> None:
-    """Refuse a folder whose files are not exactly `expected`, by name and content (`InputError`)."""
+    """Raise `InputError` unless the files of `folder` are exactly `expected`, by name and content."""
     found = digests(folder, leave_out)
     wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
     if wrong:
         raise InputError(
-            f"{folder} does not hold what its manifest lists: {', '.join(wrong)} missing, added or changed. Make or fetch it again."
+            f"{folder} does not match its manifest: {', '.join(wrong)} missing, added or changed. "
+            "Make or fetch it again."
         )
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> None:
-    """Link instead of copy where the file system can: nobody writes again to what was published."""
+    """Hard-link where the file system can, else copy: published files are never written to again."""
     try:
         os.link(source, target)
     except OSError:
@@ -193,14 +194,14 @@ def fsync_directory(folder: Path) -> None:
 
 
 def fsync_parents(path: Path) -> None:
-    """Make durable that `path` is where it is, where another program has made the folders around it."""
+    """Make the folders around `path` durable, after another program has created them."""
     for folder in path.parents:
         if os.access(folder, os.R_OK):
             fsync_directory(folder)
 
 
 def _swap(one: Path, other: Path) -> None:
-    """Exchange two folders by the kernel's one step, so that a kill leaves either; removing the old one first would not."""
+    """Exchange two folders in one system call, so that a kill leaves either the old or the new one."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.renameat2(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE):
         raise OSError(
@@ -210,7 +211,7 @@ def _swap(one: Path, other: Path) -> None:
 
 
 def fsync_tree(folder: Path) -> None:
-    """Make all that is in `folder` durable, and the folder itself."""
+    """Make `folder` and everything in it durable."""
     for path in [*folder.rglob("*"), folder]:
         if path.is_dir():
             fsync_directory(path)

@@ -1,4 +1,4 @@
-"""Read a small file that others may have put there: never a folder, a pipe or a device, and never more than was agreed."""
+"""Read small files that others may have written: only regular files, and only up to a limit."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ LARGEST = 64 << 20
 
 
 class NotAFileError(ValueError):
-    """What lies there is no regular file, or is larger than one of its kind can be."""
+    """The path is no regular file, or the file is larger than the limit."""
 
 
 def read_small(path: Path, largest: int = LARGEST) -> bytes:
-    """The bytes of a regular file of at most `largest`; `NotAFileError` for anything else, `OSError` when it cannot be read.
+    """The content of a regular file of at most `largest` bytes.
 
-    Opening never waits: a pipe that has no writer would hold the reader for ever.
+    Raises `NotAFileError` for anything else and `OSError` when it cannot be read. Opening never blocks, as it
+    would for a pipe without a writer.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -34,7 +35,7 @@ def read_small(path: Path, largest: int = LARGEST) -> bytes:
 
 
 def read_json(path: Path, largest: int = LARGEST) -> Any:
-    """The JSON value in a regular file; `ValueError` says why it has none, `OSError` why it cannot be read."""
+    """The JSON value in a regular file; `ValueError` if it has none, `OSError` if it cannot be read."""
     try:
         return json.loads(read_small(path, largest))
     except RecursionError as error:
@@ -42,7 +43,7 @@ def read_json(path: Path, largest: int = LARGEST) -> Any:
 
 
 def kind_of(mode: int) -> str:
-    """What a file's mode says it is."""
+    """The kind of a file, from its mode."""
     kinds = {
         stat.S_ISREG: "a file",
         stat.S_ISDIR: "a folder",

@@ -1,4 +1,4 @@
-"""Text that others wrote, made safe to show in one line and to use as a folder's name."""
+"""Text of others, made safe to show in one line and to use as a folder's name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 
-# Control characters, half characters, what changes the direction of writing, and the two line ends of Unicode.
+# Control characters, surrogates, and the line and paragraph separators of Unicode.
 UNSHOWN = {"Cc", "Cs", "Zl", "Zp"}
 DIRECTIONS = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,119}")
@@ -15,7 +15,7 @@ READABLE = 100
 
 
 def one_line(text: object) -> str:
-    r"""`text` in one line that no terminal obeys: what is not shown stands there as its escape, such as `\x1b`."""
+    r"""`text` in one line, with control characters escaped, such as `\x1b`, so that no terminal obeys them."""
     return "".join(_escaped(character) if _is_unshown(character) else character for character in str(text))
 
 
@@ -25,9 +25,9 @@ def is_one_line(text: str) -> bool:
 
 
 def folder_name(text: str) -> str:
-    """A folder's name for `text`: two texts never share one, also where upper and lower case are the same.
+    """A folder's name for `text`; two texts never share one, not even on a case-insensitive file system.
 
-    Lower-case letters, digits and `_.-` stay as they are; where anything else was replaced, a digest stands behind the readable part.
+    Lower-case letters, digits and `_.-` are kept. If anything else is replaced, a digest follows.
     """
     if PLAIN_NAME.fullmatch(text) and not WITH_DIGEST.fullmatch(text):
         return text

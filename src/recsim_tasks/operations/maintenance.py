@@ -10,7 +10,7 @@ def maintain(settings: Settings) -> MaintainResult:
     """Compact and vacuum the tables, and remove embeddings by models that no release in the registry uses."""
     from recsim_tasks.catalogue.delta.maintenance import maintain as maintain_tables
     from recsim_tasks.release.registry.client import Registry
-    from recsim_tasks.vectors.embeddings import forget_unused
+    from recsim_tasks.vectors.embeddings import delete_unused_embeddings
 
-    forgotten = forget_unused(settings, Registry(settings).model_fingerprints())
+    forgotten = delete_unused_embeddings(settings, Registry(settings).model_fingerprints())
     return MaintainResult.model_validate({"tables": maintain_tables(settings), "models_forgotten": forgotten})

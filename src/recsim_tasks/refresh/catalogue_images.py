@@ -38,7 +38,7 @@ def coverage(settings: Settings, candidate: Candidate) -> float:
     """`measure.coverage` for images of the catalogue, newest files first."""
     from recsim_tasks.release.evaluation.measure import coverage as share_found
 
-    hashes = sorted(candidate.index.items["image_hash"].to_pylist())[:COVERAGE_CHOICE]
+    hashes = sorted(candidate.index.products["image_hash"].to_pylist())[:COVERAGE_CHOICE]
 
     def some() -> Iterator[pa.Table]:
         tried = 0

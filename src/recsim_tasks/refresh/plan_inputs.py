@@ -155,7 +155,7 @@ def _compared(
         champion_copy(settings, workspace, registry, champion)
     except UNREADABLE as error:
         return None, unreadable(champion, error)
-    champion_items = Index.open(workspace.champion_of(champion.version) / "index").items
+    champion_items = Index.open(workspace.champion_of(champion.version) / "index").products
     return compare(champion_items, _products(settings, head)), None
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from recsim_tasks.contracts import (
     Cursor,
     EmbedResult,
+    IndexCounts,
     IndexResult,
     IndexVerifyResult,
     PlanResult,
@@ -27,9 +28,6 @@ from recsim_tasks.refresh.step_inputs import fetch_champion, own_index, take_mod
 from recsim_tasks.refresh.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
     from recsim_tasks.vectors.index import Index
 
 log = logging.getLogger(__name__)
@@ -135,7 +133,7 @@ def embed(settings: Settings, workspace: Workspace) -> EmbedResult:
     from recsim_tasks.vectors.embedding import embed_missing
 
     model = take_model(settings, workspace)
-    return EmbedResult.model_validate(embed_missing(settings, workspace.head, model))
+    return embed_missing(settings, workspace.head, model)
 
 
 def build_index(settings: Settings, workspace: Workspace) -> IndexResult:
@@ -171,8 +169,8 @@ def compact_index(settings: Settings, workspace: Workspace) -> IndexResult:
         return _saved(index, counts, workspace)
 
 
-def _saved(index: Index, counts: Mapping[str, Any], workspace: Workspace) -> IndexResult:
-    return IndexResult(**dict(counts), index_fingerprint=index.save(workspace.index))
+def _saved(index: Index, counts: IndexCounts, workspace: Workspace) -> IndexResult:
+    return IndexResult(**counts.model_dump(), index_fingerprint=index.save(workspace.index))
 
 
 def verify_index(settings: Settings, workspace: Workspace) -> IndexVerifyResult:
@@ -182,7 +180,7 @@ def verify_index(settings: Settings, workspace: Workspace) -> IndexVerifyResult:
     verified = verify(settings, own_index(workspace), workspace.head)
     result = IndexVerifyResult(
         **asdict(verified),
-        equal=verified.whole and verified.finds_as_much,
+        equal=verified.same_contents and verified.recall_preserved,
         reasons=list(verified.sentences()),
     )
     if not result.equal:

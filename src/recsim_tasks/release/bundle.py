@@ -134,7 +134,7 @@ class Release:
 
 
 def _counts(index: Index) -> dict[str, int]:
-    categories = len(index.items.column("category").drop_null().unique())
+    categories = len(index.products.column("category").drop_null().unique())
     return {
         "products": len(index),
         "categories": categories,

@@ -1,5 +1,6 @@
-"""Serving: the release in Production behind an HTTP API, swapped in the running process when another one is promoted.
+"""Serving: an HTTP API over the release in Production, which is swapped in the running process.
 
-Comes in: the registry's champion, HTTP requests. Goes out: neighbours with score and product fields, always of one named release.
-Promises: no answer mixes releases; no release answers before it was verified; what is loaded goes on serving when the registry is away.
+Input: the registry's champion, HTTP requests. Output: neighbours with scores and product fields, of one named
+release. Guarantees: no answer mixes releases; a release answers only after it was verified; what is loaded
+keeps serving when the registry is away.
 """

@@ -1,22 +1,23 @@
-"""Follow the registry's champion for all workers of this machine: fetch it, check it, name it in one file that they watch.
+"""Follow the registry's champion for all workers of this machine: fetch it, check it, make it their target.
 
-Apart from them because MLflow's client takes seconds and a hundred megabytes, and so that a release is fetched once.
+This runs outside the workers, so that a release is fetched once, and because MLflow's client takes seconds
+and a hundred megabytes.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from recsim_tasks.foundation.errors import InputError, MissingError, RecsimError, UnavailableError
 from recsim_tasks.foundation.publishing import remove, write_json
 from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.serving.backoff import Backoff, Clock
+from recsim_tasks.serving.target import TARGET_FILE, Problem, ServingTarget, releases_dir, suspect_file
 
 if TYPE_CHECKING:
     from recsim_tasks.release.registry.client import Registry
@@ -27,128 +28,70 @@ log = logging.getLogger(__name__)
 
 RETRY_REFUSED_SECONDS = 60.0
 RETRY_FETCH_SECONDS = 10.0
-# MLflow's client takes seconds of a core to import: workers that have a release to begin with come first.
+# Importing MLflow's client takes seconds of a core: workers that already have a release start first.
 START_SECONDS = 2.0
-STARTING = (
-    "The server has just started and is looking for the release in Production. Ask again in a few seconds."
-)
-NAMED = "serving.json"
 
 
-class Problem(NamedTuple):
-    """Why the champion is not what serves."""
+class ChampionFollower:
+    """The one thread of a server that talks to the registry."""
 
-    state: str
-    """One of `STATES`: all that those learn who ask for the server's health without a token."""
-    reason: str
-    """The sentence for the log, and for those who may ask."""
-
-
-JUST_STARTED = Problem("starting", STARTING)
-STATES = {
-    "starting": "The server looks for the release in Production. Ask again in a few seconds.",
-    "no_release": "No release is in Production yet. Run a refresh first.",
-    "registry_unavailable": "The MLflow registry does not answer.",
-    "alias_not_followed": "The alias champion names a release that may not serve, or none.",
-    "release_refused": "The release in Production is not whole, or its model gives other vectors than it must.",
-    "release_unavailable": "The release in Production cannot be fetched.",
-    "failed": "The server cannot take the release in Production; its log says why.",
-}
-
-
-@dataclass(frozen=True)
-class Named:
-    """What the workers are to serve, and why it is not the champion if it is not."""
-
-    version: int | None = None
-    problem: Problem | None = JUST_STARTED
-    registry_up: bool = True
-
-    @classmethod
-    def read(cls, path: Path) -> Named:
-        """What was named last in `path`; `OSError`, `ValueError` or `TypeError` when it cannot be read."""
-        stored = json.loads(path.read_text())
-        return cls(**{**stored, "problem": Problem(*stored["problem"]) if stored["problem"] else None})
-
-
-def releases_of(settings: Settings) -> Path:
-    """The folder of the releases that were fetched, `VERSION/` each."""
-    return settings.home.absolute() / "releases"
-
-
-def doubted(settings: Settings, version: int) -> Path:
-    """The file by which a worker says that it finds a fetched release not to be whole."""
-    return releases_of(settings) / f"{version}.doubted"
-
-
-def named(settings: Settings) -> Named:
-    """What the follower last named; nothing before it has."""
-    try:
-        return Named.read(releases_of(settings) / NAMED)
-    except (OSError, ValueError, TypeError, KeyError):
-        return Named()
-
-
-class Follower:
-    """The one that asks the registry."""
-
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock = time.monotonic) -> None:
         self._settings = settings
-        self._folder = releases_of(settings)
+        self._folder = releases_dir(settings)
         self._registry: Registry | None = None
-        self._before: int | None = None
-        self._refused: tuple[int, float, Problem] | None = None
-        """Version, until when it is not tried again, and why."""
+        self._previous: int | None = None
+        self._backoff = Backoff(clock)
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
+        self._thread = threading.Thread(target=self._follow, name="champion-follower", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow the champion."""
+        """Start to follow the champion in a thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the poll that is under way."""
+        """Stop after the current poll."""
         self._stopping.set()
         self._thread.join(timeout=10)
 
     def poll(self) -> None:
-        """Look once. Never raises: what is named stays so, with the problem."""
-        now, up = named(self._settings), True
-        version, problem = now.version, None
+        """Look at the registry once and update the target. Never raises: a problem is part of the target."""
+        before, registry_up = ServingTarget.read(self._settings), True
+        version, problem = before.version, None
         try:
-            version, problem = self._take(self._production(), now.version)
+            version, problem = self._choose(self._production(), before.version)
         except UnavailableError as error:
-            self._registry, up, problem = None, False, Problem("registry_unavailable", str(error))
+            self._registry, registry_up = None, False
+            problem = Problem("registry_unavailable", str(error))
         except (RecsimError, OSError) as error:
             problem = Problem("failed", f"The release in Production could not be looked up: {error}")
         except Exception as error:
             log.error("The new release could not be loaded", exc_info=error)
-            problem = Problem(
-                "failed",
-                f"The new release could not be loaded ({type(error).__name__}): see the server's log.",
-            )
-        self._name(now, Named(version, problem and problem._replace(reason=redacted(problem.reason)), up))
+            reason = f"The new release could not be loaded ({type(error).__name__}): see the server's log."
+            problem = Problem("failed", reason)
+        if problem:
+            problem = problem._replace(reason=redacted(problem.reason))
+        self._update_target(before, ServingTarget(version, problem, registry_up))
 
     def _follow(self) -> None:
-        if named(self._settings).version is not None:
+        if ServingTarget.read(self._settings).version is not None:
             self._stopping.wait(START_SECONDS)
         while not self._stopping.is_set():
             self.poll()
             self._stopping.wait(self._settings.serving_poll_seconds)
 
-    def _name(self, before: Named, now: Named) -> None:
-        if now == before:
+    def _update_target(self, before: ServingTarget, target: ServingTarget) -> None:
+        if target == before:
             return
         try:
-            write_json(self._folder / NAMED, asdict(now))
+            write_json(self._folder / TARGET_FILE, asdict(target))
         except OSError as error:
-            log.info(f"Serving: {self._folder / NAMED} cannot be written: {error}")
+            log.error("Serving: cannot write %s: %s", self._folder / TARGET_FILE, error)
             return
-        if now.problem and now.problem != before.problem:
-            log.info(f"Serving: {now.problem.reason}")
-        if now.version != before.version:
-            self._before = before.version
-            self._forget({str(kept) for kept in (now.version, self._before) if kept})
+        if target.problem and target.problem != before.problem:
+            log.warning("Serving: %s", target.problem.reason)
+        if target.version != before.version:
+            self._previous = before.version
+            self._delete_copies_except({target.version, self._previous})
 
     def _production(self) -> Production:
         from recsim_tasks.release.registry.client import Registry
@@ -159,53 +102,56 @@ class Follower:
             Promotions(self._registry).reconcile()
         return self._registry.production()
 
-    def _take(self, production: Production, now: int | None) -> tuple[int | None, Problem | None]:
-        """What to name after a look at what is in Production, and why it is not what the registry names."""
+    def _choose(self, production: Production, current: int | None) -> tuple[int | None, Problem | None]:
+        """Return the version to serve, and why it is not the champion."""
         from recsim_tasks.release.registry.client import NO_RELEASE
 
-        champion, alias = production.release, None
+        champion, alias_problem = production.release, None
         if production.problem:
-            alias = Problem("alias_not_followed", production.problem)
+            alias_problem = Problem("alias_not_followed", production.problem)
         if champion is None:
-            return now, alias or (None if now else Problem("no_release", NO_RELEASE))
-        if now is not None and now in (champion.version, production.deleted) and self._has(now):
-            return now, alias
-        version, problem = self._change(champion, now)
-        return version, problem or alias
+            return current, alias_problem or (None if current else Problem("no_release", NO_RELEASE))
+        if (
+            current is not None
+            and current in (champion.version, production.deleted)
+            and self._has_copy(current)
+        ):
+            return current, alias_problem
+        problem = self._prepare(champion)
+        return (current, problem) if problem else (champion.version, alias_problem)
 
-    def _has(self, version: int) -> bool:
-        """Whether a release was fetched, and no worker doubts it."""
-        return (self._folder / str(version)).exists() and not doubted(self._settings, version).exists()
+    def _has_copy(self, version: int) -> bool:
+        """Whether a release was fetched and no worker suspects it."""
+        return (self._folder / str(version)).exists() and not suspect_file(self._settings, version).exists()
 
-    def _change(self, champion: ReleaseRef, now: int | None) -> tuple[int | None, Problem | None]:
-        """Name the champion once it is here and whole; else what is named `now`, with the reason."""
-        if self._refused and self._refused[0] == champion.version and time.monotonic() < self._refused[1]:
-            return now, self._refused[2]
-        doubted(self._settings, champion.version).unlink(missing_ok=True)
+    def _prepare(self, champion: ReleaseRef) -> Problem | None:
+        """Fetch and check the champion; return why that failed."""
+        version = champion.version
+        if blocked := self._backoff.blocks(version):
+            return blocked
+        suspect_file(self._settings, version).unlink(missing_ok=True)
         try:
             self._fetch(champion)
         except (InputError, MissingError) as error:
-            refused = Problem("release_refused", f"Release {champion.version} is refused: {error}")
-            return now, self._refuse(champion, RETRY_REFUSED_SECONDS, refused)
+            refused = Problem("release_refused", f"Release {version} is refused: {error}")
+            return self._backoff.failed(version, refused, RETRY_REFUSED_SECONDS)
         except (RecsimError, OSError) as error:
-            missed = Problem(
-                "release_unavailable", f"Release {champion.version} could not be fetched: {error}"
-            )
-            return now, self._refuse(champion, RETRY_FETCH_SECONDS, missed)
-        return champion.version, None
-
-    def _refuse(self, champion: ReleaseRef, seconds: float, problem: Problem) -> Problem:
-        self._refused = (champion.version, time.monotonic() + seconds, problem)
-        return problem
+            missed = Problem("release_unavailable", f"Release {version} could not be fetched: {error}")
+            return self._backoff.failed(version, missed, RETRY_FETCH_SECONDS)
+        return None
 
     def _fetch(self, champion: ReleaseRef) -> None:
-        """Have a whole release in its folder; `InputError` or `MissingError` when it cannot be had."""
+        """Fetch a release unless its copy is complete.
+
+        `InputError` or `MissingError` when it cannot be.
+        """
         from recsim_tasks.release.registry.local_copy import open_copy
 
         assert self._registry is not None
-        open_copy(self._registry, champion, self._folder / str(champion.version))
+        folder = self._folder / str(champion.version)
+        open_copy(self._registry, champion, folder, self._settings.serving_max_pixels)
 
-    def _forget(self, kept: set[str]) -> None:
+    def _delete_copies_except(self, versions: set[int | None]) -> None:
         for folder in self._folder.iterdir():
-            if folder.name.isdigit() and folder.name not in kept:
+            if folder.name.isdigit() and int(folder.name) not in versions:
                 remove(folder)

@@ -1,11 +1,11 @@
-"""Every refusal as one JSON object with a sentence (RFC 9457, `application/problem+json`); never a traceback."""
+"""Answer every error with a problem document (RFC 9457, `application/problem+json`), not with a traceback."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,38 +17,48 @@ from starlette.requests import ClientDisconnect
 from recsim_tasks.foundation.errors import InputError, MissingError, RecsimError, UnavailableError
 from recsim_tasks.foundation.redaction import redacted
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 log = logging.getLogger(__name__)
 
+MEDIA_TYPE = "application/problem+json"
 RELEASE_HEADER = "X-Recsim-Release"
 RETRY_SECONDS = "5"
-MOST_TOLD, MOST_LETTERS = 10, 2_000
-SENTENCES = {
-    404: "There is no such page. The list of all is at /docs.",
-    405: "This page does not take that method. The list of all is at /docs.",
-    413: "The body is larger than this server takes. Send a smaller picture.",
+PARAMETER_KINDS = ("query", "body", "path")
+MAX_FAULTS, MAX_DETAIL_CHARS = 10, 2_000
+DETAILS = {
+    404: "There is no such path. All paths are listed at /docs.",
+    405: "This path does not accept that method. All paths are listed at /docs.",
+    413: "The body is larger than this server accepts. Send a smaller image.",
 }
 
 
 class NotFoundError(InputError):
-    """What was asked for is not in the release."""
+    """A product that the release does not have."""
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """One refusal."""
-    sentence = (
-        redacted(detail)[:MOST_LETTERS].encode(errors="backslashreplace").decode()
-    )  # it may name what was sent
+    """Make a problem document."""
+    # The detail may quote what the client sent: secrets, megabytes, lone surrogates.
+    sentence = redacted(detail)[:MAX_DETAIL_CHARS].encode(errors="backslashreplace").decode()
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": sentence}
-    return JSONResponse(body, status, dict(headers or {}), media_type="application/problem+json")
+    return JSONResponse(body, status, dict(headers or {}), media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:
-    """Have every error that a handler raises answered as a problem."""
+    """Answer all errors that a handler raises with problem documents."""
     app.add_exception_handler(RecsimError, _recsim_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(ValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(ClientDisconnect, _disconnected)
+
+
+def internal_error(error: Exception) -> JSONResponse:
+    """Log an unexpected error with its traceback, and answer without it."""
+    log.error("A request failed", exc_info=error)
+    return problem(500, "Internal error. The server's log has more under the id of this request.")
 
 
 def _recsim_error(request: Request, error: Exception) -> JSONResponse:
@@ -61,40 +71,27 @@ def _recsim_error(request: Request, error: Exception) -> JSONResponse:
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError | ValidationError)
     faults = list(error.errors())
-    more = f"; and {len(faults) - MOST_TOLD} more" if len(faults) > MOST_TOLD else ""
-    return problem(422, "; ".join(_sentences(faults[:MOST_TOLD])) + more + ".", _release(request))
+    more = f"; and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
+    return problem(422, "; ".join(_sentences(faults[:MAX_FAULTS])) + more + ".", _release(request))
 
 
-def _sentences(faults: Sequence[Any]) -> list[str]:
+def _sentences(faults: Sequence[ErrorDetails]) -> list[str]:
     return [
-        f"{'.'.join(str(part) for part in fault['loc'] if part not in ('query', 'body', 'path'))}: {fault['msg']}"
+        f"{'.'.join(str(part) for part in fault['loc'] if part not in PARAMETER_KINDS)}: {fault['msg']}"
         for fault in faults
     ]
 
 
 def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    told = (
-        error.detail
-        if error.detail not in (HTTPStatus(error.status_code).phrase, "Content Too Large")
-        else None
-    )
-    return problem(
-        error.status_code,
-        told or SENTENCES.get(error.status_code, error.detail),
-        {**_release(request), **(error.headers or {})},
-    )
+    code, generic = error.status_code, (HTTPStatus(error.status_code).phrase, "Content Too Large")
+    detail = DETAILS.get(code, error.detail) if error.detail in generic else error.detail
+    return problem(code, detail, {**_release(request), **(error.headers or {})})
 
 
-def _gone(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 - the handlers' signature
-    """Nobody hears it, but the counts do: who hangs up is no fault of the server."""
-    return problem(400, "The connection was closed before the body had come.", _release(request))
-
-
-def fault(error: Exception) -> JSONResponse:
-    """What nobody foresaw: the traceback goes to the log alone."""
-    log.error("A request failed", exc_info=error)
-    return problem(500, "This is a fault of the server; its log says more, under the id of this request.")
+def _disconnected(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 - the handlers' signature
+    """The client is gone; this counts the request as its error and not as the server's."""
+    return problem(400, "The connection was closed before the body was complete.", _release(request))
 
 
 def _release(request: Request) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Products to start from: a page of all of a release, or of one category, in an order that a seed decides."""
+"""List the products of a release, or of one of its categories, in pages and in a random order."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from recsim_tasks.arrays import Int64Array
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SHOWN = ("product_id", "title", "category", "price", "in_stock")
+LISTED_FIELDS = ("product_id", "title", "category", "price", "in_stock")
 
 
-class Shelf:
-    """The products of one release, sorted into categories once."""
+class ProductListing:
+    """The products of one release, grouped by category once."""
 
-    def __init__(self, items: pa.Table) -> None:
-        """`items` are the index's, a row a product."""
-        self._items = items.select(SHOWN)
-        coded = items.column("category").combine_chunks().dictionary_encode()
-        codes = coded.indices.fill_null(-1).to_numpy()
-        names: list[str] = coded.dictionary.to_pylist()
+    def __init__(self, products: pa.Table) -> None:
+        """Group `products`, one row each, as the index has them."""
+        self._products = products.select(LISTED_FIELDS)
+        encoded = products.column("category").combine_chunks().dictionary_encode()
+        codes = encoded.indices.fill_null(-1).to_numpy()
+        names: list[str] = encoded.dictionary.to_pylist()
         order = np.argsort(codes, kind="stable")
         bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
         rows = {name: order[bounds[code] : bounds[code + 1]] for code, name in enumerate(names)}
         self._rows: dict[str, Int64Array] = {name: rows[name] for name in sorted(rows)}
         self.categories = {name: len(rows) for name, rows in self._rows.items() if name}
-        """How many products each category has, by name."""
+        """Number of products by category."""
 
-    def page(self, count: int, category: str | None, seed: int, number: int) -> list[dict[str, Any]]:
-        """Page `number`, from 0, of `count` products; the same for one seed, and no product on two pages."""
-        rows = (
-            np.arange(len(self._items))
-            if category is None
-            else self._rows.get(category, np.empty(0, np.int64))
-        )
-        chosen = np.random.default_rng(seed).permutation(rows)[number * count : (number + 1) * count]
-        return list(self._items.take(chosen).to_pylist())
+    def page(self, category: str | None, *, size: int, seed: int, number: int) -> list[dict[str, Any]]:
+        """Return page `number`, from 0, of `size` products.
+
+        The order is the same for one seed, and no product is on two pages.
+        """
+        every, none = np.arange(len(self._products)), np.empty(0, np.int64)
+        rows = every if category is None else self._rows.get(category, none)
+        chosen = np.random.default_rng(seed).permutation(rows)[number * size : (number + 1) * size]
+        return list(self._products.take(chosen).to_pylist())

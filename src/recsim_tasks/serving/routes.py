@@ -1,4 +1,4 @@
-"""The routes that ask a release; each takes hold of one release, before it reads the body, and answers or refuses in its name."""
+"""The routes of the API; a request takes one release before its body is read, and answers in its name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
@@ -16,39 +16,42 @@ from starlette.exceptions import HTTPException
 from recsim_tasks.catalogue.images.base64 import from_base64
 from recsim_tasks.foundation.errors import InputError, UnavailableError
 from recsim_tasks.release.search_options import SearchOptions, Text
-from recsim_tasks.serving.champion_follower import JUST_STARTED, Problem
-from recsim_tasks.serving.hot_swap import Live
+from recsim_tasks.serving import openapi
+from recsim_tasks.serving.hot_swap import ServedRelease
 from recsim_tasks.serving.image_cache import media_type
-from recsim_tasks.serving.invocations import Invocation
+from recsim_tasks.serving.invocations import InvocationRequest
 from recsim_tasks.serving.problems import RELEASE_HEADER, RETRY_SECONDS, NotFoundError
-from recsim_tasks.serving.product_listing import SHOWN
-from recsim_tasks.serving.raw_paths import AddressRoute
-from recsim_tasks.serving.requests import Asked, PictureQuestion, json_body, picture_question
+from recsim_tasks.serving.product_listing import LISTED_FIELDS
+from recsim_tasks.serving.raw_paths import RawPathRoute
+from recsim_tasks.serving.requests import ImageQuery, image_query, json_body
+from recsim_tasks.serving.responses import Predictions, ProductPage, SimilarProducts, SingleProduct
+from recsim_tasks.serving.target import JUST_STARTED, Problem
 
-MOST_ON_A_SHELF = 200
+MAX_PAGE_SIZE = 200
+MAX_NUMBER = 2**31
 ANSWER_SECONDS = 20.0
-bearer = HTTPBearer(auto_error=False, description="The token of RECSIM_API_TOKEN, when the server has one.")
+bearer = HTTPBearer(auto_error=False, description="The token in RECSIM_API_TOKEN, if the server has one.")
 
 
-async def authorised(
+async def require_token(
     request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> None:
-    """Refuse whoever does not know the token, when there is one; compared in constant time."""
+    """Refuse requests without the server's token, if it has one; compared in constant time."""
     token = request.app.state.settings.api_token
     if token is None:
         return
-    known = token.get_secret_value().encode()
-    if given is None or not secrets.compare_digest(given.credentials.encode(), known):
+    expected = token.get_secret_value().encode()
+    if given is None or not secrets.compare_digest(given.credentials.encode(), expected):
         raise HTTPException(
             401,
-            "This server asks for its bearer token: send `Authorization: Bearer TOKEN`.",
+            "This server requires its bearer token: send `Authorization: Bearer TOKEN`.",
             {"WWW-Authenticate": "Bearer"},
         )
 
 
-async def live(request: Request) -> Live:
-    """The release that answers this request."""
-    current: Live | None = request.app.state.swap.current
+async def served_release(request: Request) -> ServedRelease:
+    """Return the release that answers this request."""
+    current: ServedRelease | None = request.app.state.swap.current
     if current is None:
         problem: Problem = request.app.state.swap.problem or JUST_STARTED
         raise UnavailableError(problem.reason)
@@ -57,147 +60,180 @@ async def live(request: Request) -> Live:
 
 
 @contextmanager
-def core(request: Request) -> Iterator[None]:
-    """Hold one of this worker's cores: decoding and embedding take one each, and a large image a quarter of a gigabyte."""
-    if not request.app.state.cores.acquire(timeout=ANSWER_SECONDS):
-        raise HTTPException(
-            503,
-            f"No core was free for {ANSWER_SECONDS:g} s. Ask again later.",
-            {"Retry-After": RETRY_SECONDS},
-        )
+def cpu_slot(request: Request) -> Iterator[None]:
+    """Take one of this worker's CPUs: decoding and embedding use one each, and 250 MB for a large image."""
+    if not request.app.state.cpu_slots.acquire(timeout=ANSWER_SECONDS):
+        detail = f"No CPU was free for {ANSWER_SECONDS:g} s. Try again later."
+        raise HTTPException(503, detail, {"Retry-After": RETRY_SECONDS})
     try:
         yield
     finally:
-        request.app.state.cores.release()
+        request.app.state.cpu_slots.release()
 
 
-Current = Annotated[Live, Depends(live)]
-router = APIRouter(dependencies=[Depends(authorised)], route_class=AddressRoute)
-FORM: dict[str, Any] = {
-    "type": "object",
-    "required": ["image"],
-    "properties": {"image": {"type": "string", "format": "binary"}},
-}
-EITHER_WAY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": PictureQuestion.model_json_schema()},
-            "multipart/form-data": {
-                "schema": {
-                    **FORM,
-                    "properties": {**SearchOptions.model_json_schema()["properties"], **FORM["properties"]},
-                }
-            },
-        },
-    }
-}
+Served = Annotated[ServedRelease, Depends(served_release)]
+ProductId = Annotated[
+    Text, Path(description="Id of a product, percent-encoded: a slash in it is sent as `%2F`.")
+]
+router = APIRouter(
+    dependencies=[Depends(require_token)],
+    route_class=RawPathRoute,
+    responses=openapi.problems(openapi.UNAUTHORISED, openapi.INVALID, openapi.NOT_READY),
+)
 
 
-@router.post("/v1/similar", openapi_extra=EITHER_WAY)
-def similar(
-    request: Request, current: Current, asked: Annotated[Asked, Depends(picture_question)]
+@router.post(
+    "/v1/similar",
+    operation_id="search_by_image",
+    summary="Find products similar to an image",
+    tags=["search"],
+    response_model=SimilarProducts,
+    responses=openapi.problems(openapi.BAD_BODY, openapi.UNSUPPORTED),
+    openapi_extra=openapi.image_request(),
+)
+def search_by_image(
+    request: Request, served: Served, query: Annotated[ImageQuery, Depends(image_query)]
 ) -> JSONResponse:
-    """Find the products that look most like a picture."""
-    with core(request):
-        return _answer(
-            current,
-            current.release.similar(asked.image, asked.wishes.k, asked.wishes.filters, asked.wishes.distinct),
-        )
+    """Send the image as JSON in base64, or upload it as `multipart/form-data`."""
+    options = query.options
+    with cpu_slot(request):
+        results = served.release.similar(query.image, options.k, options.filters, options.distinct)
+    return _answer(served, results)
 
 
-@router.get("/v1/products/{product_id:path}/similar")
-def more_like(product_id: Text, wishes: Annotated[SearchOptions, Query()], current: Current) -> JSONResponse:
-    """Find the products that look most like a product, without itself."""
-    _product(current, product_id)
-    return _answer(current, current.release.more_like(product_id, wishes.k, wishes.filters, wishes.distinct))
+@router.get(
+    "/v1/products/{product_id:path}/similar",
+    operation_id="search_by_product",
+    summary="Find products similar to a product",
+    tags=["search"],
+    response_model=SimilarProducts,
+    responses=openapi.problems(openapi.NOT_FOUND),
+)
+def search_by_product(
+    product_id: ProductId, options: Annotated[SearchOptions, Query()], served: Served
+) -> JSONResponse:
+    """The product itself is not among the results."""
+    _product(served, product_id)
+    results = served.release.more_like(product_id, options.k, options.filters, options.distinct)
+    return _answer(served, results)
 
 
-@router.get("/v1/products/{product_id:path}/image", response_class=Response)
-def image(
+@router.get(
+    "/v1/products/{product_id:path}/image",
+    operation_id="get_product_image",
+    summary="Get the image of a product",
+    tags=["products"],
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The image.",
+            "content": {name: {} for name in ("image/jpeg", "image/png", "image/webp")},
+        },
+        **openapi.problems(openapi.NOT_FOUND),
+    },
+)
+def get_product_image(
     request: Request,
-    product_id: Text,
-    current: Current,
-    side: Annotated[int | None, Query(ge=16, le=2048)] = None,
+    product_id: ProductId,
+    served: Served,
+    side: Annotated[
+        int | None,
+        Query(
+            ge=16, le=2048, description="Longest side in pixels; a JPEG of this size instead of the original."
+        ),
+    ] = None,
 ) -> Response:
-    """Give the picture of a product, as it was delivered, or as a JPEG of at most `side` pixels."""
-    content = str(_product(current, product_id)["image_hash"])
-    with core(request):
-        data = request.app.state.pictures.get(product_id, content, side)
+    """Returns the image as delivered, or as a JPEG that is at most `side` pixels wide and high."""
+    image_hash = str(_product(served, product_id)["image_hash"])
+    cursor = served.release.manifest.cursor
+    with cpu_slot(request):
+        data = request.app.state.images.get(cursor, product_id, image_hash, side)
     if data is None:
         raise NotFoundError(
-            f"The catalogue has no product {product_id!r} any more; the next release will not show it."
+            f"The catalogue no longer has the image of product {product_id!r} in this release."
         )
     headers = {
-        RELEASE_HEADER: str(current.version),
-        "ETag": f'"{content}-{side or "whole"}"',
+        RELEASE_HEADER: str(served.version),
+        "ETag": f'"{image_hash}-{side or "whole"}"',
         "Cache-Control": "private, max-age=300",
+        "X-Content-Type-Options": "nosniff",
     }
-    return Response(
-        data, media_type=media_type(data), headers={**headers, "X-Content-Type-Options": "nosniff"}
-    )
+    return Response(data, media_type=media_type(data), headers=headers)
 
 
-@router.get("/v1/products")
-def shelf(
-    current: Current,
-    k: Annotated[int, Query(ge=1, le=MOST_ON_A_SHELF)] = 24,
-    category: str | None = None,
-    seed: Annotated[int, Query(ge=0, le=2**31)] = 0,
-    page: Annotated[int, Query(ge=0, le=2**31)] = 0,
+@router.get(
+    "/v1/products",
+    operation_id="list_products",
+    summary="List products",
+    tags=["products"],
+    response_model=ProductPage,
+)
+def list_products(
+    served: Served,
+    k: Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="Products per page.")] = 24,
+    category: Annotated[str | None, Query(description="List only products of this category.")] = None,
+    seed: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="Determines the order.")] = 0,
+    page: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="Number of the page, from 0.")] = 0,
 ) -> JSONResponse:
-    """Give a page of products to start from, in an order that `seed` decides, and all categories with their numbers of products."""
-    return _answer(current, current.shelf.page(k, category, seed, page), categories=current.shelf.categories)
+    """Returns a page of products in a random order that `seed` determines, and all categories."""
+    results = served.listing.page(category, size=k, seed=seed, number=page)
+    return _answer(served, results, categories=served.listing.categories)
 
 
-@router.get("/v1/products/{product_id:path}")
-def product(product_id: Text, current: Current) -> JSONResponse:
-    """Give what is known of one product."""
-    known = _product(current, product_id)
-    return _answer(current, [{name: known[name] for name in SHOWN}])
+@router.get(
+    "/v1/products/{product_id:path}",
+    operation_id="get_product",
+    summary="Get a product",
+    tags=["products"],
+    response_model=SingleProduct,
+    responses=openapi.problems(openapi.NOT_FOUND),
+)
+def get_product(product_id: ProductId, served: Served) -> JSONResponse:
+    """Returns the fields of one product."""
+    product = _product(served, product_id)
+    return _answer(served, [{name: product[name] for name in LISTED_FIELDS}])
 
 
 @router.post(
     "/invocations",
-    openapi_extra={
-        "requestBody": {"content": {"application/json": {"schema": Invocation.model_json_schema()}}}
-    },
+    operation_id="invoke",
+    summary="Score images by MLflow's protocol",
+    tags=["mlflow"],
+    response_model=Predictions,
+    responses=openapi.problems(openapi.BAD_BODY),
+    openapi_extra=openapi.json_request(InvocationRequest),
 )
-def invocations(request: Request, current: Current, body: Annotated[Any, Depends(json_body)]) -> JSONResponse:
-    """Answer MLflow's scoring protocol: a list of neighbours for each row."""
-    asked = Invocation.model_validate(body)
-    found, until = [], time.monotonic() + ANSWER_SECONDS
-    for row in [from_base64(text) for text in asked.images()]:
-        with core(request):
-            found.append(
-                current.release.similar(row, asked.params.k, asked.params.filters, asked.params.distinct)
-            )
-        if time.monotonic() > until:
-            raise HTTPException(
-                503,
-                f"{len(found)} rows took {ANSWER_SECONDS:g} s. Send fewer at a time.",
-                {"Retry-After": RETRY_SECONDS},
-            )
-    return _json(current, {"predictions": found, "release": current.version})
+def invoke(request: Request, served: Served, body: Annotated[Any, Depends(json_body)]) -> JSONResponse:
+    """Returns a list of similar products for each row."""
+    invocation = InvocationRequest.model_validate(body)
+    options, deadline = invocation.params, time.monotonic() + ANSWER_SECONDS
+    predictions: list[list[dict[str, Any]]] = []
+    for image in [from_base64(text) for text in invocation.images()]:
+        with cpu_slot(request):
+            predictions.append(served.release.similar(image, options.k, options.filters, options.distinct))
+        if time.monotonic() > deadline:
+            detail = f"{len(predictions)} rows took {ANSWER_SECONDS:g} s. Send fewer at a time."
+            raise HTTPException(503, detail, {"Retry-After": RETRY_SECONDS})
+    return _json(served, {"predictions": predictions, "release": served.version})
 
 
-def _answer(current: Live, results: list[dict[str, Any]], **more: Any) -> JSONResponse:
-    manifest = current.release.manifest
-    told = {
-        "release": current.version,
+def _answer(served: ServedRelease, results: list[dict[str, Any]], **more: Any) -> JSONResponse:
+    manifest = served.release.manifest
+    release = {
+        "release": served.version,
         "catalogue_version": manifest.cursor.version,
         "catalogue_at": manifest.catalogue_at,
     }
-    return _json(current, {**told, "results": results, **more})
+    return _json(served, {**release, "results": results, **more})
 
 
-def _json(current: Live, value: dict[str, Any]) -> JSONResponse:
-    """Written out here, in a thread, and not on the event loop."""
-    return JSONResponse(value, headers={RELEASE_HEADER: str(current.version)})
+def _json(served: ServedRelease, value: dict[str, Any]) -> JSONResponse:
+    """Serialise here, in a thread, and not on the event loop."""
+    return JSONResponse(value, headers={RELEASE_HEADER: str(served.version)})
 
 
-def _product(current: Live, product_id: str) -> dict[str, Any]:
+def _product(served: ServedRelease, product_id: str) -> dict[str, Any]:
     try:
-        return current.release.index.product(product_id)
+        return served.release.index.product(product_id)
     except InputError as error:
         raise NotFoundError(str(error)) from error

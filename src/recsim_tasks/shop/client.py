@@ -1,8 +1,8 @@
-"""The HTTP API as the shop window sees it."""
+"""A client of the HTTP API for the shop."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import quote
 
 import httpx
@@ -10,79 +10,88 @@ import httpx
 from recsim_tasks.foundation.errors import InputError, RecsimError, UnavailableError
 
 TIMEOUT_SECONDS = 10.0
-# What was sent is to blame, such as a picture that is none.
-REFUSED = {400, 413, 415, 422}
+# The request is wrong, such as an image that does not decode.
+INVALID = {400, 413, 415, 422}
 # The server has no time for it now.
-AWAY = {408, 429}
+BUSY = {408, 429}
+Json = dict[str, Any]
 
 
-class Api:
-    """Questions to the HTTP API at `url`; every answer is its JSON, which names the release."""
+class Product(TypedDict):
+    """A product as the HTTP API returns it; search results have a `score` as well."""
+
+    product_id: str
+    title: str | None
+    category: str | None
+    price: float | None
+    in_stock: bool | None
+
+
+class ApiClient:
+    """Sends requests to the HTTP API at `url`; answers are its JSON, which names the release."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._client = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, headers=headers)
         self._url = url
 
-    def shelf(self, count: int, category: str | None, seed: int, page: int = 0) -> dict[str, Any]:
-        """A page of products to start from, and all categories with their numbers of products."""
-        wishes: dict[str, Any] = {"k": count, "seed": seed, "page": page} | (
-            {"category": category} if category else {}
-        )
-        return self._json("GET", "/v1/products", params=wishes)
+    def list_products(self, *, size: int, category: str | None, seed: int, page: int = 0) -> Json:
+        """Return a page of products, and all categories with their number of products."""
+        params: Json = {"k": size, "seed": seed, "page": page}
+        return self._json("GET", "/v1/products", params=params | ({"category": category} if category else {}))
 
-    def more_like(self, product_id: str, wishes: dict[str, Any]) -> dict[str, Any]:
-        """The products most like a product."""
-        return self._json("GET", f"{_address(product_id)}/similar", params=wishes)
+    def search_by_product(self, product_id: str, options: Json) -> Json:
+        """Return the products most similar to a product."""
+        return self._json("GET", f"{_path(product_id)}/similar", params=options)
 
-    def similar(self, image: bytes, wishes: dict[str, Any]) -> dict[str, Any]:
-        """The products most like a picture."""
-        return self._json("POST", "/v1/similar", files={"image": image}, data=wishes)
+    def search_by_image(self, image: bytes, options: Json) -> Json:
+        """Return the products most similar to an image."""
+        return self._json("POST", "/v1/similar", files={"image": image}, data=options)
 
-    def product(self, product_id: str) -> dict[str, Any] | None:
-        """What is known of one product; None when the release that answers has it not."""
-        answer = self._ask("GET", _address(product_id))
-        return (
-            None
-            if answer.status_code == httpx.codes.NOT_FOUND
-            else dict(self._good(answer).json()["results"][0])
-        )
+    def product(self, product_id: str) -> Product | None:
+        """Return a product; None when the release does not have it."""
+        response = self._send("GET", _path(product_id))
+        if response.status_code == httpx.codes.NOT_FOUND:
+            return None
+        product: Product = self._checked(response).json()["results"][0]
+        return product
 
     def image(self, product_id: str, side: int) -> bytes | None:
-        """The picture of a product, at most `side` pixels wide and high, as a JPEG; None when it has gone meanwhile."""
-        answer = self._ask("GET", f"{_address(product_id)}/image", params={"side": side})
-        return None if answer.status_code == httpx.codes.NOT_FOUND else self._good(answer).content
+        """Return a product's image as a JPEG of at most `side` pixels; None when it is gone."""
+        response = self._send("GET", f"{_path(product_id)}/image", params={"side": side})
+        return None if response.status_code == httpx.codes.NOT_FOUND else self._checked(response).content
 
-    def _json(self, method: str, path: str, **parts: Any) -> dict[str, Any]:
-        return dict(self._good(self._ask(method, path, **parts)).json())
+    def _json(self, method: str, path: str, **parts: Any) -> Json:
+        return dict(self._checked(self._send(method, path, **parts)).json())
 
-    def _ask(self, method: str, path: str, **parts: Any) -> httpx.Response:
+    def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
         try:
             return self._client.request(method, path, **parts)
         except httpx.HTTPError as error:
             raise UnavailableError(
-                f"The HTTP API at {self._url} does not answer ({error}). Start it with `recsim serve`, or correct RECSIM_SERVING_URL."
+                f"The HTTP API at {self._url} does not answer ({error}). "
+                "Start it with `recsim serve`, or correct RECSIM_SERVING_URL."
             ) from error
 
-    def _good(self, answer: httpx.Response) -> httpx.Response:
-        if answer.status_code in REFUSED:
-            raise InputError(_reason(answer))
-        if answer.status_code in AWAY or answer.is_server_error:
-            raise UnavailableError(_reason(answer))
-        if answer.is_error:
-            raise RecsimError(_reason(answer))
-        return answer
+    def _checked(self, response: httpx.Response) -> httpx.Response:
+        if response.status_code in INVALID:
+            raise InputError(_reason(response))
+        if response.status_code in BUSY or response.is_server_error:
+            raise UnavailableError(_reason(response))
+        if response.is_error:
+            raise RecsimError(_reason(response))
+        return response
 
 
-def _address(product_id: str) -> str:
-    """The path of a product; dots alone would be taken for a folder."""
+def _path(product_id: str) -> str:
+    """Return the path of a product; an id of dots alone would be taken for a folder."""
     name = quote(product_id, safe="")
     return f"/v1/products/{name if name.strip('.') else name.replace('.', '%2E')}"
 
 
-def _reason(answer: httpx.Response) -> str:
+def _reason(response: httpx.Response) -> str:
     try:
-        told = answer.json()
+        problem = response.json()
     except ValueError:
-        return f"The HTTP API answers with status {answer.status_code}."
-    return str(told.get("detail") or told.get("title") or told)
+        return f"The HTTP API answers with status {response.status_code}."
+    return str(problem.get("detail") or problem.get("title") or problem)

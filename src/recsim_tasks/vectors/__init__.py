@@ -1,5 +1,6 @@
-"""Vectors: only new images are embedded, only new embeddings enter the index.
+"""Vectors: embed only new images, and put only new embeddings into the index.
 
-Comes in: products at a cursor, a model folder. Goes out: the embeddings table, an index folder keyed by product id.
-Promises: an image is embedded once a model; an index that was appended to answers like one built anew.
+Input: products at a cursor, an encoder's folder. Output: the embeddings table, an index folder keyed by
+product id. Guarantees: an encoder embeds an image once; appending to an index gives the same answers as
+rebuilding it.
 """

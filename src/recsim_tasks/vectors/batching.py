@@ -1,4 +1,4 @@
-"""How work on many files is cut into parts of a bounded size, each of which is committed. Pure."""
+"""Split work on many files into batches of a bounded size, each of which becomes one commit. Pure."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """These images, which lie in these files."""
+class ImageBatch:
+    """Hashes of images, and the files that contain them."""
 
     images: pa.Array
     files: tuple[str, ...]
 
 
-def chunks(places: Mapping[str, pa.Array], limit: int) -> Iterator[Chunk]:
-    """Cut images, by the file that they lie in, into chunks of `limit` at most: small files share one, a large file has several."""
-    gathered: list[tuple[str, pa.Array]] = []
-    for file, images in places.items():
+def image_batches(images_by_file: Mapping[str, pa.Array], limit: int) -> Iterator[ImageBatch]:
+    """Split image hashes, grouped by file, into batches of at most `limit`.
+
+    Small files share a batch; a large file spans several.
+    """
+    parts: list[tuple[str, pa.Array]] = []
+    for file, images in images_by_file.items():
         for start in range(0, len(images), limit):
             part = images.slice(start, limit)
-            if gathered and sum(len(other) for _, other in gathered) + len(part) > limit:
-                yield _chunk(gathered)
-                gathered = []
-            gathered.append((file, part))
-    if gathered:
-        yield _chunk(gathered)
+            if parts and sum(len(other) for _, other in parts) + len(part) > limit:
+                yield _batch(parts)
+                parts = []
+            parts.append((file, part))
+    if parts:
+        yield _batch(parts)
 
 
-def _chunk(gathered: list[tuple[str, pa.Array]]) -> Chunk:
+def _batch(parts: list[tuple[str, pa.Array]]) -> ImageBatch:
     import pyarrow as pa
 
-    return Chunk(
-        pa.concat_arrays([images for _, images in gathered]),
-        tuple(dict.fromkeys(file for file, _ in gathered)),
-    )
+    files = tuple(dict.fromkeys(file for file, _ in parts))
+    return ImageBatch(pa.concat_arrays([images for _, images in parts]), files)

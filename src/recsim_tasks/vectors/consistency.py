@@ -1,4 +1,4 @@
-"""Append against rebuild: nobody can tell an index that was appended to for months from one built anew."""
+"""Compare an index that was appended to with a rebuild: nothing must tell the two apart."""
 
 from __future__ import annotations
 
@@ -13,78 +13,85 @@ from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS, read_products
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.vectors.build import build
-from recsim_tasks.vectors.embeddings import faulted, read_embeddings
+from recsim_tasks.vectors.embeddings import read_embeddings, unembeddable_hashes
 from recsim_tasks.vectors.index import Index
-from recsim_tasks.vectors.recall import recall, without_own
+from recsim_tasks.vectors.recall import mean_recall, neighbours_without_self
 
-# Of what a rebuild finds of the exact ten nearest, this must an index find that was appended to.
-LEAST_OVERLAP = 0.99
+# The recall of an appended index, divided by that of a rebuild, must be at least this.
+MIN_RELATIVE_RECALL = 0.99
 
 
 @dataclass(frozen=True)
 class Verification:
-    """How an index differs from a rebuild on one version of the catalogue, and what of the exact ten nearest each of them finds."""
+    """How an index differs from a rebuild at one version of the catalogue, and the recall@10 of both."""
 
     size: int
     """Products of the index."""
     missing: int
-    """Products that it lacks."""
+    """Products of the catalogue that the index lacks."""
     unexpected: int
-    """Products that it has and the catalogue has not."""
+    """Products of the index that the catalogue lacks."""
     outdated: int
-    """Products with other fields, or another picture."""
+    """Products whose fields or image differ."""
     compared: int
     """Products whose vector and thumbnail were compared with the embeddings table."""
     differing: int
-    """Those that differ from it in any bit."""
+    """Compared products that differ in any bit."""
     overlap: float
-    """Share of the exact ten nearest that the index finds."""
+    """Recall@10 of the index."""
     rebuilt_overlap: float
-    """Share that a rebuild finds, or found when the index was built."""
+    """Recall@10 of a rebuild, or of the index when it was built."""
 
     @property
-    def whole(self) -> bool:
-        """Whether it holds the products of the catalogue, as they are, and the vectors of the table."""
+    def same_contents(self) -> bool:
+        """Whether the index holds the catalogue's products and the embeddings table's vectors."""
         return not (self.missing or self.unexpected or self.outdated or self.differing)
 
     @property
-    def finds_as_much(self) -> bool:
-        """Whether it finds what a rebuild finds, but for one in a hundred."""
-        return self.overlap >= LEAST_OVERLAP * self.rebuilt_overlap
+    def recall_preserved(self) -> bool:
+        """Whether the index finds at least 99 % of what a rebuild finds."""
+        return self.overlap >= MIN_RELATIVE_RECALL * self.rebuilt_overlap
 
     def sentences(self) -> Iterator[str]:
-        """What was found, for people."""
+        """Describe the comparison for people."""
         yield (
-            f"of {self.size:,} products {self.missing:,} are missing, {self.unexpected:,} are too many, {self.outdated:,} are outdated; "
-            f"{self.differing:,} of {self.compared:,} vectors or thumbnails differ from the embeddings table."
+            f"Of {self.size:,} products, {self.missing:,} are missing, {self.unexpected:,} unexpected and "
+            f"{self.outdated:,} outdated; {self.differing:,} of {self.compared:,} vectors or thumbnails "
+            "differ from the embeddings table."
         )
-        yield f"it finds {self.overlap:.4f} of the exact ten nearest, a rebuild {self.rebuilt_overlap:.4f}; {LEAST_OVERLAP} of that is asked for."
+        yield (
+            f"Recall@10 is {self.overlap:.4f}, that of a rebuild {self.rebuilt_overlap:.4f}; "
+            f"at least {MIN_RELATIVE_RECALL} of it is required."
+        )
 
 
 def verify(settings: Settings, index: Index, cursor: Cursor) -> Verification:
-    """Build the index of the catalogue at `cursor` anew, and compare: every product, every vector, and the neighbours of a sample."""
+    """Rebuild the index at `cursor`; compare every product, every vector, and the neighbours of a sample."""
     rebuilt, _ = build(settings, cursor, index.metadata.model_fingerprint)
-    overlaps = [overlap(one, settings.evaluation_queries) for one in (index, rebuilt)]
-    return verification(settings, index, cursor, np.arange(len(index)), *overlaps)
+    recalls = [overlap(one, settings.evaluation_queries) for one in (index, rebuilt)]
+    return verification(settings, index, cursor, np.arange(len(index)), *recalls)
 
 
-def spread(count: int, most: int) -> Int64Array:
-    """`most` of `count` rows, at even distances; all when they are fewer."""
-    return np.linspace(0, count - 1, min(most, count)).astype(np.int64)
+def evenly_spaced(count: int, limit: int) -> Int64Array:
+    """Choose `limit` of `count` rows at even distances; all rows when there are fewer."""
+    return np.linspace(0, count - 1, min(limit, count)).astype(np.int64)
 
 
 def verification(
     settings: Settings, index: Index, cursor: Cursor, rows: Int64Array, overlap: float, rebuilt_overlap: float
 ) -> Verification:
-    """Compare the products of `index` with the catalogue at `cursor`, and vectors and thumbnails in `rows` with the embeddings table, bit for bit."""
+    """Compare the products of `index` with the catalogue at `cursor`.
+
+    Vectors and thumbnails in `rows` are compared with the embeddings table, bit for bit.
+    """
     import pyarrow.compute as pc
 
     model = index.metadata.model_fingerprint
     products = read_products(settings.products_uri, cursor, list(PRODUCT_FIELDS))
-    left_out = pc.is_in(products["image_hash"], value_set=faulted(settings.embeddings_uri, model))
-    kinds = count_kinds(compare(index.items, products.filter(pc.invert(left_out))))
-    expected = read_embeddings(settings.embeddings_uri, model, index.items["image_hash"].take(rows))
-    same = (expected.vectors == index.vectors_at(rows)).all(axis=1) & expected.good
+    left_out = pc.is_in(products["image_hash"], value_set=unembeddable_hashes(settings.embeddings_uri, model))
+    kinds = count_kinds(compare(index.products, products.filter(pc.invert(left_out))))
+    expected = read_embeddings(settings.embeddings_uri, model, index.products["image_hash"].take(rows))
+    same = (expected.vectors == index.vectors_at(rows)).all(axis=1) & expected.valid
     same &= (expected.thumbnails == index.thumbnails_at(rows)).all(axis=1)
     return Verification(
         size=len(index),
@@ -99,11 +106,15 @@ def verification(
 
 
 def overlap(index: Index, queries: int) -> float:
-    """Share of the exact ten nearest that `index` finds, for `queries` of its products, chosen by their ids: another index is asked for the same."""
+    """Measure the recall@10 of `index` with `queries` of its own products.
+
+    They are chosen by their ids, so that another index of the same products gets the same queries.
+    """
     import pyarrow.compute as pc
 
     if len(index) < 2:
         return 1.0
-    rows = np.asarray(pc.sort_indices(index.items["product_id"]), np.int64)[spread(len(index), queries)]
+    by_id = np.asarray(pc.sort_indices(index.products["product_id"]), np.int64)
+    rows = by_id[evenly_spaced(len(index), queries)]
     _, vectors = index.all_vectors()
-    return recall(without_own(index, rows, vectors[rows]), rows, vectors)
+    return mean_recall(neighbours_without_self(index, rows, vectors[rows]), rows, vectors)

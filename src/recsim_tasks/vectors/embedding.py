@@ -1,12 +1,13 @@
-"""Embed on Spark, by one model, the images of the catalogue that it has not embedded yet."""
+"""Embed the images of the catalogue that an encoder has not embedded yet, on Spark."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from recsim_tasks.arrays import UInt8Array
 from recsim_tasks.catalogue.delta.image_files import places
 from recsim_tasks.catalogue.delta.reader import read_products
 from recsim_tasks.catalogue.delta.writer import flush
-from recsim_tasks.contracts import Cursor
+from recsim_tasks.contracts import Cursor, EmbedResult
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.logging import configure
@@ -22,11 +23,11 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.foundation.spark import following, spark_session
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.preprocessing import Preprocessing, fit, open_readable
-from recsim_tasks.vectors.batching import Chunk, chunks
+from recsim_tasks.vectors.batching import ImageBatch, image_batches
 from recsim_tasks.vectors.embeddings import COLUMNS, SCHEMA, create_table, without_embedding
 from recsim_tasks.vectors.thumbnails import thumbnail
-from recsim_tasks.vectors.unembeddable import set_aside
-from recsim_tasks.vectors.validation import unit_rows
+from recsim_tasks.vectors.unembeddable import quarantine_unembeddable
+from recsim_tasks.vectors.validation import is_unit
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,16 +35,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Work is handed out in tasks of this many images: small enough to show progress, large enough to run at full speed.
-IMAGES_A_TASK = 4096
+# Images per Spark task: few enough to show progress, enough to run at full speed.
+IMAGES_PER_TASK = 4096
 
 
-def embed_missing(settings: Settings, cursor: Cursor, model_dir: Path) -> dict[str, int]:
-    """Embed what an anti-join of the catalogue at `cursor` with the embeddings table leaves.
+def embed_missing(settings: Settings, cursor: Cursor, model_dir: Path) -> EmbedResult:
+    """Embed the images of the catalogue at `cursor` that are missing from the embeddings table.
 
-    Returns `embedded`, `reused` and `of`, counted in different images, and how many of all are `faulted`: the model gives them no unit
-    vector, and their products go to quarantine. Every `settings.embed_commit_images` images are a commit, so that a killed run is gone
-    on with where it was.
+    Products whose image the encoder cannot embed go to quarantine. The table is committed every
+    `settings.embed_commit_images` images; a killed run resumes after its last commit.
     """
     with (
         lease(settings.home, settings.embeddings_uri),
@@ -52,77 +52,102 @@ def embed_missing(settings: Settings, cursor: Cursor, model_dir: Path) -> dict[s
     ):
         create_table(spark, settings.embeddings_uri)
         fingerprint = Embedder(model_dir).fingerprint
-        counts = _embed(spark, settings, cursor, model_dir, fingerprint)
-        return {**counts, "faulted": set_aside(spark, settings, cursor, fingerprint)}
+        missing, total = _missing_images(settings, cursor, fingerprint)
+        if len(missing):
+            _embed(spark, settings, cursor, _Encoder(model_dir, fingerprint), missing)
+        unembeddable = quarantine_unembeddable(spark, settings, cursor, fingerprint)
+    return EmbedResult(
+        embedded=len(missing), reused=total - len(missing), of=total, unembeddable=unembeddable
+    )
+
+
+def _missing_images(settings: Settings, cursor: Cursor, fingerprint: str) -> tuple[pa.Array, int]:
+    """Return the hashes of the images at `cursor` to embed, and the number of all images.
+
+    The anti-join runs here, on hashes alone: building the index of these images takes eight times the memory,
+    also in one place.
+    """
+    images = read_products(settings.products_uri, cursor, ["image_hash"])["image_hash"].unique()
+    return without_embedding(settings.embeddings_uri, fingerprint, images), len(images)
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    folder: Path
+    fingerprint: str
 
 
 def _embed(
-    spark: SparkSession, settings: Settings, cursor: Cursor, model_dir: Path, fingerprint: str
-) -> dict[str, int]:
-    """The anti-join is done here, of hashes alone: building the index of these images takes eight times the memory, in one place as well."""
-    images = read_products(settings.products_uri, cursor, ["image_hash"])["image_hash"].unique()
-    missing = without_embedding(settings.embeddings_uri, fingerprint, images)
-    reused, done, of = len(images) - len(missing), 0, len(images)
-    if not len(missing):
-        return {"embedded": 0, "reused": reused, "of": of}
-    run = _on_workers(spark, settings, fingerprint, model_dir)
-    for chunk in chunks(places(settings.products_uri, cursor, missing), settings.embed_commit_images):
-        _pictures(spark, settings, chunk).mapInArrow(run, SCHEMA).write.format("delta").mode("append").save(
-            settings.embeddings_uri
-        )
+    spark: SparkSession, settings: Settings, cursor: Cursor, encoder: _Encoder, missing: pa.Array
+) -> None:
+    """Embed the `missing` images batch by batch, each a commit of the embeddings table."""
+    run, done = _worker(spark, settings, encoder), 0
+    for batch in image_batches(places(settings.products_uri, cursor, missing), settings.embed_commit_images):
+        rows = _images(spark, settings, batch).mapInArrow(run, SCHEMA)
+        rows.write.format("delta").mode("append").save(settings.embeddings_uri)
         flush(settings.embeddings_uri)
-        done += len(chunk.images)
-        log.info(
-            f"embed: {done:,} of {len(missing):,} images embedded and committed; {reused:,} of {of:,} were before"
-        )
+        done += len(batch.images)
+        log.info("embed: %s of %s images embedded and committed", f"{done:,}", f"{len(missing):,}")
     if done < len(missing):
         raise RecsimError(
-            f"{len(missing) - done:,} images of version {cursor.version} are in no file of {settings.products_uri}. Plan the refresh anew."
+            f"{len(missing) - done:,} images of version {cursor.version} are in no file of "
+            f"{settings.products_uri}. Plan the refresh again."
         )
-    return {"embedded": done, "reused": reused, "of": of}
 
 
-def _pictures(spark: SparkSession, settings: Settings, chunk: Chunk) -> DataFrame:
-    """`image_hash` and `image` of a chunk, maybe repeated, equal ones in one partition; from its files alone, past Delta."""
+def _images(spark: SparkSession, settings: Settings, batch: ImageBatch) -> DataFrame:
+    """Read `image_hash` and `image` of a batch from its files alone, past Delta.
+
+    Equal images share a partition.
+
+    An image may occur more than once.
+    """
     import pyarrow as pa
     from pyspark.sql import functions as f
 
-    hashes = spark.createDataFrame(pa.table({"image_hash": chunk.images}))
-    tasks = max(settings.spark_shuffle_partitions, -(-len(chunk.images) // IMAGES_A_TASK))
-    held = spark.read.schema("image_hash string, image binary").parquet(*chunk.files)
-    return held.join(f.broadcast(hashes), "image_hash", "left_semi").repartition(tasks, "image_hash")
+    hashes = spark.createDataFrame(pa.table({"image_hash": batch.images}))
+    tasks = max(settings.spark_shuffle_partitions, -(-len(batch.images) // IMAGES_PER_TASK))
+    rows = spark.read.schema("image_hash string, image binary").parquet(*batch.files)
+    return rows.join(f.broadcast(hashes), "image_hash", "left_semi").repartition(tasks, "image_hash")
 
 
-def _on_workers(spark: SparkSession, settings: Settings, fingerprint: str, model_dir: Path) -> Any:
-    """The function that Spark's Python workers run; the model travels to them, since a cluster's executors have no folder of ours."""
-    spark.sparkContext.addFile(str(model_dir), recursive=True)
-    folder, max_pixels = model_dir.name, settings.image_max_pixels
+def _worker(
+    spark: SparkSession, settings: Settings, encoder: _Encoder
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Make the function that Spark's Python workers run.
+
+    The encoder is shipped to them: executors of a cluster do not see this machine's folders.
+    """
+    spark.sparkContext.addFile(str(encoder.folder), recursive=True)
+    folder, fingerprint, max_pixels = encoder.folder.name, encoder.fingerprint, settings.image_max_pixels
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from pyspark import SparkFiles
 
         configure()
-        network, seen = _loaded(SparkFiles.get(folder)), set[str]()
+        embedder, seen = _open_embedder(SparkFiles.get(folder)), set[str]()
         for batch in batches:
-            first = {
-                name: row for row, name in enumerate(batch["image_hash"].to_pylist()) if name not in seen
-            }
-            seen |= first.keys()
-            if first:
-                yield _embedded(batch.take(list(first.values())), network, fingerprint, max_pixels)
+            new = {name: row for row, name in enumerate(batch["image_hash"].to_pylist()) if name not in seen}
+            seen |= new.keys()
+            if new:
+                yield _embedded(batch.take(list(new.values())), embedder, fingerprint, max_pixels)
 
     return run
 
 
-def _embedded(batch: pa.RecordBatch, network: Embedder, fingerprint: str, max_pixels: int) -> pa.RecordBatch:
-    """Rows of the embeddings table; without a vector where the image does not decode or none of unit length comes."""
+def _embedded(batch: pa.RecordBatch, embedder: Embedder, fingerprint: str, max_pixels: int) -> pa.RecordBatch:
+    """Make rows of the embeddings table.
+
+    The vector is null where an image does not decode or has no unit vector.
+    """
     import pyarrow as pa
 
-    pixels, thumbnails = _decoded(batch["image"].to_pylist(), network.preprocessing, max_pixels)
-    vectors, unreadable = network.embed(pixels), np.array([found is None for found in thumbnails], bool)
+    pixels, thumbnails = _decode(batch["image"].to_pylist(), embedder.preprocessing, max_pixels)
+    vectors = embedder.embed(pixels)
+    unreadable = np.array([thumbnail is None for thumbnail in thumbnails], bool)
     offsets = pa.array(np.arange(len(vectors) + 1) * vectors.shape[1], pa.int32())
     lists = pa.ListArray.from_arrays(
-        offsets, pa.array(vectors.ravel()), mask=pa.array(unreadable | ~unit_rows(vectors))
+        offsets, pa.array(vectors.ravel()), mask=pa.array(unreadable | ~is_unit(vectors))
     )
     columns = [
         pa.array([fingerprint] * len(vectors)),
@@ -133,10 +158,13 @@ def _embedded(batch: pa.RecordBatch, network: Embedder, fingerprint: str, max_pi
     return pa.RecordBatch.from_arrays(columns, names=COLUMNS)
 
 
-def _decoded(
+def _decode(
     images: list[bytes | None], preprocessing: Preprocessing, max_pixels: int
 ) -> tuple[UInt8Array, list[bytes | None]]:
-    """Decode images to the network's input uint8 [n, size, size, channels] and thumbnails; zeros and None where one does not decode."""
+    """Decode images to the encoder's input uint8 [n, size, size, channels] and to thumbnails.
+
+    Zeros and None stand for an image that does not decode.
+    """
     pixels, thumbnails = np.zeros((len(images), *preprocessing.shape), np.uint8), list[bytes | None]()
     for row, image in enumerate(open_readable(images, max_pixels)):
         thumbnails.append(None if image is None else thumbnail(image))
@@ -146,8 +174,8 @@ def _decoded(
 
 
 @cache
-def _loaded(model_dir: str) -> Embedder:
-    """The network, once a Python worker: on the GPU that Spark gave the task, else on the task's processors."""
+def _open_embedder(model_dir: str) -> Embedder:
+    """Open the encoder once per Python worker, on the task's GPU if Spark gave it one, else on its CPUs."""
     from pyspark import TaskContext
 
     task = TaskContext.get()

@@ -1,8 +1,7 @@
-"""The embeddings table: one row a (model, image), so that no image is embedded twice by one model."""
+"""The embeddings table: one row per encoder and image, so that an encoder embeds no image twice."""
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,50 +18,37 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-log = logging.getLogger(__name__)
-
-# An embedding that is null: the model gives this image no unit vector. A thumbnail that is null: the image does not decode.
+# A null embedding means that the encoder gives no unit vector for the image, a null thumbnail that the image
+# does not decode.
 SCHEMA = "model_fingerprint string, image_hash string, embedding array<float>, thumbnail binary"
 COLUMNS = [column.split()[0] for column in SCHEMA.split(", ")]
 
 
-class Embedded(NamedTuple):
-    """Hold what the table has of n images."""
+class Embeddings(NamedTuple):
+    """Rows of the embeddings table for n images."""
 
     vectors: Float32Array
-    """Embeddings float32 [n, d]; zeros where the model gives no unit vector."""
-    good: BoolArray
-    """Which of them have an embedding, [n]."""
+    """Embeddings float32 [n, d]; zeros where the encoder gives no unit vector."""
+    valid: BoolArray
+    """Which images have an embedding, [n]."""
     thumbnails: UInt8Array
     """Thumbnails uint8 [n, 147]; zeros where the image does not decode."""
 
-    def take(self, rows: Int64Array) -> Embedded:
-        """Select the images in these rows."""
-        return Embedded(self.vectors[rows], self.good[rows], self.thumbnails[rows])
+    def take(self, rows: Int64Array) -> Embeddings:
+        """Select these rows."""
+        return Embeddings(self.vectors[rows], self.valid[rows], self.thumbnails[rows])
 
 
 def create_table(spark: SparkSession, uri: str) -> None:
-    """Create the table where it is missing; a model's embeddings lie in a partition of their own. The caller holds its lease."""
-    empty_without_thumbnails(uri)
+    """Create the table if it is missing, partitioned by encoder. The caller must hold the table's lease."""
     writer.create_table(spark, uri, SCHEMA, {"delta.enableDeletionVectors": "false"}, "model_fingerprint")
 
 
-def empty_without_thumbnails(uri: str) -> None:
-    """Take all rows out of a table that an earlier version made without thumbnails, so that its images are embedded again."""
-    from deltalake import DeltaTable, Field
-    from deltalake.schema import PrimitiveType
-
-    if not DeltaTable.is_deltatable(uri) or "thumbnail" in {
-        field.name for field in DeltaTable(uri).schema().fields
-    }:
-        return
-    log.info(f"{uri} was written by an earlier version, without thumbnails: its images are embedded again.")
-    DeltaTable(uri).delete()
-    DeltaTable(uri).alter.add_columns(Field("thumbnail", PrimitiveType("binary")))
-
-
 def without_embedding(uri: str, model_fingerprint: str | None, image_hashes: pa.Array) -> pa.Array:
-    """Those of `image_hashes`, each there once, that a model has not embedded yet; all when there is no model, or no table."""
+    """Return which of the unique `image_hashes` an encoder has not embedded yet.
+
+    All without encoder or table.
+    """
     import pyarrow.compute as pc
 
     if model_fingerprint is None:
@@ -71,29 +57,33 @@ def without_embedding(uri: str, model_fingerprint: str | None, image_hashes: pa.
     return image_hashes.filter(pc.invert(pc.is_in(image_hashes, value_set=done)))
 
 
-def faulted(uri: str, model_fingerprint: str) -> pa.Array:
-    """The hashes of the images that a model gives no unit vector."""
+def unembeddable_hashes(uri: str, model_fingerprint: str) -> pa.Array:
+    """Return the hashes of the images that an encoder cannot embed."""
     return _hashes(uri, f"model_fingerprint = '{model_fingerprint}' AND embedding IS NULL")
 
 
-def read_embeddings(uri: str, model_fingerprint: str, image_hashes: pa.ChunkedArray) -> Embedded:
-    """Read what one model made of `image_hashes` [n], in their order. Raises `RecsimError` when an image has not been embedded yet."""
+def read_embeddings(uri: str, model_fingerprint: str, image_hashes: pa.ChunkedArray) -> Embeddings:
+    """Read one encoder's embeddings of `image_hashes` [n], in their order.
+
+    `RecsimError` when any is missing.
+    """
     encoded = image_hashes.combine_chunks().dictionary_encode()
     found, seen = _scan(uri, model_fingerprint, encoded.dictionary)
     if not seen.all():
         raise RecsimError(
-            f"{int((~seen).sum()):,} of {len(seen):,} images are not embedded by model {model_fingerprint[:12]}. Run `recsim embed` first."
+            f"{int((~seen).sum()):,} of {len(seen):,} images are not embedded by encoder "
+            f"{model_fingerprint[:12]} yet. Run `recsim embed` first."
         )
-    places = np.asarray(encoded.indices)
-    return (
-        found if np.array_equal(places, np.arange(len(seen))) else found.take(places)
-    )  # not a copy of a million vectors
+    rows = np.asarray(encoded.indices)
+    # Do not copy a million vectors that are in order already.
+    return found if np.array_equal(rows, np.arange(len(seen))) else found.take(rows)
 
 
-def forget_unused(settings: Settings, used: set[str]) -> int:
-    """Remove the embeddings of models that are not `used`, unless one of them was written within the retention; how many models went.
+def delete_unused_embeddings(settings: Settings, used: set[str]) -> int:
+    """Delete the embeddings of encoders that are not in `used`; returns the number of encoders.
 
-    A model whose release is still in the making is in no registry, but its embeddings are new.
+    Encoders with an embedding written within the retention are kept: the release of a new one is not
+    registered yet.
     """
     import pyarrow as pa
     from deltalake import DeltaTable
@@ -115,9 +105,10 @@ def forget_unused(settings: Settings, used: set[str]) -> int:
         models = [
             row["partition.model_fingerprint"] for row in newest if row["modification_time_max"] < oldest
         ]
-        for model in (gone := sorted(set(models) - used)):
+        unused = sorted(set(models) - used)
+        for model in unused:
             table.delete(f"model_fingerprint = '{model}'")
-    return len(gone)
+    return len(unused)
 
 
 def _hashes(uri: str, where: str) -> pa.Array:
@@ -130,35 +121,36 @@ def _hashes(uri: str, where: str) -> pa.Array:
     return pa.RecordBatchReader.from_stream(scan).read_all()["image_hash"].cast(pa.string()).combine_chunks()
 
 
-def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Embedded, BoolArray]:
-    """Read what the table has of the different hashes `wanted` [n], in their order, and whether it has a row of each.
+def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Embeddings, BoolArray]:
+    """Read the rows of the unique hashes `wanted` [n], in their order, and which of them the table has.
 
-    A batch at a time: a model's whole partition is gone through, and never held.
+    Scans the encoder's partition one record batch at a time, and never holds all of it.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
     from deltalake import DeltaTable
 
-    seen, good, thumbnails = (
-        np.zeros(len(wanted), bool),
-        np.zeros(len(wanted), bool),
-        np.zeros((len(wanted), BYTES), np.uint8),
-    )
+    seen, valid = np.zeros(len(wanted), bool), np.zeros(len(wanted), bool)
+    thumbnails = np.zeros((len(wanted), BYTES), np.uint8)
     vectors = np.zeros((len(wanted), 0), np.float32)
     scan = DeltaTable(uri).scan(
         columns=["image_hash", "embedding", "thumbnail"],
         predicate=f"model_fingerprint = '{model_fingerprint}'",
     )
     for batch in pa.RecordBatchReader.from_stream(scan):
-        places = pc.index_in(batch["image_hash"].cast(pa.string()), value_set=wanted)
-        here = pc.is_valid(places)
-        seen[np.asarray(places.filter(here))] = True
-        decoded, whole = (pc.and_(here, pc.is_valid(batch[name])) for name in ("thumbnail", "embedding"))
+        positions = pc.index_in(batch["image_hash"].cast(pa.string()), value_set=wanted)
+        is_wanted = pc.is_valid(positions)
+        seen[np.asarray(positions.filter(is_wanted))] = True
+        decoded, embedded = (
+            pc.and_(is_wanted, pc.is_valid(batch[name])) for name in ("thumbnail", "embedding")
+        )
         images = b"".join(batch["thumbnail"].cast(pa.binary()).filter(decoded).to_pylist())
-        thumbnails[np.asarray(places.filter(decoded))] = np.frombuffer(images, np.uint8).reshape(-1, BYTES)
-        rows = np.asarray(places.filter(whole))
+        thumbnails[np.asarray(positions.filter(decoded))] = np.frombuffer(images, np.uint8).reshape(-1, BYTES)
+        rows = np.asarray(positions.filter(embedded))
         if len(rows):
-            found = np.asarray(batch["embedding"].filter(whole).flatten(), np.float32).reshape(len(rows), -1)
+            found = np.asarray(batch["embedding"].filter(embedded).flatten(), np.float32).reshape(
+                len(rows), -1
+            )
             vectors = vectors if vectors.shape[1] else np.zeros((len(wanted), found.shape[1]), np.float32)
-            vectors[rows], good[rows] = found, True
-    return Embedded(vectors, good, thumbnails), seen
+            vectors[rows], valid[rows] = found, True
+    return Embeddings(vectors, valid, thumbnails), seen

@@ -1,4 +1,4 @@
-"""What a caller may ask of the products in an answer."""
+"""Conditions on the products of an answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Filters:
-    """Every condition that is set must hold; none set lets all products pass."""
+    """A product must meet every condition that is set; with none set, all products match."""
 
     categories: tuple[str, ...] = ()
     min_price: float | None = None
@@ -24,17 +24,17 @@ class Filters:
     exclude: tuple[str, ...] = ()
 
 
-def passing(products: pa.Table, filters: Filters) -> BoolArray | None:
-    """Which rows of `products` [n] meet the conditions on their fields, `exclude` aside; None when there are no conditions.
+def matching(products: pa.Table, filters: Filters) -> BoolArray | None:
+    """Return which rows of `products` [n] meet the conditions on their fields, or None without conditions.
 
-    A product without a price meets no price condition.
+    `exclude` is not applied here. A product without a price meets no price condition.
     """
     if not filters.categories and filters.min_price is filters.max_price is filters.in_stock is None:
         return None
-    meets = np.ones(len(products), bool)
+    matches = np.ones(len(products), bool)
     for condition in _conditions(products, filters):
-        meets &= np.asarray(condition.fill_null(False))
-    return meets
+        matches &= np.asarray(condition.fill_null(False))
+    return matches
 
 
 def _conditions(products: pa.Table, filters: Filters) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The products of an index: their fields by row key, their row keys by product id; in a file that is mapped, not read."""
+"""The products of an index: fields by row key, row keys by product id, in a memory-mapped Arrow file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from recsim_tasks.catalogue.delta.reader import PRODUCT_FIELDS
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.vectors.thumbnails import BYTES
 
-# Position of the product that comes n-th when they are sorted by id: finds one by bisection, and breaks ties.
+# Positions in the order of the product ids: for bisection, and to break ties.
 BY_ID = "by_id"
 THUMBNAIL = "thumbnail"
-# Up to so many, one by one is faster than all at once.
-FEW = 100
+# Up to so many ids, looking them up one by one is faster than all at once.
+FEW_IDS = 100
 
 
-class Items:
-    """An Arrow table of `row_key` (int64, ascending), `PRODUCT_FIELDS` and `thumbnail`; never changed, only replaced.
+class ProductTable:
+    """An immutable Arrow table of `row_key` (int64, ascending), `PRODUCT_FIELDS` and `thumbnail`.
 
-    A position is a row of this table. Products keep their order, and so do ties, however the table came about.
+    A position is a row number of this table.
     """
 
     def __init__(self, table: pa.Table, by_id: Int64Array | None = None) -> None:
@@ -35,13 +35,13 @@ class Items:
         self._sorted = by_id
 
     @classmethod
-    def of(cls, products: pa.Table, keys: Int64Array) -> Items:
-        """`products` under `keys`, which ascend."""
+    def of(cls, products: pa.Table, keys: Int64Array) -> ProductTable:
+        """Make a table of `products` under ascending `keys`."""
         return cls(_keyed(products, keys).combine_chunks())
 
     @classmethod
-    def open(cls, path: Path) -> Items:
-        """The table in `path`, of which only what is looked at comes into memory."""
+    def open(cls, path: Path) -> ProductTable:
+        """Map the table in `path`; only the pages that are read come into memory."""
         with pa.memory_map(str(path)) as file:
             stored = pa.ipc.open_file(file).read_all()
         return cls(stored.drop_columns([BY_ID]), stored.column(BY_ID).to_numpy())
@@ -52,74 +52,73 @@ class Items:
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, stored.schema) as writer:
             writer.write_table(stored, max_chunksize=max(len(stored), 1))
 
-    def put(self, products: pa.Table, keys: Int64Array) -> Items:
-        """With `products` under `keys`, in place of what these keys held; keys that are new are larger than all others, and ascend."""
-        both = pa.concat_tables([self.table, _keyed(products, keys).cast(self.table.schema)])
+    def put(self, products: pa.Table, keys: Int64Array) -> ProductTable:
+        """Return a table with `products` under `keys`; new keys must ascend and exceed all existing ones."""
+        combined = pa.concat_tables([self.table, _keyed(products, keys).cast(self.table.schema)])
         new = keys > (self.row_keys[-1] if len(self) else -1)
         if new.all():
-            return Items(both.combine_chunks())
+            return ProductTable(combined.combine_chunks())
         take = np.arange(len(self) + int(new.sum()))
-        added = np.arange(len(self), len(both))
+        added = np.arange(len(self), len(combined))
         take[self.positions(keys[~new])] = added[~new]
         take[len(self) :] = added[new]
-        return Items(both.take(pa.array(take)).combine_chunks())
+        return ProductTable(combined.take(pa.array(take)).combine_chunks())
 
-    def update(self, products: pa.Table, keys: Int64Array) -> Items:
-        """Replace the fields of the products under `keys`, all of which must be here; their thumbnails stay."""
+    def update(self, products: pa.Table, keys: Int64Array) -> ProductTable:
+        """Return a table with new fields for `keys`, all of which must exist; thumbnails stay."""
         thumbnails = self.table.column(THUMBNAIL).take(pa.array(self.positions(keys)))
         return self.put(products.select(PRODUCT_FIELDS).append_column(THUMBNAIL, thumbnails), keys)
 
-    def drop(self, keys: Int64Array) -> Items:
-        """Without what `keys` hold."""
+    def drop(self, keys: Int64Array) -> ProductTable:
+        """Return a table without `keys`."""
         kept = np.ones(len(self), bool)
         kept[self.positions(keys)] = False
-        return Items(self.table.filter(pa.array(kept)).combine_chunks())
+        return ProductTable(self.table.filter(pa.array(kept)).combine_chunks())
 
     def keys_of(self, product_ids: list[str]) -> Int64Array:
-        """The row keys of `product_ids`, int64 [n]; -1 for a product that is not here."""
-        if len(product_ids) <= FEW:
+        """Return the row keys of `product_ids`, int64 [n]; -1 for an unknown product."""
+        if len(product_ids) <= FEW_IDS:
             return np.array([self._key_of(name) for name in product_ids], np.int64)
         found = pc.index_in(pa.array(product_ids, pa.string()), value_set=self._ids)
         positions = np.asarray(pc.fill_null(found, -1), np.int64)
         return np.where(positions < 0, -1, self.row_keys[positions] if len(self) else -1)
 
     def key_of(self, product_id: str) -> int:
-        """The row key of one product; `InputError` when it is not here."""
+        """Return the row key of one product; `InputError` when it is unknown."""
         key = self._key_of(product_id)
         if key < 0:
             raise InputError(
-                f"Product {product_id!r} is not in this release. Look up the id, or refresh after its feed was taken in."
+                f"Product {product_id!r} is not in this release. "
+                "Check the id, or run a refresh once its feed is ingested."
             )
         return key
 
     def positions(self, keys: Int64Array) -> Int64Array:
-        """The rows of the table that `keys`, all of which must be here, stand in."""
-        return self._places[keys]
+        """Return the positions of `keys`, all of which must exist."""
+        return self._positions_by_key[keys]
 
     def by_key(self, flags: BoolArray) -> BoolArray:
-        """`flags` [n] by row key instead of by position; keys that are not here have none."""
+        """Convert `flags` [n] by position to flags by row key; unused keys get False."""
         keyed = np.zeros(int(self.row_keys[-1]) + 1 if len(self) else 0, bool)
         keyed[self.row_keys] = flags
         return keyed
 
     def ids_at(self, positions: Int64Array) -> list[str]:
-        """The product ids at `positions`."""
-        if len(positions) <= FEW:
+        """Return the product ids at `positions`."""
+        if len(positions) <= FEW_IDS:
             return [self._ids[position].as_py() for position in positions.tolist()]
         names: list[str] = self._ids.take(pa.array(positions)).to_pylist()
         return names
 
     def rows(self, positions: Int64Array, fields: Sequence[str]) -> list[dict[str, Any]]:
-        """Read these fields of the products at `positions` [n]."""
-        places = positions.tolist()
-        values = [
-            [column[place].as_py() for place in places] for column in map(self._columns.__getitem__, fields)
-        ]
+        """Return these fields of the products at `positions` [n]."""
+        rows = positions.tolist()
+        values = [[column[row].as_py() for row in rows] for column in map(self._columns.__getitem__, fields)]
         return [dict(zip(fields, row, strict=True)) for row in zip(*values, strict=True)]
 
     def _key_of(self, product_id: str) -> int:
-        place = bisect_left(self.by_id, product_id, key=lambda position: self._ids[position].as_py())
-        position = int(self.by_id[place]) if place < len(self) else -1
+        rank = bisect_left(self.by_id, product_id, key=lambda position: self._ids[position].as_py())
+        position = int(self.by_id[rank]) if rank < len(self) else -1
         return (
             int(self.row_keys[position])
             if position >= 0 and self._ids[position].as_py() == product_id
@@ -144,15 +143,15 @@ class Items:
         return values[: len(self) * BYTES].reshape(len(self), BYTES)
 
     @cached_property
-    def _places(self) -> Int64Array:
+    def _positions_by_key(self) -> Int64Array:
         """Positions by row key, int64 [largest key + 1]."""
-        places = np.full(int(self.row_keys[-1]) + 1 if len(self) else 0, -1)
-        places[self.row_keys] = np.arange(len(self))
-        return places
+        positions = np.full(int(self.row_keys[-1]) + 1 if len(self) else 0, -1)
+        positions[self.row_keys] = np.arange(len(self))
+        return positions
 
     @cached_property
     def ranks(self) -> Int64Array:
-        """By position, which place the product has in the order of the ids, int64 [n]."""
+        """Rank by position, in the order of the product ids, int64 [n]."""
         ranks = np.empty(len(self), np.int64)
         ranks[self.by_id] = np.arange(len(self))
         return ranks
@@ -163,7 +162,7 @@ class Items:
 
     @cached_property
     def _columns(self) -> dict[str, pa.Array]:
-        """Each column as one array: a view of its file where the table was opened from one."""
+        """Columns as single arrays: views of the mapped file where the table was opened from one."""
         columns = zip(self.table.column_names, self.table.columns, strict=True)
         return {
             name: column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
@@ -183,7 +182,7 @@ def with_thumbnails(products: pa.Table, thumbnails: UInt8Array) -> pa.Table:
 
 
 def _keyed(products: pa.Table, keys: Int64Array) -> pa.Table:
-    """Make the table that `Items` holds from `products`, which may lack thumbnails."""
+    """Add row keys to `products`, and thumbnails of zeros where they have none."""
     if THUMBNAIL not in products.column_names:
         return _keyed(with_thumbnails(products, np.zeros((len(products), BYTES), np.uint8)), keys)
     return (

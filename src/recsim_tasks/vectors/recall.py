@@ -1,4 +1,4 @@
-"""How much of what an exact search finds an index finds."""
+"""Recall@10: the share of the exact ten nearest neighbours that an index finds."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from recsim_tasks.arrays import AnyArray, Float32Array, Float64Array, Int64Array
 from recsim_tasks.vectors.brute_force import exact_neighbours
 from recsim_tasks.vectors.index import Index
 from recsim_tasks.vectors.ranking import ROUNDING
-from recsim_tasks.vectors.search import Found
+from recsim_tasks.vectors.search import Neighbours
 
 K = 10
 
 
-def without_own(index: Index, rows: Int64Array, vectors: Float32Array) -> Found:
-    """The ten nearest of the products in these `rows` [q] of the index, whose vectors are `vectors` [q, d], without themselves.
+def neighbours_without_self(index: Index, rows: Int64Array, vectors: Float32Array) -> Neighbours:
+    """Search the ten nearest of the products in `rows` [q] of the index, whose vectors are `vectors` [q, d].
 
-    Fewer in an index of ten or fewer.
+    A product is not its own neighbour. An index of ten products or fewer gives fewer.
     """
     found = index.neighbours(vectors, min(K, len(index) - 1) + 1)
-    return Found(
-        drop_own(found.positions, rows, found.positions), drop_own(found.positions, rows, found.scores)
-    )
+    positions = found.positions
+    return Neighbours(drop_self(positions, rows, positions), drop_self(positions, rows, found.scores))
 
 
-def recall(found: Found, rows: Int64Array, vectors: Float32Array) -> float:
-    """Mean of `recalls`."""
-    return float(np.mean(recalls(found, rows, vectors)))
+def mean_recall(found: Neighbours, rows: Int64Array, vectors: Float32Array) -> float:
+    """Return the mean of `recall_per_query`."""
+    return float(np.mean(recall_per_query(found, rows, vectors)))
 
 
-def recalls(found: Found, rows: Int64Array, vectors: Float32Array) -> Float64Array:
-    """Of each query, [q], the share of the places of `found` whose product is as near as the last of the exact search among `vectors` [n, d], all of the index.
+def recall_per_query(found: Neighbours, rows: Int64Array, vectors: Float32Array) -> Float64Array:
+    """Return recall@10 of each query, [q], against an exact search among `vectors` [n, d], all of the index.
 
-    An equally near product (the same picture twice) is as good a find.
+    A result counts when it is as near as the last of the exact search: with equal images, any of them will
+    do.
     """
     depth = found.scores.shape[1]
     exact, scores = exact_neighbours(vectors, vectors[rows], depth + 1)
-    farthest = drop_own(exact, rows, scores)[:, -1:]
+    farthest = drop_self(exact, rows, scores)[:, -1:]
     return np.asarray((found.scores >= farthest - ROUNDING).mean(axis=1))
 
 
-def drop_own(rows: Int64Array, own: Int64Array, values: AnyArray) -> AnyArray:
-    """`values` [q, n + 1] without the place where `rows` names the query itself, or without the last where it does not: [q, n]."""
+def drop_self(rows: Int64Array, own: Int64Array, values: AnyArray) -> AnyArray:
+    """Drop from `values` [q, n + 1] the column where `rows` is the query's `own` row, else the last one."""
     kept = rows != own[:, None]
     kept[kept.all(axis=1), -1] = False
     return np.reshape(values[kept], (len(rows), rows.shape[1] - 1))

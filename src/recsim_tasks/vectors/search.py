@@ -1,4 +1,4 @@
-"""One question to an index: who passes, how much must be looked at, and in which order the answer comes."""
+"""Search an index: which products match, how many candidates to compare, and in which order to answer."""
 
 from __future__ import annotations
 
@@ -7,92 +7,106 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsim_tasks.arrays import BoolArray, Float32Array, Float64Array, Int64Array
-from recsim_tasks.vectors.filters import Filters, passing
-from recsim_tasks.vectors.product_table import Items
-from recsim_tasks.vectors.ranking import best_first, scores_of, settled
-from recsim_tasks.vectors.thumbnails import first_of_copies
-from recsim_tasks.vectors.vector_store import Store
+from recsim_tasks.vectors.filters import Filters, matching
+from recsim_tasks.vectors.product_table import ProductTable
+from recsim_tasks.vectors.ranking import cosine_scores, rank_order, settled
+from recsim_tasks.vectors.thumbnails import distinct_mask
+from recsim_tasks.vectors.vector_store import VectorStore
 
-# Asked for beyond k, so that a tie at the end is seen.
-SPARE = 6
-# By how much a search is widened when it has not settled.
-WIDER = 4
-# A thousand queries at ten: FAISS multiplies a quarter of that in the same time.
-VECTORS_AT_A_TIME = 16_384
-# Beyond k, no more are looked at one by one: of more equal products, or of more copies of one image, not all are seen.
-MOST = 10_000
+# Candidates beyond k, so that a tie at the k-th place is noticed.
+MARGIN = 6
+# Factor by which a search that has not settled is widened.
+WIDENING = 4
+# A thousand queries with k = 10; FAISS is as fast with a quarter of that.
+VECTORS_PER_BATCH = 16_384
+# A search is not widened beyond this: of more equal products, or more copies of one image, some are not seen.
+MAX_CANDIDATES = 10_000
 
 
 @dataclass(frozen=True)
-class Found:
-    """Neighbours, best first: `positions` of their products int64 [q, k], -1 for none, and cosines `scores` float64 [q, k], -inf for none."""
+class Neighbours:
+    """Neighbours, best first.
+
+    `positions` int64 [q, k] of their products, and cosines `scores` float64 [q, k]; -1 and -inf stand for
+    none.
+    """
 
     positions: Int64Array
     scores: Float64Array
 
 
 class Searcher:
-    """The vectors and the products of an index, and what a caller asks of the products."""
+    """Searches the vectors of an index for products that match filters."""
 
-    def __init__(self, vectors: Store, items: Items, filters: Filters, distinct: bool) -> None:
-        self._vectors, self._items, self._distinct = vectors, items, distinct
-        meets = passing(items.table, filters)
-        self._among = None if meets is None else items.by_key(meets)
-        self._passing = len(items) if meets is None else int(meets.sum())
+    def __init__(
+        self, vectors: VectorStore, products: ProductTable, filters: Filters, distinct: bool
+    ) -> None:
+        self._vectors, self._products, self._distinct = vectors, products, distinct
+        matches = matching(products.table, filters)
+        self._allowed = None if matches is None else products.by_key(matches)
+        self._matching_count = len(products) if matches is None else int(matches.sum())
         self._excluded = (
-            items.keys_of(sorted(set(filters.exclude))) if filters.exclude else np.empty(0, np.int64)
+            products.keys_of(sorted(set(filters.exclude))) if filters.exclude else np.empty(0, np.int64)
         )
 
-    def search(self, queries: Float32Array, k: int) -> Found:
-        """The k nearest to each of `queries` [q, d] of those who pass."""
-        k = min(k, len(self._items))
-        if not k or not self._passing:
-            return _nothing(len(queries), k)
-        at_a_time = max(1, VECTORS_AT_A_TIME // (k + SPARE))
-        parts = [self._widening(queries[at : at + at_a_time], k) for at in range(0, len(queries), at_a_time)]
+    def search(self, queries: Float32Array, k: int) -> Neighbours:
+        """Return the k nearest of the matching products for each of `queries` [q, d]."""
+        k = min(k, len(self._products))
+        if not k or not self._matching_count:
+            return _no_neighbours(len(queries), k)
+        per_batch = max(1, VECTORS_PER_BATCH // (k + MARGIN))
+        parts = [
+            self._search_widening(queries[at : at + per_batch], k) for at in range(0, len(queries), per_batch)
+        ]
         if len(parts) == 1:
             return parts[0]
-        together = [_nothing(0, k), *parts]
-        return Found(
-            np.concatenate([part.positions for part in together]),
-            np.concatenate([part.scores for part in together]),
+        filled = [_no_neighbours(0, k), *parts]
+        return Neighbours(
+            np.concatenate([part.positions for part in filled]),
+            np.concatenate([part.scores for part in filled]),
         )
 
-    def _widening(self, queries: Float32Array, k: int) -> Found:
-        """Look for somewhat more than k, and for more again where that does not settle the first k."""
-        wanted = min(k + len(self._excluded) + SPARE, self._passing)
-        # As many of those who pass are looked at as there would be if all did.
-        effort = min(len(self._items) / self._passing, self._vectors.most_effort)
-        most = min(max(wanted, MOST), self._passing)
-        found, done = self._once(queries, k, wanted, effort)
-        while not done.all() and (wanted < most or effort < self._vectors.most_effort):
-            wanted, effort = min(wanted * WIDER, most), min(effort * WIDER, self._vectors.most_effort)
-            open_, at_a_time = np.flatnonzero(~done), max(1, VECTORS_AT_A_TIME // wanted)
-            for rows in (open_[at : at + at_a_time] for at in range(0, len(open_), at_a_time)):
-                again, done[rows] = self._once(queries[rows], k, wanted, effort)
-                found.positions[rows], found.scores[rows] = again.positions, again.scores
+    def _search_widening(self, queries: Float32Array, k: int) -> Neighbours:
+        """Search for a few more than k, and widen the search for queries whose first k are not final."""
+        wanted = min(k + len(self._excluded) + MARGIN, self._matching_count)
+        # Compare as many matching products as would be compared if all products matched.
+        effort = min(len(self._products) / self._matching_count, self._vectors.max_effort)
+        limit = min(max(wanted, MAX_CANDIDATES), self._matching_count)
+        found, final = self._search_once(queries, k, wanted, effort)
+        while not final.all() and (wanted < limit or effort < self._vectors.max_effort):
+            wanted, effort = min(wanted * WIDENING, limit), min(effort * WIDENING, self._vectors.max_effort)
+            pending, per_batch = np.flatnonzero(~final), max(1, VECTORS_PER_BATCH // wanted)
+            for rows in (pending[at : at + per_batch] for at in range(0, len(pending), per_batch)):
+                wider, final[rows] = self._search_once(queries[rows], k, wanted, effort)
+                found.positions[rows], found.scores[rows] = wider.positions, wider.scores
         return found
 
-    def _once(self, queries: Float32Array, k: int, wanted: int, effort: float) -> tuple[Found, BoolArray]:
-        """The first k of what one search for `wanted` gives, and for which queries they are settled."""
-        keys = self._vectors.search(queries, wanted, self._among, effort)[1]
+    def _search_once(
+        self, queries: Float32Array, k: int, wanted: int, effort: float
+    ) -> tuple[Neighbours, BoolArray]:
+        """Search once for `wanted` candidates; return the first k, and for which queries they are final."""
+        keys = self._vectors.search(queries, wanted, self._allowed, effort)[1]
         if keys.min() < 0 or len(self._excluded) or self._distinct or wanted < k:
-            return self._with_gaps(queries, keys, k)
-        scores = scores_of(queries, self._vectors.get(keys.ravel()).reshape(*keys.shape, -1))
-        positions = self._items.positions(keys)
-        order, rows = best_first(scores, self._items.ranks[positions]), np.arange(len(keys))[:, None]
+            return self._search_with_gaps(queries, keys, k)
+        scores = cosine_scores(queries, self._vectors.get(keys.ravel()).reshape(*keys.shape, -1))
+        positions = self._products.positions(keys)
+        order, rows = rank_order(scores, self._products.ranks[positions]), np.arange(len(keys))[:, None]
         scores = scores[rows, order]
-        return Found(positions[rows, order[:, :k]], scores[:, :k]), settled(scores[:, k - 1], scores[:, -1])
+        return Neighbours(positions[rows, order[:, :k]], scores[:, :k]), settled(
+            scores[:, k - 1], scores[:, -1]
+        )
 
-    def _with_gaps(self, queries: Float32Array, keys: Int64Array, k: int) -> tuple[Found, BoolArray]:
-        """The same where some `keys` [q, w] are -1 for none, or stand for products that are left out."""
+    def _search_with_gaps(
+        self, queries: Float32Array, keys: Int64Array, k: int
+    ) -> tuple[Neighbours, BoolArray]:
+        """Do the same where some of `keys` [q, w] are -1 for none, excluded, or copies."""
         missing = keys < 0
-        keys = np.where(missing, self._items.row_keys[0], keys)
+        keys = np.where(missing, self._products.row_keys[0], keys)
         vectors = self._vectors.get(keys.ravel()).reshape(*keys.shape, -1)
-        positions, scores = self._items.positions(keys), scores_of(queries, vectors)
+        positions, scores = self._products.positions(keys), cosine_scores(queries, vectors)
         worst = np.where(missing, np.inf, scores).min(axis=1)
         scores[missing | np.isin(keys, self._excluded)] = -np.inf
-        order, rows = best_first(scores, self._items.ranks[positions]), np.arange(len(keys))[:, None]
+        order, rows = rank_order(scores, self._products.ranks[positions]), np.arange(len(keys))[:, None]
         if self._distinct:
             order = self._without_copies(positions, scores, order, k)
         found = _first(k, positions[rows, order], scores[rows, order])
@@ -102,24 +116,27 @@ class Searcher:
     def _without_copies(
         self, positions: Int64Array, scores: Float64Array, order: Int64Array, k: int
     ) -> Int64Array:
-        """`order` with all but the first of the copies of each image at the end, where their `scores` become -inf."""
-        for row, places in enumerate(order):
-            real = places[np.isfinite(scores[row, places])]
-            scores[row, real[~first_of_copies(self._items.thumbnails[positions[row, real]], k)]] = -np.inf
+        """Move all but the first of the copies of each image to the end of `order`.
+
+        Set their `scores` to -inf.
+        """
+        for row, columns in enumerate(order):
+            real = columns[np.isfinite(scores[row, columns])]
+            scores[row, real[~distinct_mask(self._products.thumbnails[positions[row, real]], k)]] = -np.inf
         return np.take_along_axis(
             order, np.argsort(-np.take_along_axis(scores, order, axis=1), axis=1, kind="stable"), axis=1
         )
 
 
-def _first(k: int, positions: Int64Array, scores: Float64Array) -> Found:
-    """The first k columns; columns without a product where there are fewer."""
-    nothing = _nothing(len(scores), max(0, k - scores.shape[1]))
+def _first(k: int, positions: Int64Array, scores: Float64Array) -> Neighbours:
+    """Return the first k columns, padded with empty ones where there are fewer."""
+    padding = _no_neighbours(len(scores), max(0, k - scores.shape[1]))
     positions, scores = (
-        np.hstack([positions, nothing.positions])[:, :k],
-        np.hstack([scores, nothing.scores])[:, :k],
+        np.hstack([positions, padding.positions])[:, :k],
+        np.hstack([scores, padding.scores])[:, :k],
     )
-    return Found(np.where(np.isneginf(scores), -1, positions), scores)
+    return Neighbours(np.where(np.isneginf(scores), -1, positions), scores)
 
 
-def _nothing(queries: int, k: int) -> Found:
-    return Found(np.full((queries, k), -1, np.int64), np.full((queries, k), -np.inf))
+def _no_neighbours(queries: int, k: int) -> Neighbours:
+    return Neighbours(np.full((queries, k), -1, np.int64), np.full((queries, k), -np.inf))

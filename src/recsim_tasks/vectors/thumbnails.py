@@ -1,7 +1,8 @@
-"""Tell copies of one image, recompressed or resized, from images of different products: by thumbnails of 7 x 7 pixels in colour.
+"""Recognise copies of one image, recompressed or resized, by thumbnails of 7 x 7 pixels in colour.
 
-Embeddings do not tell them apart: an encoder is trained to overlook what makes two products of a kind different. How many copies are
-found, and how many different products are taken for copies, is measured by `make bench-distinct` (docs/vectors.md).
+Embeddings cannot: an encoder is trained to ignore what makes two products of one kind different. `make
+bench-distinct` measures how many copies are found, and how many different products are taken for copies
+(docs/vectors.md).
 """
 
 from __future__ import annotations
@@ -17,42 +18,44 @@ if TYPE_CHECKING:
 
 SIDE = 7
 BYTES = SIDE * SIDE * 3
-# Two images are copies when their thumbnails differ by no more than this, in levels of 0 to 255: the root mean square of all values,
-# and any one value. The second limit keeps apart products that differ in one place, such as in a print.
+# Two images are copies when their thumbnails differ by no more than this, in levels of 0 to 255: the root
+# mean square of all values, and any one value. The second limit separates products that differ in one place,
+# such as in a print.
 MEAN_DIFFERENCE, LARGEST_DIFFERENCE = 4.0, 14
-# A large image is first reduced by whole pixels, to no less than so many times the thumbnail: five times faster, and hardly another result.
-REDUCED_TO = 32.0
+# Pillow first reduces a large image by whole pixels, to at least this many times the thumbnail's size: five
+# times faster, with hardly any difference in the result.
+REDUCING_GAP = 32.0
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """Reduce an image of mode `L` or `RGB` to its thumbnail: pixels in RGB, row by row, 147 bytes.
+    """Reduce an image of mode `L` or `RGB` to its thumbnail: RGB pixels, row by row, 147 bytes.
 
-    Lanczos' filter passes what a small and a large copy have in common, and hardly anything else.
+    The Lanczos filter keeps what a small and a large copy have in common, and hardly anything else.
     """
     from PIL import Image
 
-    return (
-        image.resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=REDUCED_TO).convert("RGB").tobytes()
-    )
+    small = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
+    return small.convert("RGB").tobytes()
 
 
-def first_of_copies(thumbnails: UInt8Array, k: int) -> BoolArray:
-    """Keep the first k of `thumbnails` uint8 [w, 147], best first, that are not copies of one that was kept before.
+def distinct_mask(thumbnails: UInt8Array, k: int) -> BoolArray:
+    """Mark the first k of `thumbnails` uint8 [w, 147], best first, that are no copies of one marked before.
 
-    A thumbnail of zeros means that none is known: it is not a copy of any other.
+    A thumbnail of zeros stands for an unknown one, which is a copy of no other.
     """
-    # Sums of products of whole numbers below 2^24: exact in float32, in whatever order a matrix product adds them up.
+    # Products and sums of integers below 2^24 are exact in float32, in whatever order a matrix product adds
+    # them.
     values = thumbnails.astype(np.float32)
     squares = np.einsum("wb,wb->w", values, values).astype(np.float64)
-    kept, left = np.zeros(len(values), bool), np.ones(len(values), bool)
+    kept, remaining = np.zeros(len(values), bool), np.ones(len(values), bool)
     for _ in range(min(k, len(values))):
-        first = int(left.argmax())
-        if not left[first]:
+        first = int(remaining.argmax())
+        if not remaining[first]:
             break
-        kept[first], left[first] = True, False
-        apart = squares + squares[first] - 2 * (values @ values[first])
-        near = np.flatnonzero(left & (apart <= MEAN_DIFFERENCE**2 * BYTES))
+        kept[first], remaining[first] = True, False
+        distances = squares + squares[first] - 2 * (values @ values[first])
+        near = np.flatnonzero(remaining & (distances <= MEAN_DIFFERENCE**2 * BYTES))
         if len(near) and squares[first]:
-            alike = np.abs(values[near] - values[first]).max(axis=1) <= LARGEST_DIFFERENCE
-            left[near[alike & (squares[near] > 0)]] = False
+            copies = np.abs(values[near] - values[first]).max(axis=1) <= LARGEST_DIFFERENCE
+            remaining[near[copies & (squares[near] > 0)]] = False
     return kept

@@ -1,4 +1,4 @@
-"""Pictures that a model gives no unit vector: their products go to quarantine, not into the index."""
+"""Images that an encoder cannot embed: their products go to quarantine, not into the index."""
 
 from __future__ import annotations
 
@@ -8,19 +8,24 @@ from recsim_tasks.catalogue.delta.reader import read_products
 from recsim_tasks.catalogue.feeds.quarantine import keep_products_aside
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.vectors.embeddings import faulted
+from recsim_tasks.vectors.embeddings import unembeddable_hashes
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-REASON = "the image does not decode, or model {} gives it no unit vector, so that it has no neighbours; deliver another image"
+REASON = (
+    "the image does not decode, or model {} gives it no unit vector, so that it has no neighbours; "
+    "deliver another image"
+)
 
 
-def set_aside(spark: SparkSession, settings: Settings, cursor: Cursor, model_fingerprint: str) -> int:
-    """Have in quarantine the products at `cursor` whose picture the model gives no unit vector, and no others; how many pictures these are.
+def quarantine_unembeddable(
+    spark: SparkSession, settings: Settings, cursor: Cursor, model_fingerprint: str
+) -> int:
+    """Quarantine exactly the products at `cursor` whose image the encoder cannot embed.
 
-    Safe to repeat: it goes by what the embeddings table says, not by what was just embedded.
+    Returns the number of images. Safe to repeat: it follows the embeddings table, not what was just embedded.
     """
     products = products_without_vector(settings, cursor, model_fingerprint)
     keep_products_aside(
@@ -34,11 +39,11 @@ def set_aside(spark: SparkSession, settings: Settings, cursor: Cursor, model_fin
 
 
 def products_without_vector(settings: Settings, cursor: Cursor, model_fingerprint: str) -> pa.Table:
-    """`product_id` and `image_hash` of the products at `cursor` that the model's index cannot have."""
+    """Return `product_id` and `image_hash` of the products at `cursor` that the encoder cannot embed."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    hashes = faulted(settings.embeddings_uri, model_fingerprint)
+    hashes = unembeddable_hashes(settings.embeddings_uri, model_fingerprint)
     if not len(hashes):
         return pa.table({"product_id": pa.array([], pa.string()), "image_hash": pa.array([], pa.string())})
     products = read_products(settings.products_uri, cursor, ["product_id", "image_hash"])

@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import delete, deliver, upsert
-from recsim_tasks.catalogue.delta.reader import head, read_image, read_products
+from recsim_tasks.catalogue.delta.reader import head, open_table, read_image, read_products
 from recsim_tasks.catalogue.feeds import ingest
 from recsim_tasks.catalogue.feeds.feed import Feed
 from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
@@ -111,8 +111,15 @@ def test_the_tables_have_the_properties_that_readers_rely_on(
     assert sorted(
         read_products(settings.products_uri, cursor, ["product_id"]).column(0).to_pylist()
     ) == sorted(row["product_id"] for row in rows[:3])
-    assert read_image(settings.products_uri, rows[1]["product_id"]) == rows[1]["image"]
-    assert read_image(settings.products_uri, "o'brien") is None
+    stored = read_products(settings.products_uri, cursor, ["product_id", "image_hash"]).to_pylist()
+    hashes, table = (
+        {row["product_id"]: row["image_hash"] for row in stored},
+        open_table(settings.products_uri),
+    )
+    product_id = rows[1]["product_id"]
+    assert read_image(table, product_id, hashes[product_id]) == rows[1]["image"]
+    assert read_image(table, product_id, "another image") is None
+    assert read_image(table, "o'brien", hashes[product_id]) is None
 
 
 def test_the_latest_row_of_a_product_counts_and_neither_a_tie_nor_a_picture_that_many_products_share(

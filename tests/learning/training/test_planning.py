@@ -29,7 +29,7 @@ def test_gpus_that_tensorflow_does_not_see_end_a_job_before_it_begins(
     )
     with pytest.raises(
         MissingError,
-        match=r"2 GPUs are asked for .* but TensorFlow sees none on .*: .*built for processors alone",
+        match=r"2 GPUs are requested .* but TensorFlow sees none on .*: .*built for CPUs only",
     ):
         job()
     assert list(tmp_path.iterdir()) == []

@@ -213,7 +213,7 @@ def test_a_gpu_embeds_with_the_saved_model_and_one_that_is_not_there_is_named(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     with pytest.raises(
         MissingError,
-        match=r"TensorFlow sees none on .* \(CUDA_VISIBLE_DEVICES leaves 3\): .*built for processors alone",
+        match=r"TensorFlow sees none on .* \(CUDA_VISIBLE_DEVICES leaves 3\): .*built for CPUs only",
     ):
         GpuEmbedder(trained[1], "3")
     monkeypatch.setattr(tensorflow().config, "list_physical_devices", lambda kind: ["a device"])
@@ -329,7 +329,7 @@ def test_a_training_goes_on_after_a_killed_rank_a_frozen_rank_and_a_killed_drive
         frozen.suspend()
         wait_for(lambda: not alive([frozen]), SILENCE_SECONDS + 10)
         ends_by_itself(driver, family, tmp_path, "second")
-        assert f"Process {frozen.pid} has stood still for {SILENCE_SECONDS} s and is killed" in said(
+        assert f"Process {frozen.pid} has been frozen for {SILENCE_SECONDS} s and is killed" in said(
             tmp_path, "second"
         )
     with training(TRAINING_SCRIPT, catalogue, tmp_path, "third") as driver:

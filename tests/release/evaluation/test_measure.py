@@ -15,7 +15,7 @@ from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.evaluation.measure import compare, coverage, measure, withdrawn_share
 from recsim_tasks.release.evaluation.queries import sample_rows
 from recsim_tasks.vectors.index import Index
-from recsim_tasks.vectors.search import Found
+from recsim_tasks.vectors.search import Neighbours
 from release.bundles import picture, products
 from vectors.reference import ORIGIN
 
@@ -86,7 +86,7 @@ def test_no_product_is_its_own_neighbour_even_if_another_has_the_same_image() ->
 def test_queries_are_images_that_no_training_has_seen() -> None:
     vectors, categories = corners(4096)
     index = index_of(vectors, categories)
-    unseen = sum(split_of(name) == "test" for name in index.items.column("image_hash").to_pylist())
+    unseen = sum(split_of(name) == "test" for name in index.products.column("image_hash").to_pylist())
     assert sum(part.queries for part in measure(index, SETTINGS).slices.values()) == unseen == 205
 
 
@@ -95,8 +95,8 @@ def test_the_sampled_queries_are_those_of_a_plain_implementation(queries: int) -
     """Some have no category, some share an image; of all rows and of some."""
     vectors, categories = corners(3_000)
     index = index_of(vectors, [None if n % 7 == 0 else name for n, name in enumerate(categories)])
-    shared = pa.array([index.items["image_hash"][n // 3].as_py() for n in range(3_000)])
-    items = index.items.drop_columns(["row_key", "image_hash"]).append_column("image_hash", shared)
+    shared = pa.array([index.products["image_hash"][n // 3].as_py() for n in range(3_000)])
+    items = index.products.drop_columns(["row_key", "image_hash"]).append_column("image_hash", shared)
     index = Index.build(items, index.all_vectors()[1], index.metadata, 10**6)
     for among in (None, np.arange(0, 3_000, 2)):
         rows = [
@@ -112,7 +112,7 @@ def test_the_sampled_queries_are_those_of_a_plain_implementation(queries: int) -
 def test_products_newer_than_the_training_are_measured_apart() -> None:
     vectors, categories = corners(2_000)
     index = index_of(vectors, categories)
-    hashes = index.items.column("image_hash").to_pylist()
+    hashes = index.products.column("image_hash").to_pylist()
     test = [image_hash for image_hash in hashes if split_of(image_hash) == "test"]
     parts = measure(index, SETTINGS, trained=set(hashes) - set(test[:30])).since_training
     assert parts["added"] == SliceMetrics(queries=30, precision_at_1=1.0, precision_at_10=1.0)
@@ -123,7 +123,7 @@ def test_products_newer_than_the_training_are_measured_apart() -> None:
 def test_the_sample_has_the_size_of_the_settings_plus_enough_of_rare_categories() -> None:
     few = Settings.model_construct(evaluation_queries=120)
     vectors, categories = corners(4_000, 2)
-    hashes = index_of(vectors, categories).items.column("image_hash").to_pylist()
+    hashes = index_of(vectors, categories).products.column("image_hash").to_pylist()
     rare = {n for n in range(4_000) if split_of(hashes[n]) == "test"}
     rare = set(sorted(rare)[-30:])
     slices = measure(
@@ -147,9 +147,9 @@ def test_an_index_that_misses_neighbours_has_less_recall(monkeypatch: pytest.Mon
     index = index_of(np.random.default_rng(2).normal(size=(200, 8)), ["c"] * 200)
     exact = index.neighbours
 
-    def forgetful(queries: np.ndarray, k: int, *_: object) -> Found:
+    def forgetful(queries: np.ndarray, k: int, *_: object) -> Neighbours:
         found, kept = exact(queries, k + 50), [*range(6), *range(-5, 0)]
-        return Found(found.positions[:, kept], found.scores[:, kept])
+        return Neighbours(found.positions[:, kept], found.scores[:, kept])
 
     monkeypatch.setattr(index, "neighbours", forgetful)
     assert measure(index, SETTINGS).metrics.ann_recall_at_10 == pytest.approx(0.5)

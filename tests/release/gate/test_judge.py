@@ -213,9 +213,9 @@ def test_a_release_in_which_some_products_are_not_found_is_rejected(value: float
 @pytest.mark.parametrize(
     ("difference", "sentence"),
     [
-        ("missing", "1 are missing, 0 are too many"),
-        ("unexpected", "1 are too many"),
-        ("outdated", "1 are outdated"),
+        ("missing", "1 are missing, 0 unexpected"),
+        ("unexpected", "1 unexpected"),
+        ("outdated", "1 outdated"),
         ("differing", "1 of 10 vectors or thumbnails differ"),
     ],
 )

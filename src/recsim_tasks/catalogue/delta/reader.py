@@ -89,13 +89,24 @@ def iter_products(uri: str, cursor: Cursor, columns: list[str]) -> Iterator[pa.R
         yield from plain(pa.Table.from_batches([batch]).select(columns)).to_batches()
 
 
-def read_image(uri: str, product_id: str) -> bytes | None:
-    """The picture of one product as it was delivered; None when the catalogue has no such product."""
-    import pyarrow as pa
+def read_image(table: DeltaTable, product_id: str, image_hash: str) -> bytes | None:
+    """Read the image of one product as delivered; None when the table has no such product with this image.
 
-    quoted = product_id.replace("'", "''")
-    reader = open_table(uri).scan(columns=["product_id", "image"], predicate=f"product_id = '{quoted}'")
-    rows = pa.RecordBatchReader.from_stream(reader).read_all().column("image").to_pylist()
+    Raises `MissingError` when a file of this version was vacuumed.
+    """
+    import pyarrow as pa
+    from deltalake.exceptions import DeltaError
+
+    quoted = [value.replace("'", "''") for value in (product_id, image_hash)]
+    predicate = "product_id = '{}' AND image_hash = '{}'".format(*quoted)
+    try:
+        with reading(table.table_uri):
+            reader = table.scan(columns=["product_id", "image_hash", "image"], predicate=predicate)
+            rows = pa.RecordBatchReader.from_stream(reader).read_all().column("image").to_pylist()
+    except (DeltaError, OSError, pa.ArrowException) as error:
+        raise MissingError(
+            f"Version {table.version()} of {table.table_uri} cannot be read any more: {error}. Run a refresh."
+        ) from error
     return rows[0] if rows else None
 
 

@@ -28,8 +28,8 @@ def estimate_drift(challenger: Index, champion: Index) -> Drift | None:
     """
     if challenger.metadata.model_fingerprint != champion.metadata.model_fingerprint:
         return None
-    hashes = champion.items["image_hash"].to_pylist()
-    categories = np.array([name or "" for name in champion.items["category"].to_pylist()], object)
+    hashes = champion.products["image_hash"].to_pylist()
+    categories = np.array([name or "" for name in champion.products["category"].to_pylist()], object)
     held_out = splits_of(places(hashes)[0]) != "train"
     likelihoods: list[Float64Array] = []
     errors: list[float] = []
@@ -61,7 +61,7 @@ def share_closer(distances: Float64Array, expected: Float64Array) -> Float64Arra
 
 def _new_rows(challenger: Index, known: set[Any]) -> dict[str, Int64Array]:
     """Rows of at most 2,000 products whose image is not `known`, by category."""
-    hashes, names = (challenger.items[name].to_pylist() for name in ("image_hash", "category"))
+    hashes, names = (challenger.products[name].to_pylist() for name in ("image_hash", "category"))
     rows = np.array([row for row, image_hash in enumerate(hashes) if image_hash not in known], np.int64)
     rows = _sample(rows, MAX_NEW)
     categories = np.array([names[row] or "" for row in rows], object)

@@ -103,7 +103,7 @@ def measure(
         query_cpu_p95_ms=times.own_ms,
         coverage=None,
     )
-    previous = set(champion.items["image_hash"].to_pylist()) if champion else None
+    previous = set(champion.products["image_hash"].to_pylist()) if champion else None
     return Evaluation(results, metrics, times, _not_in(hashes, trained), _not_in(hashes, previous))
 
 
@@ -191,7 +191,7 @@ def _columns(index: Index) -> dict[str, pa.Array]:
 
     An index that was opened from its files has views of them.
     """
-    table = plain(index.items.select(["product_id", "category", "image_hash"])).combine_chunks()
+    table = plain(index.products.select(["product_id", "category", "image_hash"])).combine_chunks()
     return {name: table[name].combine_chunks() for name in table.column_names}
 
 

@@ -14,7 +14,7 @@ from recsim_tasks.learning.data.splits import splits_of
 from recsim_tasks.learning.metrics import average_precisions, precisions_at_k, r_precisions, relevant_counts
 from recsim_tasks.vectors.brute_force import exact_neighbours
 from recsim_tasks.vectors.index import Index
-from recsim_tasks.vectors.recall import K, drop_own, recalls, without_own
+from recsim_tasks.vectors.recall import K, drop_self, neighbours_without_self, recall_per_query
 
 MIN_QUERIES = 10
 # A share of fewer queries is too uncertain for a rule of its own.
@@ -51,14 +51,14 @@ def run_queries(index: Index, rows: Int64Array) -> QueryResults:
     """
     ids, vectors = index.all_vectors()
     names, labels = np.array(ids, object), categories(index)
-    neighbours = without_own(index, rows, vectors[rows])
+    neighbours = neighbours_without_self(index, rows, vectors[rows])
     found_labels = labels[neighbours.positions]
     depth = found_labels.shape[1]
     metrics = {
         f"precision_at_{k}": precisions_at_k(labels[rows], found_labels, min(k, depth)) for k in (1, K)
     }
     metrics |= _exact_metrics(labels[rows], vectors[rows])
-    metrics["ann_recall_at_10"] = recalls(neighbours, rows, vectors)
+    metrics["ann_recall_at_10"] = recall_per_query(neighbours, rows, vectors)
     return QueryResults(names[rows], labels[rows], names[neighbours.positions], metrics)
 
 
@@ -71,7 +71,7 @@ def sample_rows(index: Index, limit: int, among: Int64Array | None = None) -> In
     them. They are chosen by the hashes of their images, so that two releases of nearly the same catalogue are
     queried with nearly the same products. Raises `InputError` if fewer than two products have a category.
     """
-    ids, hashes = (index.items.column(name).to_pylist() for name in ("product_id", "image_hash"))
+    ids, hashes = (index.products.column(name).to_pylist() for name in ("product_id", "image_hash"))
     names = categories(index)
     labelled = np.arange(len(names)) if among is None else among
     labelled = labelled[names[labelled] != ""]
@@ -93,13 +93,13 @@ def sample_rows(index: Index, limit: int, among: Int64Array | None = None) -> In
 
 def categories(index: Index) -> AnyArray:
     """The category of every product, [n]; empty for products without one."""
-    return np.array([name or "" for name in index.items.column("category").to_pylist()], object)
+    return np.array([name or "" for name in index.products.column("category").to_pylist()], object)
 
 
 def _exact_metrics(labels: AnyArray, vectors: Float32Array) -> dict[str, Float64Array]:
     relevant = relevant_counts(labels, labels, leave_one_out=True)
     positions, _ = exact_neighbours(vectors, vectors, int(relevant.max()) + 1)
-    found_labels = labels[drop_own(positions, np.arange(len(positions)), positions)]
+    found_labels = labels[drop_self(positions, np.arange(len(positions)), positions)]
     return {
         "map_at_r": average_precisions(labels, found_labels, relevant),
         "r_precision": r_precisions(labels, found_labels, relevant),

@@ -11,7 +11,7 @@ import numpy as np
 
 from recsim_tasks.arrays import Float32Array
 from recsim_tasks.vectors.brute_force import exact_neighbours
-from recsim_tasks.vectors.consistency import spread
+from recsim_tasks.vectors.consistency import evenly_spaced
 from recsim_tasks.vectors.index import Index
 from recsim_tasks.vectors.recall import K
 
@@ -105,4 +105,4 @@ def _exact_search(index: Index) -> Query:
 
 
 def _queries(index: Index) -> Float32Array:
-    return index.vectors_at(spread(len(index), TIMED_QUERIES))
+    return index.vectors_at(evenly_spaced(len(index), TIMED_QUERIES))

@@ -46,7 +46,7 @@ def like_a_rebuild(verified: Verification) -> Iterator[RuleResult]:
     contents, recall = verified.sentences()
     yield RuleResult(
         rule=SAME_CONTENTS,
-        passed=verified.whole,
+        passed=verified.same_contents,
         challenger=verified.missing + verified.unexpected + verified.outdated + verified.differing,
         limit="no difference",
         sentence=contents,
@@ -54,7 +54,7 @@ def like_a_rebuild(verified: Verification) -> Iterator[RuleResult]:
     share = verified.overlap / verified.rebuilt_overlap if verified.rebuilt_overlap else None
     yield RuleResult(
         rule=SAME_RECALL,
-        passed=verified.finds_as_much,
+        passed=verified.recall_preserved,
         challenger=measured(share),
         limit="at least 0.99 of a rebuild",
         sentence=recall,

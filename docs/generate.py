@@ -1,0 +1,81 @@
+"""Write the tables of the docs that are generated from code: `make docs`.
+
+A table stands between `<!-- generated: NAME -->` and `<!-- end -->`. A test checks that none is out of date.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from recsim_tasks.foundation.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+CONTRACTS = ROOT / "src" / "recsim_tasks" / "contracts.py"
+
+
+def settings_table() -> str:
+    """One row per setting: variable, default, description."""
+    rows = [
+        f"| `{field.validation_alias or f'RECSIM_{name.upper()}'}` | {_default(field.default)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows])
+
+
+def results_tables() -> str:
+    """One table per job, and one per record that a result contains: field, type, meaning."""
+    classes = [node for node in ast.parse(CONTRACTS.read_text()).body if isinstance(node, ast.ClassDef)]
+    by_name = {node.name: node for node in classes}
+    results = [node for node in classes if node.name.endswith("Result") and node.name != "JobResult"]
+    records = [node for node in classes if node not in results and _fields(node, by_name)]
+    return "\n\n".join(_section(node, by_name) for node in [*results, *records])
+
+
+def _section(node: ast.ClassDef, by_name: dict[str, ast.ClassDef]) -> str:
+    rows = [f"| `{name}` | `{kind}` | {meaning} |" for name, kind, meaning in _fields(node, by_name)]
+    title = f"### {node.name}\n\n{' '.join((ast.get_docstring(node) or '').split())}"
+    return "\n".join([title, "", "| field | type | meaning |", "|---|---|---|", *rows])
+
+
+def _fields(node: ast.ClassDef, by_name: dict[str, ast.ClassDef]) -> list[tuple[str, str, str]]:
+    """Name, type and docstring of the fields of a class and its bases."""
+    bases = [base.id for base in node.bases if isinstance(base, ast.Name) and base.id in by_name]
+    found = [field for base in bases for field in _fields(by_name[base], by_name)]
+    for statement, after in zip(node.body, [*node.body[1:], None], strict=True):
+        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+            continue
+        kind = ast.unparse(statement.annotation)
+        if not kind.startswith("ClassVar"):
+            found.append((statement.target.id, kind.replace("|", "\\|"), _docstring(after)))
+    return found
+
+
+def _docstring(statement: ast.stmt | None) -> str:
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return " ".join(str(value.value).split()) if isinstance(value, ast.Constant) else ""
+
+
+def _default(value: object) -> str:
+    return "" if value is None else f"`{value}`"
+
+
+TABLES = {
+    "README.md": {"settings": settings_table},
+    "docs/jobs.md": {"results": results_tables},
+}
+
+
+def generated(page: str) -> str:
+    """The text of a page with its tables as they must be."""
+    text = (ROOT / page).read_text()
+    for name, make in TABLES[page].items():
+        start, end = f"<!-- generated: {name} -->\n", "<!-- end -->"
+        before, _, rest = text.partition(start)
+        text = f"{before}{start}{make()}\n{end}{rest.partition(end)[2]}"
+    return text
+
+
+if __name__ == "__main__":
+    for page in TABLES:
+        (ROOT / page).write_text(generated(page))
