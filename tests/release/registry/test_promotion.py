@@ -152,7 +152,7 @@ def test_a_rollback_that_is_made_again_goes_no_further_back(three: Promotions) -
     again = three.rollback(None, "poor answers", "ada")
     assert again == first
     assert in_production(three) == [2, 2, 2]
-    assert three.rollback(1, "further", "ada")["version"] == 1
+    assert three.rollback(1, "further", "ada").version == 1
 
 
 def test_a_release_that_was_rolled_back_is_no_place_to_go_back_to(three: Promotions, bundle: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_release_that_was_rolled_back_is_no_place_to_go_back_to(three: Promoti
     three.rollback(1, "poor answers", "ada")
     three.resume("ada")
     three.promote(register(three.registry, bundle, refresh="the fourth"))
-    assert three.rollback(None, "poor again", "ada")["version"] == 1
+    assert three.rollback(None, "poor again", "ada").version == 1
 
 
 def test_a_release_that_was_rolled_back_is_not_promoted_by_a_task_that_is_cleared(three: Promotions) -> None:
