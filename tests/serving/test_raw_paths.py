@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.release.bundle import Release, assemble
+from recsim_tasks.release.bundle import BundleContents, Release, assemble
 from recsim_tasks.serving.app import create_app
 from recsim_tasks.serving.connections import Connection
 from recsim_tasks.serving.hot_swap import ServedRelease
@@ -65,15 +65,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     table = plain.set_column(plain.schema.get_field_index("product_id"), "product_id", [IDS])
     write_deltalake(str(folder / "home" / "tables" / "products"), table)
     model = make_model(folder / "model")
-    assemble(
-        model,
-        make_index(folder / "index", model, table),
-        [picture(0)],
-        METRICS,
-        TRAINING,
-        AT,
-        folder / "release",
-    )
+    index = make_index(folder / "index", model, table)
+    assemble(BundleContents(model, index, [picture(0)], METRICS, TRAINING, AT), folder / "release")
     app = create_app(Settings.model_construct(home=folder / "home"))
     release = Release.open(folder / "release")
     app.state.swap.current = ServedRelease(1, release, ProductListing(release.index.products))
