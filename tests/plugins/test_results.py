@@ -8,7 +8,7 @@ import pytest
 from recsim_airflow.results import JobOutput, VersionMismatchError, failure_reason, outcome, parse_output
 from recsim_tasks.contracts import EmbedResult, Failure, GateResult
 
-EMBEDDED = {"embedded": 1, "reused": 2, "of": 3, "faulted": 0}
+EMBEDDED = {"embedded": 1, "reused": 2, "of": 3, "unembeddable": 0}
 UNAVAILABLE = {"error": "MLflow does not answer.", "error_type": "unavailable", "exit_code": 1}
 REJECTED = {"error": "Precision@1 fell.", "error_type": "rejected", "exit_code": 3}
 GATE = {"version": 7, "verdict": "rejected", "reasons": ["Precision@1 fell."], "mlflow_page": "runs/1"}
