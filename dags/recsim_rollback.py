@@ -1,11 +1,12 @@
 """
 ### Puts an earlier release back into Production
 
-Model and index go back together, and serving follows within seconds. From then on refreshes promote nothing, so that the next night does
-not undo it: their releases stay in Staging and their task `promote` is red with the reason. When the cause is mended, run this once more
-with *Resume*.
+Encoder and index go back together, and serving follows within seconds. From then on promotions are frozen, so
+that the next refresh does not undo the rollback: new releases stay in Staging, and the task `promote` is red
+with *Frozen*. When the cause is fixed, run this DAG again with *Resume*.
 
-The same by hand: `recsim rollback [--to V] --reason TEXT`, `recsim rollback --resume`; `recsim releases` lists who was in Production when.
+On the command line: `recsim rollback [--to V] --reason TEXT` and `recsim resume`. `recsim releases` lists
+what was in Production when.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from recsim_airflow.assets import RELEASE
 from recsim_airflow.operators import RecsimJobOperator, refuse_unknown_conf
 from recsim_airflow.retries import RETRIES, begin_try
 
-ACTIONS = {"back": "Roll back, and hold promotions", "resume": "Resume: let refreshes promote again"}
-BY = "{{ dag_run.triggering_user_name or 'airflow' }}"
+ACTIONS = {
+    "rollback": "Roll back: return to an earlier release and freeze promotions",
+    "resume": "Resume: let refreshes promote again",
+}
+ROLLS_BACK = "params.action == 'rollback'"
 
 
 def begin(context: Context) -> None:
-    """Refuse a run that was started wrongly."""
+    """Refuse unknown run parameters."""
     begin_try(context)
     refuse_unknown_conf(context)
 
@@ -31,7 +35,7 @@ def begin(context: Context) -> None:
 with DAG(
     dag_id="recsim_rollback",
     dag_display_name="recsim: rollback",
-    description="Puts an earlier release, model and index together, back into Production.",
+    description="Puts an earlier release, encoder and index together, back into Production.",
     doc_md=__doc__,
     schedule=None,
     catchup=False,
@@ -41,44 +45,45 @@ with DAG(
     default_args={"owner": "recsim", **RETRIES},
     params={
         "action": Param(
-            "back", type="string", enum=list(ACTIONS), values_display=ACTIONS, title="What to do"
+            "rollback", type="string", enum=list(ACTIONS), values_display=ACTIONS, title="Action"
         ),
         "to": Param(
             None,
             type=["null", "integer"],
             minimum=1,
             title="Release",
-            description="The version to go back to. Empty: the newest one before that can be read.",
+            description="Version to return to. If empty, the newest earlier release that can be read.",
         ),
         "reason": Param(
-            "",
-            type="string",
+            None,
+            type=["null", "string"],
             maxLength=500,
             title="Reason",
-            description="Why, for those who look later; it is kept with the release.",
+            description="Why you roll back. It is stored with the release.",
         ),
     },
 ) as dag:
     rollback = RecsimJobOperator(
         task_id="rollback",
-        job="rollback",
+        job="{{ params.action }}",
         arguments=[
-            "{{ '--resume' if params.action == 'resume' }}",
-            "{{ '--to=' ~ params.to if params.to }}",
-            "{{ '--reason=' ~ params.reason if params.reason }}",
-            "--by=" + BY,
+            f"{{{{ '--to=' ~ params.to if params.to and {ROLLS_BACK} }}}}",
+            f"{{{{ '--reason=' ~ params.reason if params.reason and {ROLLS_BACK} }}}}",
+            "--by={{ dag_run.triggering_user_name or 'airflow' }}",
             "--through=airflow",
         ],
         pre_execute=begin,
         outlets=[RELEASE],
         execution_timeout=timedelta(minutes=10),
-        doc_md="Opens the earlier release as MLflow keeps it, then moves stage and alias back. Safe to clear. Red: it cannot be read, nothing was changed.",
+        doc_md="Checks the earlier release as it is stored in MLflow, makes it the champion and freezes "
+        "promotions; or, with *Resume*, lets refreshes promote again. Safe to clear. Red: the release cannot "
+        "be read, and nothing was changed.",
     )
     verify = RecsimJobOperator(
         task_id="verify",
         job="verify",
         arguments=["--version", "{{ ti.xcom_pull(task_ids='rollback')['version'] }}"],
         execution_timeout=timedelta(minutes=10),
-        doc_md="Asks until the release is the one that answers.",
+        doc_md="Waits until the HTTP API answers from this release.",
     )
     rollback >> verify

@@ -1,4 +1,4 @@
-"""Registers the UI with Airflow, nothing else: the code is in the package `recsim_airflow`."""
+"""Registers links and listeners with Airflow. All other code is in the package `recsim_airflow`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recsim_airflow.links import MlflowLink
 
 
 class RecsimPlugin(AirflowPlugin):
-    """The buttons of recsim's tasks, and what the scheduler tells them."""
+    """Extra links of the tasks, and the listener of the scheduler."""
 
     name = "recsim"
     listeners = [listeners]  # noqa: RUF012 - the base class declares it so

@@ -1,5 +1,5 @@
-"""The Airflow side: launches `recsim` jobs, waits for the catalogue, hears of landed feeds.
+"""The Airflow side: runs `recsim` jobs as tasks, waits for the catalogue, starts a refresh when feeds land.
 
-Comes in: run settings and events. Goes out: one command a task, its result as XCom, its reason in one line.
-Promises: no process outlives its task; nothing heavy is imported when a DAG is parsed.
+Comes in: run parameters and asset events. Goes out: one command per task, its result as XCom, its status
+line. Promises: no process outlives its task; parsing a DAG imports nothing heavy.
 """

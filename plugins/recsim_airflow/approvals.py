@@ -1,226 +1,198 @@
-"""Questions to people, with the figures in front of them: about a feed that a guard holds, about a release before its promotion."""
+"""Operators that ask a person: about a feed on hold, and about a release before its promotion."""
 
 from __future__ import annotations
 
-import re
-from typing import Any, NoReturn
+import logging
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk import Context
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from recsim_airflow.approval_texts import feed_question, release_question
 from recsim_airflow.links import mlflow_page
-from recsim_airflow.status import REASON_COLUMN, give_reason
+from recsim_airflow.status import STATUS_LINE_TEMPLATE, set_status_line
+from recsim_tasks.contracts import EvaluateResult, HeldFeed, IngestResult, RegisterResult
 from recsim_tasks.foundation.settings import load_settings
-from recsim_tasks.foundation.text import one_line
-
-# What a feed says of itself is shown as it is: nothing of it may become a link, a picture or a heading.
-MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&$:/])")
 
 
-class HeldFeedApprovalOperator(ApprovalOperator):
-    """Wait for somebody's answer about the feed that `ingest` handed on as held; skip when it held none.
+@dataclass(frozen=True)
+class Response:
+    """What a person decided."""
 
-    Both answers go on: the result says how (`accept` or `refuse`), which feed (`feed_id`, `digest`), `by` whom and when (`at`).
-    There is no default, so that no answer is none: it fails, and the feed waits on in the inbox.
+    approved: bool
+    by: str
+    at: str
+    """ISO 8601 with time zone."""
 
-    :param ingest_task: id of the task whose result may have a `held` feed
+
+@dataclass(frozen=True)
+class FeedDecision:
+    """The XCom of `FeedApprovalOperator`."""
+
+    answer: Literal["accept", "refuse"]
+    feed_id: str
+    digest: str
+    by: str
+    at: str
+
+
+@dataclass(frozen=True)
+class ReleaseDecision:
+    """The XCom of `ReleaseApprovalOperator`; all None when the run needs no approval."""
+
+    answer: Literal["approve", "reject"] | None = None
+    by: str | None = None
+    at: str | None = None
+
+
+class PersonApprovalOperator(ApprovalOperator):
+    """Wait for *Approve* or *Reject*, without a worker, and continue after both.
+
+    `ApprovalOperator` skips what follows a rejection. Here a rejection is work too: a later task carries it
+    out. There is no default answer: without one until `response_timeout` the task fails, and a person can be
+    asked again.
     """
 
     ui_color = "#fdf3d8"
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(map_index_template=STATUS_LINE_TEMPLATE, **kwargs)
+
+    def ask(self, context: Context, subject: str, body: str) -> Any:
+        """Put the question, and leave the worker until there is an answer."""
+        self.subject, self.body = subject, body
+        return super().execute(context)
+
+    def read_response(
+        self, context: Context, event: dict[str, Any], *, question: str, next_step: str
+    ) -> Response:
+        """The answer in `event`; if there is none, fail, and name the `question` and the `next_step`."""
+        if "error" in event:
+            hours = self.response_timeout.total_seconds() / 3600 if self.response_timeout else 0
+            reason = f"{question} was not answered within {hours:g} h. {next_step}"
+            set_status_line(context, reason, level=logging.ERROR)
+            raise AirflowFailException(reason)
+        response = HITLOperator.execute_complete(self, context, event)
+        at: datetime = response["responded_at"]
+        approved = response["chosen_options"] == [self.APPROVE]
+        return Response(approved, user_name(response["responded_by_user"]), at.isoformat())
+
+
+class FeedApprovalOperator(PersonApprovalOperator):
+    """Ask a person whether to apply a feed that a guard has put on hold; skip if no feed is on hold.
+
+    The XCom is a `FeedDecision`. Without an answer the task fails, and the feed stays in the inbox.
+
+    :param ingest_task: id of the task that ran the job `ingest`, with `succeed_on_hold`
+
+    .. code-block:: python
+
+        ingest = RecsimJobOperator(task_id="ingest", job="ingest", succeed_on_hold=True)
+        approve = FeedApprovalOperator(task_id="approve", ingest_task="ingest")
+        ingest >> approve
+    """
+
     def __init__(self, *, ingest_task: str, **kwargs: Any) -> None:
-        super().__init__(subject="A feed waits to be looked at", map_index_template=REASON_COLUMN, **kwargs)
+        super().__init__(subject="Feed on hold: review required", **kwargs)
         self.ingest_task = ingest_task
 
     def execute(self, context: Context) -> Any:
-        """Put the question, and leave the worker until it is answered."""
-        held = self._held(context)
-        if held is None:
-            give_reason(context, "no feed was held")
-            raise AirflowSkipException("No feed was held.")
-        self.subject = f"Feed {held['feed_id']} waits: take it in?"
-        self.body = question(held)
-        return super().execute(context)
+        """Ask about the feed."""
+        feed = self._feed(context)
+        if feed is None:
+            set_status_line(context, "No feed is on hold.")
+            raise AirflowSkipException("No feed is on hold.")
+        return self.ask(context, f"Feed {feed.feed_id} is on hold: apply it?", feed_question(feed))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Hand on the answer. `ApprovalOperator` would skip what follows a rejection, but refusing a feed is work too."""
-        held = self._held(context) or {}
-        if "error" in event:
-            hours = self.response_timeout.total_seconds() / 3600 if self.response_timeout else 0
-            reason = f"Held: nobody answered about feed {held['feed_id']} for {hours:g} h. It waits in the inbox; clear this task, or wait for the next refresh, to be asked again."
-            give_reason(context, reason)
-            raise AirflowFailException(reason)
-        answer = HITLOperator.execute_complete(self, context, event)
-        accepts = answer["chosen_options"] == [self.APPROVE]
-        by = who(answer["responded_by_user"])
-        give_reason(context, f"{'accepted' if accepts else 'refused'} by {by}: feed {held['feed_id']}")
-        return {
-            "answer": "accept" if accepts else "refuse",
-            "feed_id": held["feed_id"],
-            "digest": held["digest"],
-            "by": by,
-            "at": answer["responded_at"].isoformat(),
-        }
+        """Return the decision."""
+        feed = self._feed(context)
+        assert feed is not None
+        response = self.read_response(
+            context,
+            event,
+            question=f"On hold: the question about feed {feed.feed_id}",
+            next_step="It stays in the inbox. Clear this task, or wait for the next run, to be asked again.",
+        )
+        verb = "accepted" if response.approved else "refused"
+        set_status_line(context, f"{response.by} {verb} feed {feed.feed_id}.")
+        answer: Literal["accept", "refuse"] = "accept" if response.approved else "refuse"
+        return asdict(FeedDecision(answer, feed.feed_id, feed.digest, response.by, response.at))
 
-    def _held(self, context: Context) -> dict[str, Any] | None:
-        result = context["ti"].xcom_pull(task_ids=self.ingest_task) or {}
-        held = result.get("held")
-        return held if isinstance(held, dict) else None
+    def _feed(self, context: Context) -> HeldFeed | None:
+        return IngestResult.model_validate(context["ti"].xcom_pull(task_ids=self.ingest_task)).on_hold
 
 
-class ReleaseApprovalOperator(ApprovalOperator):
-    """Ask a person about a release that the gate let through, when this run is to ask.
+class ReleaseApprovalOperator(PersonApprovalOperator):
+    """Ask a person whether to promote a release that passed the gate, if the run needs an approval.
 
-    The result has the `answer` (`approve` or `reject`, None when the run does not ask), `by` whom and when (`at`). Both answers continue:
-    `promote` writes either into the registry, so that no later task can overlook a rejection. No answer is no rejection: the task fails,
-    the release stays in Staging, and a person can be asked again.
+    The XCom is a `ReleaseDecision`. The job `promote` writes either answer into the registry, so that no
+    later run can overlook a rejection. Without an answer the task fails, and the release stays in Staging.
 
-    :param asked: `ask`, else nobody is asked (templated)
-    :param evaluate_task: id of the task whose result has the gate's `rules`
-    :param register_task: id of the task whose result has the `version`
+    :param approval: `ask` to ask a person, `none` to continue without one (templated)
+    :param evaluate_task: id of the task that ran the job `evaluate`
+    :param register_task: id of the task that ran the job `register`
     """
 
-    template_fields = (*ApprovalOperator.template_fields, "asked")
-    ui_color = "#fdf3d8"
+    template_fields = (*ApprovalOperator.template_fields, "approval")
 
-    def __init__(self, *, asked: str, evaluate_task: str, register_task: str, **kwargs: Any) -> None:
-        super().__init__(
-            subject="A release wants to go into Production", map_index_template=REASON_COLUMN, **kwargs
-        )
-        self.asked = asked
+    def __init__(self, *, approval: str, evaluate_task: str, register_task: str, **kwargs: Any) -> None:
+        super().__init__(subject="Release ready: approval required", **kwargs)
+        self.approval = approval
         self.evaluate_task = evaluate_task
         self.register_task = register_task
 
     def execute(self, context: Context) -> Any:
-        """Put the question, and leave the worker until it is answered."""
-        if self.asked != "ask":
-            give_reason(context, "this run does not ask")
-            return {"answer": None, "by": None, "at": None}
-        version, verdict = self._version(context), context["ti"].xcom_pull(task_ids=self.evaluate_task)
-        self.subject = f"Release {version}: put it into Production?"
-        self.body = release_question(
-            verdict,
-            mlflow_page(load_settings().tracking_uri, context["ti"].xcom_pull(task_ids=self.register_task)),
+        """Ask about the release."""
+        if self.approval != "ask":
+            set_status_line(context, "This run needs no approval.")
+            return asdict(ReleaseDecision())
+        release = self._release(context)
+        evaluation = EvaluateResult.model_validate(context["ti"].xcom_pull(task_ids=self.evaluate_task))
+        page = mlflow_page(load_settings().tracking_uri, release.model_dump())
+        return self.ask(
+            context,
+            f"Release {release.version}: promote it to Production?",
+            release_question(evaluation.rules, page),
         )
-        return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Hand on the answer; fail when there was none."""
-        version = self._version(context)
-        if "error" in event:
-            hours = self.response_timeout.total_seconds() / 3600 if self.response_timeout else 0
-            self._hold(
-                context,
-                f"nobody answered for release {version} within {hours:g} h. It stays in Staging; clear this task to be asked again.",
-            )
-        answer = HITLOperator.execute_complete(self, context, event)
-        by = who(answer["responded_by_user"])
-        approves = answer["chosen_options"] == [self.APPROVE]
-        give_reason(context, f"{'approved' if approves else 'rejected'} by {by}: release {version}")
-        return {
-            "answer": "approve" if approves else "reject",
-            "by": by,
-            "at": answer["responded_at"].isoformat(),
-        }
+        """Return the decision."""
+        version = self._release(context).version
+        response = self.read_response(
+            context,
+            event,
+            question=f"The question about release {version}",
+            next_step="The release stays in Staging. To be asked again, clear this task.",
+        )
+        set_status_line(
+            context, f"{response.by} {'approved' if response.approved else 'rejected'} release {version}."
+        )
+        return asdict(ReleaseDecision("approve" if response.approved else "reject", response.by, response.at))
 
-    def _version(self, context: Context) -> int:
-        return int(context["ti"].xcom_pull(task_ids=self.register_task)["version"])
-
-    def _hold(self, context: Context, sentence: str) -> NoReturn:
-        give_reason(context, f"Held: {sentence}")
-        raise AirflowFailException(f"Held: {sentence}")
+    def _release(self, context: Context) -> RegisterResult:
+        return RegisterResult.model_validate(context["ti"].xcom_pull(task_ids=self.register_task))
 
 
-def who(user: Any) -> str:
-    """The name of who answered, else the id."""
-    known = (
-        user
-        if isinstance(user, dict)
-        else {"id": getattr(user, "id", None), "name": getattr(user, "name", None)}
-    )
-    return str(known.get("name") or known.get("id") or "unknown")
+def user_name(user: Any) -> str:
+    """The name of the user who answered, else the id."""
+    if isinstance(user, dict):
+        return str(user.get("name") or user.get("id") or "unknown")
+    return str(getattr(user, "name", None) or getattr(user, "id", None) or "unknown")
 
 
-def question(held: dict[str, Any]) -> str:
-    """The page's text: what a guard found, what the answers do."""
-    figures = held.get("figures", [])
-    rows = "\n".join(
-        f"| {label(figure['guard'])} | {figure['value']:.1%} | {figure['limit']:.1%} |" for figure in figures
-    )
-    sentences = "\n".join(f"- {plain(figure['sentence'])}" for figure in figures)
-    reasons = held.get("row_reasons") or []
-    return f"""Nothing of this feed has been written so far.
+def configured_approvers() -> list[dict[str, str]] | None:
+    """Users who may answer, from `[recsim] approvers` of the Airflow configuration (`id:name, id:name`).
 
-| what the guards measured | this feed | allowed |
-|---|---:|---:|
-{rows}
-
-{sentences}
-{row_table(reasons) if reasons else ""}
-**Approve** takes the feed in as it is. **Reject** moves it to `.refused` of the inbox. Either way the feeds that came after it follow, and the refresh goes on.
-
-Feed {plain(held["feed_id"])}, digest `{held["digest"][:16]}`, in {plain(held["folder"])}
-"""
-
-
-def row_table(reasons: list[dict[str, Any]]) -> str:
-    """Why most of the rows cannot be taken that go to quarantine, with an example each."""
-    lines = "\n".join(
-        f"| {reason['rows']:,} | {plain(reason['reason'])} | {plain(reason['example'])} |"
-        for reason in reasons
-    )
-    return f"""
-| rows that cannot be taken | reason | for example |
-|---:|---|---|
-{lines}
-"""
-
-
-def release_question(verdict: dict[str, Any], page: str) -> str:
-    """The page's text: the gate's rules with their figures, and where the answers can be looked at."""
-    rows = "\n".join(
-        f"| {plain(rule['rule'])} | {_figure(rule['challenger'])} | {_figure(rule['champion'])} | {_difference(rule['difference'])} | {plain(rule['limit'])} |"
-        for rule in verdict["rules"]
-    )
-    look = f"[What it answers, beside the champion]({page})\n" if page else ""
-    return f"""The gate lets it through. {look}
-| rule | challenger | champion | difference, 95 % interval | limit |
-|---|---:|---:|---:|---|
-{rows}
-
-**Approve** puts it into Production, model and index together. **Reject** leaves it in Staging, and it is not promoted without a new approval; what serves goes on serving.
-"""
-
-
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:,.4g}"
-
-
-def _difference(found: dict[str, Any] | None) -> str:
-    return (
-        ""
-        if found is None or found["mean"] is None
-        else f"{found['mean']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f})"
-    )
-
-
-def approvers() -> list[dict[str, str]] | None:
-    """Who alone may answer, from `[recsim] approvers` of the Airflow configuration, `id:name, id:name`; None is everybody who may."""
-    named = [
-        pair.strip().partition(":")
-        for pair in str(conf.get("recsim", "approvers", fallback="")).split(",")
-        if pair.strip()
+    None if it is not set: everyone who may edit the run may answer.
+    """
+    pairs = [
+        pair.strip().partition(":") for pair in str(conf.get("recsim", "approvers", fallback="")).split(",")
     ]
-    return [{"id": user.strip(), "name": name.strip() or user.strip()} for user, _, name in named] or None
-
-
-def label(guard: str) -> str:
-    """A guard's name as words: `max_withdrawn_share` is about the *withdrawn share*."""
-    return plain(guard.removeprefix("max_").replace("_", " "))
-
-
-def plain(text: str) -> str:
-    """`text` as Markdown that shows it letter by letter."""
-    return MARKUP.sub(r"\\\1", one_line(" ".join(str(text).split())))
+    return [
+        {"id": user.strip(), "name": name.strip() or user.strip()} for user, _, name in pairs if user.strip()
+    ] or None

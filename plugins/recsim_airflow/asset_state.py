@@ -1,6 +1,7 @@
-"""What refreshes leave in the watched assets' state stores: when one began, and how far the released answer reflects the catalogue.
+"""What refreshes record in the state stores of the watched assets.
 
-The release's manifest owns that cursor; refreshes work from it. What is noted here only spares the watchers an announcement.
+The release's manifest owns the cursor, and refreshes work from it. This record only saves the asset triggers
+an announcement.
 """
 
 from __future__ import annotations
@@ -8,46 +9,36 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from airflow.sdk import Asset, BaseOperator, Context
+from airflow.sdk import Asset, Context
 
 from recsim_airflow.commits import Cursor
-from recsim_airflow.status import REASON_COLUMN, give_reason
 
+# Keys of the state stores. ANNOUNCED belongs to the asset triggers, the others to the refresh.
+ANNOUNCED = "announced"
 COMMITTED = "committed"
-HEARD = "heard"
+REFRESH_STARTED = "refresh_started"
 
 
-def committed(context: Context, asset: Asset) -> Cursor:
-    """The cursor that was noted last; empty where none was."""
-    value: Any = context["asset_state_store"][asset].get(COMMITTED)
+def recorded_cursor(context: Context, catalogue: Asset) -> Cursor:
+    """The cursor that was recorded last; empty if there is none."""
+    value: Any = context["asset_state_store"][catalogue].get(COMMITTED)
     return dict(value) if isinstance(value, dict) else {}
 
 
-def note_committed(context: Context, asset: Asset) -> Cursor:
-    """Note the head that this run planned for: what serves reflects the catalogue up to there. The task needs `asset` as an inlet."""
-    head = {name: context["ti"].xcom_pull(task_ids="plan")["head"][name] for name in ("table_id", "version")}
-    context["asset_state_store"][asset].set(COMMITTED, head)
-    return head
+def record_cursor(context: Context, catalogue: Asset, *, plan_task: str) -> Cursor:
+    """Record that the champion reflects the catalogue up to the head of this run's plan.
 
-
-def note_heard(context: Context, inbox: Asset) -> None:
-    """Note that a refresh begins, which takes in all that was announced so far. The task needs `inbox` as an inlet."""
-    context["asset_state_store"][inbox].set(HEARD, {"at": time.time()})
-
-
-class UpToDateOperator(BaseOperator):
-    """Note that what serves already reflects the catalogue as it was planned for.
-
-    :param catalogue: the watched asset whose state store keeps the cursor
+    The task needs `catalogue` as an inlet.
     """
+    head = context["ti"].xcom_pull(task_ids=plan_task)["head"]
+    cursor = {name: head[name] for name in ("table_id", "version")}
+    context["asset_state_store"][catalogue].set(COMMITTED, cursor)
+    return cursor
 
-    ui_color = "#e8f7e4"
 
-    def __init__(self, *, catalogue: Asset, **kwargs: Any) -> None:
-        super().__init__(inlets=[catalogue], map_index_template=REASON_COLUMN, **kwargs)
-        self.catalogue = catalogue
+def record_refresh_start(context: Context, inbox: Asset) -> None:
+    """Record that a refresh starts, which takes in everything announced so far.
 
-    def execute(self, context: Context) -> None:
-        """Note it, and say so."""
-        head = note_committed(context, self.catalogue)
-        give_reason(context, f"what serves reflects the catalogue at version {head['version']}")
+    The task needs `inbox` as an inlet.
+    """
+    context["asset_state_store"][inbox].set(REFRESH_STARTED, {"at": time.time()})

@@ -1,16 +1,17 @@
-"""The assets that DAGs hear of and tell of. Their addresses name no place: the settings do."""
+"""The assets that start and end a refresh. Their URIs are names: the locations are settings."""
 
 from __future__ import annotations
 
 from airflow.sdk import Asset, AssetWatcher
 
-from recsim_airflow.asset_triggers import CatalogueCommitTrigger, FeedManifestTrigger
-from recsim_airflow.storage import storage_conn_id
+from recsim_airflow.hooks import storage_conn_id
+from recsim_airflow.triggers import CatalogueCommitTrigger, FeedManifestTrigger
 from recsim_tasks.foundation.settings import Settings
 
 FEED_INBOX = "recsim_feed_inbox"
 CATALOGUE_COMMITS = "recsim_catalogue_commits"
-# An object store is asked for every file of a listing, and charges for it.
+# Seconds between two looks. A look at an object store lists every file of the inbox, and a listing is charged
+# for.
 LOCAL_POLL, REMOTE_POLL = 2.0, 15.0
 
 CATALOGUE = Asset("recsim_catalogue", uri="x-recsim://catalogue", group="recsim")
@@ -18,7 +19,7 @@ RELEASE = Asset("recsim_release", uri="x-recsim://release", group="recsim")
 
 
 def feed_inbox(settings: Settings) -> Asset:
-    """The inbox as an asset that is updated whenever feeds lie in it."""
+    """The inbox, updated whenever it has closed feeds."""
     inbox = str(settings.inbox_dir)
     poll = REMOTE_POLL if "://" in inbox else LOCAL_POLL
     trigger = FeedManifestTrigger(
@@ -33,9 +34,9 @@ def feed_inbox(settings: Settings) -> Asset:
 
 
 def catalogue_commits(settings: Settings) -> Asset:
-    """The catalogue as an asset that is updated by commits of others.
+    """The catalogue, updated by commits of other writers.
 
-    Not the asset that a refresh tells of: a refresh that heard of its own commits would start itself.
+    Not the asset that a refresh updates: a refresh would start the next one by its own commits.
     """
     trigger = CatalogueCommitTrigger(
         asset_name=CATALOGUE_COMMITS, table_uri=settings.products_uri, conn_id=storage_conn_id()

@@ -50,7 +50,7 @@ class TableHead:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class VersionCondition:
     """The commit that is waited for: `min_version`, or without one whatever is newer than the cursor `after`."""
 
     min_version: int | None
@@ -74,7 +74,7 @@ class Decision:
     sentence: str
 
 
-def decide(table_uri: str, head: TableHead | None, wanted: Wanted) -> Decision:
+def decide(table_uri: str, head: TableHead | None, condition: VersionCondition) -> Decision:
     """Decide from a table's head, `None` where there is no table yet."""
     if head is None:
         return Decision("wait", f"{table_uri} does not exist yet.")
@@ -83,14 +83,14 @@ def decide(table_uri: str, head: TableHead | None, wanted: Wanted) -> Decision:
             "refuse",
             f"{table_uri} has no change feed. Set its property delta.enableChangeDataFeed to true, then rebuild the index.",
         )
-    version = wanted.version(head)
+    version = condition.version(head)
     if head.version < version:
         return Decision("wait", f"{table_uri} is at version {head.version}, not yet at {version}.")
     return Decision("ready", f"{table_uri} is at version {head.version}; {version} was asked for.")
 
 
 @dataclass(frozen=True)
-class News:
+class TableChanges:
     """What a look at a table shows to who has `seen` it before: its head now, and which commits since are somebody else's changes."""
 
     table_id: str
@@ -132,7 +132,7 @@ def table_head(table_uri: str, options: dict[str, str]) -> TableHead | None:
     return TableHead(str(metadata.id), table.version(), change_feed)
 
 
-def table_news(table_uri: str, known: list[Cursor], options: dict[str, str]) -> News | None:
+def table_changes(table_uri: str, known: list[Cursor], options: dict[str, str]) -> TableChanges | None:
     """Read what is new in a Delta table to who knows the cursors `known`. Blocks as `table_head` does."""
     table = _open(table_uri, options)
     if table is None:
@@ -146,7 +146,7 @@ def table_news(table_uri: str, known: list[Cursor], options: dict[str, str]) -> 
         ),
         default=-1,
     )
-    return News(
+    return TableChanges(
         table_id,
         head,
         [

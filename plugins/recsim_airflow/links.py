@@ -1,7 +1,8 @@
-"""Buttons on a task's page."""
+"""Extra links: buttons on a task's page."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperatorLink
@@ -17,18 +18,18 @@ REGISTERED_MODEL = "recsim"
 
 
 class MlflowLink(BaseOperatorLink):
-    """Opens what the job left in MLflow: the gate's verdict, its run, or its model version."""
+    """Opens the page in MLflow that shows the job's result: the gate's page, a run, or a model version."""
 
     name = "MLflow"
 
-    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - the base's signature
-        """Build the address from the task's result; empty, so without a button, where there is none."""
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
+        """The page's address; empty, which shows no button, if the result has no page."""
         result = XCom.get_value(ti_key=ti_key, key="return_value")
         return mlflow_page(load_settings().tracking_uri, result if isinstance(result, dict) else {})
 
 
-def mlflow_page(tracking_uri: str, result: dict[str, Any]) -> str:
-    """The page in MLflow's UI that shows `result`; empty if it has none, or if MLflow is not a server."""
+def mlflow_page(tracking_uri: str, result: Mapping[str, Any]) -> str:
+    """Address of the page in MLflow that shows `result`; empty if there is none, or no MLflow server."""
     if not tracking_uri.startswith(("http://", "https://")):
         return ""
     base = f"{tracking_uri.rstrip('/')}/#"

@@ -1,7 +1,12 @@
-"""`RecsimJobOperator` runs one `recsim` job; `DecisionBranchOperator` follows the plan's decision."""
+"""Operators of the recsim DAGs.
+
+`RecsimJobOperator` runs a job, `PlanBranchOperator` follows the plan's decision, `UpToDateOperator` ends a
+run with no work.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -10,45 +15,58 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.branch import BaseBranchOperator
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Asset, BaseOperator, Context
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from recsim_airflow.job_process import JobProcess, end_recorded
+from recsim_airflow.asset_state import record_cursor
+from recsim_airflow.job_log import log_job_line
+from recsim_airflow.job_process import JobProcess, stop_recorded
 from recsim_airflow.links import MlflowLink
-from recsim_airflow.results import Result, failure, outcome, parse_result, summary
-from recsim_airflow.status import REASON_COLUMN, give_reason
+from recsim_airflow.results import JobOutput, VersionMismatchError, failure_reason, outcome, parse_output
+from recsim_airflow.status import STATUS_LINE_TEMPLATE, set_status_line
+from recsim_tasks.contracts import IngestResult, PlanResult
 
 PROCESS_KEY = "process"
 
 
 class JobFailedError(AirflowException):
-    """The job failed in a way that another try may cure."""
+    """The job failed in a way that a retry may cure."""
 
 
 class JobUnavailableError(JobFailedError):
-    """The job ended because something that it needs is away."""
+    """The job failed because a service that it needs is unavailable."""
 
 
-# By what the job's end means; any other is final.
-FAILURES: dict[str, type[AirflowException]] = {"retry": JobFailedError, "away": JobUnavailableError}
+# By outcome; every other outcome fails the task without a retry.
+RETRIED: dict[str, type[AirflowException]] = {"failed": JobFailedError, "unavailable": JobUnavailableError}
 
 
 class RecsimJobOperator(BaseOperator):
-    """Run `recsim JOB ARGUMENTS... --refresh RUN_ID`; its result is this task's XCom, its reason stands in one line.
+    """Run `recsim JOB ARGUMENTS... --refresh REFRESH_ID` as a process. The task's XCom is the job's result.
 
-    :param job: the job's name, such as `tune`
-    :param arguments: what follows the name on the command line (templated); what renders to nothing is left out
-    :param environment: variables for the job on top of the task's own (templated)
-    :param hands_on_held: what a guard holds (exit code 3, with `held` in the result) is not failed for, but handed on to a task that asks
-    :param command: the `recsim` of another interpreter (templated); default is `[recsim] command` of the Airflow
-        configuration (`AIRFLOW__RECSIM__COMMAND`), else the one that is installed beside this Python
+    :param job: the job's name, such as `tune` (templated)
+    :param arguments: what follows the name on the command line (templated); an argument that renders to an
+        empty text is left out
+    :param environment: variables for the job, in addition to the task's own (templated)
+    :param command: path of the `recsim` to run (templated); by default `[recsim] command` of the Airflow
+        configuration (`AIRFLOW__RECSIM__COMMAND`), else the one beside this Python
+    :param refresh_id: id of the refresh (templated)
+    :param succeed_on_hold: when a guard puts a feed on hold (exit code 3), succeed and leave the result to a
+        task that asks a person, such as `FeedApprovalOperator`
 
-    Exit codes: 0 done; 1 failed, may be retried; 2 refused and 3 held, never retried. What failed because something is away, as its
-    result says, raises `JobUnavailableError`, which `OutageRetryPolicy` retries for as long as the task's time limit lasts.
+    Exit codes: 0 done; 1 failed, retried; 2 refused and 3 rejected or on hold, never retried. A job whose
+    result says that a service is unavailable raises `JobUnavailableError`, which `OutageRetryPolicy` retries
+    until the task's time limit.
+
+    .. code-block:: python
+
+        embed = RecsimJobOperator(task_id="embed", job="embed")
+        index = RecsimJobOperator(task_id="index", job="index", arguments=["append"])
+        embed >> index
     """
 
-    template_fields: Sequence[str] = ("arguments", "environment", "command", "refresh_id")
+    template_fields: Sequence[str] = ("job", "arguments", "environment", "command", "refresh_id")
     operator_extra_links = (MlflowLink(),)
     ui_color = "#e3f0fb"
 
@@ -59,141 +77,177 @@ class RecsimJobOperator(BaseOperator):
         arguments: Sequence[str] = (),
         environment: dict[str, str] | None = None,
         command: str | None = None,
-        hands_on_held: bool = False,
+        refresh_id: str = "{{ run_id }}",
+        succeed_on_hold: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(map_index_template=REASON_COLUMN, **kwargs)
+        super().__init__(map_index_template=STATUS_LINE_TEMPLATE, **kwargs)
         self.job = job
         self.arguments = arguments
         self.environment = environment
         self.command = command
-        self.hands_on_held = hands_on_held
-        self.refresh_id = "{{ run_id }}"
+        self.refresh_id = refresh_id
+        self.succeed_on_hold = succeed_on_hold
         self._process: JobProcess | None = None
 
-    def execute(self, context: Context) -> Result:
-        """Run the job to its end, its output line by line in this task's log."""
-        self._end_earlier_try(context)
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the job to its end and repeat its output in the task's log."""
+        self._stop_earlier_try(context)
         process = self._start(context)
         try:
-            result, last_line = self._follow(process)
+            last_output, last_message = self._follow(process)
             exit_code = process.wait()
         finally:
             process.stop()
         context["task_state_store"].delete(PROCESS_KEY)
-        return self._conclude(context, exit_code, result, last_line)
+        return self._conclude(context, exit_code, last_output, last_message)
 
     def on_kill(self) -> None:
-        """End the job and all its descendants, within the five seconds that Airflow leaves."""
+        """Stop the job and all its descendants, within the five seconds that Airflow allows."""
         if self._process is not None:
             self._process.stop()
 
     def _start(self, context: Context) -> JobProcess:
-        command = [
-            self.command or default_command(),
-            self.job,
-            *filter(None, self.arguments),
-            "--refresh",
-            self.refresh_id,
-        ]
+        program = self.command or default_command()
+        command = [program, self.job, *filter(None, self.arguments), "--refresh", self.refresh_id]
         self.log.info("Running %s", " ".join(command))
         try:
             process = self._process = JobProcess(command, job_environment(self.environment or {}))
         except OSError as error:
-            sentence = f"{command[0]} cannot be run: {error.strerror}. Install recsim there, or set AIRFLOW__RECSIM__COMMAND to its path."
-            raise AirflowFailException(sentence) from error
+            raise AirflowFailException(
+                f"Cannot run {program}: {error.strerror}. "
+                "Install recsim there, or set AIRFLOW__RECSIM__COMMAND to its path."
+            ) from error
         context["task_state_store"].set(
             PROCESS_KEY, {"pid": process.pid, "started": process.started, "host": socket.gethostname()}
         )
         return process
 
-    def _follow(self, process: JobProcess) -> tuple[Result | None, str]:
-        """Log every line but the result itself; give the result and the last line that was said."""
-        held_back, last_said = "", ""
+    def _follow(self, process: JobProcess) -> tuple[str, str]:
+        """Log every line but the last one of stdout; return that one, and the last message of stderr."""
+        last_output, last_message = "", ""
         for stream, line in process.lines():
             if stream == "stderr":
-                last_said = line
-                self.log.info(line)
-                continue
-            if held_back:
-                self.log.info(held_back)
-            held_back = line
-        result = parse_result(held_back)
-        if result is None and held_back:
-            self.log.info(held_back)
-        return result, last_said
+                last_message = log_job_line(line)
+            else:
+                if last_output:
+                    self.log.info("%s", last_output)
+                last_output = line
+        return last_output, last_message
 
-    def _conclude(self, context: Context, exit_code: int, result: Result | None, last_line: str) -> Result:
-        verdict = outcome(exit_code, result)
-        if verdict == "done" and result is None:
-            verdict, last_line = (
-                "retry",
-                f"recsim {self.job} ended well but its last line is no result. Is {self.command or default_command()} recsim?",
+    def _conclude(
+        self, context: Context, exit_code: int, last_output: str, last_message: str
+    ) -> dict[str, Any]:
+        output = self._parse(context, last_output)
+        end = outcome(exit_code, output)
+        result = output.result if output else None
+        fields = result.model_dump(mode="json", exclude_unset=True) if result else None
+        if end == "done" and result and fields:
+            set_status_line(context, result.summary)
+            return fields
+        if end == "done":
+            end = "failed"
+            last_message = (
+                f"recsim {self.job} ended with exit code 0 but printed no result. "
+                f"Check that {self.command or default_command()} is recsim."
             )
-        if verdict == "done" and result is not None:
-            give_reason(context, summary(self.job, result))
-            return result
-        reason = failure(self.job, exit_code, result, last_line)
-        if verdict == "held":
-            reason = f"Held: {reason}"
-            if self.hands_on_held and result and result.get("held"):
-                give_reason(context, reason)
-                return result
-            context["ti"].xcom_push(key="return_value", value=result)
-        give_reason(context, reason)
-        raise FAILURES.get(verdict, AirflowFailException)(reason)
+        reason = failure_reason(self.job, exit_code, output, last_message)
+        if self.succeed_on_hold and isinstance(result, IngestResult) and result.on_hold and fields:
+            set_status_line(context, reason, level=logging.WARNING)
+            return fields
+        if fields:
+            context["ti"].xcom_push(key="return_value", value=fields)
+        set_status_line(context, reason, level=logging.ERROR)
+        raise RETRIED.get(end, AirflowFailException)(reason)
 
-    def _end_earlier_try(self, context: Context) -> None:
-        """A scheduler that was killed hands out a second try while the first one's job may still be running."""
+    def _parse(self, context: Context, last_output: str) -> JobOutput | None:
+        try:
+            output = parse_output(self.job, last_output)
+        except VersionMismatchError as error:
+            self.log.info("%s", last_output)
+            set_status_line(context, str(error), level=logging.ERROR)
+            raise AirflowFailException(str(error)) from error
+        if output is None and last_output:
+            self.log.info("%s", last_output)
+        return output
+
+    def _stop_earlier_try(self, context: Context) -> None:
+        """After a scheduler was killed, a second try may start while the first one's job is still running."""
         record: Any = context["task_state_store"].get(PROCESS_KEY)
         if not record or record["host"] != socket.gethostname():
             return
-        if end_recorded(record["pid"], record["started"]):
+        if stop_recorded(record["pid"], record["started"]):
             self.log.warning(
-                "Ended process %s, which an earlier try of this task had left running.", record["pid"]
+                "Stopped process %s, which an earlier try of this task had left running.", record["pid"]
             )
 
 
-class DecisionBranchOperator(BaseBranchOperator):
-    """Go on with the branch that the plan decided for.
+class PlanBranchOperator(BaseBranchOperator):
+    """Follow the branch that the plan decided on.
 
-    :param plan_task: id of the task whose XCom has `decision` and `reasons`
-    :param branches: task or group id by decision
+    :param plan_task: id of the task that ran the job `plan`
+    :param branches: id of a task or a task group, by decision
     """
 
     ui_color = "#fdf3d8"
 
     def __init__(self, *, plan_task: str, branches: dict[str, str], **kwargs: Any) -> None:
-        super().__init__(map_index_template=REASON_COLUMN, **kwargs)
+        super().__init__(map_index_template=STATUS_LINE_TEMPLATE, **kwargs)
         self.plan_task = plan_task
         self.branches = branches
 
     def choose_branch(self, context: Context) -> str:
-        """Name the one branch to follow; the others show as skipped."""
-        plan = context["ti"].xcom_pull(task_ids=self.plan_task)
-        branch = self.branches.get(plan["decision"])
-        if branch is None:
+        """The branch to follow; Airflow skips the others."""
+        plan = PlanResult.model_validate(context["ti"].xcom_pull(task_ids=self.plan_task))
+        if plan.decision not in self.branches:
             raise AirflowFailException(
-                f"The plan decided {plan['decision']!r}, which this DAG has no branch for. Bring DAG and recsim to one version."
+                f"The plan decided {plan.decision!r}, for which this DAG has no branch. "
+                f"Its branches are {', '.join(self.branches)}."
             )
-        give_reason(context, summary("plan", {**plan, "decision": branch}))
-        return branch
+        set_status_line(context, plan.summary)
+        return self.branches[plan.decision]
+
+
+class UpToDateOperator(BaseOperator):
+    """Record that the champion already reflects the catalogue at the head of the plan.
+
+    :param plan_task: id of the task that ran the job `plan`
+    :param catalogue: the watched asset whose state store keeps the cursor
+    """
+
+    ui_color = "#e8f7e4"
+
+    def __init__(self, *, plan_task: str, catalogue: Asset, **kwargs: Any) -> None:
+        super().__init__(inlets=[catalogue], map_index_template=STATUS_LINE_TEMPLATE, **kwargs)
+        self.plan_task = plan_task
+        self.catalogue = catalogue
+
+    def execute(self, context: Context) -> None:
+        """Record the cursor."""
+        cursor = record_cursor(context, self.catalogue, plan_task=self.plan_task)
+        set_status_line(context, f"The champion reflects the catalogue at version {cursor['version']}.")
 
 
 def refuse_unknown_conf(context: Context) -> None:
-    """Refuse a run setting that the DAG does not know: Airflow takes any, and a misspelt one would go unnoticed."""
+    """Refuse a run parameter that the DAG does not have.
+
+    Airflow accepts any, so a misspelt one would have no effect.
+    """
     given, known = set(context["dag_run"].conf or {}), set(context["dag"].params)
     if unknown := sorted(given - known):
-        reason = f"Unknown run setting {', '.join(unknown)}. This DAG takes {', '.join(sorted(known))}: trigger it again with these."
-        give_reason(context, reason)
+        reason = (
+            f"Unknown run parameter: {', '.join(unknown)}. "
+            f"Trigger the DAG again with parameters from this list: {', '.join(sorted(known))}."
+        )
+        set_status_line(context, reason, level=logging.ERROR)
         raise AirflowFailException(reason)
 
 
 def default_command() -> str:
-    """The `recsim` that Airflow is configured to run, else the one beside this interpreter."""
+    """The `recsim` that the Airflow configuration names, else the one beside this interpreter."""
     return str(conf.get("recsim", "command", fallback=None) or Path(sys.executable).with_name("recsim"))
 
 
 def job_environment(extra: dict[str, str]) -> dict[str, str]:
-    """The task's environment without Airflow's own settings, which hold its secrets, and with `extra`."""
+    """The task's environment and `extra`, without Airflow's own settings, which contain its secrets."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")} | extra

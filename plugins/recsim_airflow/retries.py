@@ -1,7 +1,7 @@
-"""How often a task is tried again: as long as its time limit lasts while something is away, else a small number of times.
+"""How often a task is retried: until its time limit in an outage, else a small number of times.
 
-Airflow counts tries alone. It has a policy decide after each, but lets none go beyond `retries`, which is therefore large here. The policy
-is not asked when a task's process is killed, so that each try begins by looking at those before it.
+Airflow asks a retry policy after each try, but never goes beyond `retries`, which is therefore large here. It
+does not ask the policy when a task's process is killed, so each try begins with a look at the earlier ones.
 """
 
 from __future__ import annotations
@@ -18,23 +18,26 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from recsim_airflow.commits import UnreadableTableError
 from recsim_airflow.operators import JobUnavailableError
-from recsim_airflow.status import give_reason
+from recsim_airflow.status import set_status_line
 
 log = logging.getLogger(__name__)
 
 OUTAGES = (JobUnavailableError, UnreadableTableError)
-# Between tries, seconds: doubled from the first to the longest.
+# Between tries, seconds: the first delay is doubled up to the longest.
 FIRST_DELAY, LONGEST_DELAY = 30.0, 600.0
-# More tries than the longest task's time limit has room for.
-MOST_TRIES = 60
+# More tries than the time limit of the longest task has room for.
+MAX_TRIES = 60
 TRIES_KEY = "tries"
 
 
 class OutageRetryPolicy(RetryPolicy):
-    """Retry until the task's `execution_timeout`, counted from its first try, while something is away; retry other failures `failures` times."""
+    """Retry an outage until the task's `execution_timeout`, counted from its first try.
 
-    def __init__(self, failures: int = 2) -> None:
-        self.failures = failures
+    :param failure_retries: retries of a failure that is not an outage
+    """
+
+    def __init__(self, failure_retries: int = 2) -> None:
+        self.failure_retries = failure_retries
 
     def evaluate(
         self,
@@ -43,85 +46,88 @@ class OutageRetryPolicy(RetryPolicy):
         max_tries: int,  # noqa: ARG002 - Airflow's signature
         context: Context | None = None,
     ) -> RetryDecision:
-        """Decide by what the failed try raised."""
+        """Decide by the exception of the failed try."""
         assert context is not None
-        tries = Tries.of(context)
+        tries = Tries.load(context)
         if isinstance(exception, OUTAGES):
-            return self._wait(tries, exception, context)
+            return self._retry_outage(tries, exception, context)
         failed = tries.failed(try_number)
-        if failed >= self.failures:
-            return _give_up(f"Given up after {failed + 1} tries that failed.")
+        if failed >= self.failure_retries:
+            return _give_up(f"Gave up after {failed + 1} failed tries.")
         return _retry(_delay(failed), exception)
 
-    def _wait(self, tries: Tries, exception: BaseException, context: Context) -> RetryDecision:
+    def _retry_outage(self, tries: Tries, exception: BaseException, context: Context) -> RetryDecision:
         limit: timedelta | None = context["task"].execution_timeout
         left = tries.began + limit.total_seconds() - time.time() if limit else LONGEST_DELAY
         if left <= 0:
-            return _give_up(f"Given up: what the task needs was away for all of its time limit, {limit}.")
-        replace(tries, outages=tries.outages + 1).keep(context)
+            return _give_up(f"Gave up: the outage lasted for the whole time limit of this task, {limit}.")
+        replace(tries, outages=tries.outages + 1).save(context)
         return _retry(min(_delay(tries.outages), left), exception)
 
 
-def _delay(before: int) -> float:
-    return min(FIRST_DELAY * 2.0**before, LONGEST_DELAY)
+def _delay(earlier: int) -> float:
+    return min(FIRST_DELAY * 2.0**earlier, LONGEST_DELAY)
 
 
 def _retry(delay: float, exception: BaseException) -> RetryDecision:
-    sentence = f"Tried again in {delay:.0f} s: {exception}"
-    log.info(sentence)  # Airflow's own line about it does not say the reason in words
-    return RetryDecision.retry(timedelta(seconds=delay), sentence)
+    reason = f"Retry in {delay:.0f} s: {exception}"
+    log.warning("%s", reason)  # Airflow's own line does not include the reason
+    return RetryDecision.retry(timedelta(seconds=delay), reason)
 
 
-def _give_up(sentence: str) -> RetryDecision:
-    log.info(sentence)
-    return RetryDecision.fail(sentence)
+def _give_up(reason: str) -> RetryDecision:
+    log.error("%s", reason)
+    return RetryDecision.fail(reason)
 
 
 @dataclass(frozen=True)
 class Tries:
-    """The tries of a task since it was scheduled or cleared, as its state store keeps them between tries."""
+    """The tries of a task since it was scheduled or cleared, kept in its state store."""
 
     max_tries: int
-    """What Airflow allows; a clear raises it, and counting begins again."""
+    """Airflow's limit. A clear raises it, and the count starts again."""
     first: int
     """Number of the first try."""
     began: float
-    """When that was, in unix seconds."""
+    """Start of the first try, in seconds since the epoch."""
     outages: int = 0
-    """How many have ended because something was away."""
+    """Tries that ended with an outage."""
 
     @classmethod
-    def of(cls, context: Context) -> Tries:
-        """What is kept, or a beginning with this try."""
+    def load(cls, context: Context) -> Tries:
+        """The stored count, or a new one that starts with this try."""
         ti: Any = context["ti"]
-        kept: Any = context["task_state_store"].get(TRIES_KEY)
-        if kept and kept["max_tries"] == ti.max_tries:
-            return cls(**kept)
+        stored: Any = context["task_state_store"].get(TRIES_KEY)
+        if stored and stored["max_tries"] == ti.max_tries:
+            return cls(**stored)
         return cls(ti.max_tries, ti.try_number, time.time())
 
-    def keep(self, context: Context) -> None:
-        """Leave this for the next try."""
+    def save(self, context: Context) -> None:
+        """Store the count for the next try."""
         context["task_state_store"].set(TRIES_KEY, asdict(self))
 
     def failed(self, try_number: int) -> int:
-        """How many tries before `try_number` failed, or were killed, with nothing away."""
+        """Number of tries before `try_number` that failed or were killed without an outage."""
         return try_number - self.first - self.outages
 
 
 def begin_try(context: Context) -> None:
-    """Note the first try's time; refuse a try after too many that were killed, which no policy was asked about."""
-    tries, policy = Tries.of(context), context["task"].retry_policy
-    tries.keep(context)
+    """Record the time of the first try; fail if too many earlier tries failed or were killed."""
+    tries, policy = Tries.load(context), context["task"].retry_policy
+    tries.save(context)
     failed = tries.failed(context["ti"].try_number)
-    if isinstance(policy, OutageRetryPolicy) and failed > policy.failures:
-        reason = f"Given up: {failed} tries have failed or were killed. See their logs and the machine's memory, then clear this task."
-        give_reason(context, reason)
+    if isinstance(policy, OutageRetryPolicy) and failed > policy.failure_retries:
+        reason = (
+            f"Gave up: {failed} tries failed or were killed. "
+            "Check their logs and the memory of the machine, then clear this task."
+        )
+        set_status_line(context, reason, level=logging.ERROR)
         raise AirflowFailException(reason)
 
 
-# For every DAG, as a part of its `default_args`. The delays count where no policy is asked, after a kill.
+# Part of the `default_args` of every DAG. The delays apply where no policy is asked, after a kill.
 RETRIES: dict[str, Any] = {
-    "retries": MOST_TRIES,
+    "retries": MAX_TRIES,
     "retry_policy": OutageRetryPolicy(),
     "retry_delay": timedelta(seconds=FIRST_DELAY),
     "retry_exponential_backoff": 2,

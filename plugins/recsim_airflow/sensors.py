@@ -1,7 +1,8 @@
-"""`DeltaChangeDataFeedSensor` waits for a commit without holding a worker."""
+"""`DeltaChangeDataFeedSensor` waits for a commit of a Delta table without a worker."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NoReturn
@@ -14,32 +15,40 @@ from airflow.sdk.exceptions import (
     TaskDeferralTimeout,
 )
 
-from recsim_airflow.asset_state import committed
+from recsim_airflow.asset_state import recorded_cursor
 from recsim_airflow.commits import (
     ChangeFeedOffError,
     Cursor,
     TableHead,
     UnreadableTableError,
-    Wanted,
+    VersionCondition,
     decide,
-    table_head,
 )
-from recsim_airflow.status import REASON_COLUMN, give_reason
-from recsim_airflow.storage import credentials, delta_options
+from recsim_airflow.hooks import DeltaTableHook
+from recsim_airflow.status import STATUS_LINE_TEMPLATE, set_status_line
 from recsim_airflow.triggers import DeltaChangeDataFeedTrigger
 
 
 class DeltaChangeDataFeedSensor(BaseSensorOperator):
-    """Wait for a commit of a Delta table whose change feed is on; give the range of versions that is news.
+    """Wait for a commit of a Delta table whose change data feed is on, and return the range of new versions.
 
-    Looks once by itself, so that a commit that is there already costs no trigger; then waits in the triggerer. The result is `table_id`,
-    `start_version` and `end_version`, both inclusive, and `n_commits`, which is 0 when nothing is news.
-    A timeout skips, unless `soft_fail` is False, and nothing else does: whatever breaks while waiting fails the task.
+    Looks once in the worker, so that a commit that is already there needs no trigger; then waits in the
+    triggerer. The XCom has `table_id`, `start_version` and `end_version`, both inclusive, and `n_commits`,
+    which is 0 when there is no new version. Only a timeout skips, and only with `soft_fail`: every error
+    while waiting fails the task.
 
     :param table_uri: the table's location (templated)
-    :param min_version: the version to wait for (templated); None waits for one after the cursor
-    :param cursor_of: the asset whose state store has the cursor, under `committed`; without one everything is news
+    :param min_version: the version to wait for (templated); None waits for the first one after the cursor
+    :param cursor_of: the watched asset whose state store has the cursor; without one every version is new
     :param conn_id: Airflow connection with the credentials of the table's object store
+
+    .. code-block:: python
+
+        ingest = RecsimJobOperator(task_id="ingest", job="ingest")
+        wait = DeltaChangeDataFeedSensor(
+            task_id="wait", table_uri="s3://lake/products", min_version=VERSION_OF_INGEST, conn_id="lake"
+        )
+        ingest >> wait
     """
 
     template_fields: Sequence[str] = ("table_uri", "min_version")
@@ -61,7 +70,7 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
             poke_interval=poke_interval,
             soft_fail=soft_fail,
             inlets=inlets,
-            map_index_template=REASON_COLUMN,
+            map_index_template=STATUS_LINE_TEMPLATE,
             **kwargs,
         )
         self.table_uri = table_uri
@@ -71,63 +80,73 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Return at once if the commit is there, else wait in the triggerer."""
-        wanted = self._wanted(context)
+        condition = self._condition(context)
         head = self._head(context)
-        if decide(self.table_uri, head, wanted).kind != "wait":
-            return self._conclude(context, head, wanted)
+        if decide(self.table_uri, head, condition).kind != "wait":
+            return self._conclude(context, head, condition)
         trigger = DeltaChangeDataFeedTrigger(
             table_uri=self.table_uri,
-            min_version=wanted.min_version,
-            after=wanted.after,
+            min_version=condition.min_version,
+            after=condition.after,
             poll_interval=self.poke_interval,
             conn_id=self.conn_id,
         )
         self.defer(
             trigger=trigger,
             method_name="execute_complete",
-            kwargs={"after": wanted.after},
+            kwargs={"after": condition.after},
             timeout=timedelta(seconds=self.timeout),
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any], after: Cursor) -> dict[str, Any]:
-        """Check what the trigger saw by the same rule."""
+        """Apply the same rule to the head that the trigger saw."""
         if error := event.get("error"):
-            give_reason(context, error)
+            set_status_line(context, error, level=logging.ERROR)
             raise UnreadableTableError(error)
-        return self._conclude(context, TableHead(**event["head"]), self._wanted(context, after))
+        return self._conclude(context, TableHead(**event["head"]), self._condition(context, after))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after the wait. The base class would skip for every error under `soft_fail`, a crashed trigger's too."""
+        """Resume after the wait.
+
+        With `soft_fail` the base class would skip for every error, even for a crashed trigger.
+        """
         try:
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
         except TaskDeferralTimeout:
             self._time_out(context)
         except TaskDeferralError as error:
-            give_reason(
+            set_status_line(
                 context,
-                f"The triggerer could not wait for {self.table_uri}: {error}. See its log, then clear this task.",
+                f"The triggerer could not wait for {self.table_uri}: {error}. "
+                "See its log, then clear this task.",
+                level=logging.ERROR,
             )
             raise
 
-    def _wanted(self, context: Context, after: Cursor | None = None) -> Wanted:
-        """What is waited for; the cursor is read once a wait, as it may move meanwhile."""
+    def _condition(self, context: Context, after: Cursor | None = None) -> VersionCondition:
+        """What to wait for.
+
+        The cursor is read once per wait, because another refresh may move it meanwhile.
+        """
         if after is None:
-            after = committed(context, self.cursor_of) if self.cursor_of else {}
-        return Wanted(None if self.min_version is None else int(self.min_version), after)
+            after = recorded_cursor(context, self.cursor_of) if self.cursor_of else {}
+        return VersionCondition(None if self.min_version is None else int(self.min_version), after)
 
     def _head(self, context: Context) -> TableHead | None:
         try:
-            return table_head(self.table_uri, delta_options(credentials(self.conn_id)))
+            return DeltaTableHook(self.table_uri, self.conn_id).get_head()
         except UnreadableTableError as error:
-            give_reason(context, str(error))
+            set_status_line(context, str(error), level=logging.ERROR)
             raise
 
-    def _conclude(self, context: Context, head: TableHead | None, wanted: Wanted) -> dict[str, Any]:
-        decision = decide(self.table_uri, head, wanted)
-        give_reason(context, decision.sentence)
+    def _conclude(
+        self, context: Context, head: TableHead | None, condition: VersionCondition
+    ) -> dict[str, Any]:
+        decision = decide(self.table_uri, head, condition)
+        set_status_line(context, decision.sentence)
         if decision.kind != "ready" or head is None:
             raise ChangeFeedOffError(decision.sentence)
-        start = wanted.start(head)
+        start = condition.start(head)
         return {
             "table_id": head.table_id,
             "start_version": start,
@@ -136,7 +155,7 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
         }
 
     def _time_out(self, context: Context) -> NoReturn:
-        decision = decide(self.table_uri, self._head(context), self._wanted(context))
+        decision = decide(self.table_uri, self._head(context), self._condition(context))
         sentence = f"Waited {self.timeout:.0f} s: {decision.sentence}"
-        give_reason(context, sentence)
+        set_status_line(context, sentence, level=logging.WARNING)
         raise AirflowSkipException(sentence) if self.soft_fail else AirflowSensorTimeout(sentence)

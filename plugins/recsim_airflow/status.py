@@ -1,4 +1,8 @@
-"""Where an operator reads why: the task's log, its XCom `reason`, and the run's table of task instances."""
+"""The status line of a task: what it did or why it failed, in one line.
+
+An operator finds it at the end of the task's log, in the XCom `reason`, and in the column *Map Index* of the
+run's task instances.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,14 @@ from recsim_tasks.foundation.text import one_line
 
 log = logging.getLogger(__name__)
 
-# The table's column "Map Index" shows what this renders to, for unmapped tasks too; the database takes 250 characters.
-REASON_COLUMN = "{{ (reason | default(''))[:250] }}"
+# A `map_index_template`: Airflow renders it for unmapped tasks as well. The database column takes 250
+# characters.
+STATUS_LINE_TEMPLATE = "{{ (reason | default(''))[:250] }}"
 
 
-def give_reason(context: Context, sentence: str) -> None:
-    """Show `sentence` as this task's reason, in one line whatever a feed has put into it."""
-    sentence = one_line(sentence)
-    context["reason"] = sentence
-    context["ti"].xcom_push(key="reason", value=sentence)
-    log.info(sentence)
+def set_status_line(context: Context, text: str, *, level: int = logging.INFO) -> None:
+    """Show `text` as the task's status line, on one line whatever a feed has put into it."""
+    line = one_line(text)
+    context["reason"] = line
+    context["ti"].xcom_push(key="reason", value=line)
+    log.log(level, "%s", line)

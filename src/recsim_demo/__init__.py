@@ -1,1 +1,4 @@
-"""The demo: a real Airflow, two feeds, and what came of them. Uses recsim as anybody else would."""
+"""The demo: three feeds through a real Airflow, with measurements.
+
+It uses recsim only through its public interfaces.
+"""

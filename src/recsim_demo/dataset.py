@@ -1,6 +1,6 @@
-"""Fashion-MNIST, the real 70,000 product images, from wherever this machine can have them; checked before use.
+"""Fashion-MNIST, 70,000 images of products: found on this machine or fetched, and checked before use.
 
-`python -m recsim_demo.dataset` fetches the files and says where they are.
+`python -m recsim_demo.dataset` fetches the files and prints where they are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from recsim_local.console import say
+from recsim_local.console import echo
 from recsim_tasks.foundation.errors import ConfigurationError, InputError, RecsimError
 from recsim_tasks.foundation.publishing import publishing
 from recsim_tasks.foundation.settings import load_settings
@@ -40,7 +40,7 @@ CATEGORIES = (
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")
 PACKAGE = "dataset-fashion-mnist"
 KERAS_ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
-# SHA-256 of what is inside each gzip: sources wrap the same bytes differently.
+# SHA-256 of the uncompressed files: sources compress the same bytes differently.
 FILES = {
     "train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte.gz": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -53,7 +53,7 @@ BY_HAND = "Put the four .idx gz files of Fashion-MNIST into a folder and name it
 
 @dataclass(frozen=True)
 class FashionMnist:
-    """Images are uint8 [n, 28, 28], labels uint8 [n], positions in `CATEGORIES`; 60,000 to train, 10,000 to test."""
+    """60,000 images to train, 10,000 to test: uint8 [n, 28, 28]; labels index `CATEGORIES`."""
 
     train_images: UInt8
     train_labels: UInt8
@@ -62,9 +62,10 @@ class FashionMnist:
 
 
 def fashion_mnist(folder: Path | None = None) -> FashionMnist:
-    """Read the set from `folder`, by default from where `locate` finds or fetches it.
+    """Read the data set from `folder`, by default from the one that `locate` finds or fetches.
 
-    Raises `InputError` when a file is missing or is not what was published, `ConfigurationError` when no source has it.
+    `InputError` if a file is missing or differs from the published one, `ConfigurationError` if no source has
+    it.
     """
     folder = folder or locate()
     train_images, train_labels, test_images, test_labels = (_content(folder / name) for name in FILES)
@@ -74,7 +75,7 @@ def fashion_mnist(folder: Path | None = None) -> FashionMnist:
 
 
 def locate() -> Path:
-    """The folder with the four files: named, installed, fetched before, or fetched now (`ConfigurationError` if none)."""
+    """The folder with the four files: the configured, the installed or the cached one, or one fetched now."""
     if named := os.environ.get(FOLDER):
         return Path(named)
     cached = load_settings().home.absolute() / "datasets" / "fashion-mnist"
@@ -95,14 +96,14 @@ def _fetch(folder: Path) -> None:
             failures.append(str(error))
         else:
             return
-    raise ConfigurationError(f"Fashion-MNIST could not be fetched. {' '.join(failures)} {BY_HAND}")
+    raise ConfigurationError(f"Cannot fetch Fashion-MNIST. {' '.join(failures)} {BY_HAND}")
 
 
 def _from_debian(folder: Path) -> None:
-    """Unpack Debian's package without installing it: no root needed."""
+    """Unpack Debian's package without installing it, which needs no root."""
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        raise ConfigurationError("There is no apt-get here.")
-    say(f"Fetching Fashion-MNIST (31 MB): apt-get download {PACKAGE}")
+        raise ConfigurationError("This machine has no apt-get.")
+    echo(f"Fetching Fashion-MNIST (31 MB): apt-get download {PACKAGE}")
     unpacked = folder / "package"
     unpacked.mkdir()
     try:
@@ -120,40 +121,40 @@ def _download_package(folder: Path) -> None:
     except ConfigurationError as error:
         if os.geteuid() != 0:
             raise ConfigurationError(
-                f"{error} Its lists may be old: run sudo apt-get update and try again."
+                f"{error} The package lists may be old: run `sudo apt-get update` and try again."
             ) from error
         _run(["apt-get", "update"], folder)
         _run(["apt-get", "download", PACKAGE], folder)
 
 
 def _from_keras(folder: Path) -> None:
-    """The files behind `tf.keras.datasets.fashion_mnist`, by Keras's own downloader."""
-    say(f"Fetching Fashion-MNIST (31 MB) from {KERAS_ORIGIN}")
+    """Fetch the files of `tf.keras.datasets.fashion_mnist` with Keras's downloader."""
+    echo(f"Fetching Fashion-MNIST (31 MB) from {KERAS_ORIGIN}")
     import tensorflow as tf
 
     for name in FILES:
         try:
             tf.keras.utils.get_file(name, origin=KERAS_ORIGIN + name, cache_dir=str(folder), cache_subdir=".")
-        except Exception as error:  # Keras wraps whatever the network threw into a bare one
-            raise ConfigurationError(f"{KERAS_ORIGIN}{name} did not arrive: {error}.") from error
+        except Exception as error:  # Keras wraps every network error in a bare Exception
+            raise ConfigurationError(f"{KERAS_ORIGIN}{name} could not be fetched: {error}.") from error
 
 
 def _run(command: list[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
     if done.returncode:
-        told = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise ConfigurationError(f"`{' '.join(command)}` failed: {told}.")
+        message = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ConfigurationError(f"`{' '.join(command)}` failed: {message}.")
 
 
 def _content(path: Path) -> bytes:
-    """What is inside the gzip `path`, if it is what was published."""
+    """The uncompressed file, if it is the published one."""
     if not path.is_file():
         raise InputError(f"{path} is missing. {BY_HAND}")
     try:
         content = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(
-            f"{path} is not a whole gzip file ({error}). Delete it and run `make setup`."
+            f"{path} is not a complete gzip file ({error}). Delete it and run `make setup`."
         ) from error
     if hashlib.sha256(content).hexdigest() != FILES[path.name]:
         raise InputError(
@@ -171,14 +172,14 @@ def _labels(idx: bytes) -> UInt8:
 
 
 def main() -> int:
-    """Fetch the files, check them and say where they are; the exit code is a job's."""
+    """Fetch and check the files, and print where they are; the exit code is 0, or an error's."""
     try:
         folder = locate()
         fashion_mnist(folder)
     except RecsimError as error:
-        say(str(error))
+        echo(str(error))
         return error.exit_code
-    say(f"Fashion-MNIST: {folder}")
+    echo(f"Fashion-MNIST: {folder}")
     return 0
 
 

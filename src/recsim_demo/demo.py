@@ -1,6 +1,6 @@
-"""`make demo`: 60,000 real product images through a real Airflow to a served release, then a day's changes, then nothing new.
+"""`make demo`: 60,000 products through a real Airflow to a served release, then a day's changes, twice.
 
-Without a terminal it ends by itself; the last line of stdout is one JSON object with what was measured.
+Without a terminal it ends by itself. The last line of stdout is a JSON object with the measurements.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from rich.table import Table
 
 from recsim_demo.dataset import fashion_mnist
 from recsim_demo.feeds import deliver
-from recsim_demo.queries import Answers, ask
-from recsim_demo.sheet import draw
-from recsim_demo.story import Story, tell
+from recsim_demo.queries import QueryResults, run_queries
+from recsim_demo.sheet import draw_sheet
+from recsim_demo.story import Story, make_story
 from recsim_demo.watch import Refresh, follow
-from recsim_local.console import say
-from recsim_local.interrupt import leave_in_order_on_term, until_interrupted
+from recsim_local.console import echo
+from recsim_local.interrupt import exit_on_signals, wait_for_interrupt
 from recsim_local.stack import Stack, running, show_pages
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.settings import load_settings
 
-# Fashion-MNIST is grey and 28 pixels wide; what else the jobs do is the product's own default.
+# Fashion-MNIST is grey and 28 pixels wide. All other settings have their defaults.
 SETTINGS = {"RECSIM_IMAGE_SIZE": "28", "RECSIM_IMAGE_CHANNELS": "1"}
 
 
 class Demo:
-    """One run of the demo, and how long each part took."""
+    """One run of the demo, with the duration of each part."""
 
     def __init__(self, stack: Stack, story: Story) -> None:
         self.stack, self.story = stack, story
@@ -44,28 +44,28 @@ class Demo:
         self.phases: dict[str, float] = {}
 
     def run(self) -> dict[str, Any]:
-        """Three feeds, then questions; the figures of the last line."""
+        """Deliver three feeds, then query the release; returns the measurements."""
         first = self._refresh("feed 1", f"{len(self.story.first):,} products", self.story.first, "demo-1")
         second = self._refresh("feed 2", f"{len(self.story.second):,} changes", self.story.second, "demo-2")
-        self._refresh("feed 2 again", "the very same feed", self.story.second, "demo-2")
-        with self._phase("questions"), self.stack.client() as client:
-            answers = ask(client, self.story.held_out, self.story.held_out_categories)
-            sheet = draw(
+        self._refresh("feed 2 again", "the same feed", self.story.second, "demo-2")
+        with self._phase("queries"), self.stack.client() as client:
+            results = run_queries(client, self.story.held_out, self.story.held_out_categories)
+            sheet = draw_sheet(
                 client,
                 self.story.held_out,
                 self.story.held_out_categories,
-                answers,
+                results,
                 self.stack.home / "retrieval-sheet.png",
             )
-        say(f"Retrieval sheet: {sheet}")
-        return self._figures(first, second, answers)
+        echo(f"Retrieval sheet: {sheet}")
+        return self._figures(first, second, results)
 
     def _refresh(self, name: str, what: str, rows: list[dict[str, Any]], feed_id: str) -> Refresh:
-        say("")
-        say(f"{name}: {what}")
+        echo("")
+        echo(f"{name}: {what}")
         deliver(self.stack.inbox, f"{len(self.refreshes) + 1}-{feed_id}", rows, feed_id)
-        refresh = follow(self.stack.airflow, len(self.refreshes), landed_at=time.time())
-        say(f"  {refresh.decision} in {refresh.seconds:.0f} s")
+        refresh = follow(self.stack.airflow, len(self.refreshes), delivered_at=time.time())
+        echo(f"  {refresh.decision} in {refresh.seconds:.0f} s")
         self.refreshes.append(refresh)
         self.phases[refresh.decision] = refresh.seconds
         self.phases |= {
@@ -76,22 +76,22 @@ class Demo:
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
-        say("")
-        say(name)
+        echo("")
+        echo(name)
         began = time.monotonic()
         yield
         self.phases[name] = round(time.monotonic() - began, 1)
 
-    def _figures(self, first: Refresh, second: Refresh, answers: Answers) -> dict[str, Any]:
+    def _figures(self, first: Refresh, second: Refresh, results: QueryResults) -> dict[str, Any]:
         return {
             "decisions": [refresh.decision for refresh in self.refreshes],
             "embedded_full": self._embedded(first)["embedded"],
             "embedded_append": self._embedded(second)["embedded"],
             "reused_append": self._embedded(second)["reused"],
-            "precision_at_1": answers.precision_at_1,
-            "precision_at_10": answers.precision_at_10,
+            "precision_at_1": results.precision_at_1,
+            "precision_at_10": results.precision_at_10,
             "phases": self.phases,
-            "release": answers.release,
+            "release": results.release,
             "append_over_retrain": round(second.seconds / first.seconds, 4),
         }
 
@@ -100,27 +100,27 @@ class Demo:
 
 
 def main() -> int:
-    """Run the demo in a folder of its own, which it empties first."""
-    leave_in_order_on_term()
-    die_with(os.getppid())  # `make` may be killed without a chance to tell
+    """Run the demo in a folder of its own, which is emptied first."""
+    exit_on_signals()
+    die_with(os.getppid())  # `make` may be killed without passing on the signal
     try:
         home = load_settings().home / "demo"
         shutil.rmtree(home, ignore_errors=True)
-        figures = _demonstrate(home)
+        figures = _run_demo(home)
     except RecsimError as error:
-        say(f"make demo: {error}")
+        echo(f"make demo: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        say("Stopped.")
+        echo("Stopped.")
         return 130
     print(json.dumps(figures), flush=True)
     return 0
 
 
-def _demonstrate(home: Path) -> dict[str, Any]:
-    say("Starting Airflow, MLflow, the HTTP API and the shop window ...")
+def _run_demo(home: Path) -> dict[str, Any]:
+    echo("Starting Airflow, MLflow, the HTTP API and the shop ...")
     began = time.monotonic()
-    story = tell(fashion_mnist())
+    story = make_story(fashion_mnist())
     with running(home, SETTINGS) as stack:
         demo = Demo(stack, story)
         demo.phases["start"] = round(time.monotonic() - began, 1)
@@ -129,12 +129,12 @@ def _demonstrate(home: Path) -> dict[str, Any]:
         _show(figures)
         if sys.stdin.isatty():
             show_pages(stack)
-            until_interrupted("Everything stays up until Ctrl-C.")
+            wait_for_interrupt("All servers run until Ctrl-C.")
     return figures
 
 
 def _show(figures: dict[str, Any]) -> None:
-    table = Table("", "", title="What was measured", show_header=False)
+    table = Table("", "", title="Measurements", show_header=False)
     for name, value in figures.items():
         if name != "phases":
             table.add_row(name, str(value))

@@ -1,4 +1,4 @@
-"""Deliver feeds as a merchandising system would: rows first, the manifest last."""
+"""Delivers feeds as a merchandising system does: rows first, the manifest last."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def upsert(number: int, category: str, pixels: Pixels | None, price: float | None = None) -> dict[str, Any]:
-    """One row of a feed; without pixels the picture stays as it is."""
+    """A row that inserts or updates a product; without `pixels` its image does not change."""
     return {
         "product_id": product_id(number),
         "op": "upsert",
@@ -27,7 +27,7 @@ def upsert(number: int, category: str, pixels: Pixels | None, price: float | Non
 
 
 def delete(number: int) -> dict[str, Any]:
-    """One row that withdraws a product."""
+    """A row that deletes a product."""
     return dict.fromkeys(("title", "category", "price", "in_stock", "image")) | {
         "product_id": product_id(number),
         "op": "delete",
@@ -35,12 +35,12 @@ def delete(number: int) -> dict[str, Any]:
 
 
 def product_id(number: int) -> str:
-    """The id of the product with this number."""
+    """The id of a product."""
     return f"fashion-{number:05d}"
 
 
 def png(pixels: Pixels) -> bytes:
-    """A grey picture as PNG; `pixels` is uint8 [height, width]."""
+    """A grey image, uint8 [height, width], as PNG."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -49,7 +49,7 @@ def png(pixels: Pixels) -> bytes:
 
 
 def deliver(inbox: Path, name: str, rows: Iterable[dict[str, Any]], feed_id: str, full: bool = False) -> Path:
-    """Write a Parquet feed into `inbox` and close it with its manifest; returns its folder."""
+    """Write a Parquet feed into `inbox`, close it with its manifest, and return its folder."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

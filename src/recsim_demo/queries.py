@@ -1,4 +1,4 @@
-"""Ask the served release what looks like pictures that it has never seen, and count how often it is right."""
+"""Queries the served release with held-out images, and measures its precision."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.progress import progress
 
 K = 10
-# As many as the HTTP API takes at a time.
-PICTURES_A_REQUEST = 100
+# The limit of the HTTP API.
+IMAGES_PER_REQUEST = 100
 
 
 @dataclass(frozen=True)
-class Answers:
-    """All answers of one release."""
+class QueryResults:
+    """The results of one release."""
 
     release: int
     neighbours: list[list[dict[str, Any]]]
-    """For each picture its `K` nearest products: `product_id`, `score`, `category`, ..."""
+    """For each image its `K` nearest products: `product_id`, `score`, `category`, ..."""
     precision_at_1: float
     precision_at_10: float
 
 
-def ask(client: httpx.Client, images: Pixels, categories: list[str]) -> Answers:
-    """Ask the HTTP API for the neighbours of each of `images` uint8 [n, h, w]; right is a neighbour of the picture's own category."""
+def run_queries(client: httpx.Client, images: Pixels, categories: list[str]) -> QueryResults:
+    """Query the HTTP API with `images` uint8 [n, h, w]; neighbours of the same category are relevant."""
     replies: list[dict[str, Any]] = []
-    with progress("ask", len(images), "pictures") as done:
-        for start in range(0, len(images), PICTURES_A_REQUEST):
-            part = images[start : start + PICTURES_A_REQUEST]
-            replies.append(_ask(client, part))
-            done(len(part))
+    with progress("query", len(images), "images") as advance:
+        for start in range(0, len(images), IMAGES_PER_REQUEST):
+            batch = images[start : start + IMAGES_PER_REQUEST]
+            replies.append(_query(client, batch))
+            advance(len(batch))
     releases = {reply["release"] for reply in replies}
     if len(releases) != 1:
         raise RecsimError(
-            f"Answers came from releases {sorted(releases)}: serving swapped while the demo asked. Run it again."
+            f"The results came from releases {sorted(releases)}: serving swapped meanwhile. Run it again."
         )
-    neighbours = [found for reply in replies for found in reply["predictions"]]
-    return Answers(
+    neighbours = [products for reply in replies for products in reply["predictions"]]
+    return QueryResults(
         releases.pop(),
         neighbours,
         _precision(neighbours, categories, 1),
@@ -50,17 +50,19 @@ def ask(client: httpx.Client, images: Pixels, categories: list[str]) -> Answers:
     )
 
 
-def _ask(client: httpx.Client, images: Pixels) -> dict[str, Any]:
+def _query(client: httpx.Client, images: Pixels) -> dict[str, Any]:
     rows = [[base64.b64encode(png(pixels)).decode()] for pixels in images]
-    question = {"dataframe_split": {"columns": ["image"], "data": rows}, "params": {"k": K}}
-    reply = client.post("/invocations", json=question)
+    request = {"dataframe_split": {"columns": ["image"], "data": rows}, "params": {"k": K}}
+    reply = client.post("/invocations", json=request)
     if reply.is_error:
-        raise RecsimError(f"The HTTP API refuses the pictures ({reply.status_code}): {reply.text[:300]}")
+        raise RecsimError(f"The HTTP API refused the images ({reply.status_code}): {reply.text[:300]}")
     return dict(reply.json())
 
 
 def _precision(neighbours: list[list[dict[str, Any]]], categories: list[str], k: int) -> float:
-    right: int = sum(
-        row["category"] == own for rows, own in zip(neighbours, categories, strict=True) for row in rows[:k]
+    relevant: int = sum(
+        product["category"] == category
+        for products, category in zip(neighbours, categories, strict=True)
+        for product in products[:k]
     )
-    return round(right / (k * len(categories)), 4)
+    return round(relevant / (k * len(categories)), 4)

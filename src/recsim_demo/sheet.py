@@ -1,4 +1,4 @@
-"""The retrieval sheet: pictures that nobody has seen, and beside each its nearest products."""
+"""The retrieval sheet: held-out images, each beside its nearest products."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import numpy as np
 from PIL import Image
 
 from recsim_demo.feeds import Pixels
-from recsim_demo.queries import Answers
+from recsim_demo.queries import QueryResults
 from recsim_tasks.learning.evaluation.plots import lettered
 
 NEIGHBOURS = 8
-RIGHT, WRONG, INK, FAINT = "#1a7f4b", "#c0392b", "#222222", "#777777"
+RELEVANT, IRRELEVANT, INK, FAINT = "#1a7f4b", "#c0392b", "#222222", "#777777"
 
 
-def draw(client: httpx.Client, images: Pixels, categories: list[str], answers: Answers, path: Path) -> Path:
-    """Write a PNG with one row a category: its first picture in `images`, then its neighbours with id and score, framed by right or wrong."""
+def draw_sheet(
+    client: httpx.Client, images: Pixels, categories: list[str], results: QueryResults, path: Path
+) -> Path:
+    """Write a PNG with a row per category: an image and its neighbours, framed by relevance."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -29,10 +31,10 @@ def draw(client: httpx.Client, images: Pixels, categories: list[str], answers: A
         len(rows), NEIGHBOURS + 1, figsize=(1.35 * (NEIGHBOURS + 1), 1.72 * len(rows)), squeeze=False
     )
     for cells, row in zip(axes, rows, strict=True):
-        _picture(cells[0], images[row], "query", categories[row], INK)
-        for cell, hit in zip(cells[1:], answers.neighbours[row], strict=False):
-            colour = RIGHT if hit["category"] == categories[row] else WRONG
-            _picture(
+        _draw_cell(cells[0], images[row], "query", categories[row], INK)
+        for cell, hit in zip(cells[1:], results.neighbours[row], strict=False):
+            colour = RELEVANT if hit["category"] == categories[row] else IRRELEVANT
+            _draw_cell(
                 cell,
                 _image(client, hit["product_id"]),
                 f"{lettered(hit['product_id'])}\n{hit['score']:.3f}",
@@ -40,7 +42,7 @@ def draw(client: httpx.Client, images: Pixels, categories: list[str], answers: A
                 colour,
             )
     figure.suptitle(
-        f"Release {answers.release}: pictures that no feed held, and their nearest products",
+        f"Release {results.release}: images that no feed contained, and their nearest products",
         fontsize=12,
         color=INK,
         y=0.998,
@@ -51,7 +53,7 @@ def draw(client: httpx.Client, images: Pixels, categories: list[str], answers: A
     return path
 
 
-def _picture(cell: object, pixels: Pixels, below: str, above: str, colour: str) -> None:
+def _draw_cell(cell: object, pixels: Pixels, below: str, above: str, colour: str) -> None:
     cell.imshow(pixels, cmap="gray_r", vmin=0, vmax=255)  # type: ignore[attr-defined]
     cell.set_title(lettered(above), fontsize=7, color=colour, pad=3)  # type: ignore[attr-defined]
     cell.set_xlabel(below, fontsize=6, color=FAINT, labelpad=3)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""What the demo's feeds hold: the whole of Fashion-MNIST's training split, then a day's changes from its test split."""
+"""The rows of the demo's feeds: Fashion-MNIST's training split, then a day's changes of its test split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NEW, REPLACED, REPRICED, DELETED = 1_000, 200, 300, 100
 
 @dataclass(frozen=True)
 class Story:
-    """The rows of both feeds, and the test images that neither holds."""
+    """The rows of both feeds, and the test images that are in neither."""
 
     first: list[dict[str, Any]]
     second: list[dict[str, Any]]
@@ -23,19 +23,20 @@ class Story:
     held_out_categories: list[str]
 
 
-def tell(data: FashionMnist, products: int = 60_000, scale: float = 1.0) -> Story:
-    """The demo's story on the first `products` images; `scale` shrinks the day's changes."""
+def make_story(data: FashionMnist, products: int = 60_000, scale: float = 1.0) -> Story:
+    """The demo on the first `products` images; `scale` shrinks the day's changes."""
     new, replaced, repriced, deleted = (
         max(1, round(count * scale)) for count in (NEW, REPLACED, REPRICED, DELETED)
     )
     images, labels = data.train_images[:products], data.train_labels[:products]
-    fresh = _fresh(data.test_images, images, new + replaced)
-    arrivals, replacements = fresh[:new], fresh[new:]
-    second = [_row(products + n, data.test_images[t], data.test_labels[t]) for n, t in enumerate(arrivals)]
-    second += [_row(n, data.test_images[t], data.test_labels[t]) for n, t in enumerate(replacements)]
+    unseen = _unseen(data.test_images, images, new + replaced)
+    second = [
+        _row(products + n, data.test_images[t], data.test_labels[t]) for n, t in enumerate(unseen[:new])
+    ]
+    second += [_row(n, data.test_images[t], data.test_labels[t]) for n, t in enumerate(unseen[new:])]
     second += [_row(n, None, labels[n], price=5.0) for n in range(replaced, replaced + repriced)]
     second += [delete(n) for n in range(replaced + repriced, replaced + repriced + deleted)]
-    rest = np.setdiff1d(np.arange(len(data.test_images)), fresh)
+    rest = np.setdiff1d(np.arange(len(data.test_images)), unseen)
     return Story(
         first=[_row(n, image, label) for n, (image, label) in enumerate(zip(images, labels, strict=True))],
         second=second,
@@ -48,12 +49,12 @@ def _row(number: int, pixels: Pixels | None, label: int, price: float | None = N
     return upsert(number, CATEGORIES[label], pixels, price)
 
 
-def _fresh(candidates: Pixels, known: Pixels, count: int) -> list[int]:
-    """Positions of the first `count` candidates that differ from each other and from all that is known."""
+def _unseen(candidates: Pixels, known: Pixels, count: int) -> list[int]:
+    """Positions of the first `count` candidates that differ from each other and from every known image."""
     seen = {image.tobytes() for image in known}
-    fresh: list[int] = []
+    positions: list[int] = []
     for position, image in enumerate(candidates):
-        if len(fresh) < count and (content := image.tobytes()) not in seen:
+        if len(positions) < count and (content := image.tobytes()) not in seen:
             seen.add(content)
-            fresh.append(position)
-    return fresh
+            positions.append(position)
+    return positions

@@ -1,26 +1,26 @@
-"""Fetch, once, what jobs and the demo would need the network for: Delta's jars and Fashion-MNIST."""
+"""Fetches once what jobs and the demo need from the network: Delta's jars and Fashion-MNIST."""
 
 from __future__ import annotations
 
 import sys
 
 from recsim_demo import dataset
-from recsim_local.console import say
+from recsim_local.console import echo
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.settings import load_settings
 from recsim_tasks.foundation.spark import delta_jars, warm_jars
 
 
 def main() -> int:
-    """Fetch what is missing; the exit code is a job's: 0, or 2 with a sentence."""
+    """Fetch what is missing; the exit code is 0, or an error's."""
     try:
         settings = load_settings()
         if not delta_jars():
-            say("Fetching Delta's jars (90 MB) through Spark's Ivy")
+            echo("Fetching Delta's jars (90 MB) through Spark's Ivy")
             warm_jars(settings)
         dataset.fashion_mnist()
     except RecsimError as error:
-        say(str(error))
+        echo(str(error))
         return error.exit_code
     return 0
 

@@ -1,1 +1,1 @@
-"""The servers on this machine: a private Airflow, MLflow, the HTTP API and the shop, for the demo, `make up` and the tests."""
+"""The local stack: Airflow, MLflow, the HTTP API and the shop, for the demo, `make up` and the tests."""

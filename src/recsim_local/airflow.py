@@ -1,11 +1,11 @@
-"""A private Airflow: its own home, ports and secrets, on loopback only; nothing of it is left afterwards.
+"""A private Airflow: its own home, ports and secrets, on loopback only; all its processes end with it.
 
     with PrivateAirflow(home, dags, plugins, env) as airflow:
         run_id = airflow.trigger("recsim_refresh", {"mode": "auto"})
         airflow.wait("recsim_refresh", run_id)
 
-The four processes of a real installation, on SQLite and with tasks as local processes. The one command that is run is
-the making of the database; all else goes through the REST API.
+It has the four processes of a real installation, on SQLite, with tasks as local processes. Only the database
+is created by Airflow's command line; everything else goes through the REST API.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import httpx
 
 from recsim_local import guarded
 from recsim_local.airflow_api import AirflowApi
-from recsim_local.console import say
+from recsim_local.console import echo
 from recsim_tasks.foundation.errors import RecsimError, UnavailableError
 from recsim_tasks.foundation.processes import descendants
 from recsim_tasks.foundation.settings import load_settings
@@ -48,12 +48,12 @@ HEALTHY = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
 class PrivateAirflow(AirflowApi):
-    """An Airflow of one's own for as long as the `with` lasts; its REST API are this object's methods.
+    """Runs an Airflow for as long as the `with` block lasts; the methods are its REST API.
 
-    :param home: folder that it may fill: database, secrets, logs of processes and tasks; used again, it goes on from there
+    :param home: folder for database, secrets and logs; an existing one is used again
     :param dags: folder of the DAG files
-    :param plugins: folder of the plugins, which is importable in every process
-    :param env: variables for the tasks on top of this process's own, such as `RECSIM_HOME`
+    :param plugins: folder of the plugins, importable in every process
+    :param env: variables for the tasks, in addition to this process's own, such as `RECSIM_HOME`
     """
 
     def __init__(self, home: Path, dags: Path, plugins: Path, env: dict[str, str] | None = None) -> None:
@@ -63,13 +63,13 @@ class PrivateAirflow(AirflowApi):
         super().__init__(f"http://127.0.0.1:{self.port}", USERNAME, self._secrets["password"])
         self._dags = dags.absolute()
         self._pools = plugins / "recsim_airflow" / "pools.json"
-        # Settings of another Airflow that this process may have been started with are not meant for this one.
+        # This process may have been started with settings of another Airflow.
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         self._env = inherited | (env or {}) | self._settings(plugins.absolute())
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
-        """Start everything, and return when a run can be triggered."""
+        """Start all processes, and return when a run can be triggered."""
         try:
             self._start()
         except BaseException:
@@ -80,20 +80,20 @@ class PrivateAirflow(AirflowApi):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Stop everything."""
+        """Stop all processes."""
         self.stop()
 
     def stop(self) -> None:
-        """End all processes and whatever they started: running tasks, and their jobs."""
+        """Stop all processes with the tasks and jobs that they run."""
         self._client.close()
-        for process in self._processes.values():  # all are told first, so that they end side by side
+        for process in self._processes.values():  # all at first, so that they end in parallel
             if process.poll() is None:
                 process.terminate()
         for process in self._processes.values():
             guarded.stop(process)
 
     def kill(self, name: str) -> None:
-        """`kill -9` one component with all that it started, as a machine does that has run out of memory."""
+        """`kill -9` a component and its descendants, as a machine without memory does."""
         process = self._processes.pop(name)
         for member in descendants(process.pid):
             member.kill()
@@ -104,20 +104,20 @@ class PrivateAirflow(AirflowApi):
         self._run(name, COMPONENTS[name])
 
     def check(self) -> None:
-        """Raise when a process has ended that should be running."""
+        """`UnavailableError` if a process has ended."""
         for name, process in self._processes.items():
             if process.poll() is not None:
                 raise UnavailableError(
-                    f"Airflow's {name} has ended with exit code {process.returncode}. See {self._log(name)}."
+                    f"Airflow's {name} ended with exit code {process.returncode}. See {self._log(name)}."
                 )
 
     def _start(self) -> None:
         self._started_at = time.time()
         _write_private(self.home / "passwords.json", {self.username: self.password})
-        self._make_database()
+        self._migrate_database()
         for name, arguments in COMPONENTS.items():
             self._run(name, arguments)
-        self._wait_until(self._healthy, "get healthy")
+        self._wait_until(self._healthy, "become healthy")
         self.log_in()
         for name, pool in json.loads(self._pools.read_text()).items():
             self._call(
@@ -126,16 +126,17 @@ class PrivateAirflow(AirflowApi):
                 {"name": name, **pool, "slots": load_settings().device_slots},
                 ignore=httpx.codes.CONFLICT,
             )
-        self._wait_until(self._parsed, "read the DAG files")
+        self._wait_until(self._parsed, "parse the DAG files")
         for dag in self._call("GET", "/dags?limit=100")["dags"]:
             self._call("PATCH", f"/dags/{dag['dag_id']}", {"is_paused": False})
-        say(
-            f"Airflow is ready after {time.time() - self._started_at:.0f} s: {self.url} (user {self.username}, password {self.password})"
+        echo(
+            f"Airflow is ready after {time.time() - self._started_at:.0f} s: "
+            f"{self.url} (user {self.username}, password {self.password})"
         )
 
-    def _make_database(self) -> None:
+    def _migrate_database(self) -> None:
         if self._run("db-migrate", ["db", "migrate"]).wait() != 0:
-            raise UnavailableError(f"Airflow's database could not be made. See {self._log('db-migrate')}.")
+            raise UnavailableError(f"Cannot create Airflow's database. See {self._log('db-migrate')}.")
         del self._processes["db-migrate"]
 
     def _run(self, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
@@ -145,21 +146,22 @@ class PrivateAirflow(AirflowApi):
 
     def _healthy(self) -> bool:
         try:
-            self._client.get(
-                "/execution/health"
-            )  # it builds this part of itself at the first call: not when the first task waits for it
+            # The API server builds this part at its first call, which shall not be that of the first task.
+            self._client.get("/execution/health")
             health = self._client.get("/api/v2/monitor/health").json()
         except (httpx.HTTPError, ValueError):
             return False
         return all(health.get(part, {}).get("status") == "healthy" for part in HEALTHY)
 
     def _parsed(self) -> bool:
-        """One file is one DAG. Errors of an earlier start are still listed until the file is read again."""
+        """Whether there is a DAG per file.
+
+        Errors of an earlier start are listed until the file is parsed again.
+        """
         for error in self._call("GET", "/importErrors")["import_errors"]:
             if datetime.fromisoformat(error["timestamp"]).timestamp() > self._started_at:
-                raise RecsimError(
-                    f"{error['filename']} cannot be read by Airflow: {error['stack_trace'].strip().splitlines()[-1]}"
-                )
+                cause = error["stack_trace"].strip().splitlines()[-1]
+                raise RecsimError(f"Airflow cannot parse {error['filename']}: {cause}")
         return bool(self._call("GET", "/dags")["total_entries"] >= len(list(self._dags.glob("*.py"))))
 
     def _wait_until(self, condition: Callable[[], bool], what: str) -> None:
@@ -168,7 +170,8 @@ class PrivateAirflow(AirflowApi):
             self.check()
             if time.monotonic() > deadline:
                 raise UnavailableError(
-                    f"Airflow did not {what} within {READY_SECONDS:.0f} s. See the logs in {self._log('scheduler').parent}."
+                    f"Airflow did not {what} within {READY_SECONDS:.0f} s. "
+                    f"See the logs in {self._log('scheduler').parent}."
                 )
             time.sleep(0.2)
 
@@ -176,7 +179,7 @@ class PrivateAirflow(AirflowApi):
         return self.home / "processes" / f"{name}.log"
 
     def _settings(self, plugins: Path) -> dict[str, str]:
-        """Airflow's configuration, as variables."""
+        """Airflow's configuration as environment variables."""
         options: dict[str, dict[str, object]] = {
             "core": {
                 "dags_folder": self._dags,
@@ -200,7 +203,7 @@ class PrivateAirflow(AirflowApi):
             "logging": {"base_log_folder": self.home / "logs"},
             "scheduler": {"scheduler_idle_sleep_time": 0.1, "trigger_timeout_check_interval": 5},
             "dag_processor": {"refresh_interval": 5, "min_file_process_interval": 5},
-            # A training keeps the cores busy: a task is not given up because the api-server answers late.
+            # A training keeps the cores busy: a task does not fail because the api-server answers late.
             "workers": {"execution_api_timeout": 60, "max_failed_heartbeats": 20},
             "usage_data_collection": {"enabled": False},
         }
@@ -214,18 +217,18 @@ class PrivateAirflow(AirflowApi):
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on at the moment."""
+    """A free port of the loopback address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def _secrets(path: Path) -> dict[str, str]:
-    """The secrets of this home, made on first use: what the database holds was encrypted with them."""
+    """The secrets of this home, created once: the database is encrypted with them."""
     if not path.exists():
-        made = {name: secrets.token_urlsafe(64) for name in ("secret_key", "jwt_secret")}
+        created = {name: secrets.token_urlsafe(64) for name in ("secret_key", "jwt_secret")}
         fernet_key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
-        _write_private(path, {**made, "fernet_key": fernet_key, "password": secrets.token_urlsafe(12)})
+        _write_private(path, {**created, "fernet_key": fernet_key, "password": secrets.token_urlsafe(12)})
     return dict(json.loads(path.read_text()))
 
 

@@ -1,4 +1,7 @@
-"""What the demo and the tests ask of an Airflow, over its REST API: milliseconds, where the command line takes seconds."""
+"""A client of Airflow's REST API for the demo and the tests.
+
+Airflow's command line takes seconds per call.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,18 @@ Json = dict[str, Any]
 OnChange = Callable[[str, str], None]
 
 FINISHED = {"success", "failed"}
-# Each look costs the API server a few hundredths of a second of a core that a training may want.
-POLL = 1.5
+# A request takes the API server a few hundredths of a second of a core, which a training may need.
+POLL_SECONDS = 1.5
 # Long, because a training on the same machine takes the cores.
-TIMEOUT = 60.0
+TIMEOUT_SECONDS = 60.0
 READ_TRIES = 3
 
 
 class AirflowApi:
     """A client of one Airflow; call `log_in` first.
 
-    :param url: where Airflow answers
-    :param username: a user of it
+    :param url: address of the API server
+    :param username: an Airflow user
     :param password: the user's password
     """
 
@@ -33,19 +36,19 @@ class AirflowApi:
         self.url = url
         self.username = username
         self.password = password
-        self._client = httpx.Client(base_url=url, timeout=TIMEOUT)
+        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS)
 
     def log_in(self) -> None:
-        """Take a token for all further calls; it is good for a day."""
+        """Get a token for all further calls; it is valid for a day."""
         self._client.headers["Authorization"] = f"Bearer {self.token()}"
 
     def token(self) -> str:
-        """A token of this user, as the pages keep it in their cookie `_token`."""
-        answer = self._send("POST", "/auth/token", {"username": self.username, "password": self.password})
-        return str(_json(answer)["access_token"])
+        """A token of this user; the UI keeps it in the cookie `_token`."""
+        response = self._send("POST", "/auth/token", {"username": self.username, "password": self.password})
+        return str(_json(response)["access_token"])
 
     def trigger(self, dag_id: str, conf: Json | None = None) -> str:
-        """Start a run by hand; its id."""
+        """Trigger a run, and return its id."""
         return str(
             self._call("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})[
                 "dag_run_id"
@@ -57,15 +60,16 @@ class AirflowApi:
         return list(self._call("GET", f"/dags/{dag_id}/dagRuns?order_by=id&limit=100")["dag_runs"])
 
     def wait_for_run(self, dag_id: str, after: int, timeout: float = 120) -> str:
-        """Wait until the DAG has more than `after` runs, as when a feed has landed; the id of the next one."""
+        """Wait for the run that follows the first `after` runs, and return its id."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             if len(runs := self.runs(dag_id)) > after:
                 return str(runs[after]["dag_run_id"])
             self.check()
-            time.sleep(POLL)
+            time.sleep(POLL_SECONDS)
         raise RecsimError(
-            f"No run of {dag_id} has started within {timeout:.0f} s. See {self.url}/dags/{dag_id} and the triggerer's log."
+            f"No run of {dag_id} started within {timeout:.0f} s. "
+            f"See {self.url}/dags/{dag_id} and the triggerer's log."
         )
 
     def wait(
@@ -76,12 +80,12 @@ class AirflowApi:
         on_poll: Callable[[], None] | None = None,
         timeout: float = 7200,
     ) -> Json:
-        """Wait for the end of a run, telling `on_change(task_id, state)` of each change, and `on_poll` of each look; the run."""
-        known: dict[str, str] = {}
+        """Wait for the end of a run, and return it. `on_change(task_id, state)` gets each change."""
+        states: dict[str, str] = {}
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             run = self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")
-            for task_id, state in self._changes(dag_id, run_id, known):
+            for task_id, state in self._changes(dag_id, run_id, states):
                 if on_change:
                     on_change(task_id, state)
             if run["state"] in FINISHED:
@@ -89,9 +93,10 @@ class AirflowApi:
             if on_poll:
                 on_poll()
             self.check()
-            time.sleep(POLL)
+            time.sleep(POLL_SECONDS)
         raise RecsimError(
-            f"Run {run_id} of {dag_id} has not ended within {timeout:.0f} s. See {self.url}/dags/{dag_id}/runs/{run_id}."
+            f"Run {run_id} of {dag_id} did not end within {timeout:.0f} s. "
+            f"See {self.url}/dags/{dag_id}/runs/{run_id}."
         )
 
     def task_instances(self, dag_id: str, run_id: str) -> list[Json]:
@@ -101,66 +106,71 @@ class AirflowApi:
         )
 
     def set_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
-        """Mark a task as somebody does on its page; a running one is killed."""
+        """Mark a task as in the UI; a running one is killed."""
         self._call("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", {"new_state": state})
 
     def pause(self, dag_id: str, paused: bool) -> None:
         """Switch a DAG off, or on again."""
         self._call("PATCH", f"/dags/{dag_id}", {"is_paused": paused})
 
-    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
-        """Answer a task that waits for somebody, as this user."""
+    def respond(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Answer a task that waits for a person, as this user."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
         self._call("PATCH", path, {"chosen_options": [option], "params_input": {}})
 
-    def question(self, dag_id: str, run_id: str, task_id: str) -> Json:
-        """What a task that waits for somebody asks: `subject`, `body`, ..."""
+    def hitl_details(self, dag_id: str, run_id: str, task_id: str) -> Json:
+        """The question of a task that waits for a person: `subject`, `body`, ..."""
         return dict(
             self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails")
         )
 
-    def state_of_asset(self, name: str) -> Json:
-        """What is kept in an asset's state store, by key."""
+    def asset_state(self, name: str) -> Json:
+        """The values of an asset's state store, by key."""
         (asset,) = (
             asset
             for asset in self._call("GET", f"/assets?name_pattern={name}")["assets"]
             if asset["name"] == name
         )
-        kept = self._call("GET", f"/assets/{asset['id']}/state-store")["asset_state_store"]
-        return {entry["key"]: entry["value"] for entry in kept}
+        entries = self._call("GET", f"/assets/{asset['id']}/state-store")["asset_state_store"]
+        return {entry["key"]: entry["value"] for entry in entries}
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
-        """What a task left under `key`; `None` if nothing."""
-        answer = self._send(
+        """An XCom of a task; None if there is none."""
+        response = self._send(
             "GET",
-            f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true",
+            f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+            f"/xcomEntries/{key}?deserialize=true",
         )
-        return None if answer.status_code == httpx.codes.NOT_FOUND else _json(answer)["value"]
+        return None if response.status_code == httpx.codes.NOT_FOUND else _json(response)["value"]
 
     def logs(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
-        """The log of one try of a task, one line an event."""
-        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}?full_content=true"
-        content = self._call("GET", path)["content"]
+        """The messages of a task's log, one per line."""
         return "\n".join(
-            str(event.get("event", event)) if isinstance(event, dict) else str(event) for event in content
+            str(event["event"]) for event in self.log_events(dag_id, run_id, task_id, try_number)
         )
 
-    def check(self) -> None:
-        """Raise if waiting has become useless. This one never knows; who runs the Airflow does."""
+    def log_events(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> list[Json]:
+        """The log of one try of a task: `event`, `level`, `logger`, ..."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}?full_content=true"
+        content = self._call("GET", path)["content"]
+        return [event if isinstance(event, dict) else {"event": event} for event in content]
 
-    def _changes(self, dag_id: str, run_id: str, known: dict[str, str]) -> Iterator[tuple[str, str]]:
+    def check(self) -> None:
+        """Raise if Airflow can no longer answer. Overridden by the class that runs the processes."""
+
+    def _changes(self, dag_id: str, run_id: str, states: dict[str, str]) -> Iterator[tuple[str, str]]:
         for instance in self.task_instances(dag_id, run_id):
             task_id, state = instance["task_id"], instance["state"]
-            if state and known.get(task_id) != state:
-                known[task_id] = state
+            if state and states.get(task_id) != state:
+                states[task_id] = state
                 yield task_id, state
 
     def _call(self, method: str, path: str, body: Json | None = None, ignore: int | None = None) -> Any:
-        answer = self._send(method, f"/api/v2{path}", body)
-        return None if answer.status_code == ignore else _json(answer)
+        response = self._send(method, f"/api/v2{path}", body)
+        return None if response.status_code == ignore else _json(response)
 
     def _send(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
-        tries = READ_TRIES if method == "GET" else 1  # asking twice changes nothing, triggering twice does
+        tries = READ_TRIES if method == "GET" else 1  # a repeated GET is harmless, a repeated POST is not
         while True:
             tries -= 1
             try:
@@ -169,13 +179,13 @@ class AirflowApi:
                 self.check()
                 if not tries:
                     raise UnavailableError(
-                        f"Airflow at {self.url} does not answer {method} {path}: {error}. Is its api-server running?"
+                        f"Airflow at {self.url} does not answer {method} {path}: {error}. "
+                        "Check that its api-server is running."
                     ) from error
 
 
-def _json(answer: httpx.Response) -> Any:
-    if answer.is_error:
-        raise RecsimError(
-            f"Airflow refuses {answer.request.method} {answer.request.url.path} ({answer.status_code}): {answer.text[:300]}"
-        )
-    return answer.json()
+def _json(response: httpx.Response) -> Any:
+    if response.is_error:
+        request = f"{response.request.method} {response.request.url.path}"
+        raise RecsimError(f"Airflow refused {request} ({response.status_code}): {response.text[:300]}")
+    return response.json()

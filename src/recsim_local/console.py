@@ -1,4 +1,4 @@
-"""What `make demo` and `make up` print for the person who watches."""
+"""What `make demo` and `make up` print for the person at the terminal."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.text import one_line
 
 
-def say(sentence: str) -> None:
-    """Print one line to stderr, without secrets; stdout belongs to the result."""
-    print(redacted(one_line(sentence)), file=sys.stderr, flush=True)
+def echo(text: str) -> None:
+    """Print one line to stderr, without secrets; stdout is for results."""
+    print(redacted(one_line(text)), file=sys.stderr, flush=True)

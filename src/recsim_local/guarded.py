@@ -1,7 +1,8 @@
-"""Run a command so that it cannot outlive who started it: not even `kill -9` of the starter leaves a process.
+"""Runs a command that cannot outlive the process that started it, not even after a `kill -9` of that one.
 
-`start` puts a small process in between. It forwards TERM, takes in every orphan of the command's tree, and ends the
-whole tree when the command ends, when it is told to, or when the starter is gone.
+`start` puts a small guard process in between. It forwards SIGTERM, adopts every orphan of the command's
+process tree, and ends the whole tree when the command ends, on SIGTERM, or when the starting process has
+ended.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from pathlib import Path
 
 from recsim_tasks.foundation.processes import descendants, die_with, end_descendants
 
-# How long a command may take to end by itself after TERM, and its leftovers after that, seconds.
-GRACE = 8.0
-LEFTOVERS_GRACE = 2.0
+# Seconds that a command has to end after SIGTERM, and after it the rest of its process tree.
+GRACE_SECONDS = 8.0
+ORPHANS_GRACE_SECONDS = 2.0
 
 
 def start(command: list[str], log: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start `command` guarded, its output appended to `log`; it dies with the calling process."""
+    """Start `command` under a guard, with its output appended to `log`; it ends with the calling process."""
     log.parent.mkdir(parents=True, exist_ok=True)
     guard = [sys.executable, "-P", __file__, str(os.getpid()), *command]
     with log.open("ab") as output:
@@ -36,11 +37,11 @@ def start(command: list[str], log: Path, env: dict[str, str]) -> subprocess.Pope
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a guarded command with all that it started; returns when the last of it is gone."""
+    """Stop a guarded command and its process tree, and wait for the end of both."""
     if process.poll() is None:
         process.terminate()
     try:
-        process.wait(timeout=GRACE + 2 * LEFTOVERS_GRACE + 2)
+        process.wait(timeout=GRACE_SECONDS + 2 * ORPHANS_GRACE_SECONDS + 2)
     except subprocess.TimeoutExpired:
         tree = descendants(process.pid)
         process.kill()
@@ -50,26 +51,26 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def guard(parent: int, command: list[str]) -> int:
-    """Run `command` as this process's child until it ends, TERM comes, or `parent` is gone; give its exit code."""
+    """Run `command` until it ends, on SIGTERM, or when `parent` has ended; return its exit code."""
     die_with(parent)
     child = subprocess.Popen(command)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: _ask_to_end(child.pid))
+        signal.signal(number, lambda *_: _terminate(child.pid))
     exit_code = _reap_until(child.pid)
-    end_descendants(os.getpid(), LEFTOVERS_GRACE)
-    end_descendants(os.getpid(), 0.0)  # what was born meanwhile
+    end_descendants(os.getpid(), ORPHANS_GRACE_SECONDS)
+    end_descendants(os.getpid(), 0.0)  # processes that were started meanwhile
     return exit_code if exit_code >= 0 else 128 - exit_code
 
 
-def _ask_to_end(child: int) -> None:
-    """TERM the command; the alarm ends it if it does not comply."""
+def _terminate(child: int) -> None:
+    """Send SIGTERM to the command, and SIGKILL by an alarm if it does not end in time."""
     signal.signal(signal.SIGALRM, lambda *_: _send(child, signal.SIGKILL))
-    signal.alarm(int(GRACE))
+    signal.alarm(int(GRACE_SECONDS))
     _send(child, signal.SIGTERM)
 
 
 def _reap_until(child: int) -> int:
-    """Wait for `child`, burying on the way the orphans that came to this process."""
+    """Wait for `child` and reap the orphans that this process has adopted."""
     while True:
         pid, status = os.wait()
         if pid == child:

@@ -1,4 +1,4 @@
-"""End in good order: on Ctrl-C, on TERM, and with the terminal."""
+"""End cleanly on Ctrl-C, on SIGTERM, and when the terminal is closed."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import sys
 import threading
 from contextlib import suppress
 
-from recsim_local.console import say
+from recsim_local.console import echo
 
 
-def leave_in_order_on_term() -> None:
-    """Make TERM and HUP unwind the program as an error would, so that what it started is stopped."""
+def exit_on_signals() -> None:
+    """Make SIGTERM and SIGHUP unwind the program as an exception does, so that it stops its servers."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
-def until_interrupted(sentence: str) -> None:
-    """Say `sentence` and return on Ctrl-C."""
-    say(sentence)
+def wait_for_interrupt(text: str) -> None:
+    """Print `text`, and return on Ctrl-C."""
+    echo(text)
     with suppress(KeyboardInterrupt):
         threading.Event().wait()

@@ -1,4 +1,4 @@
-"""Everything that runs: Airflow, MLflow, the HTTP API and the shop window, on loopback, for as long as the `with` lasts."""
+"""Runs Airflow, MLflow, the HTTP API and the shop on loopback, for as long as a `with` block lasts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import httpx
 
 from recsim_local import guarded
 from recsim_local.airflow import PrivateAirflow, free_port
-from recsim_local.console import say
+from recsim_local.console import echo
 from recsim_tasks.foundation.errors import UnavailableError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ READY_SECONDS = 90.0
 
 @dataclass(frozen=True)
 class Stack:
-    """Where everything is."""
+    """The running servers and their addresses."""
 
     home: Path
     airflow: PrivateAirflow
@@ -32,9 +32,9 @@ class Stack:
     api: str
     shop: str
     servers: dict[str, Server]
-    """What runs beside Airflow, by name: `mlflow`, `serving`, `shop`."""
+    """The servers beside Airflow: `mlflow`, `serving` and `shop`."""
     token: str | None = field(repr=False)
-    """What the HTTP API asks for, if anything."""
+    """Bearer token of the HTTP API, if it needs one."""
 
     @property
     def inbox(self) -> Path:
@@ -50,27 +50,28 @@ class Stack:
         )
 
     def pages(self) -> dict[str, str]:
-        """The pages a person would look at, by name."""
+        """The addresses to open, by name."""
         login = f"{self.airflow.url}  (user {self.airflow.username}, password {self.airflow.password})"
         return {
             "Airflow": login,
             "MLflow": self.mlflow,
-            "shop window": self.shop,
+            "Shop": self.shop,
             "HTTP API": f"{self.api}/docs",
         }
 
 
 def show_pages(stack: Stack) -> None:
-    """Say where to look."""
+    """Print the addresses."""
     for name, address in stack.pages().items():
-        say(f"  {name:<12} {address}")
+        echo(f"  {name:<12} {address}")
 
 
 @contextmanager
 def running(home: Path, settings: dict[str, str], mlflow_credentials: str = "") -> Iterator[Stack]:
-    """Start all servers with state under `home`; nothing is left running at the end.
+    """Start all servers with state under `home`, and stop them at the end.
 
-    `settings` are `RECSIM_*` variables for every job, `mlflow_credentials` the `user:password@` with which the jobs address MLflow.
+    :param settings: `RECSIM_*` variables for every job
+    :param mlflow_credentials: `user:password@` in the address of MLflow that the jobs use
     """
     home = home.absolute()
     home.joinpath("inbox").mkdir(parents=True, exist_ok=True)
@@ -115,7 +116,7 @@ def _addresses(home: Path, mlflow_credentials: str, mlflow: int, api: int, shop:
         "RECSIM_HOME": str(home),
         "MLFLOW_TRACKING_URI": f"http://{mlflow_credentials}127.0.0.1:{mlflow}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # else a dozen idle queue workers
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # would start a dozen idle queue workers
         "RECSIM_SERVING_URL": f"http://127.0.0.1:{api}",
         "RECSIM_PORT": str(api),
         "RECSIM_SHOP_PORT": str(shop),
@@ -139,12 +140,15 @@ def _mlflow_command(home: Path, port: int) -> list[str]:
 
 
 def _script(name: str) -> str:
-    """A console script of this very environment."""
+    """A console script of this environment."""
     return str(Path(sys.executable).with_name(name))
 
 
 class Server:
-    """One server, which can be stopped and started again at the same address."""
+    """A server that can be stopped and started again at the same address.
+
+    :param health: URL that answers when the server is ready
+    """
 
     def __init__(self, name: str, command: list[str], health: str, log: Path, env: dict[str, str]) -> None:
         self.name, self.health, self.log = name, health, log
@@ -152,15 +156,15 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        """Start it; it is up some seconds later."""
+        """Start it without waiting until it is ready."""
         self.process = guarded.start(self._command, self.log, self._env)
 
     def stop(self) -> None:
-        """Stop it; nothing of it is left."""
+        """Stop it and its process tree."""
         guarded.stop(self.process)
 
     def wait_until_up(self) -> None:
-        """Wait until it answers."""
+        """Wait until it answers; `UnavailableError` after 90 s."""
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             try:

@@ -72,7 +72,7 @@ class Shop:
         return self.end(self.airflow.trigger(DAG, conf))
 
     def next_run(self, after: int) -> tuple[str, dict[str, str], str]:
-        """Wait for the end of the run that starts by itself after the first `after`."""
+        """Wait for the end of the run that follows the first `after` runs."""
         return self.end(self.airflow.wait_for_run(DAG, after, timeout=180))
 
     def end(self, run_id: str) -> tuple[str, dict[str, str], str]:
@@ -82,27 +82,28 @@ class Shop:
     def states(self, run_id: str) -> dict[str, str]:
         return {task["task_id"]: task["state"] for task in self.airflow.task_instances(DAG, run_id)}
 
-    def asked(self, run_id: str, task: str) -> None:
-        """Wait until somebody is asked."""
+    def wait_for_question(self, run_id: str, task: str) -> None:
+        """Wait until the task waits for a person."""
         self.until(lambda: self.states(run_id).get(task) == "awaiting_input")
 
-    def answer(self, run_id: str, task: str, option: str) -> None:
+    def respond(self, run_id: str, task: str, option: str) -> None:
         """Answer as a person does who reads first, and again when asked again.
 
-        The worker goes on for some seconds after it has asked. Airflow 3.3.2 takes its end for that of the answered task, and asks again.
+        The worker runs for some seconds after it has asked. Airflow 3.3.2 takes its end for that of the
+        answered task, and asks again.
         """
         time.sleep(6)
 
-        def taken() -> bool:
+        def has_ended() -> bool:
             state = self.states(run_id)[task]
             if state == "awaiting_input":
-                self.airflow.answer(DAG, run_id, task, option)
+                self.airflow.respond(DAG, run_id, task, option)
             return state in ("success", "failed")
 
-        self.until(taken)
+        self.until(has_ended)
 
     def clear(self, run_id: str, *tasks: str) -> None:
-        """Clear tasks and what comes after them, as a person does on their page."""
+        """Clear tasks and their downstream tasks, as a person does in the UI."""
         body = {
             "dag_run_id": run_id,
             "task_ids": list(tasks),
@@ -116,11 +117,11 @@ class Shop:
         return len(self.airflow.runs(DAG))
 
     def idle(self) -> None:
-        """Wait until no run is left to come."""
+        """Wait until every run has ended."""
         self.until(lambda: all(run["state"] in FINISHED for run in self.airflow.runs(DAG)), 180)
 
     def releases(self) -> list[str]:
-        """The refreshes that made a release."""
+        """The refreshes that registered a release."""
         path = self.home / "releases.json"
         return list(json.loads(path.read_text())) if path.exists() else []
 
@@ -133,7 +134,7 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """One Airflow for all tests of a file: starting it takes as long as three refreshes. It ends with them, and leaves the cores to others."""
+    """One Airflow for all tests of a file: starting it takes as long as three refreshes."""
     import pyarrow as pa
     from deltalake import CommitProperties, write_deltalake
 
@@ -142,13 +143,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     (home / "inbox").mkdir(parents=True)
     (home / "orders.json").write_text("{}")
     (home / "commands.log").touch()
-    ours = CommitProperties(custom_metadata={"userMetadata": json.dumps({"refresh": "the first"})})
+    of_a_refresh = CommitProperties(custom_metadata={"userMetadata": json.dumps({"refresh": "the first"})})
     properties = {"delta.enableChangeDataFeed": "true"}
     write_deltalake(
         str(home / "tables" / "products"),
         pa.table({"id": ["a"]}),
         configuration=properties,
-        commit_properties=ours,
+        commit_properties=of_a_refresh,
     )
     command.write_text(f"#!{sys.executable}\n" + (Path(__file__).parent / "stand_in.py").read_text())
     command.chmod(0o755)
@@ -159,9 +160,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     }
-    others = psutil.Process().children(recursive=True)  # such as the JVM of tests that ran before
+    earlier = psutil.Process().children(recursive=True)  # such as the JVM of tests that ran before
     with PrivateAirflow(root / "airflow", ROOT / "dags", ROOT / "plugins", env) as airflow:
-        family = set(psutil.Process().children(recursive=True)).difference(others)
+        family = set(psutil.Process().children(recursive=True)).difference(earlier)
         assert family
         yield Shop(airflow, home)
     assert not [

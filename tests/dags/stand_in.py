@@ -1,8 +1,8 @@
-"""A `recsim` for tests of the DAG alone: a shop so small that every job takes a moment, on a real Delta table and a real inbox.
+"""A `recsim` for tests of the DAG alone: every job takes a moment, on a real Delta table and a real inbox.
 
-Its catalogue has one row a feed. `plan` compares the champion's cursor with the table's head, `promote` moves it. A feed whose manifest
-says `hold` is held by a guard. The file `orders.json` of its home bids more, by job: `exit_code`, `result` (fields over the usual ones),
-`sleep` (seconds).
+Its catalogue has one row per feed. `plan` compares the champion's cursor with the table's head, `promote`
+moves it. A feed whose manifest has `hold` is put on hold. The file `orders.json` of its home overrides a job:
+`exit_code`, `result` (fields that replace its own), `log` (lines on stderr), `sleep` (seconds).
 """
 
 from __future__ import annotations
@@ -25,23 +25,57 @@ HOME = Path(os.environ["RECSIM_HOME"])
 TABLE = str(HOME / "tables" / "products")
 RULE = {
     "rule": "Precision@1 no worse than the champion",
+    "passed": True,
     "challenger": 0.8,
     "champion": 0.79,
     "difference": {"mean": 0.01, "low": 0.002, "high": 0.018},
     "limit": "at most 0.02 lower",
+    "sentence": "Precision@1 is 0.8, the champion's 0.79.",
+}
+METRICS = {
+    **dict.fromkeys(("precision_at_1", "precision_at_10", "map_at_r", "r_precision"), 0.9),
+    **dict.fromkeys(("ann_recall_at_10", "built_recall", "imbalance_growth", "coverage"), 1.0),
+    "query_cpu_p95_ms": 0.5,
+}
+REBUILD = {
+    **dict.fromkeys(("size", "missing", "unexpected", "outdated", "compared", "differing"), 0),
+    **dict.fromkeys(("overlap", "rebuilt_overlap"), 1.0),
 }
 STATIC: dict[str, dict[str, Any]] = {
-    "tune": {"best_params": {}, "trials": 4, "metric": "map_at_r", "best_score": 0.7},
-    "train": {"model_fingerprint": "a" * 64, "ranks": 2, "metrics": {}, "mlflow_run_id": "run"},
-    "embed": {"embedded": 3, "reused": 0, "of": 3},
+    "tune": {
+        "best_params": {},
+        "trials": 4,
+        "failed": 0,
+        "pruned": 0,
+        "metric": "map_at_r",
+        "best_score": 0.7,
+        "champion_score": None,
+        "reasons": [],
+    },
+    "train": {
+        "model_fingerprint": "a" * 64,
+        "ranks": 2,
+        "metrics": {},
+        "quality": {},
+        "mlflow_run_id": "run",
+        "trained_at": 1.0,
+    },
+    "embed": {"embedded": 3, "reused": 0, "of": 3, "unembeddable": 0},
     "index": {"size": 3, "added": 3, "replaced": 0, "removed": 0, "index_fingerprint": "b" * 64},
     "evaluate": {
-        "verdict": "pass",
+        "verdict": "passed",
         "reasons": [],
-        "metrics": {"precision_at_1": 0.9, "precision_at_10": 0.8},
+        "doubts": [],
+        "mended_by_rebuild": False,
         "rules": [RULE],
+        "metrics": METRICS,
+        "slices": {},
+        "since_training": {},
+        "since_champion": {},
+        "rebuild": REBUILD,
+        "champion": None,
     },
-    "verify": {"version": 7, "live": True, "reasons": []},
+    "verify": {"version": 7, "live": True, "waited_seconds": 0.5, "reasons": ["Release 7 answers."]},
 }
 
 
@@ -51,64 +85,80 @@ def main() -> int:
     with (HOME / "commands.log").open("a") as log:
         log.write(" ".join(sys.argv[1:end]) + f" as {os.getpid()}\n")
     orders = json.loads((HOME / "orders.json").read_text()).get(job, {})
-    print(f"{job} works", file=sys.stderr, flush=True)
+    for line in orders.get("log", [f"INFO recsim_tasks.stand_in: {job} works"]):
+        print(line, file=sys.stderr, flush=True)
     time.sleep(orders.get("sleep", 0))
     workspace = HOME / "refreshes" / sys.argv[end + 1]
     workspace.mkdir(parents=True, exist_ok=True)
     result = JOBS[job](workspace) if job in JOBS else STATIC[job]
     result = result | orders.get("result", {})
+    if "error" in result:
+        result["exit_code"] = orders.get("exit_code", 3)
     (workspace / f"{job}.json").write_text(json.dumps(result))
     print(json.dumps(result))
     return int(orders.get("exit_code", result.get("exit_code", 0)))
 
 
 def ingest(workspace: Path) -> dict[str, Any]:
-    """Take the feeds of the inbox in order of arrival, each once, up to one that is held."""
-    taken: list[str] = []
+    """Apply the feeds of the inbox in order of arrival, each once, up to one that is put on hold."""
+    applied: list[str] = []
     for folder in closed_feeds(HOME / "inbox"):
         manifest = json.loads((folder / MANIFEST).read_text())
         feed_id, digest = manifest["feed_id"], hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
         if manifest.get("hold") and option("--accept") != digest:
             if option("--refuse") != digest:
-                return ingested(taken) | held(feed_id, digest, folder)
+                return ingested(applied) | on_hold(feed_id, digest, folder)
             move_aside(folder, REFUSED, {"by": option("--by")})
             continue
         commit({"feed_id": feed_id, "refresh": workspace.name, "accepted": option("--by")})
         move_aside(folder, APPLIED)
-        taken.append(feed_id)
-    return ingested(taken)
+        applied.append(feed_id)
+    return ingested(applied)
 
 
-def commit(told: dict[str, Any]) -> None:
-    """One row, as a feed would bring it, with what the commit says of itself."""
+def commit(metadata: dict[str, Any]) -> None:
+    """Add one row, as a feed would, with the metadata of its commit."""
     import pyarrow as pa
 
-    properties = CommitProperties(custom_metadata={"userMetadata": json.dumps(told)})
-    write_deltalake(TABLE, pa.table({"id": [told["feed_id"]]}), mode="append", commit_properties=properties)
+    properties = CommitProperties(custom_metadata={"userMetadata": json.dumps(metadata)})
+    row = pa.table({"id": [metadata["feed_id"]]})
+    write_deltalake(TABLE, row, mode="append", commit_properties=properties)
 
 
-def ingested(taken: list[str]) -> dict[str, Any]:
+def ingested(applied: list[str]) -> dict[str, Any]:
     """The result of an ingest."""
-    counts = dict.fromkeys(
-        ("updated", "deleted", "unchanged", "outdated", "quarantined", "quarantined_share"), 0
-    )
-    whole = {"feed_id": ", ".join(taken) or None, "applied": bool(taken), "inserted": len(taken), **counts}
-    return whole | {"table_version": DeltaTable(TABLE).version()}
+    return {
+        "feed_id": ", ".join(applied) or None,
+        "applied": bool(applied),
+        "inserted": len(applied),
+        "table_version": DeltaTable(TABLE).version(),
+    }
 
 
-def held(feed_id: str, digest: str, folder: Path) -> dict[str, Any]:
-    """What is added when a guard holds a feed."""
-    sentence = (
+def on_hold(feed_id: str, digest: str, folder: Path) -> dict[str, Any]:
+    """The additional fields of an ingest that puts a feed on hold."""
+    withdrawn = (
         "The feed would withdraw 51,204 of 60,000 products (85%); RECSIM_MAX_WITHDRAWN_SHARE allows 50%."
     )
-    figure = {"guard": "max_withdrawn_share", "value": 0.8534, "limit": 0.5, "sentence": sentence}
-    shift = "The feed would move 41% of the catalogue between categories, most of all 'Bag' from 10% to 51%; RECSIM_MAX_CATEGORY_SHIFT allows 30%."
-    other = {"guard": "max_category_shift", "value": 0.41, "limit": 0.3, "sentence": shift}
-    told = {"feed_id": feed_id, "digest": digest, "folder": str(folder), "figures": [figure, other]}
+    shift = (
+        "The feed would move 41% of the catalogue between categories, most of all 'Bag' from 10% to 51%; "
+        "RECSIM_MAX_CATEGORY_SHIFT allows 30%."
+    )
+    figures = [
+        {"guard": "max_withdrawn_share", "value": 0.8534, "limit": 0.5, "sentence": withdrawn},
+        {"guard": "max_category_shift", "value": 0.41, "limit": 0.3, "sentence": shift},
+    ]
+    rows = {
+        "reason": "price … is not a number",
+        "rows": 1_250,
+        "example": "p1: price '15.00 USD' is not a number",
+    }
+    feed = {"feed_id": feed_id, "digest": digest, "folder": str(folder)}
     return {
-        "held": told,
-        "reasons": [sentence, shift],
-        "error": f"Feed {feed_id} waits. {sentence}",
+        "on_hold": feed | {"figures": figures, "row_reasons": [rows]},
+        "reasons": [withdrawn, shift],
+        "error": f"Feed {feed_id} needs a review. {withdrawn}",
+        "error_type": "on_hold",
         "exit_code": 3,
     }
 
@@ -118,67 +168,119 @@ def plan(workspace: Path) -> dict[str, Any]:
     table = DeltaTable(TABLE)
     head = {"table_id": str(table.metadata().id), "version": table.version()}
     same = champion().get("cursor") == head
-    decision = (
-        {"decision": "skip", "reasons": ["No product changed."]}
-        if same
-        else {"decision": "append", "reasons": ["3 products changed."]}
-    )
-    return decision | {
-        "head": head,
+    return {
+        "refresh_id": workspace.name,
+        "decision": "skip" if same else "append",
+        "reasons": ["No product changed." if same else "3 products changed."],
+        "warm_start": False,
         "cursor": champion().get("cursor"),
+        "head": head,
+        "changes": {},
+        "champion": champion().get("version"),
+        "champion_unreadable": None,
         "estimate": {"images": 0 if same else 3, "minutes": None},
     }
 
 
 def register(workspace: Path) -> dict[str, Any]:
-    """The next version, the same one for the same refresh."""
+    """The next version, and always the same one for a refresh."""
     releases = HOME / "releases.json"
     known = json.loads(releases.read_text()) if releases.exists() else []
     if workspace.name not in known:
         known.append(workspace.name)
         releases.write_text(json.dumps(known))
     version = known.index(workspace.name) + 1
+    (workspace / "asks").write_text(json.dumps("--ask" in sys.argv))
     return {
         "version": version,
         "previous": version - 1 or None,
         "stage": "Staging",
-        "asks": "--ask" in sys.argv,
+        "verdict": json.loads((workspace / "evaluate.json").read_text())["verdict"],
+        "mlflow_page": f"models/recsim/versions/{version}",
     }
 
 
+def gate(workspace: Path) -> dict[str, Any]:
+    """Reject the registered release if its verdict says so."""
+    release = json.loads((workspace / "register.json").read_text())
+    reasons = json.loads((workspace / "evaluate.json").read_text())["reasons"]
+    result = {name: release[name] for name in ("version", "verdict", "mlflow_page")} | {"reasons": reasons}
+    if release["verdict"] == "passed":
+        return result
+    return result | {"error": " ".join(reasons), "error_type": "rejected", "exit_code": 3}
+
+
 def promote(workspace: Path) -> dict[str, Any]:
-    """Make the release the champion, with the cursor that was planned for; not one that was rejected, or is still to be approved."""
-    told = json.loads((workspace / "register.json").read_text()) | {"stage": "Production"}
+    """Make the release the champion, unless promotions are frozen, or it is rejected or not approved yet."""
+    release = json.loads((workspace / "register.json").read_text())
     answered = any(argument.startswith("--answered-at=") for argument in sys.argv)
-    if "--reject" in sys.argv or (told["asks"] and not answered):
-        why = f"{option('--by')} rejected it" if "--reject" in sys.argv else "it waits for an approval"
-        return {"error": f"Release {told['version']} stays in Staging: {why}.", "exit_code": 3}
+    if "--reject" in sys.argv or (json.loads((workspace / "asks").read_text()) and not answered):
+        why = f"{option('--by')} rejected it" if "--reject" in sys.argv else "it needs an approval"
+        return refusal("rejected", f"Release {release['version']} stays in Staging: {why}.")
+    if champion().get("frozen"):
+        return refusal("frozen", f"Release {release['version']} stays in Staging.")
     cursor = json.loads((workspace / "plan.json").read_text())["head"]
-    (HOME / "champion.json").write_text(json.dumps({"version": told["version"], "cursor": cursor}))
-    return told
+    write_champion({"version": release["version"], "cursor": cursor})
+    return {"version": release["version"], "previous": release["previous"], "stage": "Production"}
+
+
+def refusal(error_type: str, error: str) -> dict[str, Any]:
+    """What a job prints that ends with exit code 3."""
+    return {"error": error, "error_type": error_type, "exit_code": 3}
 
 
 def rollback(_: Path) -> dict[str, Any]:
-    """Go back one release, or let refreshes promote again."""
-    now = champion()
-    if "--resume" not in sys.argv:
-        now["version"] -= 1
-        (HOME / "champion.json").write_text(json.dumps(now))
-    return {"version": now["version"], "reasons": [f"Release {now['version']} is in Production."]}
+    """Go back one release, and freeze promotions."""
+    left = champion()["version"]
+    write_champion({**champion(), "version": left - 1, "frozen": True})
+    freeze = {
+        "by": "ada",
+        "through": "airflow",
+        "at": 1.0,
+        "reason": "stripes",
+        "release": left,
+        "to": left - 1,
+    }
+    return {
+        "version": left - 1,
+        "previous": left,
+        "stage": "Production",
+        "frozen": freeze,
+        "reasons": [f"Release {left - 1} is in Production."],
+    }
+
+
+def resume(_: Path) -> dict[str, Any]:
+    """Let refreshes promote again."""
+    write_champion({**champion(), "frozen": False})
+    return {"version": champion()["version"], "reasons": ["Promotions are resumed."]}
 
 
 def champion() -> dict[str, Any]:
-    """The release that serves; empty before the first."""
+    """The release in Production; empty before the first."""
     path = HOME / "champion.json"
     return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
+def write_champion(release: dict[str, Any]) -> None:
+    """Put a release into Production."""
+    (HOME / "champion.json").write_text(json.dumps(release))
+
+
 def option(name: str) -> str | None:
-    """What the command line gives for an option."""
+    """The value of an option of the command line."""
     return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else None
 
 
-JOBS = {"ingest": ingest, "plan": plan, "register": register, "promote": promote, "rollback": rollback}
+JOBS = {
+    "ingest": ingest,
+    "plan": plan,
+    "register": register,
+    "gate": gate,
+    "promote": promote,
+    "rollback": rollback,
+    "resume": resume,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""What a refresh survives: each fault is done to a real scheduler, triggerer and database; a stand-in does the jobs."""
+"""What a refresh survives: faults of a real scheduler, triggerer and database; a stand-in does the jobs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ DAG, COMMITS = "recsim_refresh", "recsim_catalogue_commits"
 
 @pytest.fixture(autouse=True)
 def _quiet(shop: Shop) -> Iterator[None]:
-    """Each test begins and ends with nothing on its way."""
+    """Each test starts and ends with no run in progress."""
     yield
     shop.order()
     shop.idle()
 
 
 def commit(shop: Shop, row: str) -> dict[str, Any]:
-    """Change the catalogue as another writer does; where its head is then."""
+    """Change the catalogue as another writer does; returns the head."""
     import pyarrow as pa
     from deltalake import write_deltalake
 
@@ -38,32 +38,34 @@ def commit(shop: Shop, row: str) -> dict[str, Any]:
     return shop.head()
 
 
-def taken(shop: Shop, run_id: str, task_id: str = "ingest") -> Any:
-    """The ids of the feeds that a refresh took in."""
+def applied(shop: Shop, run_id: str, task_id: str = "ingest") -> Any:
+    """The ids of the feeds that a refresh applied."""
     return shop.airflow.xcom(DAG, run_id, task_id)["feed_id"]
 
 
-def test_a_triggerer_that_is_killed_after_a_commit_loses_no_change_and_doubles_no_release(shop: Shop) -> None:
+def test_a_triggerer_that_is_killed_after_a_commit_loses_no_change_and_no_release_is_doubled(
+    shop: Shop,
+) -> None:
     runs, releases = shop.runs(), shop.releases()
     head = commit(shop, "by-another")
     shop.airflow.kill("triggerer")  # before it has seen the commit
     shop.airflow.restart("triggerer")
     shop.until(lambda: shop.runs() > runs)
-    shop.airflow.kill("triggerer")  # between the event and the note that it was announced
+    shop.airflow.kill("triggerer")  # between the event and the record that it was announced
     shop.airflow.restart("triggerer")
     shop.next_run(runs)
     shop.until(
-        lambda: shop.airflow.state_of_asset(COMMITS).get("announced", {}).get("version") == head["version"]
+        lambda: shop.airflow.asset_state(COMMITS).get("announced", {}).get("version") == head["version"]
     )
-    shop.idle()  # what is told twice makes a second run, which has nothing to do
+    shop.idle()  # a second announcement starts a second run, which has nothing to do
     assert shop.champion["cursor"] == head
     assert len(shop.releases()) == len(releases) + 1
-    assert shop.airflow.state_of_asset(COMMITS)["committed"] == head
+    assert shop.airflow.asset_state(COMMITS)["committed"] == head
 
 
 @dataclass(frozen=True)
 class Night:
-    """What two refreshes took in: of feeds that landed while the DAG was paused, and of feeds that landed while the first one ran."""
+    """Two refreshes: of feeds that landed while the DAG was paused, and while the first one ran."""
 
     while_paused: int
     first: str
@@ -83,7 +85,8 @@ def night(shop: Shop) -> Night:
     time.sleep(5)
     while_paused = shop.runs() - runs
     shop.airflow.pause(DAG, False)
-    # Whoever writes it goes on: a broken manifest that nobody touches for a minute would be announced, to be refused.
+    # The writer is still busy: a broken manifest that stays unchanged for a minute would be announced, to be
+    # refused.
     shop.until(lambda: half.touch() or shop.runs() > runs)
     first = shop.airflow.wait_for_run(DAG, runs)
     shop.until(lambda: half.touch() or shop.states(first)["ingest"] == "success")
@@ -97,89 +100,89 @@ def night(shop: Shop) -> Night:
     return Night(while_paused, first, second)
 
 
-def test_feeds_that_land_while_the_dag_is_paused_are_taken_in_when_it_is_not(
-    shop: Shop, night: Night
-) -> None:
+def test_feeds_that_land_while_the_dag_is_paused_are_applied_afterwards(shop: Shop, night: Night) -> None:
     assert night.while_paused == 0
     assert {"same-second-a", "same-second-b"} <= set(shop.table())
 
 
-def test_two_feeds_of_the_same_second_are_both_taken_in_and_a_half_written_one_is_not(
+def test_two_feeds_of_the_same_second_are_both_applied_and_a_half_written_one_is_not(
     shop: Shop, night: Night
 ) -> None:
-    assert taken(shop, night.first) == "same-second-a, same-second-b"
+    assert applied(shop, night.first) == "same-second-a, same-second-b"
 
 
-def test_all_feeds_that_land_while_a_refresh_runs_are_in_the_next_one_in_order_of_arrival(
+def test_feeds_that_land_during_a_refresh_are_in_the_next_one_in_order_of_arrival(
     shop: Shop, night: Night
 ) -> None:
-    assert taken(shop, night.second) == "during-1, half-written, during-2, during-3"
+    assert applied(shop, night.second) == "during-1, half-written, during-2, during-3"
     assert shop.champion["cursor"] == shop.head()
     assert not list(shop.inbox.glob("[!.]*/manifest.json"))
 
 
-def test_nothing_that_landed_that_night_is_there_twice(shop: Shop, night: Night) -> None:
+def test_no_feed_of_that_night_is_applied_twice(shop: Shop, night: Night) -> None:
     assert len(shop.table()) == len(set(shop.table()))
 
 
-def test_an_inbox_that_cannot_be_read_is_heard_of_later_and_a_feed_that_was_taken_back_is_no_failure(
+def test_an_unreadable_inbox_is_announced_later_and_a_withdrawn_feed_is_no_failure(
     shop: Shop,
 ) -> None:
     runs, head = shop.runs(), shop.head()
     shop.order(ingest={"sleep": 4})
-    away = shop.inbox.rename(shop.home / "away")
+    moved = shop.inbox.rename(shop.home / "moved")
     shop.inbox.write_text("a file where the inbox should be")
-    (away / "taken-back").mkdir()
-    (away / "taken-back" / "manifest.json").write_text(json.dumps({"feed_id": "taken-back", "rows": 1}))
+    (moved / "taken-back").mkdir()
+    (moved / "taken-back" / "manifest.json").write_text(json.dumps({"feed_id": "taken-back", "rows": 1}))
     time.sleep(5)
     assert shop.runs() == runs
     shop.inbox.unlink()
-    away.rename(shop.inbox)
+    moved.rename(shop.inbox)
     run_id = shop.airflow.wait_for_run(DAG, runs)
     shutil.rmtree(shop.inbox / "taken-back")
     state, states, _ = shop.end(run_id)
     assert (state, states["up_to_date"]) == ("success", "success")
-    assert taken(shop, run_id) is None
+    assert applied(shop, run_id) is None
     assert shop.head() == head
 
 
-def test_a_held_feed_that_is_approved_is_taken_in_and_those_behind_it_follow(shop: Shop) -> None:
+def test_an_approved_feed_is_applied_and_so_are_the_feeds_behind_it(shop: Shop) -> None:
     runs, head = shop.runs(), shop.head()
     shop.land("held-1", hold=True)
     shop.land("behind-it")
     run_id = shop.airflow.wait_for_run(DAG, runs)
-    shop.asked(run_id, "approve_feed")
-    assert shop.head() == head, "nothing is written before somebody has answered"
-    assert shop.airflow.xcom(DAG, run_id, "ingest", "reason").startswith("Held: Feed held-1 waits.")
-    shop.answer(run_id, "approve_feed", "Approve")
+    shop.wait_for_question(run_id, "approve_feed")
+    assert shop.head() == head, "nothing is written before there is an answer"
+    assert shop.airflow.xcom(DAG, run_id, "ingest", "reason").startswith(
+        "On hold: Feed held-1 needs a review."
+    )
+    shop.respond(run_id, "approve_feed", "Approve")
     assert shop.end(run_id)[0] == "success"
-    assert taken(shop, run_id, "answer_feed") == "held-1, behind-it"
+    assert applied(shop, run_id, "answer_feed") == "held-1, behind-it"
     assert shop.champion["cursor"] == shop.head()
-    given = shop.airflow.xcom(DAG, run_id, "approve_feed")
-    assert (given["answer"], given["feed_id"], given["by"]) == ("accept", "held-1", "admin")
-    assert f"ingest --accept {given['digest']} --by admin" in [
+    decision = shop.airflow.xcom(DAG, run_id, "approve_feed")
+    assert (decision["answer"], decision["feed_id"], decision["by"]) == ("accept", "held-1", "admin")
+    assert f"ingest --accept {decision['digest']} --by admin" in [
         line.split(" as ")[0] for line in shop.commands()
     ]
 
 
-def test_a_held_feed_that_nobody_answers_for_is_red_and_asked_for_again_and_refused_it_is_moved_aside(
+def test_an_unanswered_question_about_a_feed_is_red_and_asked_again_and_a_refused_feed_is_moved(
     shop: Shop,
 ) -> None:
     runs, head = shop.runs(), shop.head()
     feed = shop.land("held-2", hold=True)
     run_id = shop.airflow.wait_for_run(DAG, runs)
-    shop.asked(run_id, "approve_feed")
+    shop.wait_for_question(run_id, "approve_feed")
     let_time_pass(shop, run_id)
     state, states, _ = shop.end(run_id)
     assert (state, states["approve_feed"]) == ("failed", "failed")
     assert {states[task] for task in ("answer_feed", "await_catalogue", "plan")} == {"upstream_failed"}
     assert shop.airflow.xcom(DAG, run_id, "approve_feed", "reason").startswith(
-        "Held: nobody answered about feed held-2"
+        "On hold: the question about feed held-2 was not answered"
     )
     assert feed.exists()
     again = shop.airflow.trigger(DAG)
-    shop.asked(again, "approve_feed")
-    shop.answer(again, "approve_feed", "Reject")
+    shop.wait_for_question(again, "approve_feed")
+    shop.respond(again, "approve_feed", "Reject")
     state, states, _ = shop.end(again)
     assert (state, states["answer_feed"], states["up_to_date"]) == ("success", "success", "success")
     assert shop.head() == head
@@ -189,28 +192,25 @@ def test_a_held_feed_that_nobody_answers_for_is_red_and_asked_for_again_and_refu
 
 
 def let_time_pass(shop: Shop, run_id: str) -> None:
-    """Have the time for an answer over, and again when it is asked again: see `Shop.answer`."""
+    """End the time for an answer, and again when it is asked again: see `Shop.respond`."""
 
     def over() -> bool:
         with sqlite3.connect(shop.airflow.home / "airflow.db", timeout=30) as database:
-            sql = "UPDATE task_instance SET trigger_timeout = '2026-01-01 00:00:00.000000' WHERE run_id = ? AND task_id = 'approve_feed'"
+            sql = (
+                "UPDATE task_instance SET trigger_timeout = '2026-01-01 00:00:00.000000' "
+                "WHERE run_id = ? AND task_id = 'approve_feed'"
+            )
             assert database.execute(sql, (run_id,)).rowcount == 1
         return shop.states(run_id)["approve_feed"] == "failed"
 
     shop.until(over)
 
 
-def test_a_job_that_fails_with_nothing_away_is_tried_three_times(shop: Shop) -> None:
-    append = {
-        "decision": "append",
-        "reasons": ["3 products changed."],
-        "error": "A bug.",
-        "error_type": "failed",
-    }
-    shop.order(plan={"exit_code": 1, "result": append})
+def test_a_job_that_fails_without_an_outage_is_tried_three_times(shop: Shop) -> None:
+    shop.order(plan={"exit_code": 1, "result": {"error": "A bug.", "error_type": "failed"}})
     run_id = shop.airflow.trigger(DAG)
     assert shop.airflow.wait(DAG, run_id, timeout=420)["state"] == "failed"
     (plan,) = (task for task in shop.airflow.task_instances(DAG, run_id) if task["task_id"] == "plan")
     assert (plan["state"], plan["try_number"]) == ("failed", 3)
     assert shop.airflow.xcom(DAG, run_id, "plan", "reason") == "A bug."
-    assert "Given up after 3 tries that failed." in shop.airflow.logs(DAG, run_id, "plan", try_number=3)
+    assert "Gave up after 3 failed tries." in shop.airflow.logs(DAG, run_id, "plan", try_number=3)

@@ -1,4 +1,4 @@
-"""The house rules for every DAG, and the shape of the refresh."""
+"""The rules for every DAG, and the shape of the refresh."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from airflow.sdk import DAG, AssetAny, AssetOrTimeSchedule
+from airflow.sdk import DAG, AssetAny, AssetOrTimeSchedule, yaml
 from airflow.sdk.bases.operator import BaseOperator
 
 from recsim_airflow.operators import RecsimJobOperator
 from recsim_airflow.retries import FIRST_DELAY, LONGEST_DELAY, OutageRetryPolicy, begin_try
+from recsim_tasks.contracts import result_model
 from recsim_tasks.foundation.settings import Settings
 
 pytestmark = pytest.mark.airflow
@@ -39,14 +40,17 @@ EDGES = {
     "retrain.embed": {"retrain.index"},
     "retrain.index": {"evaluate"},
     "evaluate": {"register"},
-    "register": {"approve"},
+    "register": {"gate"},
+    "gate": {"approve"},
     "approve": {"promote"},
     "promote": {"verify"},
     "verify": set(),
 }
 COMMANDS = {
     "ingest": "ingest",
-    "answer_feed": "ingest --{{ ti.xcom_pull(task_ids='approve_feed')['answer'] }} {{ ti.xcom_pull(task_ids='approve_feed')['digest'] }} "
+    "answer_feed": "ingest "
+    "{{ '--accept' if ti.xcom_pull(task_ids='approve_feed')['answer'] == 'accept' else '--refuse' }} "
+    "{{ ti.xcom_pull(task_ids='approve_feed')['digest'] }} "
     "--by {{ ti.xcom_pull(task_ids='approve_feed')['by'] }}",
     "plan": "plan --mode {{ params.mode }} {% set slots = var.value.get('recsim_gpu_pool_slots', '') %}"
     "{{ '--pool-slots=' ~ slots if slots and slots != '-1' }}",
@@ -59,6 +63,7 @@ COMMANDS = {
     "retrain.embed": "embed",
     "retrain.index": "index build",
     "evaluate": "evaluate",
+    "gate": "gate",
     "register": "register {{ '--ask' if params.approval == 'ask' }}",
     "promote": "promote --version {{ ti.xcom_pull(task_ids='register')['version'] }} "
     "--by {{ (ti.xcom_pull(task_ids='approve') or {}).get('by') or 'refresh' }} --through=airflow "
@@ -107,7 +112,7 @@ def test_a_dag_does_not_catch_up_and_does_not_run_for_ever(dag: DAG) -> None:
     assert dag.dagrun_timeout is not None
 
 
-def test_every_task_has_retries_a_time_limit_an_owner_and_a_page_for_operators(
+def test_every_task_has_retries_a_time_limit_an_owner_and_documentation(
     tasks: list[BaseOperator],
 ) -> None:
     for task in tasks:
@@ -120,20 +125,21 @@ def test_every_task_has_retries_a_time_limit_an_owner_and_a_page_for_operators(
         assert len(task.doc_md or "") > 40, task.task_id
 
 
-def test_every_task_is_tried_again_while_something_is_away_and_else_a_few_times(
+def test_every_task_retries_outages_until_its_time_limit_and_failures_once_or_twice(
     tasks: list[BaseOperator],
 ) -> None:
     for task in tasks:
         assert isinstance(task.retry_policy, OutageRetryPolicy), task.task_id
-        assert 1 <= task.retry_policy.failures <= 2, task.task_id
+        assert 1 <= task.retry_policy.failure_retries <= 2, task.task_id
         assert task.execution_timeout is not None
         assert tries_within(task.execution_timeout.total_seconds()) < task.retries, task.task_id
 
 
-def test_every_task_looks_at_the_tries_before_it(tasks: list[BaseOperator]) -> None:
+def test_every_task_checks_its_earlier_tries(tasks: list[BaseOperator]) -> None:
     for task in tasks:
         hook = task._pre_execute_hook
-        assert hook is begin_try or "begin_try" in hook.__code__.co_names, task.task_id  # type: ignore[union-attr]
+        names = getattr(hook, "__code__", None)
+        assert hook is begin_try or (names and "begin_try" in names.co_names), task.task_id
 
 
 def tries_within(limit: float) -> int:
@@ -145,16 +151,16 @@ def tries_within(limit: float) -> int:
     return tries
 
 
-def test_every_pool_is_in_the_file_that_pools_are_made_from(tasks: list[BaseOperator]) -> None:
+def test_every_pool_is_in_pools_json(tasks: list[BaseOperator]) -> None:
     assert {task.pool for task in tasks} <= {"default_pool", *POOLS}
 
 
-def test_no_run_outlasts_what_its_tasks_may_take_in_one_try(refresh: DAG) -> None:
+def test_no_task_may_take_longer_than_the_run(refresh: DAG) -> None:
     assert refresh.dagrun_timeout is not None
     assert all(task.execution_timeout < refresh.dagrun_timeout for task in refresh.tasks)
 
 
-def test_the_gpu_pool_admits_one_training_at_a_time(refresh: DAG) -> None:
+def test_the_gpu_pool_has_room_for_one_training_at_a_time(refresh: DAG) -> None:
     slots = {task.task_id: task.pool_slots for task in refresh.tasks if task.pool == "gpu_pool"}
     assert slots == {"retrain.tune": SETTINGS.tune_parallel, "retrain.train": SETTINGS.ranks}
     assert POOLS["gpu_pool"]["slots"] == SETTINGS.device_slots == max(slots.values())
@@ -183,6 +189,23 @@ def test_the_refresh_has_these_tasks_and_edges(refresh: DAG) -> None:
     assert {task.task_id: set(task.downstream_task_ids) for task in refresh.tasks} == EDGES
 
 
+def test_every_job_of_a_dag_has_a_typed_result(tasks: list[BaseOperator]) -> None:
+    for task in tasks:
+        if isinstance(task, RecsimJobOperator) and "{{" not in task.job:
+            assert result_model(task.job) is not None, task.job
+    assert all(result_model(action) for action in ("rollback", "resume"))
+    assert result_model("levitate") is None
+
+
+def test_the_table_beside_the_dag_has_exactly_its_tasks(refresh: DAG) -> None:
+    table = yaml.safe_load((ROOT / "dags" / "recsim_refresh.yaml").read_text())
+    assert set(table) == set(refresh.task_ids)
+
+
+def test_the_dag_shows_the_chain_on_few_lines() -> None:
+    assert len((ROOT / "dags" / "recsim_refresh.py").read_text().splitlines()) < 250
+
+
 def test_each_job_is_one_command(refresh: DAG) -> None:
     jobs = {
         task.task_id: " ".join([task.job, *task.arguments])
@@ -192,47 +215,47 @@ def test_each_job_is_one_command(refresh: DAG) -> None:
     assert jobs == COMMANDS
 
 
-def test_the_refresh_runs_at_night_or_when_a_feed_lands_or_when_somebody_changes_the_catalogue(
+def test_the_refresh_runs_at_night_and_when_feeds_land_or_another_writer_commits(
     refresh: DAG, settings: Settings
 ) -> None:
     schedule = refresh.timetable
     assert isinstance(schedule, AssetOrTimeSchedule)
-    assert schedule.timetable.expression == "0 2 * * *"  # type: ignore[attr-defined]
+    assert schedule.timetable.expression == "0 2 * * *"
     assert isinstance(schedule.asset_condition, AssetAny)
     watched = {
         asset.name: asset.watchers[0].trigger.serialize()[1] for asset in schedule.asset_condition.objects
-    }  # type: ignore[union-attr]
+    }
     assert set(watched) == {"recsim_feed_inbox", "recsim_catalogue_commits"}
     assert watched["recsim_feed_inbox"]["inbox"] == str(settings.inbox_dir)
     assert watched["recsim_catalogue_commits"]["table_uri"] == settings.products_uri
     assert all(kwargs["asset_name"] == name for name, kwargs in watched.items())
 
 
-def test_a_refresh_does_not_hear_of_itself(refresh: DAG) -> None:
-    heard = {asset.name for asset in refresh.timetable.asset_condition.objects}  # type: ignore[attr-defined]
-    assert not heard & {asset.name for task in refresh.tasks for asset in task.outlets}
+def test_a_refresh_does_not_start_the_next_one(refresh: DAG) -> None:
+    watched = {asset.name for asset in refresh.timetable.asset_condition.objects}
+    assert not watched & {asset.name for task in refresh.tasks for asset in task.outlets}
 
 
-def test_watchers_carry_the_id_of_the_connection_and_nothing_else_of_it(
+def test_asset_triggers_have_the_id_of_the_connection_and_no_secret(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__RECSIM__STORAGE_CONN_ID", "lake")
     monkeypatch.setenv("RECSIM_INBOX", "s3://lake/inbox")
     refresh = read("recsim_refresh")
-    kwargs = [asset.watchers[0].trigger.serialize()[1] for asset in refresh.timetable.asset_condition.objects]  # type: ignore[attr-defined]
+    kwargs = [asset.watchers[0].trigger.serialize()[1] for asset in refresh.timetable.asset_condition.objects]
     assert [each["conn_id"] for each in kwargs] == ["lake", "lake"]
     assert kwargs[0]["inbox"] == "s3://lake/inbox"
 
 
 @pytest.mark.parametrize("task", ["approve_feed", "approve"])
-def test_an_answer_is_waited_for_no_longer_than_the_run_may_last(refresh: DAG, task: str) -> None:
+def test_a_task_waits_for_an_answer_no_longer_than_the_run_may_last(refresh: DAG, task: str) -> None:
     approval = refresh.get_task(task)
     assert refresh.dagrun_timeout is not None
     assert approval.response_timeout < refresh.dagrun_timeout
     assert approval.defaults is None
 
 
-def test_both_answers_may_be_waited_for_and_the_next_night_still_finds_no_run(refresh: DAG) -> None:
+def test_a_run_with_two_late_answers_ends_before_the_next_night(refresh: DAG) -> None:
     assert refresh.dagrun_timeout is not None
     answers = sum(
         (refresh.get_task(task).response_timeout for task in ("approve_feed", "approve")), timedelta()
@@ -240,7 +263,7 @@ def test_both_answers_may_be_waited_for_and_the_next_night_still_finds_no_run(re
     assert answers + timedelta(hours=6) < refresh.dagrun_timeout < timedelta(hours=24)
 
 
-def test_a_catalogue_that_does_not_show_the_commit_is_no_skip(refresh: DAG) -> None:
+def test_a_catalogue_that_does_not_show_the_commit_fails_the_refresh(refresh: DAG) -> None:
     assert refresh.get_task("await_catalogue").soft_fail is False
 
 
@@ -260,23 +283,7 @@ def test_the_trigger_form_offers_mode_approval_and_trials_within_bounds(refresh:
     assert all(form.schema["title"] and form.description for form in forms.values())
 
 
-@pytest.mark.parametrize(("setting", "default", "most"), [("9", 9, 200), ("300", 300, 300)])
-def test_the_settings_say_how_many_trials_a_run_without_a_form_has(
-    setting: str, default: int, most: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RECSIM_TUNE_TRIALS", setting)
-    trials = read("recsim_refresh").params.get_param("trials")
-    assert (trials.resolve(), trials.schema["maximum"]) == (default, most)
-
-
-def test_whether_a_refresh_asks_before_it_promotes_is_a_setting(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RECSIM_APPROVAL", "ask")
-    assert read("recsim_refresh").params.get_param("approval").value == "ask"
-
-
-def test_who_may_approve_a_release_is_in_airflows_configuration(
+def test_airflows_configuration_names_the_approvers(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not read("recsim_refresh").get_task("approve").assigned_users
@@ -287,7 +294,7 @@ def test_who_may_approve_a_release_is_in_airflows_configuration(
     ]
 
 
-def test_the_rollback_is_a_command_and_a_check_that_it_is_live() -> None:
+def test_the_rollback_is_one_command_and_a_check_of_serving() -> None:
     rollback = read("recsim_rollback")
     jobs = {
         task.task_id: [task.job, *task.arguments]
@@ -296,12 +303,11 @@ def test_the_rollback_is_a_command_and_a_check_that_it_is_live() -> None:
     }
     assert jobs["rollback"] == [
         *(
-            "rollback",
-            "{{ '--resume' if params.action == 'resume' }}",
-            "{{ '--to=' ~ params.to if params.to }}",
+            "{{ params.action }}",
+            "{{ '--to=' ~ params.to if params.to and params.action == 'rollback' }}",
         ),
         *(
-            "{{ '--reason=' ~ params.reason if params.reason }}",
+            "{{ '--reason=' ~ params.reason if params.reason and params.action == 'rollback' }}",
             "--by={{ dag_run.triggering_user_name or 'airflow' }}",
             "--through=airflow",
         ),
@@ -310,7 +316,12 @@ def test_the_rollback_is_a_command_and_a_check_that_it_is_live() -> None:
     assert rollback.timetable.can_be_scheduled is False
 
 
+def test_a_rollback_can_be_triggered_with_an_empty_form() -> None:
+    params = read("recsim_rollback").params
+    assert dict(params.dump()) == {"action": "rollback", "to": None, "reason": None}
+
+
 def test_no_form_asks_for_a_name(refresh: DAG) -> None:
-    """Who did it is the user that Airflow knows."""
+    """Airflow knows the user."""
     assert set(read("recsim_rollback").params) == {"action", "to", "reason"}
     assert not {"by", "user", "name", "approver"} & set(refresh.params)

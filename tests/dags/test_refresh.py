@@ -20,8 +20,8 @@ def skipped(states: dict[str, str]) -> set[str]:
     return {task.split(".")[0] for task, state in states.items() if state == "skipped"}
 
 
-def test_a_landed_feed_starts_a_refresh_by_itself(shop: Shop) -> None:
-    before, before_said, head = shop.runs(), len(shop.commands()), shop.head()
+def test_a_landed_feed_starts_a_refresh(shop: Shop) -> None:
+    before, commands, head = shop.runs(), len(shop.commands()), shop.head()
     (shop.inbox / "still-being-written").mkdir()
     time.sleep(3)
     assert shop.runs() == before, "a feed without its manifest is still being written"
@@ -30,12 +30,21 @@ def test_a_landed_feed_starts_a_refresh_by_itself(shop: Shop) -> None:
     assert run_id.startswith("asset_triggered__")
     assert state == "success"
     assert skipped(states) == {"approve_feed", "answer_feed", "up_to_date", "rebuild", "retrain"}
-    assert shop.airflow.xcom(DAG, run_id, "append.embed") == {"embedded": 3, "reused": 0, "of": 3}
+    assert shop.airflow.xcom(DAG, run_id, "append.embed") == {
+        "embedded": 3,
+        "reused": 0,
+        "of": 3,
+        "unembeddable": 0,
+    }
     assert shop.airflow.xcom(DAG, run_id, "append.embed", "reason") == "embedded 3 of 3, reused 0"
     release = len(shop.releases())
-    assert [line.split(" as ")[0] for line in shop.commands()[before_said:]] == [
+    assert [line.split(" as ")[0] for line in shop.commands()[commands:]] == [
         *("ingest", "plan --mode auto --pool-slots=2", "embed", "index append", "evaluate", "register"),
-        *(f"promote --version {release} --by refresh --through=airflow", f"verify --version {release}"),
+        *(
+            "gate",
+            f"promote --version {release} --by refresh --through=airflow",
+            f"verify --version {release}",
+        ),
     ]
     reasons = {
         task["task_id"]: task["rendered_map_index"] for task in shop.airflow.task_instances(DAG, run_id)
@@ -45,15 +54,16 @@ def test_a_landed_feed_starts_a_refresh_by_itself(shop: Shop) -> None:
     assert now == head["version"] + 1
     assert reasons["await_catalogue"].endswith(f"is at version {now}; {now} was asked for.")
     assert shop.airflow.xcom(DAG, run_id, "await_catalogue")["end_version"] == now
-    assert shop.airflow.state_of_asset("recsim_catalogue_commits")["committed"] == shop.head()
-    inbox = shop.airflow.state_of_asset("recsim_feed_inbox")
-    assert inbox["heard"]["at"] > inbox["announced"]["at"], (
-        "else the feed would be announced again, for nothing"
-    )
+    assert shop.airflow.asset_state("recsim_catalogue_commits")["committed"] == shop.head()
+    inbox = shop.airflow.asset_state("recsim_feed_inbox")
+    assert inbox["refresh_started"]["at"] > inbox["announced"]["at"], "else the feed would be announced again"
 
 
-def test_nothing_changed_is_a_success_that_does_nothing(shop: Shop) -> None:
+def test_a_refresh_without_changes_succeeds_and_its_log_has_the_levels_of_the_job(shop: Shop) -> None:
+    name = "recsim_tasks.catalogue.feeds.ingest"
+    shop.order(ingest={"log": [f"WARNING {name}: 3 rows are invalid", f"INFO {name}: Feed f", "no level"]})
     state, states, run_id = shop.run()
+    shop.order()
     assert state == "success"
     assert {task for task, its in states.items() if its == "success"} == {
         "ingest",
@@ -71,6 +81,7 @@ def test_nothing_changed_is_a_success_that_does_nothing(shop: Shop) -> None:
             "retrain",
             "evaluate",
             "register",
+            "gate",
             "approve",
             "promote",
             "verify",
@@ -78,29 +89,37 @@ def test_nothing_changed_is_a_success_that_does_nothing(shop: Shop) -> None:
     }
     assert shop.airflow.xcom(DAG, run_id, "await_catalogue")["n_commits"] == 0
     assert shop.airflow.xcom(DAG, run_id, "up_to_date", "reason").endswith(
-        f"at version {shop.head()['version']}"
+        f"at version {shop.head()['version']}."
     )
+    log = {event["event"]: event for event in shop.airflow.log_events(DAG, run_id, "ingest")}
+    levels = {text: (event.get("level"), event.get("logger")) for text, event in log.items()}
+    assert levels["3 rows are invalid"] == ("warning", name)
+    assert levels["Feed f"] == ("info", name)
+    assert levels["no level"] == ("info", "recsim_airflow.job_log")
 
 
-def test_a_retrain_goes_through_the_gpu_pool_with_the_trials_of_the_form(shop: Shop) -> None:
+def test_a_retrain_runs_in_the_gpu_pool_with_the_trials_of_the_form(shop: Shop) -> None:
     shop.order(plan={"result": {"decision": "retrain", "reasons": ["Mode retrain was asked for."]}})
     state, states, run_id = shop.run({"mode": "retrain", "trials": 9})
     assert state == "success"
     assert skipped(states) == {"approve_feed", "answer_feed", "up_to_date", "append", "rebuild"}
-    said = [line.split(" as ")[0] for line in shop.commands()]
-    assert "plan --mode retrain --pool-slots=2" in said
-    assert "tune --trials 9" in said
+    commands = [line.split(" as ")[0] for line in shop.commands()]
+    assert "plan --mode retrain --pool-slots=2" in commands
+    assert "tune --trials 9" in commands
     pools = {task["task_id"]: task["pool"] for task in shop.airflow.task_instances(DAG, run_id)}
     assert pools["retrain.tune"] == pools["retrain.train"] == "gpu_pool"
 
 
 def test_the_plan_knows_how_many_slots_the_pool_has_in_airflow(shop: Shop) -> None:
-    """A task that asks for more than there are is never started, and Airflow says so in the scheduler's log alone."""
+    """Airflow never starts a task that needs more slots than there are, and shows no reason in its UI."""
     pool = {"name": "gpu_pool", "slots": 1, "include_deferred": False}
     shop.order(
         plan={
             "exit_code": 2,
-            "result": {"error": "RECSIM_RANKS asks for 2 slots of gpu_pool, which has 1 in Airflow."},
+            "result": {
+                "error": "RECSIM_RANKS needs 2 slots of gpu_pool, which has 1.",
+                "error_type": "configuration",
+            },
         }
     )
     shop.airflow._call("PATCH", "/pools/gpu_pool", pool)
@@ -112,25 +131,24 @@ def test_the_plan_knows_how_many_slots_the_pool_has_in_airflow(shop: Shop) -> No
         shop.airflow._call("PATCH", "/pools/gpu_pool", {**pool, "slots": 2})
 
 
-def test_a_held_release_is_red_says_why_and_goes_no_further(shop: Shop) -> None:
-    held = {"verdict": "hold", "reasons": ["Precision fell."], "error": "Precision fell.", "exit_code": 3}
+def test_a_rejected_release_is_red_at_the_gate_and_is_not_promoted(shop: Shop) -> None:
     append = {"result": {"decision": "append", "reasons": ["3 products changed."]}}
-    shop.order(plan=append, evaluate={"exit_code": 3, "result": held})
+    shop.order(plan=append, evaluate={"result": {"verdict": "rejected", "reasons": ["Precision fell."]}})
     state, states, run_id = shop.run()
     assert state == "failed"
-    assert states["evaluate"] == "failed"
-    assert {states[task] for task in ("register", "approve", "promote", "verify")} == {"upstream_failed"}
-    assert shop.airflow.xcom(DAG, run_id, "evaluate", "reason") == "Held: Precision fell."
-    assert shop.airflow.xcom(DAG, run_id, "evaluate")["verdict"] == "hold"
-    (evaluate,) = (task for task in shop.airflow.task_instances(DAG, run_id) if task["task_id"] == "evaluate")
-    assert evaluate["try_number"] == 1
+    assert [states[task] for task in ("evaluate", "register", "gate")] == ["success", "success", "failed"]
+    assert {states[task] for task in ("approve", "promote", "verify")} == {"upstream_failed"}
+    assert shop.airflow.xcom(DAG, run_id, "gate", "reason") == "Rejected: Precision fell."
+    assert shop.airflow.xcom(DAG, run_id, "gate")["verdict"] == "rejected"
+    (gate,) = (task for task in shop.airflow.task_instances(DAG, run_id) if task["task_id"] == "gate")
+    assert gate["try_number"] == 1
 
 
-def test_a_misspelt_run_setting_is_refused_before_anything_is_done(shop: Shop) -> None:
+def test_a_misspelt_run_parameter_is_refused_before_any_job_runs(shop: Shop) -> None:
     before = shop.commands()
     state, states, run_id = shop.run({"trails": 9})
     assert (state, states["ingest"]) == ("failed", "failed")
-    assert shop.airflow.xcom(DAG, run_id, "ingest", "reason").startswith("Unknown run setting trails.")
+    assert shop.airflow.xcom(DAG, run_id, "ingest", "reason").startswith("Unknown run parameter: trails.")
     assert shop.commands() == before
 
 
@@ -149,22 +167,23 @@ def test_marking_a_task_as_failed_ends_its_job(shop: Shop) -> None:
 
 
 def waiting(shop: Shop) -> str:
-    """A refresh that asks before it promotes, and waits for the answer."""
+    """A refresh that waits for an approval."""
     shop.order(plan={"result": {"decision": "append", "reasons": ["3 products changed."]}})
     run_id = shop.airflow.trigger(DAG, {"approval": "ask"})
-    shop.asked(run_id, "approve")
+    shop.wait_for_question(run_id, "approve")
     return run_id
 
 
-def test_a_release_is_promoted_when_somebody_who_saw_the_verdict_approves(shop: Shop) -> None:
+def test_a_release_is_promoted_when_a_person_approves_it(shop: Shop) -> None:
     run_id = waiting(shop)
-    asked = shop.airflow.question(DAG, run_id, "approve")
+    question = shop.airflow.hitl_details(DAG, run_id, "approve")
     release = len(shop.releases())
-    assert asked["subject"] == f"Release {release}: put it into Production?"
-    assert "| Precision@1 no worse than the champion | 0.8 | 0.79 | +0.0100 (+0.0020 to +0.0180) |" in asked[
-        "body"
-    ].replace("\\", "")
-    shop.answer(run_id, "approve", "Approve")
+    assert question["subject"] == f"Release {release}: promote it to Production?"
+    assert (
+        "| Precision@1 no worse than the champion | 0.8 | 0.79 | +0.0100 (+0.0020 to +0.0180) |"
+        in question["body"].replace("\\", "")
+    )
+    shop.respond(run_id, "approve", "Approve")
     state, _, _ = shop.end(run_id)
     assert state == "success"
     assert (
@@ -174,17 +193,17 @@ def test_a_release_is_promoted_when_somebody_who_saw_the_verdict_approves(shop: 
     assert "register --ask" in "\n".join(shop.commands())
     assert (
         shop.airflow.xcom(DAG, run_id, "approve", "reason")
-        == f"approved by {shop.airflow.username}: release {release}"
+        == f"{shop.airflow.username} approved release {release}."
     )
 
 
-def test_a_release_that_is_rejected_is_not_promoted_until_a_person_who_is_asked_again_approves(
+def test_a_rejected_release_is_not_promoted_until_a_person_who_is_asked_again_approves(
     shop: Shop,
 ) -> None:
     before, user = shop.champion, shop.airflow.username
     run_id = waiting(shop)
     release = len(shop.releases())
-    shop.answer(run_id, "approve", "Reject")
+    shop.respond(run_id, "approve", "Reject")
     state, states, _ = shop.end(run_id)
     assert (state, states["approve"], states["promote"], states["verify"]) == (
         "failed",
@@ -192,10 +211,10 @@ def test_a_release_that_is_rejected_is_not_promoted_until_a_person_who_is_asked_
         "failed",
         "upstream_failed",
     )
-    assert shop.airflow.xcom(DAG, run_id, "approve", "reason") == f"rejected by {user}: release {release}"
+    assert shop.airflow.xcom(DAG, run_id, "approve", "reason") == f"{user} rejected release {release}."
     assert (
         shop.airflow.xcom(DAG, run_id, "promote", "reason")
-        == f"Held: Release {release} stays in Staging: {user} rejected it."
+        == f"Rejected: Release {release} stays in Staging: {user} rejected it."
     )
     shop.clear(run_id, "promote")
     assert shop.end(run_id)[0] == "failed"
@@ -204,28 +223,28 @@ def test_a_release_that_is_rejected_is_not_promoted_until_a_person_who_is_asked_
     assert last.endswith(" --reject")
     assert shop.champion == before
     shop.clear(run_id, "approve")
-    shop.asked(run_id, "approve")
-    shop.answer(run_id, "approve", "Approve")
+    shop.wait_for_question(run_id, "approve")
+    shop.respond(run_id, "approve", "Approve")
     assert shop.end(run_id)[0] == "success"
     assert shop.champion["version"] == release
     shop.order()
 
 
-def test_an_approval_that_is_marked_as_a_success_instead_of_answered_promotes_nothing(shop: Shop) -> None:
+def test_an_approval_that_is_marked_as_success_instead_of_answered_promotes_nothing(shop: Shop) -> None:
     before = shop.champion
     run_id = waiting(shop)
     shop.airflow.set_state(DAG, run_id, "approve", "success")
     state, states, _ = shop.end(run_id)
     assert (state, states["promote"]) == ("failed", "failed")
     assert shop.commands()[-1].split(" as ")[0].endswith("--by refresh --through=airflow"), (
-        "no name is invented, and no time"
+        "neither a name nor a time is made up"
     )
-    assert shop.airflow.xcom(DAG, run_id, "promote", "reason").endswith("it waits for an approval.")
+    assert shop.airflow.xcom(DAG, run_id, "promote", "reason").endswith("it needs an approval.")
     assert shop.champion == before
     shop.order()
 
 
-def test_a_rollback_is_a_form_and_one_run(shop: Shop) -> None:
+def test_a_rollback_and_its_end_are_one_run_each(shop: Shop) -> None:
     before = shop.champion["version"]
     run_id = shop.airflow.trigger("recsim_rollback", {"reason": "stripes look like rings"})
     assert shop.airflow.wait("recsim_rollback", run_id, timeout=180)["state"] == "success"
@@ -235,6 +254,8 @@ def test_a_rollback_is_a_form_and_one_run(shop: Shop) -> None:
     )
     assert shop.commands()[-1].startswith(f"verify --version {before - 1}")
     assert shop.champion["version"] == before - 1
-    run_id = shop.airflow.trigger("recsim_rollback", {"action": "resume"})
+    assert shop.champion["frozen"]
+    run_id = shop.airflow.trigger("recsim_rollback", {"action": "resume", "reason": "fixed"})
     assert shop.airflow.wait("recsim_rollback", run_id, timeout=180)["state"] == "success"
-    assert f"rollback --resume --by={shop.airflow.username} --through=airflow" in shop.commands()[-2]
+    assert f"resume --by={shop.airflow.username} --through=airflow" in shop.commands()[-2]
+    assert not shop.champion["frozen"]

@@ -19,7 +19,7 @@ from recsim_tasks.foundation.settings import Settings
 
 @pytest.fixture(scope="session")
 def real() -> Path:
-    """Where this machine has the real files; asked before any test has settings of its own."""
+    """The folder with the real files; located before a test has settings of its own."""
     return dataset.locate()
 
 
@@ -48,7 +48,7 @@ def test_labels_belong_to_their_images(fashion_mnist: FashionMnist) -> None:
     assert mean["Ankle boot"][:8, :8].mean() < mean["Ankle boot"][20:, 8:].mean()
 
 
-def test_files_of_another_gzip_wrapping_are_the_same_set(folder: Path) -> None:
+def test_files_with_another_compression_are_the_same_data_set(folder: Path) -> None:
     labels = folder / "t10k-labels-idx1-ubyte.gz"
     labels.write_bytes(gzip.compress(gzip.decompress(labels.read_bytes()), compresslevel=1, mtime=7))
     assert len(dataset.fashion_mnist(folder).test_labels) == 10_000
@@ -62,7 +62,7 @@ def test_a_missing_file_is_refused_by_name(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_of_other_content_is_refused_by_name(folder: Path, name: str) -> None:
+def test_a_file_with_other_content_is_refused_by_name(folder: Path, name: str) -> None:
     content = bytearray(gzip.decompress((folder / name).read_bytes()))
     content[-1] ^= 1
     (folder / name).write_bytes(gzip.compress(bytes(content), compresslevel=1))
@@ -71,7 +71,7 @@ def test_a_file_of_other_content_is_refused_by_name(folder: Path, name: str) -> 
 
 
 @pytest.mark.parametrize("damage", ["truncate", "scramble", "replace"])
-def test_a_file_that_is_no_whole_gzip_is_refused_by_name(folder: Path, damage: str) -> None:
+def test_an_incomplete_gzip_file_is_refused_by_name(folder: Path, damage: str) -> None:
     labels = folder / "train-labels-idx1-ubyte.gz"
     whole = labels.read_bytes()
     labels.write_bytes(
@@ -83,7 +83,7 @@ def test_a_file_that_is_no_whole_gzip_is_refused_by_name(folder: Path, damage: s
         dataset.fashion_mnist(folder)
 
 
-def test_the_folder_that_somebody_named_is_taken_and_no_other(
+def test_the_configured_folder_is_used_and_no_other(
     settings: Settings, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FASHION_MNIST_DIR", str(folder))
@@ -93,7 +93,7 @@ def test_the_folder_that_somebody_named_is_taken_and_no_other(
         dataset.fashion_mnist()
 
 
-def test_what_was_fetched_before_is_taken_again(
+def test_files_that_were_fetched_before_are_used_again(
     settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dataset, "INSTALLED", Path("/absent"))
@@ -110,7 +110,7 @@ def program(folder: Path, name: str, script: str) -> None:
 
 @pytest.fixture
 def debian(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An apt-get and a dpkg that hand out the real files as Debian's package does."""
+    """An apt-get and a dpkg that deliver the real files as Debian's package does."""
     monkeypatch.setattr(dataset, "INSTALLED", Path("/usr/share/datasets/absent"))
     program(
         tmp_path / "bin",
@@ -133,23 +133,24 @@ def test_debians_package_is_unpacked_without_installing_it(settings: Settings, d
     assert len(dataset.fashion_mnist().train_images) == 60_000
 
 
-def test_old_package_lists_are_updated_by_root_and_pointed_at_for_others(
+def test_old_package_lists_are_updated_by_root_and_named_to_other_users(
     settings: Settings, debian: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(
         debian,
         "apt-get",
-        f'[ "$1" = update ] && touch {debian}/updated; [ -e {debian}/updated ] || {{ echo "E: Unable to locate package" >&2; exit 100; }}; touch a.deb',
+        f'[ "$1" = update ] && touch {debian}/updated; [ -e {debian}/updated ] || '
+        '{ echo "E: Unable to locate package" >&2; exit 100; }; touch a.deb',
     )
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert len(list(dataset.locate().iterdir())) == 4
     (debian / "updated").unlink()
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(ConfigurationError, match=r"Unable to locate package.*run sudo apt-get update"):
+    with pytest.raises(ConfigurationError, match=r"Unable to locate package.*run `sudo apt-get update`"):
         dataset._download_package(settings.home)
 
 
-def test_no_source_at_all_is_a_sentence_that_says_what_to_do(
+def test_without_a_source_the_error_says_what_to_do(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dataset, "INSTALLED", Path("/absent"))
@@ -164,7 +165,7 @@ def test_no_source_at_all_is_a_sentence_that_says_what_to_do(
     assert not list((settings.home / "datasets").iterdir())
 
 
-def test_the_command_ends_with_a_sentence_and_exit_code_2(settings: Settings, tmp_path: Path) -> None:
+def test_the_command_prints_the_error_and_ends_with_exit_code_2(settings: Settings, tmp_path: Path) -> None:
     environment = {**os.environ, "FASHION_MNIST_DIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-m", "recsim_demo.dataset"],

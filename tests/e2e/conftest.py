@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from e2e.outages import Outage, take_away
+from e2e.outages import Outage, interrupt
 from recsim_demo.dataset import FashionMnist
 from recsim_demo.feeds import deliver
-from recsim_demo.story import Story, tell
+from recsim_demo.story import Story, make_story
 from recsim_demo.watch import Refresh, follow
 from recsim_local.stack import Stack, running
 
@@ -36,7 +36,7 @@ MLFLOW_CANARY = "canary-of-mlflow"
 
 @dataclass(frozen=True)
 class ThreeFeeds:
-    """Everything after a first feed, a day's changes, and the same changes again."""
+    """The stack after a first feed, a day's changes, and the same changes again."""
 
     stack: Stack
     story: Story
@@ -50,7 +50,7 @@ class ThreeFeeds:
 
 @pytest.fixture(scope="session")
 def outages() -> Iterator[ThreadPoolExecutor]:
-    """Where an outage goes on while a refresh is followed."""
+    """Runs an outage beside a refresh."""
     with ThreadPoolExecutor(1) as pool:
         yield pool
 
@@ -59,15 +59,15 @@ def outages() -> Iterator[ThreadPoolExecutor]:
 def three_feeds(
     fashion_mnist: FashionMnist, tmp_path_factory: pytest.TempPathFactory, outages: ThreadPoolExecutor
 ) -> Iterator[ThreeFeeds]:
-    """While the second is taken in, MLflow is away for at least 20 s; all that is tested of the refreshes holds in spite of it."""
-    story = tell(fashion_mnist, products=2_000, scale=0.05)
+    """During the second refresh MLflow is away for at least 20 s; every test holds nevertheless."""
+    story = make_story(fashion_mnist, products=2_000, scale=0.05)
     home: Path = tmp_path_factory.mktemp("e2e")
     with running(home, SMALL | CANARIES, f"ada:{MLFLOW_CANARY}@") as stack:
         refreshes, mlflow = [], stack.servers["mlflow"]
-        outage = outages.submit(take_away, stack, 1, mlflow.stop, mlflow.start)
+        outage = outages.submit(interrupt, stack, 1, mlflow.stop, mlflow.start)
         for number, (rows, feed_id) in enumerate(
             [(story.first, "one"), (story.second, "two"), (story.second, "two")]
         ):
             deliver(stack.inbox, f"{number}-{feed_id}", rows, feed_id)
-            refreshes.append(follow(stack.airflow, number, landed_at=time.time()))
+            refreshes.append(follow(stack.airflow, number, delivered_at=time.time()))
         yield ThreeFeeds(stack, story, refreshes, outage.result())

@@ -1,4 +1,4 @@
-"""`kill -9` of what started everything leaves nothing running."""
+"""`kill -9` of the process that started the stack leaves no process behind."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ START_SECONDS, END_SECONDS = 120, 20
 
 
 def running_on(home: Path) -> list[psutil.Process]:
-    """Every process that was started for the state under `home`."""
-    found = []
+    """Every process that runs on the state under `home`."""
+    processes = []
     for process in psutil.process_iter():
         try:
             if process.environ().get("RECSIM_HOME") == str(home) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                processes.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-    return found
+    return processes
 
 
-def test_everything_ends_when_who_started_it_is_killed(settings: Settings, tmp_path: Path) -> None:
+def test_every_process_ends_when_the_starting_one_is_killed(settings: Settings, tmp_path: Path) -> None:
     log = tmp_path / "up.log"
     with log.open("wb") as output:
         starter = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Three feeds through a real scheduler, triggerer and dag-processor to a served release: what is true afterwards."""
+"""Three feeds through a real scheduler, triggerer and dag-processor to a served release."""
 
 from __future__ import annotations
 
@@ -57,39 +57,42 @@ def second(three_feeds: ThreeFeeds, start: int, count: int) -> list[dict[str, An
     return three_feeds.story.second[start : start + count]
 
 
-def test_the_first_feed_retrains_the_second_appends_the_third_changes_nothing(
+def test_the_first_feed_retrains_the_second_appends_the_third_is_skipped(
     three_feeds: ThreeFeeds,
 ) -> None:
     assert [refresh.decision for refresh in three_feeds.refreshes] == ["retrain", "append", "skip"]
 
 
-def test_an_mlflow_that_is_away_is_waited_for_and_named_as_the_reason(three_feeds: ThreeFeeds) -> None:
+def test_an_outage_of_mlflow_is_retried_and_named_as_the_reason(three_feeds: ThreeFeeds) -> None:
     airflow, outage = three_feeds.stack.airflow, three_feeds.outage
-    away = f"MLflow at {three_feeds.stack.mlflow} (MLFLOW_TRACKING_URI) does not answer"
+    reason = f"MLflow at {three_feeds.stack.mlflow} (MLFLOW_TRACKING_URI) does not answer"
     assert outage.run_id == three_feeds.refreshes[1].run_id
     assert outage.state == "up_for_retry"
-    assert away in outage.reason
-    assert f"Tried again in 30 s: {away}" in airflow.logs(DAG, outage.run_id, "plan", try_number=1)
+    assert reason in outage.reason
+    assert f"Retry in 30 s: {reason}" in airflow.logs(DAG, outage.run_id, "plan", try_number=1)
     (plan,) = (task for task in airflow.task_instances(DAG, outage.run_id) if task["task_id"] == "plan")
     assert (plan["state"], plan["try_number"]) == ("success", 2)
 
 
-def test_the_branch_that_was_not_needed_shows_as_skipped(three_feeds: ThreeFeeds) -> None:
+def test_branches_that_are_not_needed_are_skipped(three_feeds: ThreeFeeds) -> None:
     airflow, append = three_feeds.stack.airflow, three_feeds.refreshes[1]
     states = {
         instance["task_id"]: instance["state"] for instance in airflow.task_instances(DAG, append.run_id)
     }
     assert {states[f"append.{task}"] for task in ("embed", "index")} == {"success"}
-    assert {states[task] for task in ("evaluate", "register", "promote", "verify")} == {"success"}
+    assert {states[task] for task in ("evaluate", "register", "gate", "promote", "verify")} == {"success"}
     assert {states[f"retrain.{task}"] for task in ("tune", "train", "embed", "index")} == {"skipped"}
     skip = {
         instance["task_id"]: instance["state"]
         for instance in airflow.task_instances(DAG, three_feeds.refreshes[2].run_id)
     }
-    assert (skip["up_to_date"], skip["evaluate"], skip["promote"]) == ("success", "skipped", "skipped")
+    assert (skip["up_to_date"], skip["evaluate"], skip["gate"], skip["promote"]) == (
+        "success",
+        *["skipped"] * 3,
+    )
 
 
-def test_exactly_the_new_images_are_embedded_and_each_once_a_model(
+def test_only_new_images_are_embedded_and_each_once_per_encoder(
     three_feeds: ThreeFeeds, jobs: Settings
 ) -> None:
     airflow = three_feeds.stack.airflow
@@ -104,7 +107,7 @@ def test_exactly_the_new_images_are_embedded_and_each_once_a_model(
     assert len({model for model, _ in keys}) == 1
 
 
-def test_the_index_takes_in_the_changes_and_nothing_else(three_feeds: ThreeFeeds) -> None:
+def test_the_index_takes_in_the_changes(three_feeds: ThreeFeeds) -> None:
     refresh = three_feeds.refreshes[1]
     result = three_feeds.stack.airflow.xcom(DAG, refresh.run_id, "append.index")
     assert {name: result[name] for name in ("added", "replaced", "removed", "size")} == {
@@ -136,7 +139,7 @@ def test_a_new_product_is_found_by_its_image(three_feeds: ThreeFeeds) -> None:
         assert best["score"] == pytest.approx(1, abs=1e-3)
 
 
-def test_a_replaced_product_is_found_by_its_new_image_and_not_by_its_old_one(three_feeds: ThreeFeeds) -> None:
+def test_a_replaced_product_is_found_by_its_new_image_only(three_feeds: ThreeFeeds) -> None:
     old = {row["product_id"]: row["image"] for row in three_feeds.story.first}
     for row in second(three_feeds, NEW, REPLACED):
         assert similar(three_feeds, row["image"])[0]["product_id"] == row["product_id"]
@@ -146,14 +149,14 @@ def test_a_replaced_product_is_found_by_its_new_image_and_not_by_its_old_one(thr
         assert row["product_id"] not in by_old
 
 
-def test_a_price_edit_is_visible_in_the_answer(three_feeds: ThreeFeeds) -> None:
+def test_a_new_price_is_in_the_results(three_feeds: ThreeFeeds) -> None:
     images = {row["product_id"]: row["image"] for row in three_feeds.story.first}
     for row in second(three_feeds, NEW + REPLACED, 5):
         hits = {hit["product_id"]: hit for hit in similar(three_feeds, images[row["product_id"]])}
         assert hits[row["product_id"]]["price"] == row["price"] == 5.0
 
 
-def test_a_deleted_product_is_gone(three_feeds: ThreeFeeds, release: Release) -> None:
+def test_a_deleted_product_is_not_found(three_feeds: ThreeFeeds, release: Release) -> None:
     deleted = [row["product_id"] for row in second(three_feeds, NEW + REPLACED + REPRICED, DELETED)]
     with three_feeds.stack.client() as client:
         reply = client.get(f"/v1/products/{deleted[0]}/similar")
@@ -188,11 +191,20 @@ def test_both_releases_share_one_model_and_it_beats_a_guess(
     assert manifests[1].metrics["precision_at_1"] > 0.5
 
 
-def test_every_task_says_its_result_in_one_line(three_feeds: ThreeFeeds) -> None:
+def test_every_task_has_a_status_line(three_feeds: ThreeFeeds) -> None:
     airflow, run_id = three_feeds.stack.airflow, three_feeds.refreshes[1].run_id
     reasons = {
         task: airflow.xcom(DAG, run_id, task, "reason")
-        for task in ("ingest", "plan", "append.embed", "append.index", "evaluate", "promote")
+        for task in (
+            "ingest",
+            "plan",
+            "append.embed",
+            "append.index",
+            "evaluate",
+            "register",
+            "gate",
+            "promote",
+        )
     }
     assert all(reason and "\n" not in reason for reason in reasons.values()), reasons
     assert f"{NEW + REPLACED}" in reasons["append.embed"]

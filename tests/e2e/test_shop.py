@@ -1,4 +1,4 @@
-"""The shop window on the release that three feeds have led to: it shows what the DAG has promoted, without a restart."""
+"""The shop shows the release that the DAG has promoted, without a restart."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 
-def test_the_shop_window_shows_the_release_that_the_refresh_has_promoted(
-    three_feeds: ThreeFeeds, browser: Browser
-) -> None:
+def test_the_shop_shows_the_promoted_release(three_feeds: ThreeFeeds, browser: Browser) -> None:
     from playwright.sync_api import expect
 
     page = browser.new_page()

@@ -1,4 +1,4 @@
-"""An MLflow that hangs: it takes every connection and answers none."""
+"""An MLflow that hangs: it accepts every connection and answers none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from e2e.outages import DAG, take_away
+from e2e.outages import DAG, interrupt
 from recsim_demo.feeds import deliver
 from recsim_demo.watch import follow
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 
-def test_a_refresh_ends_well_when_mlflow_hangs_in_its_middle(
+def test_a_refresh_succeeds_although_mlflow_hangs_for_a_while(
     three_feeds: ThreeFeeds, outages: ThreadPoolExecutor
 ) -> None:
     stack = three_feeds.stack
@@ -28,7 +28,7 @@ def test_a_refresh_ends_well_when_mlflow_hangs_in_its_middle(
     family = guard.children(recursive=True)
     assert family
     outage = outages.submit(
-        take_away,
+        interrupt,
         stack,
         runs,
         lambda: [each.suspend() for each in family],
@@ -36,7 +36,7 @@ def test_a_refresh_ends_well_when_mlflow_hangs_in_its_middle(
     )
     row = {**three_feeds.story.first[7], "price": 77.0}
     deliver(stack.inbox, "9-price", [row], "price")
-    refresh = follow(stack.airflow, runs, landed_at=time.time())
+    refresh = follow(stack.airflow, runs, delivered_at=time.time())
     assert refresh.decision == "append"
     assert outage.result().run_id == refresh.run_id
     assert "does not answer" in outage.result().reason

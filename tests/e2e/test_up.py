@@ -1,4 +1,4 @@
-"""`make up`: everything runs on one's own state, says where it is, and leaves nothing behind."""
+"""`make up`: runs all servers on the existing state, prints their addresses, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import pytest
 pytestmark = pytest.mark.e2e
 
 
-def test_it_prints_four_addresses_that_answer_and_ends_all_that_it_started(tmp_path: Path) -> None:
+def test_it_prints_four_addresses_that_answer_and_stops_every_process(tmp_path: Path) -> None:
     env = {**os.environ, "RECSIM_HOME": str(tmp_path / "home")}
     with (tmp_path / "up.log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "recsim_local.up"], env=env, stdout=log, stderr=log)
     try:
-        said = until_it_runs(process, tmp_path / "up.log")
-        pages = dict(re.findall(r"^  (\S[\w ]*\w) +(http\S+)", said, re.MULTILINE))
-        assert list(pages) == ["Airflow", "MLflow", "shop window", "HTTP API"]
+        output = until_it_runs(process, tmp_path / "up.log")
+        pages = dict(re.findall(r"^  (\S[\w ]*\w) +(http\S+)", output, re.MULTILINE))
+        assert list(pages) == ["Airflow", "MLflow", "Shop", "HTTP API"]
         assert {
             name: httpx.get(page, follow_redirects=True, timeout=30).status_code
             for name, page in pages.items()
@@ -41,7 +41,7 @@ def test_it_prints_four_addresses_that_answer_and_ends_all_that_it_started(tmp_p
 
 def until_it_runs(process: subprocess.Popen[bytes], log: Path) -> str:
     deadline = time.monotonic() + 180
-    while "Everything runs until" not in log.read_text():
+    while "All servers run until" not in log.read_text():
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.2)

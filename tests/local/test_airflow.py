@@ -21,14 +21,14 @@ from recsim_airflow.operators import RecsimJobOperator
 from recsim_tasks.foundation.settings import load_settings
 
 with DAG("tiny", schedule=[feed_inbox(load_settings())], catchup=False, default_args={"retries": 0}):
-    RecsimJobOperator(task_id="take", job="take", command=TAKE)
-    RecsimJobOperator(task_id="linger", job="linger", command=LINGER)
+    RecsimJobOperator(task_id="take", job="embed", command=TAKE)
+    RecsimJobOperator(task_id="linger", job="embed", command=LINGER)
 """
 TAKE = """
 import json, pathlib, shutil
 for feed in pathlib.Path(INBOX).glob("*"):
     shutil.rmtree(feed)
-print(json.dumps({"taken": True}))
+print(json.dumps({"embedded": 1, "reused": 0, "of": 1, "unembeddable": 0}))
 """
 LINGER = "import time; time.sleep(600)"
 DEMO = """
@@ -42,10 +42,11 @@ with PrivateAirflow(root / "airflow", root / "dags", plugins) as airflow:
     (inbox / "feed-1" / "manifest.json").write_text("{}")
     run_id = airflow.wait_for_run("tiny", after=0, timeout=180)
     states = {}
-    while states.get("take") != "success" or states.get("linger") != "running" or not (root / "lingers").exists():
+    ready = {"take": "success", "linger": "running"}
+    while states != ready or not (root / "lingers").exists():
         states = {task["task_id"]: task["state"] for task in airflow.task_instances("tiny", run_id)}
         time.sleep(0.5)
-    print(json.dumps({"xcom": airflow.xcom("tiny", run_id, "take"), "run_id": run_id, "port": airflow.port}), flush=True)
+    print(json.dumps({"xcom": airflow.xcom("tiny", run_id, "take"), "run_id": run_id}), flush=True)
     time.sleep(600)
 """
 
@@ -64,7 +65,7 @@ def alive(process: psutil.Process) -> bool:
 
 
 @pytest.mark.drill
-def test_a_feed_starts_a_run_and_a_shot_demo_leaves_no_process(tmp_path: Path) -> None:
+def test_a_feed_starts_a_run_and_a_killed_demo_leaves_no_process(tmp_path: Path) -> None:
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     (tmp_path / "dags").mkdir()
@@ -82,9 +83,9 @@ def test_a_feed_starts_a_run_and_a_shot_demo_leaves_no_process(tmp_path: Path) -
     )
     try:
         assert demo.stdout is not None
-        told = json.loads(demo.stdout.readline())
-        assert told["run_id"].startswith("asset_triggered__")
-        assert told["xcom"] == {"taken": True}
+        report = json.loads(demo.stdout.readline())
+        assert report["run_id"].startswith("asset_triggered__")
+        assert report["xcom"]["embedded"] == 1
         family = [process for process in psutil.Process(demo.pid).children(recursive=True) if alive(process)]
         commands = [" ".join(process.cmdline()) for process in family]
         assert any(str(tmp_path / "linger") in command for command in commands)

@@ -12,7 +12,7 @@ import psutil
 
 from recsim_local import guarded
 
-# A command with a child in a session of its own; neither listens to TERM.
+# A command with a child in a session of its own; both ignore SIGTERM.
 STUBBORN = """
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -21,7 +21,7 @@ if len(sys.argv) == 1:
     print(os.getpid(), child.pid, flush=True)
 time.sleep(600)
 """
-# A command that leaves at once, and a daemon behind.
+# A command that ends at once and leaves a daemon behind.
 LEAVING = """
 import subprocess
 print(subprocess.Popen(["sleep", "600"], start_new_session=True).pid, flush=True)
@@ -34,7 +34,7 @@ def command(tmp_path: Path, text: str) -> list[str]:
     return [sys.executable, str(path)]
 
 
-def gone(pid: int) -> bool:
+def ended(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
@@ -50,7 +50,7 @@ def pids(log: Path, count: int) -> list[int]:
     return [int(pid) for pid in log.read_text().split()]
 
 
-def test_the_output_goes_to_the_log_and_the_exit_code_comes_back(tmp_path: Path) -> None:
+def test_the_output_goes_to_the_log_and_the_exit_code_is_returned(tmp_path: Path) -> None:
     log = tmp_path / "logs" / "command.log"
     process = guarded.start(
         command(tmp_path, "import sys; print('out'); print('err', file=sys.stderr); sys.exit(5)"),
@@ -61,7 +61,7 @@ def test_the_output_goes_to_the_log_and_the_exit_code_comes_back(tmp_path: Path)
     assert sorted(log.read_text().split()) == ["err", "out"]
 
 
-def test_stopping_ends_a_command_that_listens_at_once(tmp_path: Path) -> None:
+def test_a_command_that_obeys_sigterm_is_stopped_at_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
     process = guarded.start(
         command(tmp_path, "import os, time; print(os.getpid(), flush=True); time.sleep(600)"),
@@ -71,32 +71,38 @@ def test_stopping_ends_a_command_that_listens_at_once(tmp_path: Path) -> None:
     (pid,) = pids(log, 1)
     began = time.monotonic()
     guarded.stop(process)
-    assert gone(pid)
+    assert ended(pid)
     assert time.monotonic() - began < 4
 
 
-def test_stopping_ends_a_command_and_a_child_that_do_not_listen(tmp_path: Path) -> None:
+def test_a_command_and_a_child_that_ignore_sigterm_are_stopped(tmp_path: Path) -> None:
     log = tmp_path / "log"
     process = guarded.start(command(tmp_path, STUBBORN), log, dict(os.environ))
     family = pids(log, 2)
     guarded.stop(process)
-    assert all(map(gone, family))
+    assert all(map(ended, family))
 
 
-def test_nothing_is_left_behind_when_a_command_ends_by_itself(tmp_path: Path) -> None:
+def test_a_command_that_ends_leaves_no_process_behind(tmp_path: Path) -> None:
     log = tmp_path / "log"
     process = guarded.start(command(tmp_path, LEAVING), log, dict(os.environ))
     assert process.wait() == 0
-    assert all(map(gone, pids(log, 1)))
+    assert all(map(ended, pids(log, 1)))
 
 
-def test_when_the_starter_is_shot_nothing_is_left(tmp_path: Path) -> None:
+def test_no_process_is_left_when_the_starting_process_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    text = f"import os, time; from pathlib import Path; from recsim_local import guarded; guarded.start({command(tmp_path, STUBBORN)!r}, Path({str(log)!r}), dict(os.environ)); time.sleep(600)"
+    text = f"""
+import os, time
+from pathlib import Path
+from recsim_local import guarded
+guarded.start({command(tmp_path, STUBBORN)!r}, Path({str(log)!r}), dict(os.environ))
+time.sleep(600)
+"""
     starter = subprocess.Popen(
         [sys.executable, "-c", text], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     )
     family = pids(log, 2)
     starter.send_signal(signal.SIGKILL)
     starter.wait()
-    assert wait_until(lambda: all(map(gone, family)), 8)
+    assert wait_until(lambda: all(map(ended, family)), 8)

@@ -7,25 +7,25 @@ import pytest
 
 CODE = """
 import os, signal, sys, time
-from recsim_local.interrupt import leave_in_order_on_term
-leave_in_order_on_term()
+from recsim_local.interrupt import exit_on_signals
+exit_on_signals()
 try:
     os.kill(os.getpid(), signal.Signals[sys.argv[1]])
     time.sleep(0.2)
-    print("goes on")
+    print("still running")
 finally:
-    print("in order")
+    print("cleaned up")
 """
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
-def test_what_was_started_is_ended_in_order_on_a_signal(name: str) -> None:
+def test_a_signal_unwinds_the_program(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", CODE, name], capture_output=True, text=True, check=False)
-    assert (done.stdout.split("\n")[0], done.returncode) == ("in order", 143 if name == "SIGTERM" else 129)
+    assert (done.stdout.split("\n")[0], done.returncode) == ("cleaned up", 143 if name == "SIGTERM" else 129)
 
 
-def test_under_nohup_the_end_of_the_terminal_is_nobodys_business() -> None:
+def test_under_nohup_the_program_ignores_the_end_of_the_terminal() -> None:
     done = subprocess.run(
         ["nohup", sys.executable, "-c", CODE, "SIGHUP"], capture_output=True, text=True, check=False
     )
-    assert (done.stdout.split("\n")[:2], done.returncode) == (["goes on", "in order"], 0)
+    assert (done.stdout.split("\n")[:2], done.returncode) == (["still running", "cleaned up"], 0)

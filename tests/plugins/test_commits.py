@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from recsim_airflow.commits import (
-    News,
+    TableChanges,
     TableHead,
     UnreadableTableError,
-    Wanted,
+    VersionCondition,
     decide,
     is_foreign,
+    table_changes,
     table_head,
-    table_news,
 )
 
 AT_3 = {"table_id": "id", "version": 3}
@@ -39,7 +39,7 @@ def head(version: int, change_feed: bool = True) -> TableHead:
 def test_the_wait_is_over_when_a_table_with_its_change_feed_has_the_version(
     head: TableHead | None, min_version: int, kind: str, sentence: str
 ) -> None:
-    decision = decide("t", head, Wanted(min_version, {}))
+    decision = decide("t", head, VersionCondition(min_version, {}))
     assert decision.kind == kind
     assert decision.sentence.startswith(sentence)
 
@@ -58,9 +58,9 @@ def test_the_wait_is_over_when_a_table_with_its_change_feed_has_the_version(
 def test_without_a_version_whatever_is_newer_than_the_cursor_ends_the_wait(
     after: dict[str, Any], kind: str, start: int
 ) -> None:
-    wanted = Wanted(None, after)
-    assert decide("t", head(3), wanted).kind == kind
-    assert wanted.start(head(3)) == start
+    condition = VersionCondition(None, after)
+    assert decide("t", head(3), condition).kind == kind
+    assert condition.start(head(3)) == start
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_foreign_commit_changes_data_and_is_of_no_refresh(commit: dict[str, An
 def test_an_announcement_is_due_for_foreign_changes_and_for_a_release_that_stays_behind(
     foreign: list[int], seen: dict[str, Any], committed: dict[str, Any], due: tuple[bool, bool]
 ) -> None:
-    assert News("id", 3, foreign).due(seen, committed, now=1000, reannounce_after=100) == due
+    assert TableChanges("id", 3, foreign).due(seen, committed, now=1000, reannounce_after=100) == due
 
 
 def test_the_head_and_the_news_of_a_real_table_are_read(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_the_head_and_the_news_of_a_real_table_are_read(tmp_path: Path) -> None:
 
     uri = str(tmp_path / "products")
     assert table_head(uri, {}) is None
-    assert table_news(uri, [], {}) is None
+    assert table_changes(uri, [], {}) is None
     write("manual__1")
     table_id = str(DeltaTable(uri).metadata().id)
     assert table_head(uri, {}) == TableHead(table_id, 0, change_feed=False)
@@ -132,11 +132,11 @@ def test_the_head_and_the_news_of_a_real_table_are_read(tmp_path: Path) -> None:
     assert table_head(uri, {}) == TableHead(table_id, 1, change_feed=True)
     write(None)
     DeltaTable(uri).optimize.compact()
-    assert table_news(uri, [], {}) == News(table_id, 3, [2])
-    assert table_news(uri, [{}, {"table_id": table_id, "version": 2}], {}) == News(table_id, 3, [])
-    assert table_news(
+    assert table_changes(uri, [], {}) == TableChanges(table_id, 3, [2])
+    assert table_changes(uri, [{}, {"table_id": table_id, "version": 2}], {}) == TableChanges(table_id, 3, [])
+    assert table_changes(
         uri, [{"table_id": "another", "version": 2}, {"table_id": table_id, "version": 9}], {}
-    ) == News(table_id, 3, [2])
+    ) == TableChanges(table_id, 3, [2])
 
 
 def test_a_table_that_cannot_be_read_is_not_taken_for_an_absent_one(tmp_path: Path) -> None:

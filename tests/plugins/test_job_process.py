@@ -10,15 +10,17 @@ from pathlib import Path
 
 import psutil
 
-from recsim_airflow.job_process import JobProcess, end_recorded, start_time
+from recsim_airflow.job_process import JobProcess, start_time, stop_recorded
 
-# A job, its child, and a grandchild in a session of its own; the last one does not listen to TERM.
+# A job, its child, and a grandchild in a session of its own; the last one ignores SIGTERM.
 FAMILY = """
 import os, subprocess, sys, time
 from recsim_tasks.foundation.processes import die_with
 die_with(int(os.environ["RECSIM_PARENT_PID"]))
-stubborn = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(600)"
-child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {stubborn!r}], start_new_session=True)"
+ignore = "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+stubborn = ignore + "; print(os.getpid(), flush=True); time.sleep(600)"
+run = f"subprocess.run([sys.executable, '-c', {stubborn!r}], start_new_session=True)"
+child = "import subprocess, sys; " + run
 print(os.getpid(), flush=True)
 subprocess.run([sys.executable, "-c", child])
 """
@@ -30,7 +32,7 @@ def script(tmp_path: Path, text: str) -> list[str]:
     return [sys.executable, str(path)]
 
 
-def gone(pid: int) -> bool:
+def ended(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
@@ -42,7 +44,8 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def test_both_outputs_come_line_by_line_while_the_job_runs(tmp_path: Path) -> None:
-    text = "import sys, time; print('one', flush=True); time.sleep(1.5); print('two', file=sys.stderr); print('10%\\r20%'); print('last', end='')"
+    text = "import sys, time; print('one', flush=True); time.sleep(1.5); print('two', file=sys.stderr)"
+    text += "; print('10%\\r20%'); print('last', end='')"
     process = JobProcess(script(tmp_path, text), dict(os.environ))
     came = [(time.monotonic(), stream, line) for stream, line in process.lines()]
     assert process.wait() == 0
@@ -56,14 +59,14 @@ def test_both_outputs_come_line_by_line_while_the_job_runs(tmp_path: Path) -> No
     ]
 
 
-def test_a_job_leaves_the_cores_to_the_scheduler_beside_it(tmp_path: Path) -> None:
+def test_a_job_has_a_lower_priority_than_the_scheduler(tmp_path: Path) -> None:
     process = JobProcess(
         script(tmp_path, "import os, time; time.sleep(0.5); print(os.nice(0))"), dict(os.environ)
     )
     assert [line for _, line in process.lines()] == [str(os.nice(0) + 5)]
 
 
-def test_a_daemon_that_keeps_the_outputs_open_does_not_keep_the_task(tmp_path: Path) -> None:
+def test_a_daemon_that_keeps_the_pipes_open_does_not_keep_the_task(tmp_path: Path) -> None:
     text = "import subprocess; subprocess.Popen(['sleep', '60']); print('done')"
     process = JobProcess(script(tmp_path, text), dict(os.environ))
     began = time.monotonic()
@@ -72,7 +75,7 @@ def test_a_daemon_that_keeps_the_outputs_open_does_not_keep_the_task(tmp_path: P
     process.stop(grace=0)
 
 
-def test_stopping_ends_the_whole_family_in_less_than_five_seconds(tmp_path: Path) -> None:
+def test_a_job_and_its_descendants_are_stopped_in_less_than_five_seconds(tmp_path: Path) -> None:
     process = JobProcess(script(tmp_path, FAMILY), dict(os.environ))
     lines = process.lines()
     job, grandchild = int(next(lines)[1]), int(next(lines)[1])
@@ -83,10 +86,10 @@ def test_stopping_ends_the_whole_family_in_less_than_five_seconds(tmp_path: Path
     began = time.monotonic()
     process.stop()
     assert time.monotonic() - began < 4.5
-    assert wait_until(lambda: all(map(gone, family)), 0.5)
+    assert wait_until(lambda: all(map(ended, family)), 0.5)
 
 
-def test_a_job_that_ends_on_term_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_job_that_ends_on_sigterm_is_stopped_at_once(tmp_path: Path) -> None:
     process = JobProcess(
         script(tmp_path, "import time; print('up', flush=True); time.sleep(600)"), dict(os.environ)
     )
@@ -97,9 +100,14 @@ def test_a_job_that_ends_on_term_is_not_waited_for(tmp_path: Path) -> None:
     assert process.wait() == -signal.SIGTERM
 
 
-def test_when_the_task_is_killed_its_job_and_all_descendants_die(tmp_path: Path) -> None:
+def test_a_job_and_its_descendants_end_when_the_task_is_killed(tmp_path: Path) -> None:
     command = script(tmp_path, FAMILY)
-    text = f"import os; from recsim_airflow.job_process import JobProcess\nfor _, line in JobProcess({command!r}, dict(os.environ)).lines(): print(line, flush=True)"
+    text = f"""
+import os
+from recsim_airflow.job_process import JobProcess
+for _, line in JobProcess({command!r}, dict(os.environ)).lines():
+    print(line, flush=True)
+"""
     task = subprocess.Popen(
         [sys.executable, "-c", text],
         stdout=subprocess.PIPE,
@@ -111,22 +119,22 @@ def test_when_the_task_is_killed_its_job_and_all_descendants_die(tmp_path: Path)
     task.kill()
     task.wait()
     task.stdout.close()
-    assert wait_until(lambda: all(map(gone, pids)), 5)
+    assert wait_until(lambda: all(map(ended, pids)), 5)
 
 
-def test_a_process_left_by_an_earlier_try_is_ended(tmp_path: Path) -> None:
+def test_a_process_of_an_earlier_try_is_stopped(tmp_path: Path) -> None:
     process = JobProcess(script(tmp_path, FAMILY), dict(os.environ))
     lines = process.lines()
     pids = [int(next(lines)[1]), int(next(lines)[1])]
-    assert end_recorded(process.pid, process.started)
-    assert wait_until(lambda: all(map(gone, pids)), 1)
+    assert stop_recorded(process.pid, process.started)
+    assert wait_until(lambda: all(map(ended, pids)), 1)
     process.wait()
 
 
-def test_another_process_with_the_same_pid_is_left_alone() -> None:
+def test_another_process_with_the_same_pid_is_not_stopped() -> None:
     bystander = subprocess.Popen(["sleep", "60"])
     try:
-        assert not end_recorded(bystander.pid, start_time(bystander.pid) - 100)
+        assert not stop_recorded(bystander.pid, start_time(bystander.pid) - 100)
         assert bystander.poll() is None
     finally:
         bystander.kill()

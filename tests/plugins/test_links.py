@@ -27,7 +27,7 @@ pytestmark = pytest.mark.airflow
         ("sqlite:////home/mlflow.db", {"mlflow_run_id": "abc"}, ""),
     ],
 )
-def test_the_button_leads_to_what_the_job_left_in_mlflow(
+def test_the_button_opens_the_page_of_the_result_in_mlflow(
     tracking_uri: str, result: dict[str, Any], page: str
 ) -> None:
     assert mlflow_page(tracking_uri, result) == page

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -13,67 +13,56 @@ from typing import Any
 
 import psutil
 import pytest
+from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException
 
+from plugins.airflow_fakes import FakeStateStore, FakeTaskInstance, fake_context
 from recsim_airflow.job_process import start_time
 from recsim_airflow.operators import (
-    DecisionBranchOperator,
     JobFailedError,
     JobUnavailableError,
+    PlanBranchOperator,
     RecsimJobOperator,
+    UpToDateOperator,
+    default_command,
     refuse_unknown_conf,
 )
 
 pytestmark = pytest.mark.airflow
 
 
-class FakeTaskInstance:
-    """What an operator sees of its task instance."""
-
-    def __init__(self, pulled: Any = None) -> None:
-        self.xcoms: dict[str, Any] = {}
-        self.pulled = pulled
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = value
-
-    def xcom_pull(self, task_ids: str) -> Any:
-        return self.pulled
-
-
-class FakeStore(dict[str, Any]):
-    """A state store that lives in memory."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = json.loads(json.dumps(value))
-
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
-
-
-def context(**more: Any) -> Any:
-    return {"ti": FakeTaskInstance(), "task_state_store": FakeStore(), **more}
+EMBEDDED = {"embedded": 1, "reused": 2, "of": 3, "unembeddable": 0}
+RESULT = f"print(json.dumps({EMBEDDED!r}))"
 
 
 def operator(tmp_path: Path, text: str, **more: Any) -> RecsimJobOperator:
     command = tmp_path / "recsim"
     command.write_text(f"#!{sys.executable}\nimport json, os, sys, time\n{text}\n")
     command.chmod(0o755)
-    job = RecsimJobOperator(task_id="embed", job="embed", command=str(command), **more)
-    job.refresh_id = "manual__2026-01-01T00:00:00+00:00"
-    return job
+    arguments = {"job": "embed", "refresh_id": "manual__2026-01-01T00:00:00+00:00"} | more
+    return RecsimJobOperator(task_id="embed", command=str(command), **arguments)
 
 
-def test_the_last_line_is_the_result_and_the_rest_is_log_at_info(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_the_last_line_is_the_result_and_the_rest_is_the_log_with_its_levels(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    text = "print('warning', file=sys.stderr)\nprint('chatter')\nprint(json.dumps({'embedded': 1, 'reused': 2, 'of': 3}))"
-    around = context()
-    assert operator(tmp_path, text).execute(around) == {"embedded": 1, "reused": 2, "of": 3}
-    log = capfd.readouterr().out
-    for line in ("warning", "chatter"):
-        assert re.search(rf"\[info +\] {line} ", log)
-    assert '"embedded": 1' not in log
+    text = f"""
+print("WARNING recsim_tasks.vectors.embedding: 2 images are too small", file=sys.stderr)
+print("INFO recsim_tasks.vectors.embedding: 50%", file=sys.stderr)
+print("Traceback (most recent call last):", file=sys.stderr, flush=True)
+print("chatter")
+{RESULT}
+"""
+    around = fake_context()
+    with caplog.at_level(logging.INFO):
+        assert operator(tmp_path, text).execute(around) == EMBEDDED
+    lines = {(record.name, record.levelname, record.getMessage()) for record in caplog.records}
+    assert {
+        ("recsim_tasks.vectors.embedding", "WARNING", "2 images are too small"),
+        ("recsim_tasks.vectors.embedding", "INFO", "50%"),
+        ("recsim_airflow.job_log", "INFO", "Traceback (most recent call last):"),
+    } <= lines
+    assert '"embedded": 1' not in caplog.text
     assert around["reason"] == around["ti"].xcoms["reason"] == "embedded 1 of 3, reused 2"
 
 
@@ -82,87 +71,127 @@ def test_the_job_gets_its_arguments_the_refresh_and_no_secret_of_airflow(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
     monkeypatch.setenv("RECSIM_HOME", "/somewhere")
-    text = "print(json.dumps({'argv': sys.argv[1:], 'env': dict(os.environ), 'stdin': sys.stdin.read(), 'session': os.getsid(0) == os.getpid()}))"
-    result = operator(tmp_path, text, arguments=["--size", "3"], environment={"MORE": "1"}).execute(context())
-    assert result["argv"] == ["embed", "--size", "3", "--refresh", "manual__2026-01-01T00:00:00+00:00"]
-    assert result["env"]["RECSIM_HOME"] == "/somewhere"
-    assert result["env"]["MORE"] == "1"
-    assert result["env"]["RECSIM_PARENT_PID"] == str(os.getpid())
-    assert not [name for name in result["env"] if name.startswith("AIRFLOW__")]
-    assert result["stdin"] == ""
-    assert result["session"]
+    path = tmp_path / "started.json"
+    text = f"""
+started = {{"argv": sys.argv[1:], "env": dict(os.environ), "stdin": sys.stdin.read()}}
+started["session"] = os.getsid(0) == os.getpid()
+open({str(path)!r}, "w").write(json.dumps(started))
+{RESULT}
+"""
+    operator(tmp_path, text, arguments=["--size", "", "3"], environment={"MORE": "1"}).execute(fake_context())
+    started = json.loads(path.read_text())
+    assert started["argv"] == ["embed", "--size", "3", "--refresh", "manual__2026-01-01T00:00:00+00:00"]
+    assert started["env"]["RECSIM_HOME"] == "/somewhere"
+    assert started["env"]["MORE"] == "1"
+    assert started["env"]["RECSIM_PARENT_PID"] == str(os.getpid())
+    assert not [name for name in started["env"] if name.startswith("AIRFLOW__")]
+    assert started["stdin"] == ""
+    assert started["session"]
+
+
+def test_the_refresh_is_the_run_by_default() -> None:
+    assert RecsimJobOperator(task_id="embed", job="embed").refresh_id == "{{ run_id }}"
 
 
 def test_exit_1_may_be_retried(tmp_path: Path) -> None:
-    around = context()
-    text = "print(json.dumps({'error': 'Spark went away.', 'exit_code': 1})); sys.exit(1)"
+    around = fake_context()
+    text = ends({"error": "Spark went away.", "error_type": "failed", "exit_code": 1})
     with pytest.raises(JobFailedError, match=r"^Spark went away\.$") as raised:
         operator(tmp_path, text).execute(around)
     assert not isinstance(raised.value, AirflowFailException | JobUnavailableError)
     assert around["ti"].xcoms == {"reason": "Spark went away."}
 
 
-def test_what_is_away_is_told_apart_from_what_failed(tmp_path: Path) -> None:
-    around = context()
-    away = {"error": "MLflow does not answer.", "error_type": "unavailable", "exit_code": 1}
+def test_an_outage_raises_an_error_of_its_own(tmp_path: Path) -> None:
+    around = fake_context()
+    outage = {"error": "MLflow does not answer.", "error_type": "unavailable", "exit_code": 1}
     with pytest.raises(JobUnavailableError, match=r"^MLflow does not answer\.$"):
-        operator(tmp_path, f"print(json.dumps({away!r})); sys.exit(1)").execute(around)
+        operator(tmp_path, ends(outage)).execute(around)
     assert around["ti"].xcoms == {"reason": "MLflow does not answer."}
 
 
 def test_exit_2_fails_for_good_with_the_jobs_own_sentence(tmp_path: Path) -> None:
-    text = "print(json.dumps({'error': 'No catalogue yet. Deliver a feed.', 'exit_code': 2})); sys.exit(2)"
+    text = ends({"error": "No catalogue yet. Deliver a feed.", "error_type": "missing", "exit_code": 2})
     with pytest.raises(AirflowFailException, match=r"^No catalogue yet\. Deliver a feed\.$"):
-        operator(tmp_path, text).execute(context())
+        operator(tmp_path, text).execute(fake_context())
 
 
-def test_exit_3_holds_for_good_and_still_hands_on_the_result(tmp_path: Path) -> None:
-    around = context()
-    held = {"verdict": "hold", "reasons": ["Precision fell."], "error": "Precision fell.", "exit_code": 3}
-    with pytest.raises(AirflowFailException, match=r"^Held: Precision fell\.$"):
-        operator(tmp_path, f"print(json.dumps({held!r})); sys.exit(3)").execute(around)
-    assert around["ti"].xcoms == {"return_value": held, "reason": "Held: Precision fell."}
-    assert around["reason"] == "Held: Precision fell."
+def ends(fields: dict[str, Any]) -> str:
+    """A job that prints a failure and leaves with its exit code."""
+    return f"print(json.dumps({fields!r})); sys.exit({fields['exit_code']})"
 
 
-def test_a_held_feed_is_handed_on_to_who_asks(tmp_path: Path) -> None:
-    around = context()
-    held = {"held": {"feed_id": "f"}, "table_version": 3, "error": "Feed f waits.", "exit_code": 3}
-    text = f"print(json.dumps({held!r})); sys.exit(3)"
-    assert operator(tmp_path, text, hands_on_held=True).execute(around) == held
-    assert around["reason"] == "Held: Feed f waits."
+def test_exit_3_fails_for_good_and_leaves_the_result_as_xcom(tmp_path: Path) -> None:
+    around = fake_context()
+    gate = {"version": 7, "verdict": "rejected", "reasons": ["Precision fell."], "mlflow_page": "runs/1"}
+    text = ends({**gate, "error": "Precision fell.", "error_type": "rejected", "exit_code": 3})
+    with pytest.raises(AirflowFailException, match=r"^Rejected: Precision fell\.$"):
+        operator(tmp_path, text, job="gate").execute(around)
+    assert around["ti"].xcoms == {"return_value": gate, "reason": "Rejected: Precision fell."}
+    assert around["reason"] == "Rejected: Precision fell."
 
 
-def test_only_what_can_be_asked_about_is_handed_on(tmp_path: Path) -> None:
-    text = "print(json.dumps({'error': 'Precision fell.', 'exit_code': 3})); sys.exit(3)"
-    with pytest.raises(AirflowFailException, match=r"^Held: Precision fell\.$"):
-        operator(tmp_path, text, hands_on_held=True).execute(context())
+ON_HOLD = {
+    "feed_id": "f",
+    "applied": False,
+    "table_version": 3,
+    "on_hold": {"feed_id": "f", "digest": "d", "folder": "/inbox/f", "figures": [], "row_reasons": []},
+    "error": "Feed f needs a review.",
+    "error_type": "on_hold",
+    "exit_code": 3,
+}
 
 
-def test_a_job_that_was_shot_may_be_retried(tmp_path: Path) -> None:
+def test_a_feed_on_hold_is_left_to_a_task_that_asks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    around = fake_context()
+    ingest = operator(tmp_path, ends(ON_HOLD), job="ingest", succeed_on_hold=True)
+    result = ingest.execute(around)
+    assert (result["on_hold"], result["table_version"]) == (ON_HOLD["on_hold"], 3)
+    assert around["reason"] == "On hold: Feed f needs a review."
+    assert caplog.records[-1].levelname == "WARNING"
+
+
+def test_only_a_feed_on_hold_is_left_to_a_task_that_asks(tmp_path: Path) -> None:
+    other = {"error": "Precision fell.", "error_type": "rejected", "exit_code": 3}
+    with pytest.raises(AirflowFailException, match=r"^Rejected: Precision fell\.$"):
+        operator(tmp_path, ends(other), job="ingest", succeed_on_hold=True).execute(fake_context())
+    with pytest.raises(AirflowFailException, match=r"^On hold: Feed f needs a review\.$"):
+        operator(tmp_path, ends(ON_HOLD), job="ingest").execute(fake_context())
+
+
+@pytest.mark.parametrize("fields", [{**EMBEDDED, "sped_up": True}, {"embedded": 1}])
+def test_a_result_of_another_version_fails_for_good_and_says_so(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    around = fake_context()
+    with pytest.raises(AirflowFailException, match="install the same version of both"):
+        operator(tmp_path, f"print(json.dumps({fields!r}))").execute(around)
+    assert around["reason"].startswith("The result of `recsim embed` is not what this DAG expects: ")
+    assert "return_value" not in around["ti"].xcoms
+
+
+def test_a_killed_job_may_be_retried(tmp_path: Path) -> None:
     with pytest.raises(JobFailedError, match="ended by signal 9"):
-        operator(tmp_path, "os.kill(os.getpid(), 9)").execute(context())
+        operator(tmp_path, "os.kill(os.getpid(), 9)").execute(fake_context())
 
 
-def test_a_good_end_without_a_result_is_a_failure(tmp_path: Path) -> None:
-    with pytest.raises(JobFailedError, match="its last line is no result"):
-        operator(tmp_path, "print('all fine')").execute(context())
+def test_exit_0_without_a_result_is_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(JobFailedError, match="printed no result"):
+        operator(tmp_path, "print('all fine')").execute(fake_context())
 
 
-def test_a_missing_command_is_said_with_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_command_is_named_with_what_to_do(tmp_path: Path) -> None:
     job = RecsimJobOperator(task_id="embed", job="embed", command=str(tmp_path / "nowhere"))
     with pytest.raises(
         AirflowFailException,
-        match=r"nowhere cannot be run: No such file or directory. .*AIRFLOW__RECSIM__COMMAND",
+        match=r"Cannot run .*nowhere: No such file or directory. .*AIRFLOW__RECSIM__COMMAND",
     ):
-        job.execute(context())
+        job.execute(fake_context())
 
 
 def test_the_command_is_the_configured_one_else_the_one_beside_this_python(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from recsim_airflow.operators import default_command
-
     monkeypatch.delenv("AIRFLOW__RECSIM__COMMAND", raising=False)
     assert default_command() == str(Path(sys.executable).with_name("recsim"))
     monkeypatch.setenv("AIRFLOW__RECSIM__COMMAND", "/opt/tasks/bin/recsim")
@@ -170,7 +199,7 @@ def test_the_command_is_the_configured_one_else_the_one_beside_this_python(
 
 
 def test_on_kill_ends_a_running_job(tmp_path: Path) -> None:
-    job, around = operator(tmp_path, "print('up', flush=True); time.sleep(600)"), context()
+    job, around = operator(tmp_path, "print('up', flush=True); time.sleep(600)"), fake_context()
 
     def kill() -> None:
         while "process" not in around["task_state_store"]:
@@ -186,42 +215,63 @@ def test_on_kill_ends_a_running_job(tmp_path: Path) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_a_job_that_an_earlier_try_left_running_is_ended_first(tmp_path: Path) -> None:
+def test_a_job_that_an_earlier_try_left_running_is_stopped_first(tmp_path: Path) -> None:
     earlier = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    around = context()
+    around = fake_context()
     around["task_state_store"].set(
         "process", {"pid": earlier.pid, "started": start_time(earlier.pid), "host": socket.gethostname()}
     )
-    text = f"import psutil; p = psutil.Process({earlier.pid}); print(json.dumps({{'alive': p.status() != psutil.STATUS_ZOMBIE}}))"
-    assert operator(tmp_path, text).execute(around) == {"alive": False}
+    text = f"import psutil; assert psutil.Process({earlier.pid}).status() == psutil.STATUS_ZOMBIE\n{RESULT}"
+    assert operator(tmp_path, text).execute(around) == EMBEDDED
     assert earlier.wait() == -15
     assert around["task_state_store"] == {}
 
 
-def test_a_record_of_another_host_ends_nothing_here(tmp_path: Path) -> None:
-    around = context()
+def test_a_record_of_another_host_stops_nothing_here(tmp_path: Path) -> None:
+    around = fake_context()
     me = psutil.Process()
     around["task_state_store"].set(
         "process", {"pid": me.pid, "started": me.create_time(), "host": "elsewhere"}
     )
-    assert operator(tmp_path, "print('{}')").execute(around) == {}
+    assert operator(tmp_path, RESULT).execute(around) == EMBEDDED
 
 
-def test_the_branch_follows_the_decision_and_says_why() -> None:
-    around = context()
-    around["ti"] = FakeTaskInstance({"decision": "skip", "reasons": ["Nothing changed."]})
-    branch = DecisionBranchOperator(task_id="decide", plan_task="plan", branches={"skip": "up_to_date"})
-    assert branch.choose_branch(around) == "up_to_date"
-    assert around["reason"] == "up_to_date: Nothing changed."
+PLAN = {
+    "refresh_id": "r",
+    "decision": "skip",
+    "reasons": ["Nothing changed."],
+    "warm_start": False,
+    "cursor": None,
+    "head": {"table_id": "id", "version": 3},
+    "changes": {},
+    "champion": None,
+    "champion_unreadable": None,
+    "estimate": {"images": 0, "minutes": None},
+}
+
+
+def branch(**branches: str) -> PlanBranchOperator:
+    return PlanBranchOperator(task_id="decide", plan_task="plan", branches=branches)
+
+
+def test_the_branch_follows_the_decision_and_names_its_reasons() -> None:
+    around = fake_context(FakeTaskInstance(plan=PLAN))
+    assert branch(skip="up_to_date").choose_branch(around) == "up_to_date"
+    assert around["reason"] == "skip: Nothing changed."
 
 
 def test_a_decision_without_a_branch_is_refused() -> None:
-    around = context()
-    around["ti"] = FakeTaskInstance({"decision": "dance", "reasons": []})
-    with pytest.raises(AirflowFailException, match="'dance', which this DAG has no branch for"):
-        DecisionBranchOperator(
-            task_id="decide", plan_task="plan", branches={"skip": "up_to_date"}
-        ).choose_branch(around)
+    around = fake_context(FakeTaskInstance(plan=PLAN))
+    with pytest.raises(AirflowFailException, match="'skip', for which this DAG has no branch"):
+        branch(append="append").choose_branch(around)
+
+
+def test_an_up_to_date_run_records_the_cursor() -> None:
+    asset, store = Asset("watched"), FakeStateStore()
+    around = fake_context(FakeTaskInstance(plan=PLAN), asset_state_store={asset: store})
+    UpToDateOperator(task_id="up_to_date", plan_task="plan", catalogue=asset).execute(around)
+    assert store["committed"] == PLAN["head"]
+    assert around["reason"] == "The champion reflects the catalogue at version 3."
 
 
 class FakeRun:
@@ -232,10 +282,8 @@ class FakeDag:
     params = {"mode": "auto", "trials": 4}  # noqa: RUF012
 
 
-def test_a_misspelt_run_setting_is_refused_by_name() -> None:
-    around = context(dag_run=FakeRun(), dag=FakeDag())
-    with pytest.raises(
-        AirflowFailException, match=r"Unknown run setting trails. This DAG takes mode, trials"
-    ):
+def test_a_misspelt_run_parameter_is_refused_by_name() -> None:
+    around = fake_context(dag_run=FakeRun(), dag=FakeDag())
+    with pytest.raises(AirflowFailException, match=r"Unknown run parameter: trails\. .*: mode, trials\."):
         refuse_unknown_conf(around)
-    assert around["reason"].startswith("Unknown run setting trails.")
+    assert around["reason"].startswith("Unknown run parameter: trails.")

@@ -1,199 +1,93 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from recsim_airflow.results import failure, outcome, parse_result, summary
+from recsim_airflow.results import JobOutput, VersionMismatchError, failure_reason, outcome, parse_output
+from recsim_tasks.contracts import EmbedResult, Failure, GateResult
 
-COUNTS: dict[str, float] = {
-    "inserted": 60_000,
-    "updated": 0,
-    "deleted": 12,
-    "unchanged": 3,
-    "outdated": 4,
-    "quarantined": 2,
-}
-COUNTS["quarantined_share"] = 0.031
-CLEAN = {**COUNTS, "quarantined": 0, "quarantined_share": 0.0}
-METRICS = {"precision_at_1": 0.9123, "precision_at_10": 0.88, "map_at_r": 0.6, "ann_recall_at_10": 1.0}
+EMBEDDED = {"embedded": 1, "reused": 2, "of": 3, "unembeddable": 0}
+UNAVAILABLE = {"error": "MLflow does not answer.", "error_type": "unavailable", "exit_code": 1}
+REJECTED = {"error": "Precision@1 fell.", "error_type": "rejected", "exit_code": 3}
+GATE = {"version": 7, "verdict": "rejected", "reasons": ["Precision@1 fell."], "mlflow_page": "runs/1"}
 
 
-@pytest.mark.parametrize(
-    ("job", "result", "sentence"),
-    [
-        (
-            "ingest",
-            {"feed_id": "f1", "applied": True, **COUNTS, "table_version": 4},
-            "f1: 60,000 inserted, 0 updated, 12 deleted, 3 unchanged, 4 outdated, 2 quarantined (3.1%); catalogue at version 4",
-        ),
-        (
-            "ingest",
-            {"feed_id": "f1", "applied": True, **CLEAN, "table_version": 4},
-            "f1: 60,000 inserted, 0 updated, 12 deleted, 3 unchanged, 4 outdated, 0 quarantined; catalogue at version 4",
-        ),
-        (
-            "ingest",
-            {"feed_id": "f1", "applied": False, **COUNTS, "table_version": 4},
-            "f1 was applied before, nothing has changed",
-        ),
-        ("ingest", {"feed_id": None, "applied": False, **COUNTS, "table_version": 4}, "no feed in the inbox"),
-        (
-            "plan",
-            {"decision": "append", "reasons": ["1,600 products changed.", "Well."]},
-            "append: 1,600 products changed. Well.",
-        ),
-        ("plan", {"decision": "skip", "reasons": [], "estimate": {"images": 0, "minutes": 0.2}}, "skip"),
-        (
-            "plan",
-            {"decision": "append", "reasons": ["Well."], "estimate": {"images": 1200, "minutes": 3.5}},
-            "append: Well. (about 3.5 min, 1,200 images to embed)",
-        ),
-        (
-            "plan",
-            {"decision": "retrain", "reasons": ["Well."], "estimate": {"images": 9, "minutes": None}},
-            "retrain: Well. (9 images to embed)",
-        ),
-        (
-            "tune",
-            {"best_params": {}, "trials": 4, "metric": "map_at_r", "best_score": 0.7051},
-            "best map_at_r 0.705 of 4 trials",
-        ),
-        (
-            "train",
-            {
-                "model_fingerprint": "ab" * 32,
-                "ranks": 2,
-                "metrics": {"precision_at_1": 0.9123},
-                "mlflow_run_id": "r",
-            },
-            "model abababababab by 2 ranks; validation images: precision_at_1 0.912",
-        ),
-        (
-            "train",
-            {
-                "model_fingerprint": "ab" * 32,
-                "ranks": 2,
-                "metrics": {"loss": 1.5},
-                "quality": {"map_at_r": 0.8},
-                "mlflow_run_id": "r",
-            },
-            "model abababababab by 2 ranks; test images: map_at_r 0.800; validation images: loss 1.500",
-        ),
-        (
-            "tune",
-            {
-                "best_params": {},
-                "trials": 4,
-                "metric": "map_at_r",
-                "best_score": 0.7,
-                "reasons": ["Nothing better was found."],
-            },
-            "Nothing better was found.",
-        ),
-        (
-            "embed",
-            {"embedded": 1200, "reused": 58_800, "of": 60_000},
-            "embedded 1,200 of 60,000, reused 58,800",
-        ),
-        (
-            "index",
-            {"size": 60_900, "added": 1000, "replaced": 200, "removed": 100, "index_fingerprint": "x"},
-            "60,900 products: 1,000 added, 200 replaced, 100 removed",
-        ),
-        (
-            "evaluate",
-            {"verdict": "pass", "rules": [{}, {}], "metrics": METRICS},
-            "pass: precision@1 0.912, @10 0.880; 2 rules kept.",
-        ),
-        (
-            "evaluate",
-            {
-                "verdict": "pass",
-                "rules": [{}],
-                "metrics": METRICS,
-                "doubts": ["No category worse: it may be chance."],
-            },
-            "pass: precision@1 0.912, @10 0.880; 1 rules kept. No category worse: it may be chance.",
-        ),
-        ("register", {"version": 2, "previous": 1, "stage": "Staging"}, "release 2 registered"),
-        (
-            "promote",
-            {"version": 2, "previous": 1, "stage": "Production"},
-            "release 2 is in Production, instead of 1",
-        ),
-        ("promote", {"version": 1, "previous": None, "stage": "Production"}, "release 1 is in Production"),
-        (
-            "rollback",
-            {"version": 1, "reasons": ["Release 1 is in Production."]},
-            "Release 1 is in Production.",
-        ),
-        (
-            "verify",
-            {"version": 2, "live": True, "reasons": ["Release 2 answers after 1.2 s."]},
-            "Release 2 answers after 1.2 s.",
-        ),
-        ("maintain", {"files": 3, "table": "products", "list": []}, "files 3, table products"),
-        ("embed", {"embedded": 7}, "embedded 7"),
-        ("embed", {}, "done"),
-    ],
-)
-def test_a_result_is_told_in_one_line(job: str, result: dict[str, Any], sentence: str) -> None:
-    assert summary(job, result) == sentence
+def failed(**fields: Any) -> JobOutput:
+    return JobOutput(failure=Failure.model_validate(fields))
+
+
+def test_a_result_is_parsed_into_the_model_of_its_job() -> None:
+    assert parse_output("embed", json.dumps(EMBEDDED)) == JobOutput(EmbedResult.model_validate(EMBEDDED))
+
+
+def test_a_result_of_another_version_does_not_hide_a_failure() -> None:
+    output = parse_output("gate", json.dumps({**GATE, **REJECTED, "version": "seven"}))
+    assert output is not None
+    assert output.result is None
+    assert output.failure is not None
+    assert output.failure.error.startswith("Precision@1 fell. The result of `recsim gate` is not what")
+
+
+def test_a_failure_may_have_the_time_that_the_job_took() -> None:
+    timed = json.dumps({**UNAVAILABLE, "elapsed_seconds": 1.5})
+    assert parse_output("embed", timed) == failed(**UNAVAILABLE)
+
+
+def test_a_failure_is_parsed_with_the_result_that_comes_with_it() -> None:
+    assert parse_output("gate", json.dumps({**GATE, **REJECTED})) == JobOutput(
+        GateResult.model_validate(GATE), Failure.model_validate(REJECTED)
+    )
+    assert parse_output("embed", json.dumps(UNAVAILABLE)) == failed(**UNAVAILABLE)
+
+
+@pytest.mark.parametrize("line", ["", "[1]", "3", "done.", '{"a": '])
+def test_a_line_that_is_not_a_json_object_is_not_a_result(line: str) -> None:
+    assert parse_output("embed", line) is None
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "result", "last_line", "sentence"),
+    ("job", "fields", "fault"),
     [
-        (
-            2,
-            {"error": "No manifest in /f. Write it.", "exit_code": 2},
-            "noise",
-            "No manifest in /f. Write it.",
-        ),
-        (
-            3,
-            {"verdict": "hold", "reasons": ["Precision fell.", "Recall fell."]},
-            "",
-            "Precision fell. Recall fell.",
-        ),
-        (1, None, "RuntimeError: out of coffee", "RuntimeError: out of coffee"),
-        (1, None, "", "recsim tune ended with exit code 1 and said nothing."),
-        (-9, None, "Trial 3", "recsim tune was ended by signal 9 (was the machine out of memory?)."),
-        (-15, None, "Trial 3", "recsim tune was ended by signal 15."),
+        ("embed", {**EMBEDDED, "sped_up": True}, r"sped_up \(Extra inputs"),
+        ("embed", {"embedded": 1}, r"reused \(Field required"),
+        ("levitate", EMBEDDED, "knows no job 'levitate'"),
     ],
 )
-def test_a_failure_is_told_in_the_jobs_own_words(
-    exit_code: int, result: dict[str, Any] | None, last_line: str, sentence: str
+def test_a_result_of_another_version_of_recsim_is_refused_by_field(
+    job: str, fields: dict[str, Any], fault: str
 ) -> None:
-    assert failure("tune", exit_code, result, last_line) == sentence
+    with pytest.raises(VersionMismatchError, match=f"{fault}.*install the same version"):
+        parse_output(job, json.dumps(fields))
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "output", "last_line", "reason"),
+    [
+        (2, failed(error="No manifest in /f. Write it.", error_type="input", exit_code=2), "noise", None),
+        (1, failed(**UNAVAILABLE), "", "MLflow does not answer."),
+        (3, failed(**REJECTED), "", "Rejected: Precision@1 fell."),
+        (3, failed(**{**REJECTED, "error_type": "on_hold"}), "", "On hold: Precision@1 fell."),
+        (3, failed(**{**REJECTED, "error_type": "frozen"}), "", "Frozen: Precision@1 fell."),
+        (1, None, "RuntimeError: out of coffee", "RuntimeError: out of coffee"),
+        (1, None, "", "recsim tune ended with exit code 1 and no message."),
+        (-9, None, "x", "recsim tune was ended by signal 9. Check whether the machine ran out of memory."),
+        (-15, None, "x", "recsim tune was ended by signal 15."),
+    ],
+)
+def test_the_reason_of_a_failure_is_the_jobs_own_sentence(
+    exit_code: int, output: JobOutput | None, last_line: str, reason: str | None
+) -> None:
+    assert failure_reason("tune", exit_code, output, last_line) == (reason or "No manifest in /f. Write it.")
 
 
 def test_exit_codes_mean_what_the_contract_says() -> None:
-    assert [outcome(code) for code in (0, 1, 2, 3, -9, 137)] == [
-        "done",
-        "retry",
-        "refused",
-        "held",
-        "retry",
-        "retry",
-    ]
+    codes = {0: "done", 1: "failed", 2: "refused", 3: "rejected", -9: "failed", 137: "failed"}
+    assert {code: outcome(code, None) for code in codes} == codes
 
 
-def test_a_job_that_found_something_away_says_so_in_its_result() -> None:
-    away = {"error": "MLflow does not answer.", "error_type": "unavailable", "exit_code": 1}
-    assert outcome(1, away) == "away"
-    assert outcome(1, {**away, "error_type": "failed"}) == outcome(1, {}) == outcome(1, None) == "retry"
-    assert outcome(2, away) == "refused"
-
-
-def test_only_a_json_object_is_a_result() -> None:
-    assert parse_result('{"a": 1}') == {"a": 1}
-    assert [parse_result(line) for line in ("", "[1]", "3", "done.", '{"a": ')] == [None] * 5
-
-
-def test_what_lies_in_the_inbox_and_is_no_feed_is_named() -> None:
-    told = summary(
-        "ingest", {"feed_id": None, "applied": False, "ignored": [{"name": "a.csv", "reason": "is a file"}]}
-    )
-    assert told == "no feed in the inbox; no feed, and passed over: a.csv is a file"
+def test_an_outage_is_told_apart_from_a_failure_by_the_type_of_the_error() -> None:
+    assert outcome(1, failed(**UNAVAILABLE)) == "unavailable"
+    assert outcome(1, failed(**{**UNAVAILABLE, "error_type": "failed"})) == outcome(1, None) == "failed"
+    assert outcome(2, failed(**UNAVAILABLE)) == "refused"

@@ -9,40 +9,24 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.retry_policy import RetryAction
 from airflow.sdk.exceptions import AirflowFailException
 
+from plugins.airflow_fakes import FakeStateStore, FakeTaskInstance
 from recsim_airflow.commits import UnreadableTableError
 from recsim_airflow.operators import JobFailedError, JobUnavailableError
 from recsim_airflow.retries import OutageRetryPolicy, begin_try
 
 pytestmark = pytest.mark.airflow
 
-AWAY = JobUnavailableError("MLflow does not answer.")
+UNAVAILABLE = JobUnavailableError("MLflow does not answer.")
 BROKEN = JobFailedError("A bug.")
 
 
-class Ti:
-    """What a policy sees of a task instance."""
-
-    def __init__(self) -> None:
-        self.try_number, self.max_tries = 1, 60
-        self.xcoms: dict[str, Any] = {}
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = value
-
-
-class Store(dict[str, Any]):
-    """A state store that lives in memory."""
-
-    set = dict.__setitem__
-
-
 class Task:
-    """A task whose tries fail as told, as Airflow runs them: its process asks the policy, or is killed and asks nothing."""
+    """A task whose tries fail as in Airflow: its process asks the policy, or is killed and asks nothing."""
 
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, failures: int = 2, limit: timedelta = timedelta(minutes=15)
     ) -> None:
-        self.ti, self.store, self.now = Ti(), Store(), 1_000_000.0
+        self.ti, self.store, self.now = FakeTaskInstance(), FakeStateStore(), 1_000_000.0
         self.task = BaseOperator(
             task_id="plan", retry_policy=OutageRetryPolicy(failures), execution_timeout=limit
         )
@@ -70,8 +54,8 @@ class Task:
         self.ti.max_tries = self.ti.try_number + 60
 
 
-@pytest.mark.parametrize("error", [AWAY, UnreadableTableError("The table cannot be read.")])
-def test_what_is_away_is_tried_for_at_growing_delays_until_the_time_limit(
+@pytest.mark.parametrize("error", [UNAVAILABLE, UnreadableTableError("The table cannot be read.")])
+def test_an_outage_is_retried_at_growing_delays_until_the_time_limit(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     task = Task(monkeypatch, limit=timedelta(hours=1))
@@ -81,45 +65,45 @@ def test_what_is_away_is_tried_for_at_growing_delays_until_the_time_limit(
     assert delays[-1] is None
 
 
-def test_the_time_that_tries_take_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_limit_includes_the_time_of_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Task(monkeypatch)
-    task.fails(AWAY)
+    task.fails(UNAVAILABLE)
     task.now += 900
-    assert task.fails(AWAY) is None
+    assert task.fails(UNAVAILABLE) is None
 
 
-def test_another_failure_is_tried_again_a_small_number_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_failure_is_retried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Task(monkeypatch)
     assert [task.fails(BROKEN) for _ in range(3)] == [timedelta(seconds=30), timedelta(seconds=60), None]
 
 
-def test_an_outage_uses_up_no_try_of_another_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outage_does_not_count_as_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Task(monkeypatch, failures=1)
-    assert all(task.fails(error) for error in (AWAY, AWAY, BROKEN, AWAY))
+    assert all(task.fails(error) for error in (UNAVAILABLE, UNAVAILABLE, BROKEN, UNAVAILABLE))
     assert task.fails(BROKEN) is None
 
 
-def test_a_task_that_is_killed_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_is_killed_three_times_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Task(monkeypatch)
     for _ in range(3):
         task.is_killed()
-    with pytest.raises(AirflowFailException, match="3 tries have failed or were killed"):
+    with pytest.raises(AirflowFailException, match="3 tries failed or were killed"):
         task.is_killed()
-    assert task.ti.xcoms["reason"].startswith("Given up: 3 tries")
+    assert task.ti.xcoms["reason"].startswith("Gave up: 3 tries")
 
 
-def test_a_task_that_is_cleared_begins_to_count_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_count_starts_again_after_a_clear(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Task(monkeypatch)
     for _ in range(3):
         task.fails(BROKEN)
     task.now += 7200
     task.is_cleared()
-    assert task.fails(AWAY) == timedelta(seconds=30)
+    assert task.fails(UNAVAILABLE) == timedelta(seconds=30)
     assert [task.fails(BROKEN) for _ in range(3)] == [timedelta(seconds=30), timedelta(seconds=60), None]
 
 
-def test_the_reason_of_a_retry_is_what_was_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_of_a_retry_names_the_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Task(monkeypatch)
     begin_try(task.context)
-    decision = OutageRetryPolicy().evaluate(AWAY, 1, 60, task.context)
-    assert decision.reason == "Tried again in 30 s: MLflow does not answer."
+    decision = OutageRetryPolicy().evaluate(UNAVAILABLE, 1, 60, task.context)
+    assert decision.reason == "Retry in 30 s: MLflow does not answer."

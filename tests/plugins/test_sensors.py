@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 
+from plugins.airflow_fakes import FakeStateStore, FakeTaskInstance
 from recsim_airflow.commits import ChangeFeedOffError, UnreadableTableError
 from recsim_airflow.sensors import DeltaChangeDataFeedSensor
 from recsim_airflow.triggers import DeltaChangeDataFeedTrigger
@@ -20,25 +21,11 @@ from recsim_airflow.triggers import DeltaChangeDataFeedTrigger
 pytestmark = pytest.mark.airflow
 
 
-class FakeTaskInstance:
-    def xcom_push(self, key: str, value: Any) -> None: ...
-
-
 ASSET = Asset("watched")
 
 
-class FakeStore:
-    """An asset's state store that lives in memory."""
-
-    def __init__(self, committed: Any) -> None:
-        self.committed = committed
-
-    def get(self, key: str) -> Any:
-        return self.committed if key == "committed" else None
-
-
 def context(committed: Any = None) -> Any:
-    return {"ti": FakeTaskInstance(), "asset_state_store": {ASSET: FakeStore(committed)}}
+    return {"ti": FakeTaskInstance(), "asset_state_store": {ASSET: FakeStateStore(committed=committed)}}
 
 
 def sensor(uri: str, **more: Any) -> DeltaChangeDataFeedSensor:
@@ -58,7 +45,7 @@ def result(table_id: str, start: int, end: int) -> dict[str, Any]:
     return {"table_id": table_id, "start_version": start, "end_version": end, "n_commits": end - start + 1}
 
 
-def test_a_commit_that_is_there_costs_no_trigger(tmp_path: Path) -> None:
+def test_a_commit_that_is_already_there_needs_no_trigger(tmp_path: Path) -> None:
     uri = str(tmp_path / "products")
     commit(uri)
     table_id = commit(uri)
@@ -77,7 +64,9 @@ def test_the_range_begins_after_the_cursor_and_is_empty_when_nothing_is_new(tmp_
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_commit_that_is_not_there_is_waited_for_in_the_triggerer(tmp_path: Path, exists: bool) -> None:
+def test_the_sensor_waits_in_the_triggerer_for_a_commit_that_is_not_there(
+    tmp_path: Path, exists: bool
+) -> None:
     uri = str(tmp_path / "products")
     if exists:
         commit(uri)
@@ -90,7 +79,7 @@ def test_a_commit_that_is_not_there_is_waited_for_in_the_triggerer(tmp_path: Pat
     assert deferred.value.timeout.total_seconds() == 60
 
 
-def test_whatever_comes_after_the_cursor_is_waited_for(tmp_path: Path) -> None:
+def test_without_a_version_the_first_commit_after_the_cursor_ends_the_wait(tmp_path: Path) -> None:
     uri = str(tmp_path / "products")
     cursor = {"table_id": commit(uri), "version": 0}
     waiting = sensor(uri, cursor_of=ASSET)
@@ -105,7 +94,7 @@ def test_whatever_comes_after_the_cursor_is_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("soft_fail", [True, False])
-def test_a_table_without_a_change_feed_fails_and_is_never_a_skip(tmp_path: Path, soft_fail: bool) -> None:
+def test_a_table_without_a_change_feed_fails_the_task(tmp_path: Path, soft_fail: bool) -> None:
     uri = str(tmp_path / "products")
     commit(uri, change_feed=False)
     waiting = sensor(uri, soft_fail=soft_fail)
@@ -124,7 +113,7 @@ def time_out(waiting: DeltaChangeDataFeedSensor) -> None:
     waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
 
 
-def test_a_timeout_skips_and_says_what_was_waited_for(tmp_path: Path) -> None:
+def test_a_timeout_skips_and_names_the_version(tmp_path: Path) -> None:
     uri = str(tmp_path / "products")
     commit(uri)
     with pytest.raises(AirflowSkipException, match=r"Waited 60 s: .*products is at version 0, not yet at 7"):
@@ -136,14 +125,14 @@ def test_a_timeout_fails_where_a_skip_would_hide_it(tmp_path: Path) -> None:
         time_out(sensor(str(tmp_path / "nowhere"), timeout=60, soft_fail=False))
 
 
-def test_a_crashed_trigger_is_no_skip(tmp_path: Path) -> None:
+def test_a_crashed_trigger_fails_the_task(tmp_path: Path) -> None:
     around = context()
     with pytest.raises(TaskDeferralError):
         sensor(str(tmp_path)).resume_execution("__fail__", {"error": "Trigger failure"}, around)
     assert around["reason"].startswith("The triggerer could not wait for")
 
 
-def test_an_unreadable_table_is_no_skip_before_while_or_after_waiting(tmp_path: Path) -> None:
+def test_an_unreadable_table_fails_the_task_before_during_and_after_the_wait(tmp_path: Path) -> None:
     (tmp_path / "_delta_log").mkdir()
     (tmp_path / "_delta_log" / f"{0:020}.json").write_text("no JSON")
     waiting, around = sensor(str(tmp_path)), context()

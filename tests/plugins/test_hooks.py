@@ -1,4 +1,4 @@
-"""An inbox in an object store: moto's server answers as S3 does."""
+"""Hooks on an object store: moto's server answers as S3 does."""
 
 from __future__ import annotations
 
@@ -6,24 +6,18 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from recsim_airflow.asset_triggers import FeedManifestTrigger
-from recsim_airflow.storage import credentials, delta_options
+from plugins.airflow_fakes import FakeStateStore
+from recsim_airflow.hooks import DeltaTableHook, ObjectStoreHook, StorageCredentials
+from recsim_airflow.triggers import FeedManifestTrigger
 
 if TYPE_CHECKING:
     from s3fs import S3FileSystem
 
 pytestmark = pytest.mark.airflow
-
-
-class FakeStore(dict[str, Any]):
-    """An asset's state store that lives in memory."""
-
-    async def aget(self, key: str) -> Any:
-        return self.get(key)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +32,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def shop(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3FileSystem]:
-    """Who delivers, with a bucket of its own; Airflow knows the store as connection `lake`."""
+    """The file system of a shop that delivers into the bucket `lake`; Airflow's connection is `lake`."""
     from s3fs import S3FileSystem
 
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
@@ -54,84 +48,86 @@ def shop(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3FileSyste
 
 
 def look(trigger: FeedManifestTrigger) -> list[str]:
-    """What the trigger would announce; it notes that."""
+    """The feeds that the trigger announces; records the announcement."""
 
     async def once() -> list[str]:
-        said, note = await trigger.look()
-        if note is not None:
-            trigger.asset_state_store["announced"] = note  # type: ignore[index]
-        return said["feeds"] if said else []
+        event, record = await trigger.look()
+        if record is not None:
+            trigger.asset_state_store["announced"] = record  # type: ignore[index]
+        return event["feeds"] if event else []
 
     return asyncio.run(once())
 
 
 @pytest.fixture
-def watcher() -> FeedManifestTrigger:
+def trigger() -> FeedManifestTrigger:
     trigger = FeedManifestTrigger(asset_name="inbox", inbox="s3://lake/inbox", conn_id="lake")
-    trigger.asset_state_store = FakeStore()  # type: ignore[assignment]
-    trigger.started = False
+    trigger.asset_state_store = FakeStateStore()  # type: ignore[assignment]
+    trigger.first_look = False
     return trigger
 
 
-def test_feeds_that_land_after_a_look_are_seen_by_the_next(
-    shop: S3FileSystem, watcher: FeedManifestTrigger
+def test_a_feed_that_lands_after_a_look_is_seen_by_the_next_one(
+    shop: S3FileSystem, trigger: FeedManifestTrigger
 ) -> None:
-    assert look(watcher) == []
+    assert look(trigger) == []
     shop.pipe("lake/inbox/feed-1/products.csv", b"product_id")
-    assert look(watcher) == [], "not closed yet"
+    assert look(trigger) == [], "not closed yet"
     shop.pipe("lake/inbox/feed-1/manifest.json", b'{"feed_id": "one"')
-    assert look(watcher) == [], "half written"
+    assert look(trigger) == [], "half written"
     shop.pipe("lake/inbox/feed-1/manifest.json", b'{"feed_id": "one"}')
-    assert look(watcher) == ["feed-1"]
-    assert look(watcher) == []
+    assert look(trigger) == ["feed-1"]
+    assert look(trigger) == []
     shop.pipe("lake/inbox/.applied/feed-0/manifest.json", b"{}")
     shop.pipe("lake/inbox/feed-2/manifest.json", b"{}")
-    assert look(watcher) == ["feed-1", "feed-2"]
+    assert look(trigger) == ["feed-1", "feed-2"]
     shop.rm("lake/inbox/feed-1", recursive=True)
-    assert look(watcher) == []
+    assert look(trigger) == []
 
 
-def test_a_store_that_does_not_answer_is_a_fault_and_no_empty_inbox(
-    shop: S3FileSystem, watcher: FeedManifestTrigger, endpoint: str, monkeypatch: pytest.MonkeyPatch
+def test_a_store_that_does_not_answer_is_an_error_and_no_empty_inbox(
+    shop: S3FileSystem, trigger: FeedManifestTrigger, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.pipe("lake/inbox/feed-1/manifest.json", b"{}")
     right = json.loads(os.environ["AIRFLOW_CONN_LAKE"])
     wrong = {**right, "extra": {"endpoint_url": "http://127.0.0.1:9"}}
     monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps(wrong))
     with pytest.raises(Exception, match="Could not connect"):
-        look(watcher)
+        look(trigger)
     monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps(right))
-    assert look(watcher) == ["feed-1"], "a connection that was mended is taken up"
+    assert look(trigger) == ["feed-1"], "a corrected connection is used"
 
 
-def test_what_is_stored_of_a_watcher_has_no_secret(shop: S3FileSystem, watcher: FeedManifestTrigger) -> None:
-    look(watcher)
-    assert "a-secret" not in json.dumps(watcher.serialize())
+def test_a_serialized_trigger_has_no_secret(shop: S3FileSystem, trigger: FeedManifestTrigger) -> None:
+    look(trigger)
+    assert "a-secret" not in json.dumps(trigger.serialize())
 
 
 def test_delta_rs_gets_the_same_credentials(shop: S3FileSystem, endpoint: str) -> None:
-    assert delta_options(credentials("lake")) == {
+    credentials = ObjectStoreHook("lake").get_credentials()
+    assert "a-secret" not in repr(credentials)
+    assert credentials.delta_options() == {
         "AWS_ACCESS_KEY_ID": "a-key",
         "AWS_SECRET_ACCESS_KEY": "a-secret",
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": "us-east-1",
         "AWS_ALLOW_HTTP": "true",
     }
-    assert delta_options(credentials(None)) == {}
+    assert ObjectStoreHook().get_credentials() == StorageCredentials()
+    assert StorageCredentials().delta_options() == StorageCredentials().fsspec_options() == {}
 
 
 def test_a_table_in_the_store_is_read_with_the_credentials_of_the_connection(shop: S3FileSystem) -> None:
     import pyarrow as pa
     from deltalake import write_deltalake
 
-    from recsim_airflow.commits import table_head
-
-    options = delta_options(credentials("lake"))
+    hook = DeltaTableHook("s3://lake/products", "lake")
+    options = hook.get_credentials().delta_options()
     write_deltalake(
         "s3://lake/products",
         pa.table({"product_id": ["a"]}),
         storage_options={**options, "AWS_S3_ALLOW_UNSAFE_RENAME": "true"},
     )
-    head = table_head("s3://lake/products", options)
+    head = hook.get_head()
     assert head is not None
     assert head.version == 0
