@@ -56,7 +56,7 @@ STATIC: dict[str, dict[str, Any]] = {
         "model_fingerprint": "a" * 64,
         "ranks": 2,
         "metrics": {},
-        "quality": None,
+        "quality": {},
         "mlflow_run_id": "run",
         "trained_at": 1.0,
     },
