@@ -94,8 +94,7 @@ def test_a_training_starts_from_the_champion_when_it_is_planned_so(
     planned(settings, mode="retrain")
     workspace = Workspace.of(settings, "r")
     workspace.keep("tune", {"best_params": {"learning_rate": 0.002}})
-    trained = steps.train(settings, workspace)
-    assert trained["trained_at"] > 0
+    steps.train(settings, workspace)
     assert heard[0][2:] == (
         {"learning_rate": 0.002},
         workspace.own_model,

@@ -168,18 +168,13 @@ def _accepted(settings: Settings, workspace: Workspace) -> str | None:
 def _trained(settings: Settings, workspace: Workspace) -> set[str] | None:
     """Hashes of the pictures that the catalogue had when this release's model was trained; None when that version is gone."""
     from recsim_tasks.catalogue.delta.reader import read_products
-    from recsim_tasks.contracts import Cursor
-    from recsim_tasks.learning.embedder import Embedder
+    from recsim_tasks.learning.embedder import EncoderDescription
 
-    then = Embedder(workspace.model).description.get("catalogue")
+    trained_on = EncoderDescription.read(workspace.model).catalogue
     try:
         return (
-            set(
-                read_products(settings.products_uri, Cursor.from_json(then), ["image_hash"])[
-                    "image_hash"
-                ].to_pylist()
-            )
-            if then
+            set(read_products(settings.products_uri, trained_on, ["image_hash"])["image_hash"].to_pylist())
+            if trained_on
             else None
         )
     except MissingError as error:
@@ -189,18 +184,18 @@ def _trained(settings: Settings, workspace: Workspace) -> set[str] | None:
 
 def _training(workspace: Workspace) -> Training:
     """The training of this refresh; else the champion's, with what this refresh takes in added to what its model has not seen."""
-    from recsim_tasks.learning.embedder import Embedder
+    from recsim_tasks.learning.embedder import TrainedEncoderDescription
     from recsim_tasks.release.manifest import Manifest, Training
 
     planned = workspace.result("plan")
     if planned["decision"] == "retrain":
-        model = Embedder(workspace.own_model).description
+        encoder = TrainedEncoderDescription.read(workspace.own_model)
         return Training(
-            at=workspace.result("train")["trained_at"],
-            categories=model["categories"],
+            at=encoder.trained_at,
+            categories=encoder.categories,
             unseen=0,
-            backbone=model["backbone"],
-            params=model["params"],
+            backbone=encoder.backbone,
+            params=encoder.params,
         )
     carried = Manifest.read(workspace.champion).training
     return carried.model_copy(

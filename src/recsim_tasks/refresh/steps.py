@@ -15,7 +15,7 @@ from recsim_tasks.refresh.step_inputs import fetch_champion, own_index, take_mod
 from recsim_tasks.refresh.workspace import Workspace
 
 if TYPE_CHECKING:
-    from recsim_tasks.contracts import Cursor
+    from recsim_tasks.contracts import Cursor, TrainResult, TuneResult
     from recsim_tasks.release.registry.approval import Through
 
 log = logging.getLogger(__name__)
@@ -72,37 +72,36 @@ def plan(
 def _training(settings: Settings, head: Cursor) -> list[str]:
     """Reasons that only the plan of a training has; `MissingError` when there are too few GPUs for it."""
     from recsim_tasks.foundation.gpus import check_gpus
-    from recsim_tasks.learning.training.planning import share_of_catalogue
+    from recsim_tasks.learning.training.planning import describe_catalogue_share
 
     check_gpus(settings)
-    share = share_of_catalogue(settings, head)
+    share = describe_catalogue_share(settings, head)
     return [share] if share else []
 
 
-def tune(settings: Settings, workspace: Workspace, trials: int) -> dict[str, Any]:
-    """Search the training's parameters, from the champion's own on."""
-    from recsim_tasks.learning.mlflow_errors import speaking
+def tune(settings: Settings, workspace: Workspace, trials: int) -> TuneResult:
+    """Search the hyperparameters, starting from the champion's own."""
+    from recsim_tasks.learning.mlflow_errors import translated_errors
     from recsim_tasks.learning.tuning.tune import tune as search
     from recsim_tasks.release.manifest import Manifest
 
     champion = fetch_champion(settings, workspace)
     own = Manifest.read(champion).training.params if champion else None
-    with speaking(settings.tracking_uri):
+    with translated_errors(settings.tracking_uri):
         return search(settings, workspace.head, workspace.folder / "trials.json", trials, own)
 
 
-def train(settings: Settings, workspace: Workspace) -> dict[str, Any]:
-    """Train with the best parameters found."""
-    from recsim_tasks.learning.mlflow_errors import speaking
+def train(settings: Settings, workspace: Workspace) -> TrainResult:
+    """Train with the best hyperparameters that `tune` found."""
+    from recsim_tasks.learning.mlflow_errors import translated_errors
     from recsim_tasks.learning.training.train import train as fit
 
     champion = fetch_champion(settings, workspace) if workspace.result("plan")["warm_start"] else None
     params = workspace.result("tune")["best_params"]
-    with speaking(settings.tracking_uri):
-        trained = fit(
+    with translated_errors(settings.tracking_uri):
+        return fit(
             settings, workspace.head, params, workspace.own_model, champion / "model" if champion else None
         )
-    return {**trained, "trained_at": time.time()}
 
 
 def embed(settings: Settings, workspace: Workspace) -> dict[str, Any]:
@@ -113,13 +112,13 @@ def embed(settings: Settings, workspace: Workspace) -> dict[str, Any]:
 
 
 def build_index(settings: Settings, workspace: Workspace) -> dict[str, Any]:
-    """Build the index anew from the embeddings table."""
-    from recsim_tasks.learning.embedder import Embedder
+    """Build the index from the embeddings table."""
+    from recsim_tasks.learning.embedder import EncoderDescription
     from recsim_tasks.vectors.build import build
 
     model = take_model(settings, workspace)
     with lease(settings.home, str(workspace.index)):
-        index, counts = build(settings, workspace.head, Embedder(model).fingerprint)
+        index, counts = build(settings, workspace.head, EncoderDescription.read(model).fingerprint)
         return {**dict(counts), "index_fingerprint": index.save(workspace.index)}
 
 

@@ -142,9 +142,9 @@ def test_what_the_server_does_not_have_is_missing_and_what_it_refuses_is_told_as
     with_server: Settings,
 ) -> None:
     registry = Registry(with_server)
-    with pytest.raises(MissingError, match=r"does not have it: .*no-such-run"), registry.speaking():
+    with pytest.raises(MissingError, match=r"answers 404: .*no-such-run"), registry.translated_errors():
         registry.client.get_run("no-such-run")
-    with pytest.raises(ConfigurationError, match="refuses"), registry.speaking():
+    with pytest.raises(ConfigurationError, match="refuses"), registry.translated_errors():
         registry.client.search_runs([registry.tracker.experiment_id], "no filter at all")
 
 

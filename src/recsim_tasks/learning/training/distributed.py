@@ -1,4 +1,4 @@
-"""The ranks that train one model together. The only module that knows Horovod."""
+"""The ranks that train one model together. With `horovod_internals`, the only module that knows Horovod."""
 
 from __future__ import annotations
 
@@ -12,195 +12,194 @@ import numpy as np
 from recsim_tasks.arrays import AnyArray
 from recsim_tasks.foundation.errors import ConfigurationError, RecsimError, UnavailableError
 from recsim_tasks.foundation.settings import Settings, is_local
-from recsim_tasks.learning.devices import device, processors
-from recsim_tasks.learning.spec import Job, Machine
+from recsim_tasks.learning.devices import acquire_device, cpu_count
+from recsim_tasks.learning.spec import Resources, TrainingSpec
 from recsim_tasks.learning.tensorflow_runtime import tensorflow
-from recsim_tasks.learning.training.loopback import INTERFACE, bind_here, bind_in_tasks
-from recsim_tasks.learning.training.shutdown import Ending
+from recsim_tasks.learning.training.horovod_internals import LOOPBACK_INTERFACE, prepare
+from recsim_tasks.learning.training.shutdown import GracefulShutdown
 
 log = logging.getLogger(__name__)
 
 START_SECONDS = 120
-# A rank that answers no more, alive or not, ends the training after this long.
+# A rank that does not answer, alive or not, ends the training after this long.
 SILENCE_SECONDS = 30
 
 
-class Ranks(Protocol):
-    """One rank's view of all of them."""
+class Communicator(Protocol):
+    """One rank's connection to all ranks."""
 
     rank: int
     size: int
-    ending: Ending
+    shutdown: GracefulShutdown
 
-    def average(self, tensors: Sequence[Any]) -> Sequence[Any]:
+    def all_reduce_mean(self, tensors: Sequence[Any]) -> Sequence[Any]:
         """Return the mean over the ranks of each tensor; inside or outside a `tf.function`."""
 
-    def share_first(self, variables: Sequence[Any]) -> None:
-        """Give every rank the values that rank 0 has."""
+    def broadcast(self, variables: Sequence[Any]) -> None:
+        """Assign rank 0's values on all ranks."""
 
-    def pool(self, labels: Any, embeddings: Any) -> tuple[Any, Any]:
-        """Put labels int64 [n] and embeddings float32 [n, d] of all ranks one below the other, inside a `tf.function`.
+    def all_gather_with_grad(self, labels: Any, embeddings: Any) -> tuple[Any, Any]:
+        """Concatenate labels int64 [n] and embeddings float32 [n, d] of all ranks, inside a `tf.function`.
 
-        Gradients flow back, such that what `average` makes of all ranks' is the gradient of a loss over the whole.
+        Gradients flow back such that `all_reduce_mean` of all ranks' gradients is the gradient of a loss over the whole.
         """
 
-    def gather(self, rows: AnyArray) -> AnyArray:
-        """Put the rows [n, ...] of all ranks, one below the other."""
+    def all_gather(self, rows: AnyArray) -> AnyArray:
+        """Concatenate the rows [n, ...] of all ranks."""
 
-    def collect(self, value: Any) -> list[Any]:
+    def all_gather_object(self, value: Any) -> list[Any]:
         """List the value of each rank, in order."""
 
 
-class Alone:
-    """A training of one process."""
+class SingleProcess:
+    """The communicator of a training in one process."""
 
     rank, size = 0, 1
 
     def __init__(self) -> None:
-        self.ending = Ending()
+        self.shutdown = GracefulShutdown()
 
-    def average(self, tensors: Sequence[Any]) -> Sequence[Any]:
-        """Return the tensors as they are."""
+    def all_reduce_mean(self, tensors: Sequence[Any]) -> Sequence[Any]:
+        """Return the tensors unchanged."""
         return tensors
 
-    def share_first(self, variables: Sequence[Any]) -> None:
-        """Nothing to do."""
+    def broadcast(self, variables: Sequence[Any]) -> None:
+        """Do nothing."""
 
-    def pool(self, labels: Any, embeddings: Any) -> tuple[Any, Any]:
-        """Return labels and embeddings as they are."""
+    def all_gather_with_grad(self, labels: Any, embeddings: Any) -> tuple[Any, Any]:
+        """Return labels and embeddings unchanged."""
         return labels, embeddings
 
-    def gather(self, rows: AnyArray) -> AnyArray:
-        """Return the rows as they are."""
+    def all_gather(self, rows: AnyArray) -> AnyArray:
+        """Return the rows unchanged."""
         return rows
 
-    def collect(self, value: Any) -> list[Any]:
+    def all_gather_object(self, value: Any) -> list[Any]:
         """List the one value."""
         return [value]
 
 
-class HorovodRanks:
-    """The ranks of a Horovod job, connected; the processors of a machine are shared out among its ranks."""
+class HorovodCommunicator:
+    """The communicator of a rank of a Horovod job; the ranks on a machine share its processors."""
 
-    def __init__(self, machine: Machine, ending: Ending) -> None:
+    def __init__(self, resources: Resources, shutdown: GracefulShutdown) -> None:
         os.environ["HOROVOD_GLOO_TIMEOUT_SECONDS"] = str(SILENCE_SECONDS)
-        tf = tensorflow(gpus=machine.gpus, deterministic=machine.deterministic)
+        tf = tensorflow(gpus=resources.gpus, deterministic=resources.deterministic)
         import horovod.tensorflow as hvd
 
         hvd.init()
-        tf.config.threading.set_intra_op_parallelism_threads(max(1, processors() // hvd.local_size()))
-        self._hvd, self.ending = hvd, ending
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, cpu_count() // hvd.local_size()))
+        self._hvd, self.shutdown = hvd, shutdown
         self.rank, self.size = hvd.rank(), hvd.size()
 
-    def average(self, tensors: Sequence[Any]) -> Sequence[Any]:
-        """All tensors in one all-reduce."""
+    def all_reduce_mean(self, tensors: Sequence[Any]) -> Sequence[Any]:
+        """Reduce all tensors in one exchange."""
         return self._hvd.grouped_allreduce(list(tensors), op=self._hvd.Average)  # type: ignore[no-any-return]
 
-    def share_first(self, variables: Sequence[Any]) -> None:
+    def broadcast(self, variables: Sequence[Any]) -> None:
         """Broadcast from rank 0."""
         self._hvd.broadcast_variables(list(variables), root_rank=0)
 
-    def pool(self, labels: Any, embeddings: Any) -> tuple[Any, Any]:
-        """One all-gather of embeddings, each with its label and its rank.
+    def all_gather_with_grad(self, labels: Any, embeddings: Any) -> tuple[Any, Any]:
+        """Gather the embeddings, each with its label and its rank, in one exchange.
 
-        Every rank computes the same loss of the same rows, so that its gradient by its own rows needs no second exchange. It is given
-        times the number of ranks, because `average` divides by it. Horovod's own gradient of an all-gather divides once more.
+        Every rank computes the same loss of the same rows, so that its gradient by its own rows needs no second exchange. That gradient
+        is multiplied by the number of ranks, because `all_reduce_mean` divides by it. Horovod's own gradient of an all-gather would
+        divide once more.
         """
         tf = tensorflow()
-        size, rank = self.size, self.rank
-        told = tf.stack([tf.cast(labels, tf.float32), tf.fill(tf.shape(labels), float(rank))], axis=1)
+        size, rank = self.size, float(self.rank)
+        tags = tf.stack([tf.cast(labels, tf.float32), tf.fill(tf.shape(labels), rank)], axis=1)
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
-        def pooled(rows: Any) -> Any:
-            everyone = self._hvd.allgather(rows)
+        def gather(rows: Any) -> Any:
+            gathered = self._hvd.allgather(rows)
 
-            def back(gradient: Any) -> Any:
-                return gradient[everyone[:, -1] == float(rank)] * float(size)
+            def backward(gradient: Any) -> Any:
+                return gradient[gathered[:, -1] == rank] * float(size)
 
-            return everyone, back
+            return gathered, backward
 
-        everyone = pooled(tf.concat([embeddings, told], axis=1))
-        return tf.cast(everyone[:, -2], tf.int64), everyone[:, :-2]
+        gathered = gather(tf.concat([embeddings, tags], axis=1))
+        return tf.cast(gathered[:, -2], tf.int64), gathered[:, :-2]
 
-    def gather(self, rows: AnyArray) -> AnyArray:
-        """All-gather along the first axis; ranks may differ in n."""
+    def all_gather(self, rows: AnyArray) -> AnyArray:
+        """Concatenate along the first axis; ranks may differ in n."""
         return np.asarray(self._hvd.allgather(rows))
 
-    def collect(self, value: Any) -> list[Any]:
-        """All-gather of pickled values: between the ranks only, nothing is stored."""
+    def all_gather_object(self, value: Any) -> list[Any]:
+        """Gather pickled values: between the ranks only, nothing is stored."""
         return list(self._hvd.allgather_object(value))
 
 
-def on_ranks(settings: Settings, work: Callable[[Ranks, Any], Any], job: Job) -> Any:
-    """Run `work(ranks, job)` on `settings.ranks` ranks as tasks of one Spark job, and return what rank 0 returned.
+RankFunction = Callable[[Communicator, TrainingSpec], Any]
 
-    One rank needs neither Spark nor Horovod. A `RecsimError` that all ranks raise alike is raised here; if a rank fails in any other
-    way, all are ended and a `RecsimError` says so.
+
+def run_on_ranks(settings: Settings, function: RankFunction, spec: TrainingSpec) -> Any:
+    """Run `function(communicator, spec)` on `settings.ranks` ranks as tasks of one Spark job, and return rank 0's result.
+
+    One rank needs neither Spark nor Horovod. A `RecsimError` that a rank raises is raised here; if a rank fails in any other way, all
+    are ended and a `RecsimError` says so.
     """
+    resources = spec.resources
     if settings.ranks == 1:
-        with device(job.machine.home, job.machine.gpus, 1):
-            tensorflow(processors(), job.machine.gpus, job.machine.deterministic)
-            return work(Alone(), job)
+        with acquire_device(resources.home, gpus=resources.gpus, shares=1):
+            tensorflow(cpu_count(), gpus=resources.gpus, deterministic=resources.deterministic)
+            return function(SingleProcess(), spec)
     from recsim_tasks.foundation.spark import spark_session
     from recsim_tasks.foundation.spark_executors import slots
 
     with spark_session(settings, "recsim train") as spark:
-        _check_slots(
-            settings.spark_master, settings.ranks, slots(spark, settings.spark_master, settings.ranks)
-        )
-        outcomes = _launch(settings, work, job)
-    for outcome in outcomes:
-        if isinstance(outcome, RecsimError):
-            raise outcome
-    return outcomes[0]
+        available = slots(spark, settings.spark_master, settings.ranks)
+        _check_slots(settings.spark_master, settings.ranks, available)
+        results = _launch(settings, function, spec)
+    for result in results:
+        if isinstance(result, RecsimError):
+            raise result
+    return results[0]
 
 
-def _check_slots(master: str, ranks: int, found: int) -> None:
-    """What does not fit on this machine never will; on a cluster, workers may be away and cores be taken."""
-    if found >= ranks:
+def _check_slots(master: str, ranks: int, available: int) -> None:
+    """Too few slots on this machine are a wrong setting; on a cluster, workers may be away and cores in use."""
+    if available >= ranks:
         return
     sentence = (
-        f"{ranks} ranks (RECSIM_RANKS) do not fit on the {found} slots of {master} (RECSIM_SPARK_MASTER)."
+        f"{ranks} ranks (RECSIM_RANKS) do not fit on the {available} slots of {master} (RECSIM_SPARK_MASTER)."
     )
     if is_local(master):
-        raise ConfigurationError(f"{sentence} Lower the one or raise the other.")
+        raise ConfigurationError(f"{sentence} Lower RECSIM_RANKS, or give the master more slots.")
     raise UnavailableError(
-        f"{sentence} Start its workers, free cores that other applications hold, or lower RECSIM_RANKS."
+        f"{sentence} Start its workers, free cores that other applications use, or lower RECSIM_RANKS."
     )
 
 
-def _launch(settings: Settings, work: Callable[[Ranks, Any], Any], job: Job) -> list[Any]:
-    import horovod.runner.launch
+def _launch(settings: Settings, function: RankFunction, spec: TrainingSpec) -> list[Any]:
     import horovod.spark
 
-    # Neither stdout nor stderr is asked for: Horovod would hand them on only at the end. As it is, the ranks write to Spark's log, at once,
-    # which on a local master is ours.
-    # Horovod would import TensorFlow in a fork of this process, 5 s, only to ask whether it was built with Gloo. It was: see pyproject.toml.
-    horovod.runner.launch.gloo_built = lambda **_: True
-    if settings.is_local:
-        bind_here()
-        bind_in_tasks()
-    nics = {INTERFACE} if settings.is_local else None
+    prepare(loopback=settings.is_local)
     try:
-        outcomes: list[Any] = horovod.spark.run(
-            _rank,
-            args=(work, job),
+        # Without `stdout` and `stderr`: Horovod would pass on the ranks' lines only at the end. Now they go to the log of Spark's
+        # workers at once, which with a local master is this job's.
+        results: list[Any] = horovod.spark.run(
+            _run_rank,
+            args=(function, spec),
             num_proc=settings.ranks,
             use_gloo=True,
             use_mpi=False,
-            nics=nics,
+            nics={LOOPBACK_INTERFACE} if settings.is_local else None,
             start_timeout=START_SECONDS,
             verbose=0,
         )
     except Exception as error:  # Horovod raises plain Exception and RuntimeError
         raise RecsimError(
-            f"Training ended early, a rank failed: {' '.join(str(error).split())} Its own message stands further up in this log; "
-            "one without a message was killed, mostly for memory: lower RECSIM_RANKS or RECSIM_IMAGE_SIZE. Run `recsim train` again: it goes on from the last checkpoint."
+            f"The training ended early because a rank failed: {' '.join(str(error).split())} Its own message is "
+            "further up in this log; a rank without a message was killed, mostly for lack of memory: lower "
+            "RECSIM_RANKS or RECSIM_IMAGE_SIZE. Run `recsim train` again: it resumes from the last checkpoint."
         ) from error
-    return outcomes
+    return results
 
 
-def _rank(work: Callable[[Ranks, Any], Any], job: Job) -> Any:
+def _run_rank(function: RankFunction, spec: TrainingSpec) -> Any:
     """Run in each rank's own process."""
     from horovod.spark.task import get_available_devices
 
@@ -208,12 +207,17 @@ def _rank(work: Callable[[Ranks, Any], Any], job: Job) -> Any:
     from recsim_tasks.foundation.processes import die_with, end_when_frozen
 
     configure()
-    ending = Ending()
-    die_with(os.getppid(), ending.farewell)
+    resources, shutdown = spec.resources, GracefulShutdown()
+    die_with(os.getppid(), shutdown.request)
     end_when_frozen(SILENCE_SECONDS)
     try:
-        with device(job.machine.home, job.machine.gpus, job.machine.at_once, tuple(get_available_devices())):
-            return work(HorovodRanks(job.machine, ending), job)
+        with acquire_device(
+            resources.home,
+            gpus=resources.gpus,
+            shares=resources.concurrency,
+            assigned=tuple(get_available_devices()),
+        ):
+            return function(HorovodCommunicator(resources, shutdown), spec)
     except RecsimError as error:
-        log.info(f"A rank of the training ends: {error}")
+        log.error("Rank %s ends: %s", os.environ.get("HOROVOD_RANK", "?"), error)
         return error

@@ -15,7 +15,7 @@ from recsim_tasks.foundation.outages import diagnose
 from recsim_tasks.foundation.publishing import publishing, scratch
 from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.mlflow_errors import speaking
+from recsim_tasks.learning.mlflow_errors import translated_errors
 from recsim_tasks.learning.mlflow_runs import Tracker
 from recsim_tasks.release.manifest import MANIFEST_FILE, Manifest
 from recsim_tasks.release.registry.production import IN_PRODUCTION, Production, fault, judge_alias
@@ -57,7 +57,7 @@ class Registry:
 
     def production(self) -> Production:
         """The release in Production, and what is wrong with how the registry names it; no release before the first promotion."""
-        with self.speaking():
+        with self.translated_errors():
             named = self.stages.aliases().get(CHAMPION)
             kept = self._tags([] if named is None else [named])
             if named is not None and named in kept and fault(kept[named]) is None:
@@ -74,7 +74,7 @@ class Registry:
 
     def reference(self, version: int) -> ReleaseRef:
         """What the registry knows of `version`; `MissingError` when there is none."""
-        with self.speaking():
+        with self.translated_errors():
             found = self.version(version)
         if not is_release(found):
             raise InputError(
@@ -89,12 +89,12 @@ class Registry:
 
     def references(self) -> list[ReleaseRef]:
         """What the registry knows of all releases that it keeps, oldest first."""
-        with self.speaking():
+        with self.translated_errors():
             return [reference_of(version) for version in self.stages.versions() if is_release(version)]
 
     def download(self, version: int, into: Path) -> Path:
         """Fetch the bundle of `version` as the folder `into`. `local_copy` and `Release.open` check it, this does not."""
-        with self.speaking():
+        with self.translated_errors():
             place = self._place(version)
             with publishing(into) as staged:
                 fetched = self._fetched(place, str(staged))
@@ -108,7 +108,7 @@ class Registry:
         """The bundle of `version` as MLflow keeps it: in its place when that is a folder of this machine, else fetched for the while."""
         from recsim_tasks.release.registry.deduplication import local_folder
 
-        with self.speaking():
+        with self.translated_errors():
             place = self._place(version)
         stored = local_folder(place)
         if stored is None:
@@ -123,7 +123,7 @@ class Registry:
 
     def manifest(self, version: int) -> Manifest:
         """The manifest of `version`, without the rest of its bundle."""
-        with self.speaking(), tempfile.TemporaryDirectory() as folder:
+        with self.translated_errors(), tempfile.TemporaryDirectory() as folder:
             return Manifest.read(self._fetched(f"{self._place(version)}/{MANIFEST_FILE}", folder).parent)
 
     def _place(self, version: int) -> str:
@@ -162,24 +162,24 @@ class Registry:
 
     def page(self, version: int) -> str:
         """Where MLflow's UI shows the verdict of `version`, after its `/#/`."""
-        with self.speaking():
+        with self.translated_errors():
             return f"experiments/{self.tracker.experiment_id}/runs/{self.version(version).run_id}/artifacts/{VERDICT}.html"
 
     def model_fingerprints(self) -> set[str]:
         """The models of all releases that the registry keeps, in whichever stage."""
-        with self.speaking():
+        with self.translated_errors():
             return {
                 version.tags["model_fingerprint"] for version in self.stages.versions() if is_release(version)
             }
 
     def curve(self, name: str) -> list[tuple[float, int]]:
         """The points of a curve over releases, in order: when, in unix seconds, and the whole number."""
-        with self.speaking():
+        with self.translated_errors():
             return self.tracker.points(CURVE, name)
 
     def follow(self, values: Mapping[str, float], step: int) -> None:
         """Add a point to curves over releases; once a step."""
-        self.tracker.follow(CURVE, values, step)
+        self.tracker.log_point(CURVE, values, step)
 
     def version(self, version: int) -> ModelVersion:
         """What the registry says of `version`; `MissingError` when there is none."""
@@ -196,12 +196,12 @@ class Registry:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the registry against others that would change it."""
-        with lease(self.settings.home, f"registry {self.settings.tracking_uri}"), self.speaking():
+        with lease(self.settings.home, f"registry {self.settings.tracking_uri}"), self.translated_errors():
             yield
 
-    def speaking(self) -> AbstractContextManager[None]:
+    def translated_errors(self) -> AbstractContextManager[None]:
         """Talk to MLflow: its errors come out as ours."""
-        return speaking(self.settings.tracking_uri)
+        return translated_errors(self.settings.tracking_uri)
 
 
 def _tell_mlflow_where(uri: str) -> None:

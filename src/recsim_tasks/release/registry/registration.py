@@ -44,7 +44,7 @@ def register(
         lease(
             registry.settings.home, f"registration of {origin.refresh_id} at {registry.settings.tracking_uri}"
         ),
-        registry.speaking(),
+        registry.translated_errors(),
     ):
         version = _version_of(registry, origin.refresh_id, manifest) or _create(
             registry, bundle, manifest, origin
@@ -82,16 +82,16 @@ def _create(registry: Registry, bundle: Path, manifest: Manifest, origin: Origin
     Release.open(bundle)
     tags = tags_of(manifest, origin)
     metrics = [Metric(name, value, 0, 0) for name, value in manifest.metrics.items()]
-    with registry.tracker.run(f"release {origin.refresh_id}", manifest.cursor, {}) as run_id:
+    with registry.tracker.run(f"release {origin.refresh_id}", manifest.cursor, {}) as run:
         registry.client.log_batch(
-            run_id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()]
+            run.run_id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()]
         )
         logged = registry.client.create_logged_model(
-            registry.tracker.experiment_id, "release", source_run_id=run_id, tags=tags
+            registry.tracker.experiment_id, "release", source_run_id=run.run_id, tags=tags
         )
         model = Model(
             artifact_path=logged.artifact_location,
-            run_id=run_id,
+            run_id=run.run_id,
             model_id=logged.model_id,
             model_uuid=logged.model_id,
         )
@@ -99,10 +99,10 @@ def _create(registry: Registry, bundle: Path, manifest: Manifest, origin: Origin
             pack(bundle, manifest, model, Path(scratch) / "model")
             _upload(registry, Path(scratch) / "model", model, manifest, origin.champion)
         registry.client.finalize_logged_model(logged.model_id, "READY")
-        registry.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
+        registry.client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, 0)])
         tags["bundle"] = bundle_place(model)
         return registry.client.create_model_version(
-            NAME, f"models:/{logged.model_id}", run_id, tags, model_id=logged.model_id
+            NAME, f"models:/{logged.model_id}", run.run_id, tags, model_id=logged.model_id
         )
 
 
