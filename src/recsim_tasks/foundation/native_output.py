@@ -19,6 +19,7 @@ NOISE = (
     # a TensorFlow for GPUs registers its plugins twice; nothing is wrong
     r"Unable to register cu(DNN|BLAS|FFT) factory: Attempting to register factory for plugin cu(DNN|BLAS|FFT) when",
     r"oneDNN custom operations are on\. You may see slightly different numerical results",
+    r"oneDNN supports DT_\w+ only on platforms with AVX-512\. Falling back to the default Eigen-based implementation",
     r"This TensorFlow binary is optimized to use available CPU instructions",
     r"To enable the following instructions: .* rebuild TensorFlow with the appropriate compiler flags",
     # the conversion to LiteRT

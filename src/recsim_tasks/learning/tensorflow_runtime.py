@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 from recsim_tasks.foundation.errors import MissingError
 from recsim_tasks.foundation.gpus import ask_tensorflow, missing
@@ -58,6 +60,21 @@ def tensorflow_similarity() -> ModuleType:
         import tensorflow_similarity.losses
         import tensorflow_similarity.models
     return tensorflow_similarity  # type: ignore[no-any-return]
+
+
+def quiet_first_call(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a `tf.function` so that its first call, which optimizes the graph, does so without chatter."""
+    called = False
+
+    def call(*arguments: Any) -> Any:
+        nonlocal called
+        if called:
+            return function(*arguments)
+        called = True
+        with without_native_noise():
+            return function(*arguments)
+
+    return call
 
 
 def mixed_precision_policy() -> str:

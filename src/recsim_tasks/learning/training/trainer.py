@@ -13,7 +13,7 @@ from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.learning.model.losses import build_loss, build_proxies
 from recsim_tasks.learning.model.network import build_network
 from recsim_tasks.learning.spec import TrainingSpec
-from recsim_tasks.learning.tensorflow_runtime import mixed_precision_policy, tensorflow
+from recsim_tasks.learning.tensorflow_runtime import mixed_precision_policy, quiet_first_call, tensorflow
 from recsim_tasks.learning.training.checkpoints import Arrays
 from recsim_tasks.learning.training.distributed import Communicator
 from recsim_tasks.learning.training.schedule import scale_learning_rate
@@ -44,7 +44,8 @@ class Trainer:
         )
         pixels = tf.TensorSpec([None, *spec.preprocessing.shape], tf.uint8)
         labels = tf.TensorSpec([None], tf.int64)
-        self._step = tf.function(self._train_step, input_signature=[pixels, labels]).get_concrete_function()
+        train_step = tf.function(self._train_step, input_signature=[pixels, labels])
+        self._step = quiet_first_call(train_step.get_concrete_function())
         self._embed = tf.function(self._forward, input_signature=[pixels])
         communicator.broadcast(self._variables())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,6 +50,7 @@ def run_search(
     from hyperopt.base import JOB_STATE_DONE, JOB_STATE_NEW
     from hyperopt.exceptions import AllTrialsFailed
 
+    logging.getLogger("hyperopt-spark").setLevel(logging.WARNING)  # it sets its own level, INFO
     trials = SparkTrials(
         parallelism=search.parallelism, timeout=max(1.0, search.seconds), spark_session=spark
     )
