@@ -47,7 +47,7 @@ def write_products(uri: str, data: FashionMnist, numbers: Any) -> Cursor:
 
 
 def train_encoder(settings: Settings, cursor: Cursor, images: int, folder: Path) -> tuple[Embed, float]:
-    """Train on `images`, with repetition; returns a function from uint8 [n, 28, 28] to vectors, and the minutes of all steps."""
+    """Train on `images`, with repetition; returns a function from images to vectors, and minutes."""
     result = train(settings.model_copy(update={"train_images": images}), cursor, {}, folder)
     points = Tracker(settings).client.get_metric_history(result.mlflow_run_id, "loss")
     ends = sorted(point.timestamp for point in points)
@@ -87,7 +87,7 @@ def article_without_unseen(data: FashionMnist, minutes: float) -> Embed:
 
 
 def measure(bench: Bench, name: str, embed: Embed, data: FashionMnist, classes: Sequence[int] = ()) -> None:
-    """Record the retrieval metrics of the test images, all or those of `classes`, among all training images."""
+    """Record the retrieval metrics of the test images, or those of `classes`, among all training images."""
     labels = data.test_labels.astype(np.int64)
     chosen = np.isin(labels, classes) if len(classes) else np.ones(len(labels), bool)
     result = evaluate_retrieval(
@@ -100,7 +100,7 @@ def measure(bench: Bench, name: str, embed: Embed, data: FashionMnist, classes: 
 
 
 def measure_additions(bench: Bench, embed: Embed, data: FashionMnist) -> None:
-    """Add half of the test images to the references; compare them as queries with products that were there, but not trained on.
+    """Add half of the test images to the references; compare these queries with earlier, untrained ones.
 
     Every product is left out of its own results.
     """
@@ -111,7 +111,7 @@ def measure_additions(bench: Bench, embed: Embed, data: FashionMnist) -> None:
         [split_of(image_hash(Image.fromarray(image))) == "test" for image in data.train_images]
     )
     everything = LabelledVectors(vectors, labels)
-    rows_of = {"added": np.arange(len(held_out), len(labels)), "there before": np.flatnonzero(held_out)}
+    rows_of = {"added": np.arange(len(held_out), len(labels)), "existing": np.flatnonzero(held_out)}
     for name, rows in rows_of.items():
         queries = LabelledVectors(vectors[rows], labels[rows])
         nearest = evaluate_retrieval(queries, everything, {}).nearest

@@ -1,7 +1,7 @@
 """Speed of training by ranks and threads, speed of the input pipeline, and memory for a million images.
 
-Each set-up runs in a process of its own, `python -m benchmarks.learning.speed RANKS THREADS CATALOGUE HOME ALL_IMAGES`, which prints
-its numbers as JSON.
+Each set-up runs in a process of its own, `python -m benchmarks.learning.speed RANKS THREADS CATALOGUE HOME
+ALL_IMAGES`, which prints its numbers as JSON.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def main() -> None:
         Path(sys.argv[4]),
         sys.argv[5] == "1",
     )
-    # Ranks share the machine's processors: a rank gets one thread when the process has one processor per rank.
+    # Ranks share the machine's processors: a rank gets one thread when the process has one processor per
+    # rank.
     if ranks * threads < cpu_count():
         os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[: ranks * threads]))
     settings: Settings = load_settings().model_copy(

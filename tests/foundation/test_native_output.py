@@ -12,9 +12,10 @@ AGAIN = "Attempting to register factory for plugin"
 NOISY = "\n".join(
     (
         "WARNING: All log messages before absl::InitializeLog() is called are written to STDERR",
-        f"E0000 00:00:1732.5 77 cuda_dnn.cc:8310] Unable to register cuDNN factory: {AGAIN} cuDNN when one has",
-        f"E0000 00:00:1732.5 77 cuda_blas.cc:1418] Unable to register cuBLAS factory: {AGAIN} cuBLAS when one has",
-        "I tensorflow/core/util/port.cc:153] oneDNN custom operations are on. You may see slightly different numerical results",
+        f"E0000 cuda_dnn.cc:8310] Unable to register cuDNN factory: {AGAIN} cuDNN when one has",
+        f"E0000 cuda_blas.cc:1418] Unable to register cuBLAS factory: {AGAIN} cuBLAS when one has",
+        "I tensorflow/core/util/port.cc:153] oneDNN custom operations are on. "
+        "You may see slightly different numerical results due to floating-point round-off errors.",
         "E tensorflow/core/util/util.cc:131] oneDNN supports DT_INT64 only on platforms with AVX-512. "
         "Falling back to the default Eigen-based implementation if present.",
         "Your CPU supports instructions that this binary was not compiled to use: SSE3 AVX2",
@@ -26,7 +27,7 @@ NOISY = "\n".join(
 ).encode()
 REAL = b"""\
 E0000 00:00:1732.5 77 cuda_dnn.cc:456] Loaded runtime CuDNN library: 9.1.0 but built with: 9.3.0
-W tensorflow/core/framework/op_kernel.cc:1857] OP_REQUIRES failed: RESOURCE_EXHAUSTED: OOM when allocating tensor
+W tensorflow/core/framework/op_kernel.cc] OP_REQUIRES failed: RESOURCE_EXHAUSTED: OOM when allocating tensor
 WARNING recsim_tasks.learning.training.checkpoints: The checkpoint 00010 is damaged
 """
 

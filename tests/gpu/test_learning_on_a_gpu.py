@@ -48,7 +48,8 @@ from recsim_tasks.learning.tensorflow_runtime import tensorflow
 variable = tensorflow().Variable([1.0, 2.0])
 communicator.broadcast([variable])
 mean = communicator.all_reduce_mean([variable * 2])[0]
-print(json.dumps({"where": variable.device.rsplit("device:", 1)[-1], "size": communicator.size, "mean": mean.numpy().tolist()}))
+where = variable.device.rsplit("device:", 1)[-1]
+print(json.dumps({"where": where, "size": communicator.size, "mean": mean.numpy().tolist()}))
 """
 
 
@@ -79,8 +80,8 @@ def result_of(program: str, *arguments: object) -> dict[str, Any]:
 
 
 def test_a_rank_is_pinned_to_one_gpu_whose_memory_grows(tmp_path: Path) -> None:
-    found = result_of(PINNED, tmp_path)
-    assert found == {"name": local_gpus()[0], "gpus": 1, "where": "GPU:0", "growth": [True], "tf32": False}
+    result = result_of(PINNED, tmp_path)
+    assert result == {"name": local_gpus()[0], "gpus": 1, "where": "GPU:0", "growth": [True], "tf32": False}
 
 
 def test_horovod_averages_variables_of_a_gpu() -> None:

@@ -16,7 +16,13 @@ from recsim_tasks.learning.devices import acquire_device
 if TYPE_CHECKING:
     from pathlib import Path
 
-HOLD = "import sys, time, pathlib; from recsim_tasks.learning.devices import acquire_device\nwith acquire_device(pathlib.Path(sys.argv[1]), gpus=0, shares=2): print('acquired', flush=True); time.sleep(600)"
+HOLD = """
+import pathlib, sys, time
+from recsim_tasks.learning.devices import acquire_device
+with acquire_device(pathlib.Path(sys.argv[1]), gpus=0, shares=2):
+    print("acquired", flush=True)
+    time.sleep(600)
+"""
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Translation of MLflow's errors: an outage is told apart from a refusal."""
+"""Translation of MLflow's errors: outages and refusals differ."""
 
 from __future__ import annotations
 

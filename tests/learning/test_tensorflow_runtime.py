@@ -54,8 +54,8 @@ def test_training_uses_onednn_and_keras_2_and_no_gpu() -> None:
 
 
 def test_the_environment_may_switch_onednn_off_and_raise_the_log_level() -> None:
-    found = reported(TF_ENABLE_ONEDNN_OPTS="0", TF_CPP_MIN_LOG_LEVEL="0")
-    assert (found["onednn"], found["log level"]) == (["0", False], "0")
+    result = reported(TF_ENABLE_ONEDNN_OPTS="0", TF_CPP_MIN_LOG_LEVEL="0")
+    assert (result["onednn"], result["log level"]) == (["0", False], "0")
 
 
 IMPORT = """
@@ -78,8 +78,10 @@ def test_the_imports_print_real_errors_and_no_chatter() -> None:
 
 
 def test_on_a_gpu_float32_is_float32_and_operations_can_be_deterministic() -> None:
-    found = reported("gpus=1, deterministic=True", PRETEND, TF_USE_LEGACY_KERAS="1", CUDA_VISIBLE_DEVICES="7")
-    assert (found["tf32"], found["deterministic"], found["gpus"]) == (False, True, "7")
+    result = reported(
+        "gpus=1, deterministic=True", PRETEND, TF_USE_LEGACY_KERAS="1", CUDA_VISIBLE_DEVICES="7"
+    )
+    assert (result["tf32"], result["deterministic"], result["gpus"]) == (False, True, "7")
 
 
 def test_a_gpu_that_tensorflow_does_not_see_is_refused_with_the_reason(

@@ -1,7 +1,8 @@
 """Keeps the start-up chatter of native libraries out of stderr, and nothing else.
 
-TensorFlow, LiteRT and NMSLIB write to file descriptor 2, past `sys.stderr` and past `logging`. Log levels do not stop the lines
-listed here: they are printed before the library reads its own level, or at the level of errors.
+TensorFlow, LiteRT and NMSLIB write to file descriptor 2, past `sys.stderr` and past `logging`. Log levels do
+not stop the lines listed here: they are printed before the library reads its own level, or at the level of
+errors.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ NOISE = (
     # absl, which TensorFlow's C++ logs through
     r"All log messages before absl::InitializeLog\(\) is called are written to STDERR",
     # a TensorFlow for GPUs registers its plugins twice; nothing is wrong
-    r"Unable to register cu(DNN|BLAS|FFT) factory: Attempting to register factory for plugin cu(DNN|BLAS|FFT) when",
+    r"Unable to register cu(DNN|BLAS|FFT) factory: Attempting to register factory for plugin",
     r"oneDNN custom operations are on\. You may see slightly different numerical results",
-    r"oneDNN supports DT_\w+ only on platforms with AVX-512\. Falling back to the default Eigen-based implementation",
+    r"oneDNN supports DT_\w+ only on platforms with AVX-512\. Falling back to the default Eigen",
     r"This TensorFlow binary is optimized to use available CPU instructions",
     r"To enable the following instructions: .* rebuild TensorFlow with the appropriate compiler flags",
     # the conversion to LiteRT
@@ -49,7 +50,8 @@ _inside = threading.local()
 def without_native_noise() -> Iterator[None]:
     """Drop the lines of `NOISE` from whatever this process writes to stderr inside the block.
 
-    A child process filters, so that the last words of a process that crashes inside the block still get through.
+    A child process filters, so that the last words of a process that crashes inside the block still get
+    through.
     """
     if getattr(_inside, "block", False):
         yield

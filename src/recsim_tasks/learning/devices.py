@@ -1,4 +1,4 @@
-"""One device per trial and rank, under a lease: Airflow's pool cannot promise that once a job outlives its task."""
+"""One leased device per trial and rank: Airflow's pool cannot ensure that if a job outlives its task."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ DEVICES = Path("/dev")
 
 @contextmanager
 def acquire_device(home: Path, *, gpus: int, shares: int, assigned: tuple[str, ...] = ()) -> Iterator[str]:
-    """Lease one GPU or, without `gpus`, one of `shares` shares of the processors; yields CUDA's name or the number.
+    """Lease one GPU or, without `gpus`, one of `shares` shares of the processors; yields its name.
 
-    The process that computes takes the lease, so that the kernel frees it when that process ends, however it ends.
-    TensorFlow, if it is not imported yet, will see no other GPU. The GPU is one of those that Spark has `assigned`,
-    else one of `local_gpus`. Waits up to half a minute for a device that a killed job still has, then raises
-    `RecsimError`; raises `MissingError` when `gpus` are requested and the machine has none.
+    The process that computes takes the lease, so that the kernel frees it when that process ends, however it
+    ends. TensorFlow, if it is not imported yet, will see no other GPU. The GPU is one of those that Spark has
+    `assigned`, else one of `local_gpus`. Waits up to half a minute for a device that a killed job still has,
+    then raises `RecsimError`; raises `MissingError` when `gpus` are requested and the machine has none.
     """
     names = (assigned or local_gpus()) if gpus else tuple(map(str, range(shares)))
     with ExitStack() as leases:
@@ -38,7 +38,8 @@ def acquire_device(home: Path, *, gpus: int, shares: int, assigned: tuple[str, .
 def local_gpus() -> tuple[str, ...]:
     """The GPUs that this process may use, as CUDA names them.
 
-    They are those that Spark assigned to its task, else those of CUDA_VISIBLE_DEVICES, else all of the machine.
+    They are those that Spark assigned to its task, else those of CUDA_VISIBLE_DEVICES, else all of the
+    machine.
     """
     names = _gpus_of_spark_task() or visible_gpus()
     if names is None:
@@ -75,7 +76,7 @@ def _acquire(leases: ExitStack, home: Path, kind: str, names: Sequence[str]) -> 
 
 
 def _gpus_of_spark_task() -> tuple[str, ...] | None:
-    """The addresses that Spark assigned to this process's task; None outside a task, and without GPUs in Spark."""
+    """The GPUs that Spark assigned to this process's task; None outside a task, and without GPUs in Spark."""
     spark = sys.modules.get("pyspark")
     task = spark.TaskContext.get() if spark else None
     return tuple(task.resources()["gpu"].addresses) if task and "gpu" in task.resources() else None

@@ -1,4 +1,4 @@
-"""Embeds images with the LiteRT copy of an encoder, which opens in a fraction of a second and needs no TensorFlow."""
+"""Embeds images with the LiteRT copy of an encoder, which opens quickly and needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class EncoderDescription(BaseModel):
 
     @classmethod
     def read(cls, model_dir: Path) -> Self:
-        """Read model.json of `model_dir`, without opening the model; `InputError` when it holds no such description."""
+        """Read model.json without opening the model; `InputError` when it is missing or invalid."""
         try:
             return cls.model_validate(read_json(model_dir / DESCRIPTION_FILE))
         except ValidationError as error:

@@ -8,7 +8,8 @@ from typing import Any
 
 from recsim_tasks.foundation.errors import InputError
 
-# Narrow ranges around the defaults, so that a short search cannot stray far. Not every corner was trained in full.
+# Narrow ranges around the defaults, so that a short search cannot stray far. Not every corner was trained in
+# full.
 RANGES = {
     "learning_rate": (1.5e-3, 5e-3),
     "pair_weight": (0.1, 1.0),
@@ -49,7 +50,7 @@ def _validated(name: str, value: Any) -> Any:
     if name in CHOICES:
         if value not in CHOICES[name]:
             raise InputError(
-                f"Hyperparameter {name} is {value!r}, but must be one of {', '.join(CHOICES[name])}. Correct it."
+                f"Hyperparameter {name} is {value!r}, but must be one of {', '.join(CHOICES[name])}."
             )
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):

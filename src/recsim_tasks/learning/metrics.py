@@ -1,8 +1,9 @@
 """Retrieval metrics from the labels of ranked neighbours. Pure NumPy.
 
-Precision at k, R-precision and MAP@R, per query and as means over queries, as in K. Musgrave, S. Belongie, S. Lim, "A Metric
-Learning Reality Check", ECCV 2020 (https://arxiv.org/abs/2003.08505), section 3.2. All take the labels of q queries,
-`query_labels` [q], and those of their neighbours, `neighbour_labels` [q, n], nearest first, without the query itself.
+Precision at k, R-precision and MAP@R, per query and as means over queries, as in K. Musgrave, S. Belongie, S.
+Lim, "A Metric Learning Reality Check", ECCV 2020 (https://arxiv.org/abs/2003.08505), section 3.2. All take
+the labels of q queries, `query_labels` [q], and those of their neighbours, `neighbour_labels` [q, n], nearest
+first, without the query itself.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ def precision_at_k(query_labels: AnyArray, neighbour_labels: AnyArray, k: int) -
 
 
 def r_precision(query_labels: AnyArray, neighbour_labels: AnyArray, relevant: Int64Array) -> float:
-    """Mean precision at R, the number of relevant items of each query, `relevant` [q]; ignores queries whose R is 0."""
+    """Mean precision at R, each query's number of `relevant` items [q]; ignores queries whose R is 0."""
     return _mean(r_precisions(query_labels, neighbour_labels, relevant))
 
 
 def mean_average_precision_at_r(
     query_labels: AnyArray, neighbour_labels: AnyArray, relevant: Int64Array
 ) -> float:
-    """MAP@R: mean over queries of (1/R) sum of precision at i over the relevant ranks i <= R; ignores queries whose R is 0."""
+    """MAP@R: mean of (1/R) sum of precision at i over relevant ranks i <= R; ignores queries whose R is 0."""
     return _mean(average_precisions_at_r(query_labels, neighbour_labels, relevant))
 
 

@@ -1,4 +1,4 @@
-"""Translates MLflow's errors: the server or database is away, refuses, or does not have what was asked for."""
+"""Translates MLflow's errors: the server or database is away, refuses, or does not have the object."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def _translated(error: MlflowException, uri: str) -> RecsimError:
         return _unavailable(error, uri)
     if status == 404:
         return MissingError(
-            f"MLflow at {uri} answers 404: {text}. Correct MLFLOW_TRACKING_URI, or check there what was deleted."
+            f"MLflow at {uri} answers 404: {text}. "
+            "Correct MLFLOW_TRACKING_URI, or check there what was deleted."
         )
     if known := None if uri.startswith("http") else diagnose(error, _describe(uri)):
         return known  # of a database: MLflow gives most of its errors the status 400
@@ -73,7 +74,7 @@ def _unavailable(error: Exception, uri: str) -> RecsimError:
 
 
 def _raised_by_client(error: Exception) -> bool:
-    """Whether MLflow's client gave up by itself, before it sent a request: it then uses the default status."""
+    """Whether MLflow's client gave up before it sent a request: it then uses the default status."""
     return (
         getattr(error, "error_code", "") == "INTERNAL_ERROR"
         and type(error).__name__ == "MlflowException"

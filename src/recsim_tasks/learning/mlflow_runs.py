@@ -1,4 +1,4 @@
-"""Runs in MLflow: what was trained or tried, with what, and how well it went. The model registry is `release`'s."""
+"""Runs in MLflow: trainings, searches and their trials. The package `release` has the model registry."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROUND_METRICS = ("loss", "precision_at_1", "map_at_r", "spread")
 
 @dataclass(frozen=True)
 class RoundLogger:
-    """Logs rounds as they end, from the rank that trains; a tracking server that it cannot reach only delays the curves."""
+    """Logs rounds as they end, from rank 0; an unreachable tracking server only delays the curves."""
 
     uri: str
     run_id: str
@@ -72,7 +72,7 @@ class TrackedRun:
             self.client.log_metric(self.run_id, name, value)
 
     def log_rounds(self, rounds: Sequence[ValidationResult]) -> None:
-        """Log the metrics of each round at the time they were taken, against the images seen; skips rounds that are logged."""
+        """Log the metrics of each round against the images seen; skips rounds that are logged already."""
         logged = {point.step for point in self.client.get_metric_history(self.run_id, ROUND_METRICS[0])}
         _log_rounds(self.client, self.run_id, [r for r in rounds if r.images not in logged])
 
@@ -124,7 +124,8 @@ class Tracker:
     ) -> Iterator[TrackedRun]:
         """Open a run for as long as the block lasts; it ends as failed when the block raises.
 
-        The file `note`, if given, records the run, so that the work of the same `digest`, killed and retried, continues it.
+        The file `note`, if given, records the run, so that the work of the same `digest`, killed and retried,
+        continues it.
         """
         run = (self._noted_run(note, digest) if note else None) or self.start(name, cursor, params)
         if note:
@@ -151,7 +152,7 @@ class Tracker:
         return run
 
     def log_point(self, curve: str, values: Mapping[str, float], step: int) -> None:
-        """Add `values` at `step` to the run `curve`, whose metrics MLflow draws as lines; skips values that the step has."""
+        """Add `values` at `step` to the run `curve`, whose metrics MLflow draws as lines; never twice."""
         from mlflow.entities import Metric
 
         run = self._curve(curve) or self.client.create_run(
@@ -169,7 +170,7 @@ class Tracker:
         self.client.set_terminated(run.info.run_id)
 
     def points(self, curve: str, name: str) -> list[tuple[float, int]]:
-        """The points of metric `name` in the run `curve`, by step: time in Unix seconds, and the value, a whole number."""
+        """The points of metric `name` in the run `curve`, by step: Unix time, and the value as an integer."""
         run = self._curve(curve)
         points = self.client.get_metric_history(run.info.run_id, name) if run else []
         return [(p.timestamp / 1000, int(p.value)) for p in sorted(points, key=lambda p: p.step)]
@@ -197,7 +198,8 @@ class Tracker:
         experiment = self.client.get_experiment_by_name(EXPERIMENT)
         if experiment is not None:
             return str(experiment.experiment_id)
-        # A database has no artifact location of its own: the default is the folder in which the job was started.
+        # A database has no artifact location of its own: the default is the folder in which the job was
+        # started.
         local = settings.tracking_uri.startswith(SQLITE)
         artifacts = (settings.home.absolute() / "mlflow" / "artifacts").as_uri() if local else None
         return str(self.client.create_experiment(EXPERIMENT, artifacts))
@@ -218,7 +220,7 @@ def _log_rounds(client: MlflowClient, run_id: str, rounds: Sequence[ValidationRe
 
 
 def _check_database(uri: str) -> None:
-    """Connect once to a database other than SQLite: MLflow retries for 100 s, whatever the reason is that it cannot."""
+    """Connect once to a database other than SQLite: MLflow would retry any failure for 100 s."""
     from mlflow.store.db.db_types import DATABASE_ENGINES
     from sqlalchemy import create_engine
 

@@ -26,7 +26,7 @@ BACKGROUND = "white"
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The input of a network: `size` x `size` pixels of `channels` values in 0..255. Scaling to 0..1 is a layer of the network."""
+    """A network's input: `size` x `size` pixels of `channels` values in 0..255, which the network scales."""
 
     size: int
     channels: int
@@ -47,7 +47,7 @@ def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_PIXE
 
 
 def decode_query(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> UInt8Array:
-    """Like `decode`, for an image that a caller sends: a JPEG is decoded at a fraction of its size where that is enough."""
+    """Like `decode`, for a caller's image: a JPEG is decoded at a fraction of its size if that will do."""
     return resize_and_pad(open_query(data, max_pixels, SCALED_BY * preprocessing.size), preprocessing)
 
 
@@ -75,7 +75,7 @@ def decode_readable(
 
 
 def open_readable(images: Sequence[bytes | None], max_pixels: int) -> Iterator[Image.Image | None]:
-    """Decode images of the catalogue one by one; None, with a warning in the log, for one that does not decode."""
+    """Decode images of the catalogue one by one; None, with a warning, for one that does not decode."""
     for data in images:
         try:
             yield open_image(data or b"", max_pixels)
@@ -85,7 +85,7 @@ def open_readable(images: Sequence[bytes | None], max_pixels: int) -> Iterator[I
 
 
 def resize_and_pad(image: Image.Image, preprocessing: Preprocessing) -> UInt8Array:
-    """Bring an upright image to the network's size and channels; an oblong one is padded to a square, never stretched.
+    """Bring an upright image to the network's size and channels; an oblong one is padded, never stretched.
 
     The padding has the colour of the image's first pixel, which in a product photograph is background.
     """

@@ -28,9 +28,9 @@ class Resources:
 class TrainingSpec:
     """One training; travels to the ranks of a training and to the trials of a search.
 
-    The network sees `images` images in all, with repetition, `batch_size` per step and rank. There are `rounds` rounds, each followed
-    by a validation, at least one per pass over the training images. `train_share` and `validation_share` of the labelled images are
-    used.
+    The network sees `images` images in all, with repetition, `batch_size` per step and rank. There are
+    `rounds` rounds, each followed by a validation, at least one per pass over the training images.
+    `train_share` and `validation_share` of the labelled images are used.
     """
 
     products_uri: str

@@ -15,8 +15,9 @@ from recsim_tasks.foundation.native_output import without_native_noise
 
 # TensorFlow Similarity and Horovod are written for Keras 2; TensorFlow reads this when it is imported.
 REQUIRED = {"TF_USE_LEGACY_KERAS": "1"}
-# The environment may override these. Log level 2 shows errors of TensorFlow's C++, and no warnings. On processors without AVX-512
-# TensorFlow leaves oneDNN off, although training is 1.5 times as fast with it there.
+# The environment may override these. Log level 2 shows errors of TensorFlow's C++, and no warnings. On
+# processors without AVX-512 TensorFlow leaves oneDNN off, although training is 1.5 times as fast with it
+# there.
 DEFAULTS = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}
 # From Ampere on a GPU computes in bfloat16, whose range is float32's: no loss has to be scaled.
 BFLOAT16_SINCE = (8, 0)
@@ -25,11 +26,12 @@ BFLOAT16_SINCE = (8, 0)
 def tensorflow(threads: int = 1, *, gpus: int = 0, deterministic: bool = False) -> ModuleType:
     """Return TensorFlow with Keras 2.
 
-    The process's first call, which takes 5 s, sets `threads`, and hides the GPUs if `gpus` is 0. With `gpus`, float32 is float32: a
-    GPU's default, TF32, keeps 10 bits of the mantissa, and the vectors of an exported model would differ from those of its LiteRT copy
-    by up to 2e-3. Training computes in bfloat16 where TF32 exists, so that it loses nothing but in its small float32 layers.
-    `deterministic` restricts TensorFlow to operations that give the same bits each time, which is not a GPU's default. Raises
-    `MissingError`, with TensorFlow's reason, when `gpus` are requested and it sees none.
+    The process's first call, which takes 5 s, sets `threads`, and hides the GPUs if `gpus` is 0. With `gpus`,
+    float32 is float32: a GPU's default, TF32, keeps 10 bits of the mantissa, and the vectors of an exported
+    model would differ from those of its LiteRT copy by up to 2e-3. Training computes in bfloat16 where TF32
+    exists, so that it loses nothing but in its small float32 layers. `deterministic` restricts TensorFlow to
+    operations that give the same bits each time, which is not a GPU's default. Raises `MissingError`, with
+    TensorFlow's reason, when `gpus` are requested and it sees none.
     """
     first = "tensorflow" not in sys.modules
     if first:
@@ -78,7 +80,7 @@ def quiet_first_call(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def mixed_precision_policy() -> str:
-    """Keras's policy for this process's device: `mixed_bfloat16` on a GPU that computes in it, else `float32`."""
+    """Keras's policy for this device: `mixed_bfloat16` on a GPU that computes in it, else `float32`."""
     tf = tensorflow()
     gpus = tf.config.list_physical_devices("GPU")
     capable = [

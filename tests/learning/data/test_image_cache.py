@@ -30,7 +30,8 @@ def test_rows_are_read_back_in_any_order_and_repeatedly() -> None:
 def test_a_killed_process_leaves_no_file(tmp_path: Path) -> None:
     program = (
         "import os, numpy as np; from recsim_tasks.learning.data.image_cache import OnDiskImages; "
-        "images = OnDiskImages(iter([np.zeros((9, 4, 4, 1), np.uint8)]), 9, (4, 4, 1)); os.kill(os.getpid(), 9)"
+        "images = OnDiskImages(iter([np.zeros((9, 4, 4, 1), np.uint8)]), 9, (4, 4, 1)); "
+        "os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", program], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
     assert list(tmp_path.iterdir()) == []

@@ -64,9 +64,11 @@ def test_batch_normalisation_is_fused_and_has_a_short_memory(backbone: str, chan
     from recsim_tasks.learning.model.backbones import build_backbone
 
     layers = build_backbone(backbone, Preprocessing(32, channels), None)._flatten_layers()
-    found = [(layer.fused, layer.momentum) for layer in layers if "BatchNorm" in type(layer).__name__]
-    assert len(found) >= 8
-    assert set(found) == {(True, 0.9)}
+    normalisations = [
+        (layer.fused, layer.momentum) for layer in layers if "BatchNorm" in type(layer).__name__
+    ]
+    assert len(normalisations) >= 8
+    assert set(normalisations) == {(True, 0.9)}
 
 
 def test_the_resnet18_equals_tf_similaritys_and_takes_its_weights(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Run by test_train: two Horovod ranks with equal weights, then with different ones; then they train until killed."""
+"""Run by test_train: two Horovod ranks with equal, then different weights; then they train until killed."""
 
 from __future__ import annotations
 

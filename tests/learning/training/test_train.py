@@ -81,7 +81,7 @@ def watched(listeners: set[tuple[str, str]]) -> Iterator[None]:
 
 
 def addresses_of(process: psutil.Process) -> set[str]:
-    """The addresses where it listens, or is connected with this machine: ranks listen for a moment, then stay connected."""
+    """Addresses where it listens, or is connected with this machine: ranks listen for a moment only."""
     sockets = process.net_connections("tcp")
     return {
         s.laddr.ip
@@ -236,8 +236,11 @@ def test_the_embedder_refuses_images_of_another_shape_and_an_empty_folder(
 
 
 def test_embedding_starts_without_tensorflow(trained: tuple[TrainResult, Path]) -> None:
-    program = f"import sys, pathlib; from recsim_tasks.learning.embedder import Embedder; Embedder(pathlib.Path({str(trained[1])!r})); sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    program = (
+        "import pathlib, sys; from recsim_tasks.learning.embedder import Embedder; "
+        "Embedder(pathlib.Path(sys.argv[1])); sys.exit('tensorflow' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, trained[1]], check=True)
 
 
 def test_mlflow_has_the_catalogues_version_the_table_and_the_plots(
@@ -313,7 +316,7 @@ def test_ranks_start_equal_notice_drift_and_die_with_their_driver(
 def test_a_training_resumes_after_a_killed_rank_a_frozen_rank_and_a_killed_driver(
     catalogue: Catalogue, tmp_path: Path
 ) -> None:
-    """One training in four tries, each from the checkpoint of the last; the fourth waits until the third has ended."""
+    """One training in four tries, each from the last checkpoint; the fourth waits for the third to end."""
     with training(TRAINING_SCRIPT, catalogue, tmp_path, "first") as driver:
         family = under_way(driver, tmp_path, "first")
         ranks_of(family)[-1].kill()
@@ -338,7 +341,7 @@ def test_a_training_resumes_after_a_killed_rank_a_frozen_rank_and_a_killed_drive
 
 
 def under_way(driver: subprocess.Popen[bytes], home: Path, log: str) -> list[psutil.Process]:
-    """All processes of a training that has finished a round, resumed from a checkpoint unless it is the first."""
+    """All processes of a training that has finished a round; all but the first have resumed."""
     wait_for(lambda: "Training: after" in log_of(home, log) or driver.poll() is not None, 300)
     family = descendants(driver.pid)
     assert len(ranks_of(family)) == 2, log_of(home, log)[-3_000:]

@@ -1,4 +1,4 @@
-"""Run by test_tune: a real search, with trials run by Spark, whose objective is a formula that takes 20 ms."""
+"""Run by test_tune: a real search on Spark, whose objective is a formula that takes 20 ms."""
 
 from __future__ import annotations
 

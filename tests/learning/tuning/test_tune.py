@@ -35,11 +35,11 @@ def runs(settings: Any) -> tuple[Any, list[Any]]:
     from mlflow import MlflowClient
 
     client = MlflowClient(settings.tracking_uri)
-    found = list(
+    all_runs = list(
         client.search_runs([client.get_experiment_by_name("recsim").experiment_id], order_by=["start_time"])
     )
-    search = next(run for run in found if run.info.run_name == "tune")
-    return search, [run for run in found if run.data.tags.get("mlflow.parentRunId") == search.info.run_id]
+    search = next(run for run in all_runs if run.info.run_name == "tune")
+    return search, [run for run in all_runs if run.data.tags.get("mlflow.parentRunId") == search.info.run_id]
 
 
 @dataclass(frozen=True)

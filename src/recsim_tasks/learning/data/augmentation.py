@@ -14,9 +14,9 @@ CUTOUT_PROBABILITY = 0.5
 def augment(images: UInt8Array, rng: np.random.Generator, *, cutout: bool = True) -> UInt8Array:
     """Return a changed copy of `images`, uint8 [n, h, w, c].
 
-    With `cutout`, a square of every second image is covered, after T. DeVries and G. W. Taylor, "Improved Regularization of
-    Convolutional Neural Networks with Cutout" (2017, https://arxiv.org/abs/1708.04552); here by the image's mean instead of zero,
-    because product photographs are white as often as black.
+    With `cutout`, a square of every second image is covered, after T. DeVries and G. W. Taylor, "Improved
+    Regularization of Convolutional Neural Networks with Cutout" (2017, https://arxiv.org/abs/1708.04552);
+    here by the image's mean instead of zero, because product photographs are white as often as black.
     """
     moved = _shift_and_mirror(images, rng)
     return _cut_out(moved, rng) if cutout else moved

@@ -25,7 +25,7 @@ from recsim_tasks.learning.preprocessing import Preprocessing, decode_readable
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """The categories with enough images to learn from, how many images each split has, and which categories are excluded."""
+    """The categories with enough images to learn from, and the number of images by split."""
 
     categories: tuple[str, ...]
     train: int
@@ -84,7 +84,7 @@ class ImageDataset:
 
 
 def read_labelled_images(uri: str, cursor: Cursor) -> LabelledImages:
-    """Read the labels of the catalogue at `cursor`; an image with two categories has the alphabetically first."""
+    """Read the labels of the catalogue at `cursor`; of two categories of an image, the first by name."""
     table = read_products(uri, cursor, ["category", "image_hash"])
     table = table.filter(pc.and_(pc.is_valid(table["category"]), pc.not_equal(table["category"], "")))
     table = table.group_by("image_hash").aggregate([("category", "min")]).sort_by("image_hash")
@@ -108,9 +108,10 @@ def summarize(uri: str, cursor: Cursor, labelled: LabelledImages | None = None) 
     )
     if len(summary.categories) < 2 or summary.validation < 2:
         raise InputError(
-            f"The catalogue {uri} at version {cursor.version} has {len(summary.categories)} categories with at "
-            f"least {MIN_IMAGES_PER_CATEGORY} distinct training images, and {summary.validation} validation "
-            "images; training needs two of each. Deliver products with a category, then run the refresh again."
+            f"The catalogue {uri} at version {cursor.version} has {len(summary.categories)} categories with "
+            f"at least {MIN_IMAGES_PER_CATEGORY} distinct training images, and {summary.validation} "
+            "validation images; training needs two of each. Deliver products with a category, then run the "
+            "refresh again."
         )
     return summary
 
@@ -133,7 +134,7 @@ def select_split(
 def load_images(
     uri: str, cursor: Cursor, preprocessing: Preprocessing, hashes: pa.Array, labels: Int64Array
 ) -> ImageDataset:
-    """Decode the images of `hashes` into a file, in the order of `hashes`; takes 256 bytes of memory per image.
+    """Decode the images of `hashes`, in this order, into a file; takes 256 bytes of memory per image.
 
     Images that do not decode are left out, with a warning in the log.
     """
@@ -154,7 +155,8 @@ def load_images(
     missing = len(hashes) - len(stored) - len(unreadable)
     if missing:
         raise MissingError(
-            f"{missing:,} images of the catalogue {uri} are in none of its data files. Plan the refresh again."
+            f"{missing:,} images of the catalogue {uri} are in none of its data files. "
+            "Plan the refresh again."
         )
     positions = pc.index_in(hashes, value_set=pa.array(stored, pa.string())).fill_null(-1)
     rows = positions.to_numpy().astype(np.int64)

@@ -34,7 +34,7 @@ class InMemoryImages:
 
 
 class OnDiskImages:
-    """Images in an unnamed file in `TMPDIR`, h x w x c bytes each; the file disappears with the process, however it ends."""
+    """Images in an unnamed file in `TMPDIR`, h x w x c bytes each; it disappears with the process."""
 
     def __init__(self, images: Iterable[UInt8Array], count: int, shape: tuple[int, int, int]) -> None:
         """Write `count` images, given in parts; `UnavailableError` when they do not fit on the disk."""
@@ -42,8 +42,9 @@ class OnDiskImages:
         free = shutil.disk_usage(tempfile.gettempdir()).free
         if count * self._image_bytes > free:
             raise UnavailableError(
-                f"{count:,} decoded images take {count * self._image_bytes:,} bytes, but {tempfile.gettempdir()} "
-                f"has {free:,} left. Free some space, set TMPDIR to another folder, or train on more ranks."
+                f"{count:,} decoded images take {count * self._image_bytes:,} bytes, but "
+                f"{tempfile.gettempdir()} has {free:,} left. Free some space, set TMPDIR to another "
+                "folder, or train on more ranks."
             )
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # open for as long as this object
         weakref.finalize(self, self._file.close)

@@ -1,8 +1,9 @@
 """Finds training images that nearly equal an evaluation image: the same image, recompressed or resized.
 
-The signatures here are not `vectors.thumbnails`, and cannot be. An image and its grey copy must match here, so the signatures are
-grey; they are compared by one Euclidean distance, which an index searches over all pairs. A shop window must tell products apart that
-differ in colour or in one spot, so thumbnails are in colour and have a second limit per pixel.
+The signatures here are not `vectors.thumbnails`, and cannot be. An image and its grey copy must match here,
+so the signatures are grey; they are compared by one Euclidean distance, which an index searches over all
+pairs. A shop window must tell products apart that differ in colour or in one spot, so thumbnails are in
+colour and have a second limit per pixel.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from PIL import Image
 from recsim_tasks.arrays import BoolArray, Float32Array, UInt8Array
 
 SIDE = 8
-# Root mean square of the differences, in grey levels. Fashion-MNIST's images differ by less than 4 from themselves after JPEG at
-# quality 50 or a resize to twice the side and back (99 of 100), and one in 10,000 from another image.
+# Root mean square of the differences, in grey levels. Fashion-MNIST's images differ by less than 4 from
+# themselves after JPEG at quality 50 or a resize to twice the side and back (99 of 100), and one in 10,000
+# from another image.
 MAX_RMS_DIFFERENCE = 4.0
 
 
@@ -25,7 +27,7 @@ def grey_signature(image: UInt8Array) -> Float32Array:
 
 
 def has_near_duplicate(signatures: Float32Array, others: Float32Array) -> BoolArray:
-    """Which of `signatures` [n, 64] nearly equal one of `others` [m, 64]; an exact search, n x m x 64 multiplications."""
+    """Which of `signatures` [n, 64] nearly equal one of `others` [m, 64]; exact, n x m comparisons."""
     import faiss
 
     if not len(signatures) or not len(others):

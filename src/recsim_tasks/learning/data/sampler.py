@@ -1,4 +1,4 @@
-"""Class-balanced batches: K images of each of P categories, so that every image has positives and negatives."""
+"""Class-balanced batches: K images of each of P categories, so that all have positives and negatives."""
 
 from __future__ import annotations
 

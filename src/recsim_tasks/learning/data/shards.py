@@ -13,7 +13,7 @@ SUBSAMPLE, RANK = 1, 2
 
 
 def fractions_and_keys(image_hashes: Sequence[str]) -> tuple[Float64Array, UInt64Array]:
-    """For SHA-256s in hexadecimal: a number in [0, 1) that decides the split, and a key, uint64, for all other draws."""
+    """For SHA-256s (hexadecimal): numbers in [0, 1) that decide the split, and keys for other draws."""
     digits = np.frombuffer(bytes.fromhex("".join(image_hashes)), ">u8").reshape(len(image_hashes), 4)
     return digits[:, 0].astype(np.uint64) / 2.0**64, digits[:, 1].astype(np.uint64)
 
@@ -21,7 +21,8 @@ def fractions_and_keys(image_hashes: Sequence[str]) -> tuple[Float64Array, UInt6
 def uniform_draws(keys: UInt64Array, purpose: int, seed: int) -> Float64Array:
     """Draw a number in [0, 1) for each key [n]; always the same for the same purpose and seed.
 
-    Mixes as SplitMix64 does: G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
+    Mixes as SplitMix64 does: G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators",
+    OOPSLA 2014.
     """
     with np.errstate(over="ignore"):
         step = np.uint64((2 * seed + 1) & 0xFFFFFFFFFFFFFFFF) * np.uint64(0x9E3779B97F4A7C15)

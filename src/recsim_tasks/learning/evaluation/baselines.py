@@ -1,4 +1,4 @@
-"""Baselines that a trained encoder must beat: raw pixels, their PCA, and a network that has learnt nothing."""
+"""Baselines that a trained encoder must beat: raw pixels, their PCA, an untrained network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Projection = Callable[[Float32Array], Float32Array]
 
 
 def raw_pixels(images: UInt8Array) -> Float32Array:
-    """The pixels in 0..1, float32 [n, h x w x c], of `images`, uint8 [n, h, w, c]; reduced to 28 x 28 where they are larger."""
+    """The pixels of `images`, uint8 [n, h, w, c], in 0..1, float32 [n, d]; reduced to 28 x 28 if larger."""
     side = images.shape[1]
     if side > LARGEST_SIDE:
         reduced = np.stack([_reduced(image) for image in images])
@@ -25,17 +25,18 @@ def raw_pixels(images: UInt8Array) -> Float32Array:
 
 
 def fit_pca(vectors: Float32Array, size: int) -> Projection:
-    """Fit principal components to `vectors` [n, d]; returns the projection to [m, size], or to fewer where n or d is smaller."""
+    """Fit a PCA to `vectors` [n, d]; returns the projection to [m, size], or fewer if n or d is smaller."""
     from sklearn.decomposition import PCA  # type: ignore[import-untyped]
 
     components = min(size, *vectors.shape)
-    # The exact solver for many samples of few features; the default would draw random numbers for some shapes.
+    # The exact solver for many samples of few features; the default would draw random numbers for some
+    # shapes.
     pca = PCA(components, svd_solver="covariance_eigh").fit(vectors)
     return lambda others: np.asarray(pca.transform(others), np.float32)
 
 
 def untrained_network(preprocessing: Preprocessing, embedding_size: int, seed: int) -> EmbedImages:
-    """The backbone `cnn` with random weights, from uint8 [n, h, w, c] to unit vectors [n, embedding_size]. Needs TensorFlow."""
+    """The backbone `cnn` with random weights, from uint8 [n, h, w, c] to unit vectors. Needs TensorFlow."""
     from recsim_tasks.learning.model.network import build_network
     from recsim_tasks.learning.tensorflow_runtime import tensorflow
 

@@ -39,7 +39,7 @@ def learning_curves(rounds: Sequence[ValidationResult]) -> Any:
 
 
 def confusion_matrix(shares: Float64Array, names: Sequence[str]) -> Any:
-    """Plot the share of each category (column) among the ten neighbours of the test images of each category (row)."""
+    """Plot the share of each category (column) among the neighbours of each category's test images (row)."""
     side = max(5.0, 0.5 * len(names) + 2)
     figure, axes = _subplots(1, 1, (side + 1, side))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -59,7 +59,7 @@ def confusion_matrix(shares: Float64Array, names: Sequence[str]) -> Any:
 
 
 def retrieval_sheet(rows: Sequence[Sequence[SheetCell]]) -> Any:
-    """Plot a query per row, on the left, and its nearest neighbours; green frames mark the query's own category."""
+    """Plot a query per row, on the left, and its neighbours; green frames mark the query's own category."""
     columns = max(len(row) for row in rows)
     figure, axes = _subplots(len(rows), columns, (1.15 * columns, 1.35 * len(rows)))
     for row, cells in zip(np.reshape(axes, (len(rows), columns)), rows, strict=True):
@@ -74,7 +74,7 @@ def retrieval_sheet(rows: Sequence[Sequence[SheetCell]]) -> Any:
 
 
 def embedding_map(points: Float32Array, labels: Int64Array, names: Sequence[str]) -> Any:
-    """Plot embeddings by their two principal components, [n, 2]; a colour for each of the twenty largest categories."""
+    """Plot embeddings by two principal components, [n, 2], with colours for the twenty largest categories."""
     import matplotlib as mpl
 
     figure, axes = _subplots(1, 1, (9, 7))
@@ -93,7 +93,7 @@ def embedding_map(points: Float32Array, labels: Int64Array, names: Sequence[str]
 
 
 def escape_mathtext(name: str) -> str:
-    """Escape a category's name or a product's id for matplotlib, which reads text between two `$` as a formula."""
+    """Escape a text for matplotlib, which reads what is between two `$` as a formula."""
     return one_line(name).replace("$", r"\$")
 
 

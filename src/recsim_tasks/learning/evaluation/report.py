@@ -1,4 +1,4 @@
-"""The report on a new encoder: its metrics on test images beside the baselines, and plots; kept in its run in MLflow."""
+"""The report on a new encoder, logged to MLflow: metrics on test images beside the baselines, plots."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class Comparison:
 def report(
     spec: TrainingSpec, files: ModelFiles, rounds: Sequence[ValidationResult], run: TrackedRun, threads: int
 ) -> dict[str, float]:
-    """Evaluate the model in `files`, log a table and plots to `run`, and return the model's metrics; empty without queries.
+    """Evaluate the model in `files`, log a table and plots to `run`; returns the metrics, if any.
 
-    Queries are test images, at most 2,000; references are training images, at most 10,000. The search is exact: it measures the
-    model, not the index. Hashes alone decide which images are used.
+    Queries are test images, at most 2,000; references are training images, at most 10,000. The search is
+    exact: it measures the model, not the index. Hashes alone decide which images are used.
     """
     log.info("Evaluating the model on test images, beside raw pixels, PCA and an untrained network")
     with tempfile.TemporaryDirectory() as folder:
@@ -85,7 +85,7 @@ def report(
 
 
 def compare(spec: TrainingSpec, embedder: Embedder) -> Comparison | None:
-    """Run the same queries on the model's embeddings, raw pixels, PCA and an untrained network; None without queries."""
+    """Run the same queries on the model's embeddings and on the baselines; None without queries."""
     queries, references = _images(spec, "test", MAX_QUERIES), _images(spec, "train", MAX_REFERENCES)
     if not len(queries) or not len(references):
         return None

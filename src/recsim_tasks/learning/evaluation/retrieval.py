@@ -1,4 +1,4 @@
-"""Quality of retrieval: queries that no training has seen, searched among references, overall and by slice. Pure NumPy."""
+"""Quality of retrieval: untrained queries, searched among references, overall and by slice. Pure NumPy."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def evaluate_retrieval(
 ) -> RetrievalResult:
     """Rank the references for each query by Euclidean distance; unit vectors have the same order by cosine.
 
-    Computes precision at 1 and 10, MAP@R and R-precision as `learning.metrics` defines them; R is the number of references of the
-    query's category. A query whose category no reference has counts for precision alone.
+    Computes precision at 1 and 10, MAP@R and R-precision as `learning.metrics` defines them; R is the number
+    of references of the query's category. A query whose category no reference has counts for precision alone.
     """
     relevant = relevant_counts(queries.labels, references.labels, leave_one_out=False)
     depth = min(len(references.vectors), max(TOP_K, int(relevant.max(initial=0))))
@@ -67,7 +67,7 @@ def evaluate_retrieval(
 
 
 def confusion(labels: Int64Array, neighbour_labels: Int64Array, categories: int) -> Float64Array:
-    """Share of each category (column) among the neighbours [q, k] of the queries of each category (row); zeros without queries."""
+    """Share of each category (column) among the neighbours [q, k] of each category's queries (row)."""
     counts = np.zeros((categories, categories))
     np.add.at(counts, (np.repeat(labels, neighbour_labels.shape[1]), neighbour_labels.ravel()), 1)
     return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
@@ -86,7 +86,7 @@ def _metrics(labels: Int64Array, neighbour_labels: Int64Array, relevant: Int64Ar
 def _nearest_rows(
     queries: Float32Array, references: Float32Array, depth: int
 ) -> Iterator[tuple[int, Int64Array]]:
-    """By blocks of queries: the number of the first, and the `depth` nearest rows of `references` for each."""
+    """By blocks of queries: the number of the first, and the `depth` nearest `references` of each."""
     half_norms = 0.5 * np.einsum("nd,nd->n", references, references)
     for start in range(0, len(queries), QUERY_BLOCK):
         scores = queries[start : start + QUERY_BLOCK] @ references.T - half_norms

@@ -1,4 +1,4 @@
-"""Backbones, from pixels to feature maps: a small residual CNN of recsim's own and two architectures of TF Similarity."""
+"""Backbones, from pixels to feature maps: a small residual CNN and two architectures of TF Similarity."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ LARGEST_BLOCK_SIDE = 16
 
 
 def build_backbone(name: str, preprocessing: Preprocessing, weights: str | None) -> Any:
-    """Build a Keras model from pixels 0..255, float32 [n, size, size, channels], to features [n, h, w, f], or a list of them.
+    """Build a Keras model from pixels 0..255, float32 [n, size, size, channels], to one or more feature maps.
 
-    `weights` is a Keras file (`.h5`) of this backbone to start from. Raises `ConfigurationError` for an unknown backbone and for
-    weights of another one.
+    `weights` is a Keras file (`.h5`) of this backbone to start from. Raises `ConfigurationError` for an
+    unknown backbone and for weights of another one.
     """
     if name not in BACKBONES:
         raise ConfigurationError(
@@ -54,8 +54,8 @@ def _load(model: Any, name: str, weights: str) -> None:
 def _cnn(preprocessing: Preprocessing) -> Any:
     """Blocks after K. He et al., "Identity Mappings in Deep Residual Networks" (2016, https://arxiv.org/abs/1603.05027).
 
-    Returns the features of the last two blocks: those of the last serve the categories that the network was trained on, those before
-    serve other categories as well.
+    Returns the features of the last two blocks: those of the last serve the categories that the network was
+    trained on, those before serve other categories as well.
     """
     layers = tensorflow().keras.layers
     pixels = layers.Input(preprocessing.shape)
@@ -69,7 +69,7 @@ def _cnn(preprocessing: Preprocessing) -> Any:
 
 
 def _stem(layers: Any, x: Any, side: int) -> Any:
-    """Convolve to the first width; halve the side until the first blocks, the costliest, get at most 16 x 16 positions."""
+    """Convolve to the first width; halve the side to at most 16, since the first blocks are the costliest."""
     while side > LARGEST_CONVOLVED_SIDE:
         x = layers.Conv2D(WIDTHS[0], 3, strides=2, padding="same", use_bias=False)(x)
         x = layers.Activation("relu")(layers.BatchNormalization()(x))
@@ -79,7 +79,7 @@ def _stem(layers: Any, x: Any, side: int) -> Any:
 
 
 def _block(layers: Any, x: Any, width: int, stride: int) -> Any:
-    """Normalise, activate, convolve, twice; added to the input, which is projected where the shape changes."""
+    """Normalise, activate, convolve, twice; add the input, which is projected where the shape changes."""
     y = layers.Activation("relu")(layers.BatchNormalization()(x))
     if stride != 1:
         x = layers.Conv2D(width, 1, strides=stride, use_bias=False)(y)
@@ -98,7 +98,7 @@ def _resnet18(preprocessing: Preprocessing) -> Any:
 
 
 def _efficientnet(preprocessing: Preprocessing) -> Any:
-    """M. Tan, Q. V. Le, "EfficientNet" (2019, https://arxiv.org/abs/1905.11946); scales pixels itself, takes three channels."""
+    """M. Tan, Q. V. Le, "EfficientNet" (2019, https://arxiv.org/abs/1905.11946); scales pixels itself."""
     keras = tensorflow().keras
     build_effnet = tensorflow_similarity().architectures.efficientnet.build_effnet
     pixels = keras.layers.Input(preprocessing.shape)
@@ -110,8 +110,8 @@ def _efficientnet(preprocessing: Preprocessing) -> Any:
 def _fused(architecture: Any) -> Any:
     """Replace the synchronised batch normalisation of an architecture of TF Similarity by the fused one.
 
-    The former synchronises over the replicas of `tf.distribute`, of which a rank has one, and Keras computes it in many small steps.
-    Names and weights stay the same.
+    The former synchronises over the replicas of `tf.distribute`, of which a rank has one, and Keras computes
+    it in many small steps. Names and weights stay the same.
     """
     keras = tensorflow().keras
 

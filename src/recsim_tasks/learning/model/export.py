@@ -1,4 +1,4 @@
-"""From a trained network to the files of a model folder, and from the files to the folder, published at once."""
+"""Exports a trained network to the files of a model folder, and publishes the folder in one step."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ ModelFiles = dict[str, bytes]
 def export(
     trained: Any, preprocessing: Preprocessing, embedding_size: int, backbone: str, images: UInt8Array
 ) -> ModelFiles:
-    """Export the network as SavedModel and LiteRT; both take uint8 [n, h, w, c] and compute in float32. Needs TensorFlow.
+    """Export the network as SavedModel and LiteRT; both take uint8 [n, h, w, c] and compute in float32.
 
-    Raises `RecsimError` unless the embeddings of `images` by both are within 1e-4 of the network's own.
+    Needs TensorFlow. Raises `RecsimError` unless both embed `images` within 1e-4 of the network's own result.
     """
     tf = tensorflow()
     network = _in_float32(trained, preprocessing, embedding_size, backbone)
@@ -72,7 +72,7 @@ def write_files(files: ModelFiles, folder: Path) -> None:
 
 
 def publish(files: ModelFiles, description: EncoderDescription, out: Path) -> None:
-    """Write the model folder `out` in one step; `description` becomes its model.json, with the digests of all files."""
+    """Write the model folder `out` in one step; model.json has `description` and the digests of all files."""
     with publishing(out) as folder:
         write_files({name: data for name, data in files.items() if name != DESCRIPTION_FILE}, folder)
         fields = description.model_dump(mode="json", exclude_none=True)
@@ -118,6 +118,6 @@ def _check_equal(folder: Path, network: Any, images: UInt8Array) -> None:
         difference = float(np.abs(vectors - expected).max())
         if not difference <= TOLERANCE:
             raise RecsimError(
-                f"The {name} of the model gives other embeddings than the network itself: they differ by up to "
-                f"{difference:.1e}, at most {TOLERANCE} is accepted. Nothing was written."
+                f"The {name} of the model gives other embeddings than the network itself: they differ by up "
+                f"to {difference:.1e}, at most {TOLERANCE} is accepted. Nothing was written."
             )

@@ -1,4 +1,4 @@
-"""The loss of a training: pulls images of one category towards each other and their category's proxy, pushes others apart."""
+"""The loss: pulls images of one category towards each other and their proxy, pushes others apart."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from recsim_tasks.learning.tensorflow_runtime import tensorflow, tensorflow_simi
 
 SMOOTHING = 0.1
 TEMPERATURE = 0.1
-# The circle loss grows with gamma and would outweigh the proxy loss: both are smaller than TF Similarity's 80 and 1.
+# The circle loss grows with gamma and would outweigh the proxy loss: both are smaller than TF Similarity's 80
+# and 1.
 CIRCLE_GAMMA, CIRCLE_WEIGHT = 16.0, 0.25
 Loss = Callable[[Any, Any], Any]
 
 
 def build_proxies(categories: int, embedding_size: int, seed: int) -> Any:
-    """One trainable vector per category, float32 [categories, embedding_size]; used in training only, not part of the network."""
+    """One trainable vector per category, float32 [categories, embedding_size]; not part of the network."""
     tf = tensorflow()
     return tf.Variable(
         tf.random.stateless_normal([categories, embedding_size], seed=[seed, 1]), name="proxies"
@@ -26,8 +27,8 @@ def build_proxies(categories: int, embedding_size: int, seed: int) -> Any:
 def build_loss(hyperparameters: Hyperparameters, proxies: Any, pair_ramp: Any) -> Loss:
     """Build the loss of labels int64 [n] and embeddings float32 [n, d], a scalar.
 
-    It is the proxy cross-entropy + `pair_weight` x `pair_ramp` x pair loss. A pair loss alone learns slowly, and collapses at high
-    learning rates; the proxies prevent both.
+    It is the proxy cross-entropy + `pair_weight` x `pair_ramp` x pair loss. A pair loss alone learns slowly,
+    and collapses at high learning rates; the proxies prevent both.
     """
     pairs = pair_loss(hyperparameters.pair_loss)
 
@@ -41,8 +42,8 @@ def build_loss(hyperparameters: Hyperparameters, proxies: Any, pair_ramp: Any) -
 def pair_loss(name: str) -> Loss | None:
     """The loss over all pairs of a batch that `Hyperparameters.pair_loss` names; None for `none`.
 
-    MultiSimilarity: X. Wang et al., CVPR 2019 (https://arxiv.org/abs/1904.06627); circle: Y. Sun et al., CVPR 2020
-    (https://arxiv.org/abs/2002.10857); both as TF Similarity implements them.
+    MultiSimilarity: X. Wang et al., CVPR 2019 (https://arxiv.org/abs/1904.06627); circle: Y. Sun et al., CVPR
+    2020 (https://arxiv.org/abs/2002.10857); both as TF Similarity implements them.
     """
     losses = tensorflow_similarity().losses
     if name == "multi_similarity":
@@ -54,9 +55,10 @@ def pair_loss(name: str) -> Loss | None:
 
 
 def proxy_cross_entropy(labels: Any, embeddings: Any, proxies: Any, hyperparameters: Hyperparameters) -> Any:
-    """Cross-entropy over the scaled cosines of `embeddings` to all `proxies`, with a margin on the true one and smoothed labels.
+    """Cross-entropy over the scaled cosines of `embeddings` to `proxies`, with margin and label smoothing.
 
-    H. Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018 (https://arxiv.org/abs/1801.09414).
+    H. Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018
+    (https://arxiv.org/abs/1801.09414).
     """
     tf = tensorflow()
     cosines = tf.matmul(embeddings, tf.math.l2_normalize(proxies, axis=1), transpose_b=True)
@@ -68,10 +70,10 @@ def proxy_cross_entropy(labels: Any, embeddings: Any, proxies: Any, hyperparamet
 
 
 def supervised_contrastive(labels: Any, embeddings: Any) -> Any:
-    """Mean over images of the mean over their positives of -log(softmax over all other images), at temperature 0.1.
+    """Mean over images and their positives of -log(softmax over all other images), at temperature 0.1.
 
-    P. Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020 (https://arxiv.org/abs/2004.11362), equation 2. An image without a
-    positive in the batch counts as 0.
+    P. Khosla et al., "Supervised Contrastive Learning", NeurIPS 2020 (https://arxiv.org/abs/2004.11362),
+    equation 2. An image without a positive in the batch counts as 0.
     """
     tf = tensorflow()
     diagonal = tf.eye(tf.shape(labels)[0])

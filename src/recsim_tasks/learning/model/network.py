@@ -12,12 +12,13 @@ from recsim_tasks.learning.tensorflow_runtime import tensorflow, tensorflow_simi
 def build_network(
     preprocessing: Preprocessing, embedding_size: int, backbone: str = "cnn", weights: str | None = None
 ) -> Any:
-    """Build a `SimilarityModel`: pixels 0..255, float32 [n, size, size, channels], to unit vectors, float32 [n, embedding_size].
+    """Build a `SimilarityModel`: pixels 0..255, float32 [n, size, size, channels], to unit vectors [n, d].
 
-    Each feature map of the backbone is pooled by the generalised mean, p = 3, after F. Radenović, G. Tolias, O. Chum, "Fine-tuning CNN
-    Image Retrieval with No Human Annotation" (2018, https://arxiv.org/abs/1711.02512); several maps are concatenated, after B.
-    Hariharan et al., "Hypercolumns for Object Segmentation and Fine-grained Localization" (CVPR 2015,
-    https://arxiv.org/abs/1411.5752). Pooling and embedding always compute in float32.
+    Each feature map of the backbone is pooled by the generalised mean, p = 3, after F. Radenović, G. Tolias,
+    O. Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation" (2018,
+    https://arxiv.org/abs/1711.02512); several maps are concatenated, after B. Hariharan et al., "Hypercolumns
+    for Object Segmentation and Fine-grained Localization" (CVPR 2015, https://arxiv.org/abs/1411.5752).
+    Pooling and embedding always compute in float32.
     """
     keras, similarity = tensorflow().keras, tensorflow_similarity()
     pixels = keras.layers.Input(preprocessing.shape, name="pixels")

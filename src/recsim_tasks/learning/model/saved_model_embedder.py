@@ -25,8 +25,8 @@ def max_batch_size(side: int) -> int:
 class GpuEmbedder(Embedder):
     """Like `Embedder`; its vectors are within 1e-4 of the LiteRT copy's, since both compute in float32.
 
-    It takes no lease on its GPU: Spark gives a GPU to one task at a time, on a host that may not share a folder with this one;
-    `gpu_pool` keeps other jobs off.
+    It takes no lease on its GPU: Spark gives a GPU to one task at a time, on a host that may not share a
+    folder with this one; `gpu_pool` keeps other jobs off.
     """
 
     def __init__(self, model_dir: Path, gpu: str) -> None:

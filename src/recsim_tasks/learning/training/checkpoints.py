@@ -1,4 +1,4 @@
-"""Checkpoints of a training, from which a killed one resumes. Arrays and JSON: reading one cannot run code."""
+"""Checkpoints, from which a killed training resumes. Arrays and JSON: reading one cannot run code."""
 
 from __future__ import annotations
 

@@ -41,7 +41,8 @@ class Communicator(Protocol):
     def all_gather_with_grad(self, labels: Any, embeddings: Any) -> tuple[Any, Any]:
         """Concatenate labels int64 [n] and embeddings float32 [n, d] of all ranks, inside a `tf.function`.
 
-        Gradients flow back such that `all_reduce_mean` of all ranks' gradients is the gradient of a loss over the whole.
+        Gradients flow back such that `all_reduce_mean` of all ranks' gradients is the gradient of a loss over
+        the whole.
         """
 
     def all_gather(self, rows: AnyArray) -> AnyArray:
@@ -103,9 +104,9 @@ class HorovodCommunicator:
     def all_gather_with_grad(self, labels: Any, embeddings: Any) -> tuple[Any, Any]:
         """Gather the embeddings, each with its label and its rank, in one exchange.
 
-        Every rank computes the same loss of the same rows, so that its gradient by its own rows needs no second exchange. That gradient
-        is multiplied by the number of ranks, because `all_reduce_mean` divides by it. Horovod's own gradient of an all-gather would
-        divide once more.
+        Every rank computes the same loss of the same rows, so that its gradient by its own rows needs no
+        second exchange. That gradient is multiplied by the number of ranks, because `all_reduce_mean` divides
+        by it. Horovod's own gradient of an all-gather would divide once more.
         """
         tf = tensorflow()
         size, rank = self.size, float(self.rank)
@@ -136,10 +137,10 @@ RankFunction = Callable[[Communicator, TrainingSpec], Any]
 
 
 def run_on_ranks(settings: Settings, function: RankFunction, spec: TrainingSpec) -> Any:
-    """Run `function(communicator, spec)` on `settings.ranks` ranks as tasks of one Spark job, and return rank 0's result.
+    """Run `function(communicator, spec)` on `settings.ranks` ranks of one Spark job; returns rank 0's result.
 
-    One rank needs neither Spark nor Horovod. A `RecsimError` that a rank raises is raised here; if a rank fails in any other way, all
-    are ended and a `RecsimError` says so.
+    One rank needs neither Spark nor Horovod. A `RecsimError` that a rank raises is raised here; if a rank
+    fails in any other way, all are ended and a `RecsimError` says so.
     """
     resources = spec.resources
     if settings.ranks == 1:
@@ -160,7 +161,7 @@ def run_on_ranks(settings: Settings, function: RankFunction, spec: TrainingSpec)
 
 
 def _check_slots(master: str, ranks: int, available: int) -> None:
-    """Too few slots on this machine are a wrong setting; on a cluster, workers may be away and cores in use."""
+    """Too few slots are a wrong setting on this machine; a cluster's workers may be away or in use."""
     if available >= ranks:
         return
     sentence = (
@@ -178,8 +179,8 @@ def _launch(settings: Settings, function: RankFunction, spec: TrainingSpec) -> l
 
     prepare(loopback=settings.is_local)
     try:
-        # Without `stdout` and `stderr`: Horovod would pass on the ranks' lines only at the end. Now they go to the log of Spark's
-        # workers at once, which with a local master is this job's.
+        # Without `stdout` and `stderr`: Horovod would pass on the ranks' lines only at the end. Now they go
+        # to the log of Spark's workers at once, which with a local master is this job's.
         results: list[Any] = horovod.spark.run(
             _run_rank,
             args=(function, spec),
@@ -192,9 +193,10 @@ def _launch(settings: Settings, function: RankFunction, spec: TrainingSpec) -> l
         )
     except Exception as error:  # Horovod raises plain Exception and RuntimeError
         raise RecsimError(
-            f"The training ended early because a rank failed: {' '.join(str(error).split())} Its own message is "
-            "further up in this log; a rank without a message was killed, mostly for lack of memory: lower "
-            "RECSIM_RANKS or RECSIM_IMAGE_SIZE. Run `recsim train` again: it resumes from the last checkpoint."
+            f"The training ended early because a rank failed: {' '.join(str(error).split())} Its own message "
+            "is further up in this log; a rank without a message was killed, mostly for lack of memory: "
+            "lower RECSIM_RANKS or RECSIM_IMAGE_SIZE. Run `recsim train` again: it resumes from the "
+            "last checkpoint."
         ) from error
     return results
 

@@ -10,8 +10,8 @@ from recsim_tasks.arrays import Float32Array
 from recsim_tasks.foundation.errors import RecsimError
 
 MIN_SPREAD = 0.05
-# By then batch normalisation's running statistics, of which each step keeps 0.9, no longer depend on their initial values; before,
-# the spread has no meaning.
+# By then batch normalisation's running statistics, of which each step keeps 0.9, no longer depend on their
+# initial values; before, the spread has no meaning.
 SETTLED_STEPS = 50
 
 
@@ -22,12 +22,12 @@ def spread(embeddings: Float32Array) -> float:
 
 
 def check_not_collapsed(spread: float, loss: float, steps: int, images: int) -> None:
-    """Raise `RecsimError` when the embeddings have no spread (from 50 steps on), or the spread is not finite."""
+    """Raise `RecsimError` when the spread of the embeddings is too small, from 50 steps on, or not finite."""
     if math.isfinite(spread) and (spread >= MIN_SPREAD or steps < SETTLED_STEPS):
         return
     raise RecsimError(
-        f"The model collapsed: after {images:,} images its embeddings have a spread of {spread:.4f} (at least "
-        f"{MIN_SPREAD} is needed) and the loss is {loss:.4f}. Nothing was written. Train with a lower "
+        f"The model collapsed: after {images:,} images its embeddings have a spread of {spread:.4f} (at "
+        f"least {MIN_SPREAD} is needed) and the loss is {loss:.4f}. Nothing was written. Train with a lower "
         "learning_rate, or run `recsim tune` again."
     )
 

@@ -15,8 +15,8 @@ LOOPBACK_ADDRESS = "127.0.0.1"
 def prepare(*, loopback: bool) -> None:
     """Prepare Horovod in the process that starts a job, and in the Spark tasks that will start its ranks.
 
-    With `loopback`, for ranks on one machine, no server of Horovod listens on another interface: they unpickle what a sender sends who
-    has their key, and read whatever length a sender announces.
+    With `loopback`, for ranks on one machine, no server of Horovod listens on another interface: they
+    unpickle what a sender sends who has their key, and read whatever length a sender announces.
     """
     _assume_gloo()
     if loopback:
@@ -50,7 +50,7 @@ def _start_on_loopback(start: Callable[[tuple[str, int]], Any]) -> tuple[Any, in
 
 
 def _copy_output_unchanged() -> None:
-    """Copy a rank's lines without the `[0]<stderr>:` that Horovod puts before each: they look like lines of any other job."""
+    """Copy a rank's lines without Horovod's prefix `[0]<stderr>:`, so that they look like any job's lines."""
     from horovod.runner.common.util import safe_shell_exec
 
     copy = safe_shell_exec.prefix_connection

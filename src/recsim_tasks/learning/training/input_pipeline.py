@@ -22,7 +22,7 @@ SAMPLING, AUGMENTATION = 0, 1
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Which batches one rank trains on; the same plan gives the same batches, so that a resumed training sees what is left."""
+    """Which batches one rank trains on; the same plan gives the same batches, so that it can resume."""
 
     size: int
     seed: int
@@ -34,7 +34,7 @@ class BatchPlan:
 
 
 def training_batches(dataset: ImageDataset, plan: BatchPlan) -> Any:
-    """An endless `tf.data.Dataset` of images uint8 [n, h, w, c] and labels int64 [n], class-balanced and augmented."""
+    """An endless `tf.data.Dataset` of balanced, augmented images uint8 [n, h, w, c] and labels int64 [n]."""
     tf = tensorflow()
 
     def generate() -> Iterator[tuple[UInt8Array, Int64Array]]:

@@ -64,7 +64,7 @@ class FitOptions:
     label: str
     """Name of the training in progress and log lines, which rank 0 writes."""
     checkpoints: Checkpoints | None = None
-    """Where to resume from, and to save a checkpoint after each round and when the training must end early."""
+    """Where to resume from, and to save after each round and when the training must end early."""
     on_round: OnRound | None = None
     """Called after each round with all rounds so far; returns whether to continue."""
 
@@ -97,7 +97,7 @@ def load_training_data(spec: TrainingSpec, communicator: Communicator) -> Traini
 def fit(
     spec: TrainingSpec, communicator: Communicator, data: TrainingData, options: FitOptions
 ) -> tuple[Trainer, list[ValidationResult]]:
-    """Train on this rank's data; returns the trainer, whose network is equal on all ranks, and the rounds, likewise.
+    """Train on this rank's data; returns the trainer and the rounds, which are equal on all ranks.
 
     Raises `RecsimError`, on all ranks alike, when the embeddings collapse or the loss is not finite.
     """
@@ -154,7 +154,7 @@ def _images_per_step(labels: Int64Array, batch_size: int, communicator: Communic
 def _start(
     trainer: Trainer, spec: TrainingSpec, data: TrainingData, checkpoints: Checkpoints | None
 ) -> tuple[int, list[ValidationResult]]:
-    """Resume from a checkpoint, else start warm if the specification says so; returns steps done and rounds so far."""
+    """Resume from a checkpoint, else start warm if `spec` says so; returns steps done and rounds so far."""
     done, rounds = _resume(trainer, checkpoints)
     if spec.initial_model and not done:
         warm_start(trainer, Path(spec.initial_model), data.train)
@@ -186,11 +186,11 @@ def _save(
 def _end_if_requested(
     trainer: Trainer, checkpoints: Checkpoints | None, step: int, rounds: list[ValidationResult]
 ) -> None:
-    """Save rank 0's state and end. Between rounds ranks differ in batch normalisation's statistics only: rank 0's will do."""
+    """Save rank 0's state and end; between rounds, ranks differ in batch normalisation's statistics only."""
     if checkpoints and trainer.communicator.shutdown.requested:
         _save(trainer, checkpoints, step, rounds)
         raise RecsimError(
-            f"The training was asked to end after {step:,} steps. Run it again: it resumes from there."
+            f"The training was stopped after {step:,} steps. Run it again: it resumes from there."
         )
 
 

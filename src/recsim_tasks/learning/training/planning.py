@@ -22,7 +22,7 @@ VALIDATION_IMAGES = 2_000
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a training is: `images` in all, `batch_size` per step and rank, on `ranks` ranks, in at least `rounds` rounds."""
+    """Length of a training: `images` in all, `batch_size` per step and rank, in at least `rounds` rounds."""
 
     images: int
     batch_size: int
@@ -31,7 +31,7 @@ class Budget:
 
 
 def describe_catalogue_share(settings: Settings, cursor: Cursor) -> str | None:
-    """A sentence on the share of the images that a training sees; None when it sees all, or there are too few to train on."""
+    """A sentence on the share of the images that a training sees; None if it sees all, or cannot train."""
     try:
         summary = summarize(settings.products_uri, cursor)
     except InputError:
@@ -49,8 +49,8 @@ def plan_training(
 ) -> TrainingSpec:
     """Specify a training by the settings; validation takes at most 2,000 images.
 
-    Logs which categories are excluded. Raises `InputError` when there is too little to learn from, and `MissingError` when TensorFlow
-    sees fewer GPUs than the settings ask for.
+    Logs which categories are excluded. Raises `InputError` when there is too little to learn from, and
+    `MissingError` when TensorFlow sees fewer GPUs than the settings ask for.
     """
     check_gpus(settings)
     summary = summarize(settings.products_uri, cursor)
@@ -77,13 +77,14 @@ def plan_training(
 def _check_size(summary: DatasetSummary, budget: Budget) -> None:
     if summary.excluded:
         log.warning(
-            "These categories have too few training images and are not trained on: %s. Their products are embedded and "
-            "can be searched all the same.",
+            "These categories have too few training images and are not trained on: %s. "
+            "Their products are embedded and can be searched all the same.",
             ", ".join(f"{name!r} ({count})" for name, count in summary.excluded.items()),
         )
     step = budget.batch_size * budget.ranks
     if summary.train < step:
         raise InputError(
-            f"{summary.train} training images are fewer than the {step} of one step ({budget.batch_size} on each of "
-            f"{budget.ranks} ranks, RECSIM_RANKS). Deliver more products with a category, or lower the number of ranks."
+            f"{summary.train} training images are fewer than the {step} of one step ({budget.batch_size} on "
+            f"each of {budget.ranks} ranks, RECSIM_RANKS). Deliver more products with a category, or lower "
+            "the number of ranks."
         )

@@ -30,9 +30,10 @@ def pair_loss_ramp(step: int, steps: int) -> float:
 
 
 def scale_learning_rate(peak: float, global_batch: int) -> float:
-    """Scale `peak`, which is for 128 images per step, to `global_batch`: by the square root, as Adam's noise grows.
+    """Scale `peak`, which is for 128 images per step, to `global_batch` by the square root, as Adam's noise.
 
-    S. Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", NeurIPS 2022 (https://arxiv.org/abs/2205.10287).
+    S. Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", NeurIPS 2022
+    (https://arxiv.org/abs/2205.10287).
     """
     return peak * math.sqrt(global_batch / REFERENCE_BATCH)
 

@@ -24,7 +24,7 @@ class GracefulShutdown:
 
     @contextmanager
     def handling_sigterm(self) -> Iterator[None]:
-        """Inside the block SIGTERM requests a shutdown instead of ending the process. For the main thread only."""
+        """Let SIGTERM request a shutdown instead of ending the process; in the main thread only."""
         before = signal.signal(signal.SIGTERM, lambda *_: self._requested.set())
         self._handling = True
         try:
@@ -35,7 +35,7 @@ class GracefulShutdown:
             signal.signal(signal.SIGTERM, before)
 
     def request(self) -> None:
-        """Request a shutdown from another thread, and wait until the block above has ended, three seconds at most."""
+        """Request a shutdown from another thread; waits for the end of the block, three seconds at most."""
         if self._handling:
             self._requested.set()
             self._done.wait(GRACE_SECONDS)

@@ -36,7 +36,7 @@ LEASE_SECONDS = 30
 
 @dataclass(frozen=True)
 class _TrainAndExport:
-    """The function that travels to the ranks; rank 0 saves `checkpoints`, and logs its rounds to MLflow as they end."""
+    """The function that travels to the ranks; rank 0 saves `checkpoints` and logs rounds to MLflow."""
 
     checkpoints: Path
     logger: RoundLogger
@@ -68,9 +68,9 @@ def train(
 ) -> TrainResult:
     """Train on the catalogue at `cursor`; `out` becomes the model folder.
 
-    Starts from the weights of the model folder `champion`, if given. A killed training resumes from its last checkpoint, which is
-    beside `out`; a finished one is not repeated, and returns the same result. The process that calls this trains nothing itself
-    unless there is one rank: rank 0 returns the files.
+    Starts from the weights of the model folder `champion`, if given. A killed training resumes from its last
+    checkpoint, which is beside `out`; a finished one is not repeated, and returns the same result. The
+    process that calls this trains nothing itself unless there is one rank: rank 0 returns the files.
     """
     budget = Budget(settings.train_images, BATCH_PER_RANK, settings.ranks, ROUNDS)
     spec = plan_training(settings, cursor, Hyperparameters.parse(hyperparameters), budget)

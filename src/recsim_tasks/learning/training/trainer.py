@@ -50,7 +50,7 @@ class Trainer:
         communicator.broadcast(self._variables())
 
     def step(self, images: UInt8Array, labels: Int64Array, rate: float, pair_ramp: float) -> float:
-        """Train on one batch, uint8 [n, h, w, c] and int64 [n]; returns the loss of all ranks' batches together.
+        """Train on one batch, uint8 [n, h, w, c] and int64 [n]; returns the loss over all ranks' batches.
 
         `rate` is the learning rate, `pair_ramp` the factor of the pair loss.
         """
@@ -62,7 +62,8 @@ class Trainer:
     def gradients(self, images: Any, labels: Any, training: bool = True) -> tuple[Any, Sequence[Any]]:
         """Loss of all ranks' batches together, a scalar, and its gradient by each weight; equal on all ranks.
 
-        With `training`, batch normalisation uses the statistics of this rank's own batch, else the running ones.
+        With `training`, batch normalisation uses the statistics of this rank's own batch, else the running
+        ones.
         """
         tf = tensorflow()
         with tf.GradientTape() as tape:
@@ -79,7 +80,10 @@ class Trainer:
         return np.concatenate(parts) if parts else np.empty((0, self.network.output_shape[-1]), np.float32)
 
     def sync_and_check_weights(self) -> str:
-        """Average batch normalisation's statistics over the ranks, check that all ranks have equal weights; their SHA-256."""
+        """Average batch normalisation's statistics over the ranks; returns the SHA-256 of the weights.
+
+        Raises `RecsimError` unless all ranks have equal weights.
+        """
         statistics = [
             variable for variable in self.network.non_trainable_variables if variable.dtype.is_floating
         ]
@@ -99,7 +103,7 @@ class Trainer:
         return {f"{number:05d}": variable.numpy() for number, variable in enumerate(self._variables())}
 
     def restore(self, arrays: Arrays | None) -> None:
-        """Restore rank 0's `arrays`, which `state` returned, on all ranks; without arrays, rank 0's current state."""
+        """Restore rank 0's `arrays`, from `state`, on all ranks; without them, rank 0's current state."""
         for variable, value in zip(self._variables(), arrays.values(), strict=True) if arrays else ():
             variable.assign(value)
         self.communicator.broadcast(self._variables())

@@ -20,7 +20,7 @@ IMAGES_PER_CATEGORY = 50
 
 
 def warm_start(trainer: Trainer, model: Path, train: ImageDataset) -> None:
-    """Load the weights of the model folder `model` on all ranks; `InputError` when they are another network's."""
+    """Load the weights of the model folder `model` on all ranks; `InputError` if they do not fit."""
     communicator = trainer.communicator
     if communicator.rank == 0:
         _load_weights(trainer.network, model)

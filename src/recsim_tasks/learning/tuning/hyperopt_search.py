@@ -1,4 +1,4 @@
-"""The search: Hyperopt's TPE over the space, with trials run by Spark. The only module that knows Hyperopt."""
+"""The search: Hyperopt's TPE, with trials run by Spark. The only module that knows Hyperopt."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _document(number: int, params: Mapping[str, Value], state: int, result: dict
 
 @contextmanager
 def _without_session_warning() -> Iterator[None]:
-    """Hide what PySpark says of threads that Hyperopt starts without the session's tags, which nothing here uses."""
+    """Hide PySpark's warning that Hyperopt starts threads without the session's tags; there are none."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Spark session is not provided", UserWarning)
         yield
@@ -126,7 +126,7 @@ def _without_session_warning() -> Iterator[None]:
 def _reporting(
     spark: Any, trials: Any, known: int, on_result: Callable[[TrialResult], None]
 ) -> Iterator[None]:
-    """Report new results from a thread, and once more at the end. Hyperopt itself reports successes only, a second later."""
+    """Report new results from a thread; Hyperopt itself reports successes only, and a second later."""
     over, reported = threading.Event(), set(range(known))
 
     def report() -> None:

@@ -11,10 +11,10 @@ PATIENCE = 10
 
 
 def should_stop_trial(curve: Sequence[float], finished: Sequence[Sequence[float]]) -> bool:
-    """Whether a trial's best score so far is below the median of the finished trials' means up to the same round.
+    """Whether a trial's best score is below the median of the finished trials' means up to the same round.
 
-    The median stopping rule of D. Golovin et al., "Google Vizier: A Service for Black-Box Optimization", KDD 2017, section 3.2.2;
-    larger is better.
+    The median stopping rule of D. Golovin et al., "Google Vizier: A Service for Black-Box Optimization", KDD
+    2017, section 3.2.2; larger is better.
     """
     done = len(curve)
     if not done:
@@ -24,9 +24,10 @@ def should_stop_trial(curve: Sequence[float], finished: Sequence[Sequence[float]
 
 
 def should_stop_search(scores: Sequence[float]) -> bool:
-    """Whether the last ten scores of a search, in the order of their arrival, are no better than the best before.
+    """Whether the last ten scores of a search, in order of arrival, are no better than the best before.
 
-    `hyperopt.early_stop.no_progress_loss` does not fit: it reads the loss of the last document in the list, which a failed or running
-    trial does not have; counts its own calls, one per poll, instead of trials; and starts at 0 when a killed search resumes.
+    `hyperopt.early_stop.no_progress_loss` does not fit: it reads the loss of the last document in the list,
+    which a failed or running trial does not have; counts its own calls, one per poll, instead of trials; and
+    starts at 0 when a killed search resumes.
     """
     return len(scores) > PATIENCE and max(scores[-PATIENCE:]) <= max(scores[:-PATIENCE])

@@ -32,11 +32,12 @@ ROUNDS = 4
 def tune(
     settings: Settings, cursor: Cursor, out: Path, trials: int, champion: Mapping[str, Any] | None = None
 ) -> TuneResult:
-    """Try `trials` points of the search space, `settings.tune_parallel` at a time, for at most `settings.tune_minutes`.
+    """Try `trials` points, `settings.tune_parallel` at a time, for at most `settings.tune_minutes`.
 
-    `out` is a JSON file that gets each trial as soon as it ends: a killed search resumes with the rest. The first points are the
-    `champion`'s hyperparameters, if given, and the defaults. Scores are MAP@R among validation images; no test image is used. Each trial
-    is an MLflow run below the search's. A failed trial is counted; if all fail, that is a `RecsimError`.
+    `out` is a JSON file that gets each trial as soon as it ends: a killed search resumes with the rest. The
+    first points are the `champion`'s hyperparameters, if given, and the defaults. Scores are MAP@R among
+    validation images; no test image is used. Each trial is an MLflow run below the search's. A failed trial
+    is counted; if all fail, that is a `RecsimError`.
     """
     concurrency = min(settings.tune_parallel, trials)
     budget = Budget(settings.tune_images, BATCH_PER_RANK * settings.ranks, 1, ROUNDS)
@@ -69,7 +70,7 @@ def tune(
 
 
 def select_best(results: Sequence[TrialResult], champion: Hyperparameters | None) -> TuneResult:
-    """Choose the best trial; among equals, the champion's own hyperparameters. `RecsimError` without a score."""
+    """Choose the best trial; among equals, the champion's hyperparameters. `RecsimError` if all failed."""
     scored = [result for result in results if not result.failed]
     if not scored:
         reason = results[0].reason if results else "no trial ended in time, raise RECSIM_TUNE_MINUTES"
@@ -79,8 +80,8 @@ def select_best(results: Sequence[TrialResult], champion: Hyperparameters | None
     own_score = own[0].score if own else None
     if best in own:
         reason = (
-            f"None of {len(results)} trials was better than the champion's own hyperparameters: they are kept, "
-            f"{METRIC} {best.score:.4f}."
+            f"None of {len(results)} trials was better than the champion's own hyperparameters: they are "
+            f"kept, {METRIC} {best.score:.4f}."
         )
     else:
         compared = "" if own_score is None else f", the champion's own hyperparameters {own_score:.4f}"
