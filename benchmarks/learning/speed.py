@@ -18,7 +18,8 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.devices import cpu_count
 from recsim_tasks.learning.hyperparameters import Hyperparameters
 from recsim_tasks.learning.spec import TrainingSpec
-from recsim_tasks.learning.training.distributed import Communicator, run_on_ranks
+from recsim_tasks.learning.training.communicator import Communicator
+from recsim_tasks.learning.training.distributed import run_on_ranks
 from recsim_tasks.learning.training.planning import Budget, plan_training
 
 BATCH_SIZE, WARM_UP_STEPS, STEPS = 64, 5, 40
@@ -50,8 +51,8 @@ def measure(ranks: int, threads: int, uri: str, home: Path, all_images: bool = F
 def measure_rank(communicator: Communicator, spec: TrainingSpec) -> dict[str, float]:
     """On a rank: load its shard, time steps, time batches, read the peak of its memory."""
     from recsim_tasks.learning.training.input_pipeline import BatchPlan, training_batches
-    from recsim_tasks.learning.training.loop import load_training_data
     from recsim_tasks.learning.training.trainer import Trainer
+    from recsim_tasks.learning.training.training_data import load_training_data
 
     data, trainer = load_training_data(spec, communicator), Trainer(spec, communicator)
     plan = BatchPlan(spec.batch_size, spec.seed, communicator.rank)

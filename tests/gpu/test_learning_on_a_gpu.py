@@ -14,7 +14,8 @@ from recsim_tasks.learning.devices import local_gpus
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.hyperparameters import Hyperparameters
 from recsim_tasks.learning.training.checkpoints import Checkpoints
-from recsim_tasks.learning.training.distributed import SingleProcess, run_on_ranks
+from recsim_tasks.learning.training.communicator import SingleProcess
+from recsim_tasks.learning.training.distributed import run_on_ranks
 from recsim_tasks.learning.training.planning import Budget, plan_training
 from recsim_tasks.learning.training.train import train
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from learning.conftest import Catalogue
     from recsim_demo.dataset import FashionMnist
     from recsim_tasks.learning.spec import TrainingSpec
-    from recsim_tasks.learning.training.distributed import Communicator
+    from recsim_tasks.learning.training.communicator import Communicator
 
 pytestmark = [pytest.mark.gpu, pytest.mark.ml]
 
@@ -42,7 +43,7 @@ AVERAGED = """
 import json
 from recsim_tasks.learning.training.shutdown import GracefulShutdown
 from recsim_tasks.learning.spec import Resources
-from recsim_tasks.learning.training.distributed import HorovodCommunicator
+from recsim_tasks.learning.training.communicator import HorovodCommunicator
 communicator = HorovodCommunicator(Resources(gpus=1), GracefulShutdown())
 from recsim_tasks.learning.tensorflow_runtime import tensorflow
 variable = tensorflow().Variable([1.0, 2.0])
@@ -103,7 +104,8 @@ def test_a_deterministic_training_has_one_digest_resumed_or_not(
     settings: Settings, spec: TrainingSpec, tmp_path: Path
 ) -> None:
     def digests(communicator: Communicator, spec: TrainingSpec) -> list[str]:
-        from recsim_tasks.learning.training.loop import FitOptions, fit, load_training_data
+        from recsim_tasks.learning.training.loop import FitOptions, fit
+        from recsim_tasks.learning.training.training_data import load_training_data
 
         data = load_training_data(spec, communicator)
         checkpoints = Checkpoints(tmp_path, spec.digest(1))
@@ -119,7 +121,7 @@ def test_a_deterministic_training_has_one_digest_resumed_or_not(
 
 
 def test_a_trial_runs_on_a_gpu(spec: TrainingSpec) -> None:
-    from recsim_tasks.learning.training.loop import load_training_data
+    from recsim_tasks.learning.training.training_data import load_training_data
     from recsim_tasks.learning.tuning.trial import run_trial
 
     result = run_trial(spec, load_training_data(spec, SingleProcess()), Hyperparameters(), [])

@@ -25,9 +25,9 @@ from recsim_tasks.learning.data.dataset import (
 from recsim_tasks.learning.data.splits import split_of
 from recsim_tasks.learning.hyperparameters import Hyperparameters
 from recsim_tasks.learning.preprocessing import Preprocessing
-from recsim_tasks.learning.training.distributed import SingleProcess
-from recsim_tasks.learning.training.loop import load_training_data
+from recsim_tasks.learning.training.communicator import SingleProcess
 from recsim_tasks.learning.training.planning import Budget, plan_training
+from recsim_tasks.learning.training.training_data import load_training_data
 
 if TYPE_CHECKING:
     from pathlib import Path

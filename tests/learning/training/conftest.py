@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recsim_tasks.learning.hyperparameters import Hyperparameters
-from recsim_tasks.learning.training.distributed import SingleProcess
+from recsim_tasks.learning.training.communicator import SingleProcess
 from recsim_tasks.learning.training.planning import Budget, plan_training
 
 if TYPE_CHECKING:
     from learning.conftest import Catalogue
     from recsim_tasks.learning.spec import TrainingSpec
-    from recsim_tasks.learning.training.loop import TrainingData
+    from recsim_tasks.learning.training.training_data import TrainingData
 
 
 @pytest.fixture(scope="package")
@@ -24,6 +24,6 @@ def spec(catalogue: Catalogue, tmp_path_factory: pytest.TempPathFactory) -> Trai
 
 @pytest.fixture(scope="package")
 def training_data(spec: TrainingSpec) -> TrainingData:
-    from recsim_tasks.learning.training.loop import load_training_data
+    from recsim_tasks.learning.training.training_data import load_training_data
 
     return load_training_data(spec, SingleProcess())

@@ -12,9 +12,10 @@ if __name__ == "__main__":
     from recsim_tasks.foundation.settings import Settings
     from recsim_tasks.learning.hyperparameters import Hyperparameters
     from recsim_tasks.learning.training.checkpoints import Checkpoints
-    from recsim_tasks.learning.training.distributed import SingleProcess
-    from recsim_tasks.learning.training.loop import FitOptions, fit, load_training_data
+    from recsim_tasks.learning.training.communicator import SingleProcess
+    from recsim_tasks.learning.training.loop import FitOptions, fit
     from recsim_tasks.learning.training.planning import Budget, plan_training
+    from recsim_tasks.learning.training.training_data import load_training_data
 
     configure()
     home = Path(sys.argv[2])

@@ -12,8 +12,8 @@ def train(communicator: Any, spec: Any) -> None:
     import numpy as np
 
     from recsim_tasks.foundation.errors import RecsimError
-    from recsim_tasks.learning.training.loop import load_training_data
     from recsim_tasks.learning.training.trainer import Trainer
+    from recsim_tasks.learning.training.training_data import load_training_data
 
     trainer = Trainer(spec, communicator)
     shard = load_training_data(spec, communicator).train

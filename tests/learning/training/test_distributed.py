@@ -14,13 +14,14 @@ import pytest
 
 from recsim_tasks.foundation.errors import ConfigurationError, MissingError, RecsimError
 from recsim_tasks.learning.hyperparameters import CHOICES, Hyperparameters
-from recsim_tasks.learning.training.distributed import SingleProcess, run_on_ranks
+from recsim_tasks.learning.training.communicator import SingleProcess
+from recsim_tasks.learning.training.distributed import run_on_ranks
 from recsim_tasks.learning.training.planning import Budget, plan_training
 
 if TYPE_CHECKING:
     from learning.conftest import Catalogue
     from recsim_tasks.learning.spec import TrainingSpec
-    from recsim_tasks.learning.training.distributed import Communicator
+    from recsim_tasks.learning.training.communicator import Communicator
 
 pytestmark = [pytest.mark.ml, pytest.mark.usefixtures("shared_spark")]
 

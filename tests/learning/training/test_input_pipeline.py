@@ -10,7 +10,7 @@ import pytest
 from recsim_tasks.learning.training.input_pipeline import BatchPlan, training_batches
 
 if TYPE_CHECKING:
-    from recsim_tasks.learning.training.loop import TrainingData
+    from recsim_tasks.learning.training.training_data import TrainingData
 
 pytestmark = pytest.mark.ml
 

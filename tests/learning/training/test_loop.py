@@ -16,12 +16,12 @@ import pytest
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.learning.hyperparameters import Hyperparameters
 from recsim_tasks.learning.training.checkpoints import Checkpoints
-from recsim_tasks.learning.training.distributed import SingleProcess
+from recsim_tasks.learning.training.communicator import SingleProcess
 
 if TYPE_CHECKING:
     from learning.conftest import Catalogue
     from recsim_tasks.learning.spec import TrainingSpec, ValidationResult
-    from recsim_tasks.learning.training.loop import TrainingData
+    from recsim_tasks.learning.training.training_data import TrainingData
 
 pytestmark = pytest.mark.ml
 

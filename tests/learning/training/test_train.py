@@ -22,7 +22,7 @@ from recsim_tasks.foundation.errors import InputError, MissingError, Unavailable
 from recsim_tasks.foundation.processes import descendants
 from recsim_tasks.learning.data.splits import split_of
 from recsim_tasks.learning.embedder import Embedder
-from recsim_tasks.learning.training.distributed import SILENCE_SECONDS
+from recsim_tasks.learning.training.communicator import SILENCE_SECONDS
 from recsim_tasks.learning.training.train import train
 
 if TYPE_CHECKING:

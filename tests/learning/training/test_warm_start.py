@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from recsim_tasks.learning.training.distributed import SingleProcess
+from recsim_tasks.learning.training.communicator import SingleProcess
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from recsim_tasks.learning.spec import TrainingSpec
-    from recsim_tasks.learning.training.loop import TrainingData
+    from recsim_tasks.learning.training.training_data import TrainingData
 
 pytestmark = pytest.mark.ml
 

@@ -24,11 +24,11 @@ if __name__ == "__main__":
     from recsim_tasks.catalogue.delta.reader import head
     from recsim_tasks.foundation.logging import configure
     from recsim_tasks.foundation.settings import Settings
-    from recsim_tasks.learning.tuning import tune
+    from recsim_tasks.learning.tuning import trial_record, tune
 
     configure()
     tune.run_trial = formula
-    tune.should_stop_search = lambda scores: False
+    trial_record.should_stop_search = lambda scores: False
     uri, home, trials = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     settings = Settings.model_construct(
         home=home, products=uri, image_size=28, image_channels=1, tune_images=500

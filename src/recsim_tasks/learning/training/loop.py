@@ -13,22 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from recsim_tasks.arrays import Int64Array
-from recsim_tasks.foundation.errors import InputError, RecsimError
+from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.progress import Advance, progress
-from recsim_tasks.learning.data.dataset import (
-    ImageDataset,
-    Subset,
-    load_images,
-    read_labelled_images,
-    select_split,
-)
-from recsim_tasks.learning.data.near_duplicates import has_near_duplicate
+from recsim_tasks.learning.data.dataset import ImageDataset
 from recsim_tasks.learning.data.sampler import batch_shape
-from recsim_tasks.learning.data.splits import Split
 from recsim_tasks.learning.metrics import mean_average_precision_at_r, precision_at_k, relevant_counts
 from recsim_tasks.learning.spec import TrainingSpec, ValidationResult
 from recsim_tasks.learning.training.checkpoints import Checkpoint, Checkpoints
-from recsim_tasks.learning.training.distributed import Communicator
+from recsim_tasks.learning.training.communicator import Communicator
 from recsim_tasks.learning.training.divergence import check_loss_is_finite, check_not_collapsed, spread
 from recsim_tasks.learning.training.input_pipeline import BatchPlan, training_batches
 from recsim_tasks.learning.training.schedule import (
@@ -38,6 +30,7 @@ from recsim_tasks.learning.training.schedule import (
     round_boundaries,
 )
 from recsim_tasks.learning.training.trainer import Trainer
+from recsim_tasks.learning.training.training_data import TrainingData
 from recsim_tasks.learning.training.warm_start import warm_start
 
 log = logging.getLogger(__name__)
@@ -45,16 +38,6 @@ log = logging.getLogger(__name__)
 # Networks that see an image fewer times than this learn better when they see all of it.
 CUTOUT_FROM_PASSES = 8
 OnRound = Callable[[list[ValidationResult]], bool]
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """One rank's training and validation images."""
-
-    train: ImageDataset
-    validation: ImageDataset
-    total: int
-    """Training images of all ranks."""
 
 
 @dataclass(frozen=True)
@@ -67,31 +50,6 @@ class FitOptions:
     """Where to resume from, and to save after each round and when the training must end early."""
     on_round: OnRound | None = None
     """Called after each round with all rounds so far; returns whether to continue."""
-
-
-def load_training_data(spec: TrainingSpec, communicator: Communicator) -> TrainingData:
-    """Load this rank's shard of the images that `spec` uses; `InputError` when there are too few.
-
-    Training images that nearly equal a validation or test image are left out.
-    """
-    labelled = read_labelled_images(spec.products_uri, spec.cursor)
-
-    def load(split: Split, share: float) -> ImageDataset:
-        subset = Subset(split, share, spec.seed, communicator.rank, communicator.size)
-        selection = select_split(labelled, spec.categories, subset)
-        return load_images(spec.products_uri, spec.cursor, spec.preprocessing, *selection)
-
-    train = load("train", spec.train_share)
-    validation = load("validation", spec.validation_share)
-    evaluated = communicator.all_gather(np.concatenate([validation.signatures, load("test", 1.0).signatures]))
-    duplicates = has_near_duplicate(train.signatures, evaluated)
-    count = sum(communicator.all_gather_object(int(duplicates.sum())))
-    if communicator.rank == 0 and count:
-        log.info(
-            "Left out of training as near-duplicates of validation or test images: %s images", f"{count:,}"
-        )
-    train = train.where(~duplicates)
-    return TrainingData(train, validation, _total(len(train), communicator))
 
 
 def fit(
@@ -224,13 +182,3 @@ def _validate(
         map_at_r=mean_average_precision_at_r(labels, neighbours, relevant),
         spread=spread(embeddings),
     )
-
-
-def _total(count: int, communicator: Communicator) -> int:
-    counts: list[int] = communicator.all_gather_object(count)
-    if min(counts) == 0:
-        raise InputError(
-            f"{sum(counts)} training images are too few for {communicator.size} ranks (RECSIM_RANKS). "
-            "Deliver more products, or lower the number of ranks."
-        )
-    return sum(counts)

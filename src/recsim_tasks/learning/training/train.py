@@ -23,9 +23,11 @@ from recsim_tasks.learning.mlflow_runs import ROUND_METRICS, RoundLogger, Tracke
 from recsim_tasks.learning.model.export import ModelFiles, description_of, export, publish
 from recsim_tasks.learning.spec import TrainingSpec, ValidationResult
 from recsim_tasks.learning.training.checkpoints import Checkpoints
-from recsim_tasks.learning.training.distributed import Communicator, run_on_ranks
-from recsim_tasks.learning.training.loop import FitOptions, fit, load_training_data
+from recsim_tasks.learning.training.communicator import Communicator
+from recsim_tasks.learning.training.distributed import run_on_ranks
+from recsim_tasks.learning.training.loop import FitOptions, fit
 from recsim_tasks.learning.training.planning import BATCH_PER_RANK, Budget, plan_training
+from recsim_tasks.learning.training.training_data import load_training_data
 
 log = logging.getLogger(__name__)
 

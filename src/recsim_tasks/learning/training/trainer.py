@@ -15,7 +15,7 @@ from recsim_tasks.learning.model.network import build_network
 from recsim_tasks.learning.spec import TrainingSpec
 from recsim_tasks.learning.tensorflow_runtime import mixed_precision_policy, quiet_first_call, tensorflow
 from recsim_tasks.learning.training.checkpoints import Arrays
-from recsim_tasks.learning.training.distributed import Communicator
+from recsim_tasks.learning.training.communicator import Communicator
 from recsim_tasks.learning.training.schedule import scale_learning_rate
 
 EMBED_BATCH = 256

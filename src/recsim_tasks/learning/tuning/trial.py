@@ -14,8 +14,9 @@ from recsim_tasks.learning.devices import acquire_device, cpu_count
 from recsim_tasks.learning.hyperparameters import Hyperparameters, Value
 from recsim_tasks.learning.spec import TrainingSpec, ValidationResult
 from recsim_tasks.learning.tensorflow_runtime import tensorflow
-from recsim_tasks.learning.training.distributed import SingleProcess
-from recsim_tasks.learning.training.loop import FitOptions, TrainingData, fit
+from recsim_tasks.learning.training.communicator import SingleProcess
+from recsim_tasks.learning.training.loop import FitOptions, fit
+from recsim_tasks.learning.training.training_data import TrainingData
 from recsim_tasks.learning.tuning.stopping import should_stop_trial
 
 log = logging.getLogger(__name__)
