@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from benchmarks.drift.deliveries import USUAL_MIX, Known, draws, over_releases, products
 from benchmarks.drift.distortions import distortions
-from benchmarks.learning.worth import learn, write_products
+from benchmarks.learning.quality import train_encoder, write_products
 from benchmarks.report import Measure, last_line, machine, table
 from recsim_demo.dataset import CATEGORIES, FashionMnist, fashion_mnist
 from recsim_tasks.arrays import Float32Array, Int64Array
@@ -69,7 +69,7 @@ def measured(
 ) -> tuple[list[Line], list[Line]]:
     """Train on `images`, counted with repetition; the lines of clean deliveries and of distorted ones."""
     cursor = write_products(settings.products_uri, data, np.arange(len(data.train_images)))
-    embed, _ = learn(settings, cursor, images, folder)
+    embed, _ = train_encoder(settings, cursor, images, folder)
     known, labels = Known.of(data, embed), data.test_labels.astype(np.int64)
     new = products(data.test_images, data.test_labels, "new")
     vectors = embed(data.test_images)

@@ -19,7 +19,7 @@ from recsim_tasks.contracts import (
 )
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import Embedder
-from recsim_tasks.learning.model.export import export, publish
+from recsim_tasks.learning.model.export import description_of, export, publish
 from recsim_tasks.learning.model.network import build_network
 from recsim_tasks.learning.preprocessing import Preprocessing
 from recsim_tasks.release.bundle import BundleContents, assemble
@@ -71,7 +71,7 @@ def make(settings: Settings, data: FashionMnist, products: int, folder: Path) ->
         "cnn",
         data.test_images[:32, ..., None],
     )
-    publish(files, {}, folder / "model")
+    publish(files, description_of(files), folder / "model")
     embedder = Embedder(folder / "model", threads=2)
     table = products_with_images(data, np.arange(products)).select(PRODUCT_FIELDS)
     vectors = embedder.embed(data.train_images[:products, ..., None])

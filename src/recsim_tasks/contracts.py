@@ -232,14 +232,14 @@ class TuneResult(JobResult):
     """`recsim tune`: the best hyperparameters that were found."""
 
     job = "tune"
-    best_params: dict[str, Any]
+    best_params: dict[str, float | str]
     trials: int
     failed: int
     pruned: int
     metric: str
     best_score: float
     champion_score: float | None
-    """What the champion's own values reach."""
+    """Of the champion's own hyperparameters."""
     reasons: list[str]
 
     @property
@@ -253,10 +253,10 @@ class TrainResult(JobResult):
     job = "train"
     model_fingerprint: str
     ranks: int
-    metrics: dict[str, float | None]
-    """Measures on validation images."""
-    quality: dict[str, Any] | None
-    """Measures on test images."""
+    metrics: dict[str, float]
+    """Of the validation images, at the end."""
+    quality: dict[str, float]
+    """Of the test images; empty when none has a category of the training."""
     mlflow_run_id: str
     trained_at: float
     """Seconds since the epoch."""

@@ -119,6 +119,8 @@ def retrained(settings: Settings, folder: Path) -> Workspace:
     make_bundle(folder, seed=5, count=PRODUCTS, cursor=at_head(settings))
     facts = json.loads((folder / "model" / "model.json").read_text())
     facts |= {"categories": TRAINING.categories, "backbone": TRAINING.backbone, "params": TRAINING.params}
+    facts |= {"training": "d" * 64, "metrics": {}, "quality": {}, "ranks": 1, "trained_at": time.time()}
+    facts["catalogue"] = at_head(settings).as_json()
     facts["digests"] = digests(folder / "model", "model.json")
     shutil.copytree(folder / "model", workspace.own_model)
     (workspace.own_model / "model.json").write_text(json.dumps(facts))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -127,8 +126,9 @@ def make_model(folder: Path, seed: int = 0, blind: int = 0) -> Path:
     litert = litert_model(seed, blind)
     folder.mkdir(parents=True)
     (folder / "model.tflite").write_bytes(litert)
-    facts: dict[str, Any] = {"mlflow_run_id": hashlib.sha256(litert).hexdigest()[:32]}
-    (folder / "model.json").write_text(json.dumps(describe(litert, PREPROCESSING, DIMENSIONS) | facts))
+    run_id = hashlib.sha256(litert).hexdigest()[:32]
+    description = describe(litert, PREPROCESSING, DIMENSIONS).model_copy(update={"mlflow_run_id": run_id})
+    (folder / "model.json").write_text(description.model_dump_json(exclude_none=True))
     return folder
 
 

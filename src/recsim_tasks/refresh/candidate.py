@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recsim_tasks.contracts import Cursor, TrainResult
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import MissingError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.plan import NEW_IMAGES
@@ -57,7 +57,7 @@ class Candidate:
             head=workspace.head,
             embedder=embedder,
             index=index,
-            training=_training(workspace, embedder, manifest),
+            training=_training(workspace, manifest),
             feeds=_feeds(settings, workspace),
             champion=manifest,
             champion_index=Index.open(champion / "index") if champion else None,
@@ -76,11 +76,11 @@ class Candidate:
         """
         from recsim_tasks.catalogue.delta.reader import read_products
 
-        trained_at = self.embedder.description.get("catalogue")
-        if not trained_at:
+        trained_on = self.embedder.description.catalogue
+        if trained_on is None:
             return None
         try:
-            products = read_products(settings.products_uri, Cursor.from_json(trained_at), ["image_hash"])
+            products = read_products(settings.products_uri, trained_on, ["image_hash"])
         except MissingError as error:
             log.info("Cannot tell which products are newer than the training: %s", error)
             return None
@@ -93,22 +93,23 @@ def _feeds(settings: Settings, workspace: Workspace) -> tuple[FeedCommit, ...]:
     return tuple(feeds_between(settings.products_uri, workspace.plan.cursor, workspace.head))
 
 
-def _training(workspace: Workspace, embedder: Embedder, champion: Manifest | None) -> Training:
+def _training(workspace: Workspace, champion: Manifest | None) -> Training:
     """The training of this refresh.
 
     Else the champion's, plus the images of this refresh that it has not seen.
     """
+    from recsim_tasks.learning.embedder import TrainedEncoderDescription
     from recsim_tasks.release.manifest import Training
 
     plan = workspace.plan
     if plan.decision == "retrain" or champion is None:
-        description = embedder.description
+        encoder = TrainedEncoderDescription.read(workspace.own_model)
         return Training(
-            at=workspace.result(TrainResult).trained_at,
-            categories=description["categories"],
+            at=encoder.trained_at,
+            categories=encoder.categories,
             unseen=0,
-            backbone=description["backbone"],
-            params=description["params"],
+            backbone=encoder.backbone,
+            params=encoder.params,
         )
     unseen = champion.training.unseen + sum(plan.changes[kind] for kind in NEW_IMAGES)
     return champion.training.model_copy(update={"unseen": unseen})

@@ -6,7 +6,6 @@ Each reads the workspace, calls one package and returns its result.
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -94,38 +93,35 @@ def _checked_head(settings: Settings) -> Cursor:
 def _training(settings: Settings, head: Cursor) -> list[str]:
     """Reasons of a plan that trains; `MissingError` if there are too few GPUs."""
     from recsim_tasks.foundation.gpus import check_gpus
-    from recsim_tasks.learning.training.planning import share_of_catalogue
+    from recsim_tasks.learning.training.planning import describe_catalogue_share
 
     check_gpus(settings)
-    share = share_of_catalogue(settings, head)
+    share = describe_catalogue_share(settings, head)
     return [share] if share else []
 
 
 def tune(settings: Settings, workspace: Workspace, trials: int) -> TuneResult:
     """Search the hyperparameters, starting with the champion's."""
-    from recsim_tasks.learning.mlflow_errors import speaking
+    from recsim_tasks.learning.mlflow_errors import translated_errors
     from recsim_tasks.learning.tuning.tune import tune as search
     from recsim_tasks.release.manifest import Manifest
 
     champion = fetch_champion(settings, workspace)
     known = Manifest.read(champion).training.params if champion else None
-    with speaking(settings.tracking_uri):
-        return TuneResult.model_validate(
-            search(settings, workspace.head, workspace.folder / "trials.json", trials, known)
-        )
+    with translated_errors(settings.tracking_uri):
+        return search(settings, workspace.head, workspace.folder / "trials.json", trials, known)
 
 
 def train(settings: Settings, workspace: Workspace) -> TrainResult:
     """Train with the best hyperparameters found."""
-    from recsim_tasks.learning.mlflow_errors import speaking
+    from recsim_tasks.learning.mlflow_errors import translated_errors
     from recsim_tasks.learning.training.train import train as fit
 
     champion = fetch_champion(settings, workspace) if workspace.plan.warm_start else None
     params = workspace.result(TuneResult).best_params
     start = champion / "model" if champion else None
-    with speaking(settings.tracking_uri):
-        trained = fit(settings, workspace.head, params, workspace.own_model, start)
-    return TrainResult.model_validate({"trained_at": time.time(), **dict(trained)})
+    with translated_errors(settings.tracking_uri):
+        return fit(settings, workspace.head, params, workspace.own_model, start)
 
 
 def embed(settings: Settings, workspace: Workspace) -> EmbedResult:
@@ -138,12 +134,12 @@ def embed(settings: Settings, workspace: Workspace) -> EmbedResult:
 
 def build_index(settings: Settings, workspace: Workspace) -> IndexResult:
     """Build the index from the embeddings table."""
-    from recsim_tasks.learning.embedder import Embedder
+    from recsim_tasks.learning.embedder import EncoderDescription
     from recsim_tasks.vectors.build import build
 
     model = take_model(settings, workspace)
     with lease(settings.home, str(workspace.index)):
-        index, counts = build(settings, workspace.head, Embedder(model).fingerprint)
+        index, counts = build(settings, workspace.head, EncoderDescription.read(model).fingerprint)
         return _saved(index, counts, workspace)
 
 

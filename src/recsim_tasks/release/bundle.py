@@ -59,7 +59,7 @@ def assemble(contents: BundleContents, out: Path) -> Manifest:
             catalogue_at=contents.catalogue_at,
             model_fingerprint=embedder.fingerprint,
             index_fingerprint=index.metadata.index_fingerprint,
-            mlflow_run_id=embedder.description.get("mlflow_run_id"),
+            mlflow_run_id=embedder.description.mlflow_run_id,
             preprocessing=embedder.preprocessing,
             embedding_size=embedder.embedding_size,
             training=contents.training,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from recsim_tasks.arrays import Float32Array, Float64Array, Int64Array
-from recsim_tasks.learning.data.shards import places
+from recsim_tasks.learning.data.shards import fractions_and_keys
 from recsim_tasks.learning.data.splits import splits_of
 from recsim_tasks.release.evaluation.drift import UNIFORM_VARIANCE, Drift
 from recsim_tasks.vectors.brute_force import exact_neighbours
@@ -30,7 +30,7 @@ def estimate_drift(challenger: Index, champion: Index) -> Drift | None:
         return None
     hashes = champion.products["image_hash"].to_pylist()
     categories = np.array([name or "" for name in champion.products["category"].to_pylist()], object)
-    held_out = splits_of(places(hashes)[0]) != "train"
+    held_out = splits_of(fractions_and_keys(hashes)[0]) != "train"
     likelihoods: list[Float64Array] = []
     errors: list[float] = []
     for category, rows in _new_rows(challenger, set(hashes)).items():

@@ -9,9 +9,14 @@ import numpy as np
 
 from recsim_tasks.arrays import AnyArray, BoolArray, Float32Array, Float64Array, Int64Array
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.learning.data.shards import places
+from recsim_tasks.learning.data.shards import fractions_and_keys
 from recsim_tasks.learning.data.splits import splits_of
-from recsim_tasks.learning.metrics import average_precisions, precisions_at_k, r_precisions, relevant_counts
+from recsim_tasks.learning.metrics import (
+    average_precisions_at_r,
+    precisions_at_k,
+    r_precisions,
+    relevant_counts,
+)
 from recsim_tasks.vectors.brute_force import exact_neighbours
 from recsim_tasks.vectors.index import Index
 from recsim_tasks.vectors.recall import K, drop_self, neighbours_without_self, recall_per_query
@@ -80,7 +85,7 @@ def sample_rows(index: Index, limit: int, among: Int64Array | None = None) -> In
             "Fewer than two products of the index have a category, so its results cannot be scored. "
             "Deliver products with categories."
         )
-    unseen = labelled[splits_of(places([hashes[row] for row in labelled.tolist()])[0]) == "test"]
+    unseen = labelled[splits_of(fractions_and_keys([hashes[row] for row in labelled.tolist()])[0]) == "test"]
     rows = (unseen if len(unseen) >= MIN_QUERIES else labelled).tolist()
     candidates = sorted(rows, key=lambda row: (hashes[row], ids[row]))
     chosen, counts = candidates[:limit], Counter(names[row] for row in candidates[:limit])
@@ -101,6 +106,6 @@ def _exact_metrics(labels: AnyArray, vectors: Float32Array) -> dict[str, Float64
     positions, _ = exact_neighbours(vectors, vectors, int(relevant.max()) + 1)
     found_labels = labels[drop_self(positions, np.arange(len(positions)), positions)]
     return {
-        "map_at_r": average_precisions(labels, found_labels, relevant),
+        "map_at_r": average_precisions_at_r(labels, found_labels, relevant),
         "r_precision": r_precisions(labels, found_labels, relevant),
     }

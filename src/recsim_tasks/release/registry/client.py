@@ -16,7 +16,7 @@ from recsim_tasks.foundation.outages import diagnose
 from recsim_tasks.foundation.publishing import publishing, scratch
 from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.mlflow_errors import speaking
+from recsim_tasks.learning.mlflow_errors import translated_errors
 from recsim_tasks.learning.mlflow_runs import Tracker
 from recsim_tasks.release.manifest import MANIFEST_FILE, Manifest
 from recsim_tasks.release.registry.production import (
@@ -207,7 +207,7 @@ class Registry:
 
     def add_points(self, values: Mapping[str, float], step: int) -> None:
         """Add a point to each curve over releases; a step that exists is left alone."""
-        self.tracker.follow(CURVE, values, step)
+        self.tracker.log_point(CURVE, values, step)
 
     def version(self, version: int) -> ModelVersion:
         """The model version in MLflow; `MissingError` if it does not exist."""
@@ -232,7 +232,7 @@ class Registry:
 
     def translated_errors(self) -> AbstractContextManager[None]:
         """Translate MLflow's errors into ours."""
-        return speaking(self.settings.tracking_uri)
+        return translated_errors(self.settings.tracking_uri)
 
 
 def _set_default_uri(uri: str) -> None:

@@ -93,16 +93,16 @@ def _create(registry: Registry, new: Registration) -> ModelVersion:
     Release.open(new.bundle)
     manifest, tags = new.manifest, tags_of(new.manifest, new.origin)
     metrics = [Metric(name, value, 0, 0) for name, value in manifest.metrics.measured.items()]
-    with registry.tracker.run(f"release {new.origin.refresh_id}", manifest.cursor, {}) as run_id:
+    with registry.tracker.run(f"release {new.origin.refresh_id}", manifest.cursor, {}) as run:
         registry.client.log_batch(
-            run_id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()]
+            run.run_id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()]
         )
         logged = registry.client.create_logged_model(
-            registry.tracker.experiment_id, "release", source_run_id=run_id, tags=tags
+            registry.tracker.experiment_id, "release", source_run_id=run.run_id, tags=tags
         )
         model = Model(
             artifact_path=logged.artifact_location,
-            run_id=run_id,
+            run_id=run.run_id,
             model_id=logged.model_id,
             model_uuid=logged.model_id,
         )
@@ -110,10 +110,10 @@ def _create(registry: Registry, new: Registration) -> ModelVersion:
             pack(new.bundle, manifest, model, Path(scratch) / "model")
             _upload(registry, Path(scratch) / "model", model, manifest, new.origin.champion)
         registry.client.finalize_logged_model(logged.model_id, "READY")
-        registry.client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
+        registry.client.log_outputs(run.run_id, [LoggedModelOutput(logged.model_id, 0)])
         tags["bundle"] = bundle_place(model)
         return registry.client.create_model_version(
-            REGISTERED_MODEL, f"models:/{logged.model_id}", run_id, tags, model_id=logged.model_id
+            REGISTERED_MODEL, f"models:/{logged.model_id}", run.run_id, tags, model_id=logged.model_id
         )
 
 
