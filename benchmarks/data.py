@@ -16,12 +16,14 @@ from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.images.decode import image_hash, open_image
 from recsim_tasks.catalogue.schema import PRODUCT_TYPES, arrow_schema
 from recsim_tasks.contracts import Cursor
+from recsim_tasks.vectors.index import IndexOrigin
 
 CENTRES, SUBSPACE = 2_000, 16
 # Distance of a vector from its centre (of length 1): nearly all neighbours are in its own cluster, or in
 # several.
 TIGHT, LOOSE = 0.48, 1.0
 ROWS_A_FILE = 50_000
+ORIGIN = IndexOrigin("benchmark", Cursor("benchmark", 0))
 SCHEMA = arrow_schema({name: kind for name, kind in PRODUCT_TYPES.items() if name != "updated_at"})
 
 

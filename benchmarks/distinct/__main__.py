@@ -15,12 +15,12 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.distinct.copies import copies, in_colour, others
-from benchmarks.learning.worth import PREPROCESSING, learn, write_products
+from benchmarks.learning.quality import PREPROCESSING, train_encoder, write_products
 from benchmarks.report import Measure, last_line, machine, table
 from recsim_demo.dataset import FashionMnist, fashion_mnist
 from recsim_tasks.arrays import AnyArray, BoolArray, UInt8Array
 from recsim_tasks.foundation.settings import Settings, load_settings
-from recsim_tasks.learning.preprocessing import fit
+from recsim_tasks.learning.preprocessing import resize_and_pad
 from recsim_tasks.vectors.thumbnails import BYTES, MEAN_DIFFERENCE, distinct_mask, thumbnail
 
 Images = Sequence[Image.Image]
@@ -136,10 +136,12 @@ def phash(images: Images) -> BoolArray:
 def cosine(settings: Settings, data: FashionMnist, images: int, folder: Path) -> Method:
     """Train an encoder on `images` images, counted with repetition, and compare its embeddings."""
     cursor = write_products(settings.products_uri, data, np.arange(len(data.train_images)))
-    embed, _ = learn(settings, cursor, images, folder)
+    embed, _ = train_encoder(settings, cursor, images, folder)
     return Method(
         f"cosine ≥ {COSINE}",
-        lambda images: np.asarray(embed(np.stack([fit(image, PREPROCESSING)[..., 0] for image in images]))),
+        lambda images: np.asarray(
+            embed(np.stack([resize_and_pad(image, PREPROCESSING)[..., 0] for image in images]))
+        ),
         lambda one, other: np.asarray(np.einsum("nd,nd->n", one, other) >= COSINE),
         lambda vectors: np.argwhere(np.triu(vectors @ vectors.T >= COSINE, 1)),
     )

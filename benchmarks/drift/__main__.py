@@ -1,4 +1,4 @@
-"""`make bench-drift`: which deliveries of new images cause a retrain, and what the same images cost in precision."""
+"""`make bench-drift`: which deliveries of new images cause a retrain, and their cost in precision."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from benchmarks.drift.deliveries import USUAL_MIX, Known, draws, over_releases, products
 from benchmarks.drift.distortions import distortions
-from benchmarks.learning.worth import learn, write_products
+from benchmarks.learning.quality import train_encoder, write_products
 from benchmarks.report import Measure, last_line, machine, table
 from recsim_demo.dataset import CATEGORIES, FashionMnist, fashion_mnist
 from recsim_tasks.arrays import Float32Array, Int64Array
@@ -69,7 +69,7 @@ def measured(
 ) -> tuple[list[Line], list[Line]]:
     """Train on `images`, counted with repetition; the lines of clean deliveries and of distorted ones."""
     cursor = write_products(settings.products_uri, data, np.arange(len(data.train_images)))
-    embed, _ = learn(settings, cursor, images, folder)
+    embed, _ = train_encoder(settings, cursor, images, folder)
     known, labels = Known.of(data, embed), data.test_labels.astype(np.int64)
     new = products(data.test_images, data.test_labels, "new")
     vectors = embed(data.test_images)
@@ -128,7 +128,8 @@ def _clean(
 
 def _clean_table(lines: list[Line], limit: float) -> list[str]:
     text = [
-        "| clean images | in a delivery | releases | highest likelihood | highest lower bound | releases that cause a retrain |",
+        "| clean images | in a delivery | releases | highest likelihood | highest lower bound | releases "
+        "that cause a retrain |",
         "|---|---|---|---|---|---|",
     ]
     for line in lines:
@@ -138,14 +139,16 @@ def _clean_table(lines: list[Line], limit: float) -> list[str]:
             max(drift.at_least for drift in drifts),
         )
         text.append(
-            f"| {line.name} | {line.size:,} | {len(line.stated)} | {likelihood:.2f} | {at_least:.2f} | {sum(line.drifts(limit))} |"
+            f"| {line.name} | {line.size:,} | {len(line.stated)} | {likelihood:.2f} | {at_least:.2f} | "
+            f"{sum(line.drifts(limit))} |"
         )
     return text
 
 
 def _distorted_table(lines: list[Line], limit: float) -> list[str]:
     text = [
-        f"| distortion, {SIZE} images a delivery of {USUAL_MIX} | costs of precision@1 | likelihood | retrain after |",
+        f"| distortion, {SIZE} images a delivery of {USUAL_MIX} | costs of precision@1 | likelihood | "
+        f"retrain after |",
         "|---|---|---|---|",
     ]
     for line in lines:

@@ -1,4 +1,4 @@
-"""Deliveries of images that the catalogue does not have, and what the plan makes of them over several releases."""
+"""Deliveries of new images, and how the plan reacts to them over several releases."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from benchmarks.data import ORIGIN
 from recsim_demo.dataset import CATEGORIES, FashionMnist
 from recsim_demo.feeds import Pixels
 from recsim_tasks.arrays import Float32Array, Int64Array
@@ -60,7 +61,7 @@ def products(images: Pixels, labels: Any, prefix: str = "known") -> pa.Table:
 
 
 def draws(labels: Int64Array, category: str, size: int, seed: int) -> Iterator[Int64Array]:
-    """Rows of five deliveries of `size` images each, of one category or of the usual mix, without an image twice."""
+    """Rows of five deliveries of `size` images each, of one category or of the usual mix; no image twice."""
     rows = (
         np.arange(len(labels))
         if category == USUAL_MIX
@@ -76,7 +77,10 @@ def draws(labels: Int64Array, category: str, size: int, seed: int) -> Iterator[I
 def over_releases(
     known: Known, table: pa.Table, vectors: Float32Array, deliveries: Iterator[Int64Array]
 ) -> list[Drift | None]:
-    """The drift that each release states, one after the other; the catalogue that they are measured against stays."""
+    """The drift that each release states, one after the other.
+
+    The catalogue that they are measured against stays.
+    """
     total: Drift | None = None
     stated = []
     for rows in deliveries:
@@ -86,4 +90,4 @@ def over_releases(
 
 
 def _index(table: pa.Table, vectors: Float32Array) -> Index:
-    return Index.build(table, vectors, {"model_fingerprint": "benchmark"}, exact_below=10**9)
+    return Index.build(table, vectors, ORIGIN, exact_below=10**9)

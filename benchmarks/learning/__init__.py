@@ -1,1 +1,1 @@
-"""What learning costs and what it is worth: `make bench-learning`."""
+"""Speed and quality of training: `make bench-learning`."""

@@ -1,4 +1,4 @@
-"""`make bench-learning`: what learning costs and what it is worth, printed beside its peers, taken in one run."""
+"""`make bench-learning`: speed and quality of training, beside its peers, measured in one run."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 
 from benchmarks.bench import Bench
 from benchmarks.data import write_catalogue
-from benchmarks.learning import goals, worth
+from benchmarks.learning import goals, quality
 from benchmarks.learning.plot import draw
-from benchmarks.learning.speed import measured
+from benchmarks.learning.speed import measure
 from benchmarks.report import Measure, last_line, machine, table
 from recsim_demo.dataset import FashionMnist, fashion_mnist
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.learning.evaluation.retrieval import METRICS
 
-PICTURE = Path("docs/images/bench-learning.png")
+PLOT = Path("docs/images/bench-learning.png")
 SETUPS = {"1 rank, 1 thread": (1, 1), "2 ranks, 1 thread": (2, 1), "1 rank, 2 threads": (1, 2)}
 UNSEEN = goals.UNSEEN
-# Of the time that steps take; the rest goes into looking at validation images and keeping checkpoints.
+# The share of the time that steps take; validation and checkpoints take the rest.
 STEPS_SHARE = 0.85
 BASELINES = ("raw pixels", "PCA of the pixels", "untrained network")
 
@@ -47,61 +47,61 @@ def main() -> None:
 
 def _measure(bench: Bench, arguments: argparse.Namespace, data: FashionMnist, folder: Path) -> list[Measure]:
     settings = _settings(folder / "home")
-    cursor = worth.write_products(settings.products_uri, data, np.arange(len(data.train_images)))
+    cursor = quality.write_products(settings.products_uri, data, np.arange(len(data.train_images)))
     for _ in range(arguments.rounds):
         for name, (ranks, threads) in SETUPS.items():
-            found = measured(ranks, threads, settings.products_uri, folder / "speed")
-            bench.note(name, 1 / found["learnt"])
+            speed = measure(ranks, threads, settings.products_uri, folder / "speed")
+            bench.note(name, 1 / speed.trained)
             if threads == 2:
-                bench.note("input", 1 / found["input"])
+                bench.note("input", 1 / speed.input)
     write_catalogue(str(folder / "many"), data, arguments.rows)
-    bench.figure("memory GiB", measured(2, 1, str(folder / "many"), folder / "speed", all_images=True)["gib"])
+    bench.figure("memory GiB", measure(2, 1, str(folder / "many"), folder / "speed", all_images=True).gib)
     rate = STEPS_SHARE / bench.median("2 ranks, 1 thread")
     for minutes in arguments.minutes:
-        embed, took = worth.learn(
+        embed, took = quality.train_encoder(
             settings, cursor, round(rate * 60 * minutes), folder / f"{minutes:g}" / "model"
         )
         bench.figure(f"ours, {minutes:g} min: minutes", took)
-        worth.ask(bench, f"ours, {minutes:g} min", embed, data)
-    worth.ask_of_additions(bench, embed, data)
+        quality.measure(bench, f"ours, {minutes:g} min", embed, data)
+    quality.measure_additions(bench, embed, data)
     _unseen(bench, data, round(rate * 60 * min(arguments.minutes)), folder)
-    worth.ask(
+    quality.measure(
         bench,
-        f"{UNSEEN}, {worth.REPAIRED}",
-        worth.article_without_some(data, min(arguments.minutes)),
+        f"{UNSEEN}, {quality.REPAIRED}",
+        quality.article_without_unseen(data, min(arguments.minutes)),
         data,
-        worth.UNSEEN,
+        quality.UNSEEN,
     )
-    for name, look in worth.without_learning(data, settings.embedding_size).items():
-        worth.ask(bench, name, look, data)
-        worth.ask(bench, f"{UNSEEN}, {name}", look, data, worth.UNSEEN)
-    for name, look in worth.articles(data, min(arguments.minutes)).items():
-        worth.ask(bench, name, look, data)
+    for name, embed in quality.baselines(data, settings.embedding_size).items():
+        quality.measure(bench, name, embed, data)
+        quality.measure(bench, f"{UNSEEN}, {name}", embed, data, quality.UNSEEN)
+    for name, embed in quality.articles(data, min(arguments.minutes)).items():
+        quality.measure(bench, name, embed, data)
     longest = max(arguments.minutes)
     return [
         *goals.speed_measures(bench),
-        *goals.worth_measures(
+        *goals.quality_measures(
             bench, min(arguments.minutes), longest if longest > min(arguments.minutes) else None
         ),
     ]
 
 
 def _unseen(bench: Bench, data: FashionMnist, images: int, folder: Path) -> None:
-    """Train without four classes, ask them of everything."""
+    """Train without four classes, and use their images as queries."""
     settings = _settings(folder / "unseen")
-    cursor = worth.write_products(
-        settings.products_uri, data, np.flatnonzero(~np.isin(data.train_labels, worth.UNSEEN))
+    cursor = quality.write_products(
+        settings.products_uri, data, np.flatnonzero(~np.isin(data.train_labels, quality.UNSEEN))
     )
-    embed, _ = worth.learn(settings, cursor, images, folder / "unseen" / "run" / "model")
-    worth.ask(bench, f"{UNSEEN}, ours", embed, data, worth.UNSEEN)
+    embed, _ = quality.train_encoder(settings, cursor, images, folder / "unseen" / "run" / "model")
+    quality.measure(bench, f"{UNSEEN}, ours", embed, data, quality.UNSEEN)
 
 
 def _qualities(bench: Bench) -> list[str]:
-    """All ways of looking, a line each."""
+    """A table of all encoders and baselines."""
     names = [
         name.removesuffix(f": {METRICS[-1]}") for name in bench.figures if name.endswith(f": {METRICS[-1]}")
     ]
-    lines = ["| asked | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 1) + "|"]
+    lines = ["| encoder | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 1) + "|"]
     lines += [
         f"| {name} | " + " | ".join(f"{bench.figures[f'{name}: {metric}']:.4f}" for metric in METRICS) + " |"
         for name in names
@@ -129,19 +129,22 @@ def _settings(home: Path) -> Settings:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-learning", description=__doc__)
     parser.add_argument(
-        "--minutes", type=float, nargs="+", default=[4.0, 30.0], help="budgets of training (default 4 30)"
+        "--minutes", type=float, nargs="+", default=[4.0, 30.0], help="training budgets (default 4 30)"
     )
     parser.add_argument(
         "--images", type=int, default=60_000, help="training images, 60,000 at most (default %(default)s)"
     )
     parser.add_argument(
-        "--rows", type=int, default=1_000_000, help="images of the catalogue for memory (default %(default)s)"
+        "--rows",
+        type=int,
+        default=1_000_000,
+        help="images in the catalogue for the memory measurement (default %(default)s)",
     )
-    parser.add_argument("--rounds", type=int, default=3, help="tries of each speed (default %(default)s)")
     parser.add_argument(
-        "--plot", type=Path, nargs="?", const=PICTURE, help=f"draw a picture (default {PICTURE})"
+        "--rounds", type=int, default=3, help="repetitions of each speed (default %(default)s)"
     )
-    parser.add_argument("--folder", type=Path, help="where to work; 5 GiB are needed")
+    parser.add_argument("--plot", type=Path, nargs="?", const=PLOT, help=f"draw a plot (default {PLOT})")
+    parser.add_argument("--folder", type=Path, help="working folder; needs 5 GiB")
     return parser.parse_args(sys.argv[1:])
 
 

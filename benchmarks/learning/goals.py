@@ -1,4 +1,4 @@
-"""From what was measured to the table: each line beside its goal."""
+"""The measured values as lines of the table, each beside its goal."""
 
 from __future__ import annotations
 
@@ -15,15 +15,51 @@ def speed_measures(bench: Bench) -> list[Measure]:
         for name in ("1 rank, 1 thread", "2 ranks, 1 thread", "1 rank, 2 threads", "input")
     }
     return [
-        Measure("P12", "images/s of 2 ranks, each on 1 thread", times["2 ranks, 1 thread"] / 2, times["1 rank, 1 thread"], "1 rank on 1 thread; ours a rank", "of", 0.85, unit="images/s"),
-        Measure("P12_threads", "images/s of 2 ranks, each on 1 thread", times["2 ranks, 1 thread"], times["1 rank, 2 threads"], "1 rank on 2 threads", "of", 1.0, unit="images/s"),
-        Measure("input", "images/s that the input pipeline hands out", times["input"], times["1 rank, 2 threads"], "what the model learns from, 2 threads", "of", 3.0, unit="images/s"),
-        Measure("memory", "largest rank, of a catalogue of many images", bench.figures["memory GiB"], 4.0, "4 GiB", "ours/peer", 1.0, unit="GiB"),
-    ]  # fmt: skip
+        Measure(
+            "P12",
+            "images/s of 2 ranks, each on 1 thread",
+            times["2 ranks, 1 thread"] / 2,
+            times["1 rank, 1 thread"],
+            "1 rank on 1 thread; ours a rank",
+            "of",
+            0.85,
+            unit="images/s",
+        ),
+        Measure(
+            "P12_threads",
+            "images/s of 2 ranks, each on 1 thread",
+            times["2 ranks, 1 thread"],
+            times["1 rank, 2 threads"],
+            "1 rank on 2 threads",
+            "of",
+            1.0,
+            unit="images/s",
+        ),
+        Measure(
+            "input",
+            "images/s of the input pipeline",
+            times["input"],
+            times["1 rank, 2 threads"],
+            "what training takes, 2 threads",
+            "of",
+            3.0,
+            unit="images/s",
+        ),
+        Measure(
+            "memory",
+            "largest rank, of a catalogue of many images",
+            bench.figures["memory GiB"],
+            4.0,
+            "4 GiB",
+            "ours/peer",
+            1.0,
+            unit="GiB",
+        ),
+    ]
 
 
-def worth_measures(bench: Bench, short: float, long: float | None) -> list[Measure]:
-    """Q1 to Q5, as far as they were measured."""
+def quality_measures(bench: Bench, short: float, long: float | None) -> list[Measure]:
+    """Q1 to Q5, those that were measured."""
     lines = [*_quality(bench, f"ours, {short:g} min", {"precision_at_1": 0.915, "map_at_r": 0.83}, "Q1")]
     if long is not None:
         lines += _quality(
@@ -35,14 +71,14 @@ def worth_measures(bench: Bench, short: float, long: float | None) -> list[Measu
         bench.figures[f"{UNSEEN}, {RAW}: precision_at_1"],
     )
     lines.append(Measure("Q4", f"precision@1 of {UNSEEN}", ours, raw, RAW, "of", 1.0, unit=""))
-    added, before = (bench.figures[f"{name}: precision_at_1"] for name in ("added", "there before"))
+    added, before = (bench.figures[f"{name}: precision_at_1"] for name in ("added", "existing"))
     lines.append(
         Measure(
             "Q5",
             "precision@1 of products added since training",
             added,
             before,
-            "those there before, not trained on",
+            "existing ones, not trained on",
             "peer-ours",
             0.01,
             unit="",
@@ -54,8 +90,14 @@ def worth_measures(bench: Bench, short: float, long: float | None) -> list[Measu
 def _quality(bench: Bench, name: str, goals: dict[str, float], goal: str) -> list[Measure]:
     return [
         Measure(
-            goal if len(goals) == 1 else f"{goal}_{metric}", f"{metric}, {name}", bench.figures[f"{name}: {metric}"],
-            bench.figures[f"{RAW}: {metric}"], RAW, "ours", value, unit="",
+            goal if len(goals) == 1 else f"{goal}_{metric}",
+            f"{metric}, {name}",
+            bench.figures[f"{name}: {metric}"],
+            bench.figures[f"{RAW}: {metric}"],
+            RAW,
+            "ours",
+            value,
+            unit="",
         )
         for metric, value in goals.items()
-    ]  # fmt: skip
+    ]

@@ -1,4 +1,4 @@
-"""Quality against minutes of training, beside what learns nothing."""
+"""Quality against minutes of training, beside the baselines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TITLES = {"precision_at_1": "precision@1", "map_at_r": "MAP@R"}
 
 
 def draw(bench: Bench, minutes: Sequence[float], article: float, flat: Sequence[str], path: Path) -> None:
-    """One picture: ours at every budget, the article's recipe at its own, the baselines as lines."""
+    """Draw ours at every budget, the article's recipe at its own, and the baselines as lines."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     for axes, (metric, title) in zip(figure.subplots(1, 2), TITLES.items(), strict=True):
         axes.plot(
@@ -28,7 +28,7 @@ def draw(bench: Bench, minutes: Sequence[float], article: float, flat: Sequence[
         for name, style in zip(flat, ("-", "--", ":"), strict=False):
             axes.axhline(bench.figures[f"{name}: {metric}"], color="#8c959f", linestyle=style, label=name)
         axes.set(
-            title=f"{title}: 10,000 test images asked of 60,000",
+            title=f"{title}: 10,000 test images searched among 60,000",
             xlabel="minutes of training",
             xscale="log",
             ylim=(0, 1),

@@ -1,7 +1,8 @@
-"""The recipe of the article that this project goes back to, as published and repaired; to be trained for as long as ours.
+"""The recipe of the article that this project is based on, as published and repaired.
 
-"How to Build an Image Recommendation System for Online Retail", Databricks, 2022: a CNN of three convolutions, MultiSimilarity loss over
-batches of 20 images of each of 7 classes. It scales pixels to 0..1 twice, in the loader and in a layer, and trains at a rate of 0.00135.
+"How to Build an Image Recommendation System for Online Retail", Databricks, 2022: a CNN of three
+convolutions, MultiSimilarity loss over batches of 20 images of each of 7 classes. It scales pixels to 0..1
+twice, in the loader and in a layer, and trains at a rate of 0.00135.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ RATE, REPAIRED_RATE = 0.00135, 0.0003
 EMBED_BATCH = 512
 
 
-def article(images: Any, labels: Any, seconds: float, seed: int, repaired: bool) -> Callable[[Any], Any]:
-    """Train for `seconds` on images uint8 [n, 28, 28] and labels [n]; a function from such images to unit vectors [n, 256].
+def article(images: Any, labels: Any, seconds: float, seed: int, *, repaired: bool) -> Callable[[Any], Any]:
+    """Train for `seconds` on images uint8 [n, 28, 28] and labels [n]; returns a function to unit vectors.
 
-    As published it learns from 7 of the 10 classes; repaired it scales once, at a lower rate, and learns from all that there are.
+    As published it trains on 7 of the 10 classes; repaired it scales once, at a lower learning rate, and
+    trains on all classes.
     """
     tf = tensorflow(threads=2)
     from tensorflow_similarity.losses import MultiSimilarityLoss

@@ -1,6 +1,7 @@
-"""How many images a second ranks and threads learn from, how many the input pipeline hands out, what a million images take of memory.
+"""Speed of training by ranks and threads, speed of the input pipeline, and memory for a million images.
 
-Each set-up runs in a process of its own, `python -m benchmarks.learning.speed RANKS THREADS CATALOGUE HOME`, which says it in JSON.
+Each set-up runs in a process of its own, `python -m benchmarks.learning.speed RANKS THREADS CATALOGUE HOME
+ALL_IMAGES`, which prints its numbers as JSON.
 """
 
 from __future__ import annotations
@@ -10,65 +11,72 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.devices import processors
-from recsim_tasks.learning.hyperparameters import Parameters
-from recsim_tasks.learning.training.distributed import Ranks, on_ranks
-from recsim_tasks.learning.training.planning import plan_job
+from recsim_tasks.learning.devices import cpu_count
+from recsim_tasks.learning.hyperparameters import Hyperparameters
+from recsim_tasks.learning.spec import TrainingSpec
+from recsim_tasks.learning.training.communicator import Communicator
+from recsim_tasks.learning.training.distributed import run_on_ranks
+from recsim_tasks.learning.training.planning import Budget, plan_training
 
-BATCH, WARM, STEPS = 64, 5, 40
+BATCH_SIZE, WARM_UP_STEPS, STEPS = 64, 5, 40
 
 
-def measured(ranks: int, threads: int, uri: str, home: Path, all_images: bool = False) -> dict[str, float]:
-    """Images/s of `ranks` ranks together, each on `threads` threads; images/s of one rank's input alone; GiB of the largest rank."""
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.learning.speed",
-        str(ranks),
-        str(threads),
-        uri,
-        str(home),
-        str(int(all_images)),
-    ]
+@dataclass(frozen=True)
+class Speed:
+    """What one set-up reaches."""
+
+    trained: float
+    """Images per second that all ranks together train on."""
+    input: float
+    """Images per second from one rank's input pipeline."""
+    gib: float
+    """Memory of the largest rank."""
+    images: float
+    """Training images of all ranks."""
+
+
+def measure(ranks: int, threads: int, uri: str, home: Path, all_images: bool = False) -> Speed:
+    """Measure `ranks` ranks, each on `threads` threads, with the catalogue `uri`."""
+    command = [sys.executable, "-m", "benchmarks.learning.speed"]
+    command += [str(ranks), str(threads), uri, str(home), str(int(all_images))]
     environment = {**os.environ, "RECSIM_HOME": str(home)}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return Speed(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def work(ranks: Ranks, job: Any) -> dict[str, float]:
-    """On a rank: load its shard, take steps, take batches, look how much memory that took at most."""
-    from recsim_tasks.learning.training.input_pipeline import batches
-    from recsim_tasks.learning.training.loop import load_shards
+def measure_rank(communicator: Communicator, spec: TrainingSpec) -> dict[str, float]:
+    """On a rank: load its shard, time steps, time batches, read the peak of its memory."""
+    from recsim_tasks.learning.training.input_pipeline import BatchPlan, training_batches
     from recsim_tasks.learning.training.trainer import Trainer
+    from recsim_tasks.learning.training.training_data import load_training_data
 
-    shards, trainer = load_shards(job, ranks), Trainer(job, ranks)
-    stream = iter(batches(shards.train, job.batch, job.seed, ranks.rank))
-    for _ in range(WARM):
-        images, labels = next(stream)
+    data, trainer = load_training_data(spec, communicator), Trainer(spec, communicator)
+    plan = BatchPlan(spec.batch_size, spec.seed, communicator.rank)
+    batches = iter(training_batches(data.train, plan))
+    for _ in range(WARM_UP_STEPS):
+        images, labels = next(batches)
         trainer.step(images, labels, 0.001, 1.0)
-    ranks.collect("all are warm")
+    communicator.all_gather_object("warmed up")
     began, seen = time.perf_counter(), 0
     for _ in range(STEPS):
-        images, labels = next(stream)
+        images, labels = next(batches)
         seen += len(labels)
         trainer.step(images, labels, 0.001, 1.0)
-    learnt = sum(ranks.collect(seen)) / (time.perf_counter() - began)
-    for _ in range(WARM):
-        next(stream)
+    trained = sum(communicator.all_gather_object(seen)) / (time.perf_counter() - began)
+    for _ in range(WARM_UP_STEPS):
+        next(batches)
     began, seen = time.perf_counter(), 0
     for _ in range(STEPS):
-        seen += len(next(stream)[1])
+        seen += len(next(batches)[1])
     return {
-        "learnt": learnt,
+        "trained": trained,
         "input": seen / (time.perf_counter() - began),
-        "gib": max(ranks.collect(_peak_gib())),
-        "images": float(sum(ranks.collect(len(shards.train)))),
+        "gib": max(communicator.all_gather_object(_peak_gib())),
+        "images": float(sum(communicator.all_gather_object(len(data.train)))),
     }
 
 
@@ -78,7 +86,7 @@ def _peak_gib() -> float:
 
 
 def main() -> None:
-    """One set-up."""
+    """Measure one set-up."""
     from recsim_tasks.catalogue.delta.reader import head
     from recsim_tasks.foundation.settings import load_settings
 
@@ -89,16 +97,18 @@ def main() -> None:
         Path(sys.argv[4]),
         sys.argv[5] == "1",
     )
-    # The machine's processors are shared out among the ranks: one thread is had by taking one processor.
-    if ranks * threads < processors():
+    # Ranks share the machine's processors: a rank gets one thread when the process has one processor per
+    # rank.
+    if ranks * threads < cpu_count():
         os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[: ranks * threads]))
     settings: Settings = load_settings().model_copy(
         update={"home": home, "products": uri, "image_size": 28, "image_channels": 1, "ranks": ranks}
     )
     cursor = head(uri)
     assert cursor is not None
-    job = plan_job(settings, cursor, Parameters(), 10_000_000 if all_images else 20_000, BATCH, ranks, 1)
-    print(json.dumps(on_ranks(settings, work, replace(job, rounds=1))), flush=True)
+    budget = Budget(10_000_000 if all_images else 20_000, BATCH_SIZE, ranks, 1)
+    spec = replace(plan_training(settings, cursor, Hyperparameters(), budget), rounds=1)
+    print(json.dumps(run_on_ranks(settings, measure_rank, spec)), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import faiss
 import numpy as np
 
 from benchmarks.bench import Bench
-from benchmarks.data import folder_size, products
+from benchmarks.data import ORIGIN, folder_size, products
 from benchmarks.vectors.peers import Faiss, Hnswlib, Nmslib, NumPy, Peer, Usearch
 from recsim_tasks.arrays import Float32Array, Int64Array
 from recsim_tasks.vectors.index import VECTORS_FILE, Index
@@ -22,9 +22,8 @@ CHURN_ROUNDS, CHURN_SHARE = 20, 0.05
 
 def build(bench: Bench, name: str, vectors: Float32Array, exact_below: int = 100_000) -> Index:
     """Build our index of `vectors`, as a refresh does."""
-    metadata = {"model_fingerprint": "benchmark", "cursor": {}}
     index: Index = bench.call(
-        f"{name} build", Index.build, products(len(vectors)), vectors, metadata, exact_below
+        f"{name} build", Index.build, products(len(vectors)), vectors, ORIGIN, exact_below
     )
     return index
 
@@ -90,7 +89,7 @@ def churn(bench: Bench, vectors: Float32Array, queries: Float32Array, rounds: in
             peer.remove(removed)
             peer.add(vectors[new], new)
     near = _truth(vectors, queries, live)
-    fresh = Index.build(everything.take(live), vectors[live], {}, 1)
+    fresh = Index.build(everything.take(live), vectors[live], ORIGIN, 1)
     fresh._vectors._index.nprobe = ours._vectors._index.nprobe  # at the same settings
     for label, index in (("ours churned", ours), ("ours fresh", fresh)):
         ids = [[int(hit.product_id.split("-")[1]) for hit in hits] for hits in index.search(queries, K)]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench import Bench
-from benchmarks.data import TIGHT, clustered, products
+from benchmarks.data import ORIGIN, TIGHT, clustered, products
 from recsim_tasks.arrays import Float32Array
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.index import Index
@@ -58,7 +58,7 @@ def _steps(rows: int, dimensions: int, folder: Path) -> dict[str, float]:
         taken[STEPS[len(taken)]] = (time.perf_counter() - began) / times
         return result
 
-    index = step(lambda: Index.build(table.slice(0, rows), vectors[:rows], {}, min(100_000, rows)))
+    index = step(lambda: Index.build(table.slice(0, rows), vectors[:rows], ORIGIN, min(100_000, rows)))
     step(lambda: index.save(folder / "one"))
     del index  # only one at a time is in memory, which is measured
     index = step(lambda: Index.open(folder / "one", writable=True))

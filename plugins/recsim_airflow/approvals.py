@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk import Context
@@ -73,15 +73,13 @@ class PersonApprovalOperator(ApprovalOperator):
         """The answer in `event`; if there is none, fail, and name the `question` and the `next_step`."""
         if "error" in event:
             hours = self.response_timeout.total_seconds() / 3600 if self.response_timeout else 0
-            self._fail(context, f"{question} was not answered within {hours:g} h. {next_step}")
+            reason = f"{question} was not answered within {hours:g} h. {next_step}"
+            set_status_line(context, reason, level=logging.ERROR)
+            raise AirflowFailException(reason)
         response = HITLOperator.execute_complete(self, context, event)
         at: datetime = response["responded_at"]
         approved = response["chosen_options"] == [self.APPROVE]
         return Response(approved, user_name(response["responded_by_user"]), at.isoformat())
-
-    def _fail(self, context: Context, sentence: str) -> NoReturn:
-        set_status_line(context, sentence, level=logging.ERROR)
-        raise AirflowFailException(sentence)
 
 
 class FeedApprovalOperator(PersonApprovalOperator):
@@ -91,10 +89,11 @@ class FeedApprovalOperator(PersonApprovalOperator):
 
     :param ingest_task: id of the task that ran the job `ingest`, with `succeed_on_hold`
 
-    Example: ingest = RecsimJobOperator(task_id="ingest", job="ingest", succeed_on_hold=True) approve =
-    FeedApprovalOperator(task_id="approve", ingest_task="ingest", response_timeout=timedelta(hours=8)) ingest
-    >> approve
+    .. code-block:: python
 
+        ingest = RecsimJobOperator(task_id="ingest", job="ingest", succeed_on_hold=True)
+        approve = FeedApprovalOperator(task_id="approve", ingest_task="ingest")
+        ingest >> approve
     """
 
     def __init__(self, *, ingest_task: str, **kwargs: Any) -> None:

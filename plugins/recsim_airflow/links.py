@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.execution_time.xcom import XCom
 
+from recsim_tasks.contracts import REGISTERED_MODEL
 from recsim_tasks.foundation.settings import load_settings
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
-
-REGISTERED_MODEL = "recsim"
 
 
 class MlflowLink(BaseOperatorLink):

@@ -26,13 +26,15 @@ def on_dag_run_running(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 - Air
 
     A pool that does not exist has no slots: Airflow would never schedule its tasks.
     """
+    if dag_run.dag_id not in DAGS:
+        return
     from airflow.models.pool import Pool
     from airflow.models.variable import Variable
     from sqlalchemy import select
     from sqlalchemy.orm import object_session
 
     session = object_session(dag_run)
-    if dag_run.dag_id not in DAGS or session is None:
+    if session is None:
         return
     slots = session.scalar(select(Pool.slots).where(Pool.pool == GPU_POOL)) or 0
     Variable.set(

@@ -59,11 +59,11 @@ class RecsimJobOperator(BaseOperator):
     result says that a service is unavailable raises `JobUnavailableError`, which `OutageRetryPolicy` retries
     until the task's time limit.
 
-    Example:
+    .. code-block:: python
+
         embed = RecsimJobOperator(task_id="embed", job="embed")
         index = RecsimJobOperator(task_id="index", job="index", arguments=["append"])
         embed >> index
-
     """
 
     template_fields: Sequence[str] = ("job", "arguments", "environment", "command", "refresh_id")

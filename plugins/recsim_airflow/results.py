@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -36,7 +36,8 @@ class JobOutput:
 def parse_output(job: str, line: str) -> JobOutput | None:
     """Parse the last line of a job's stdout; None if it is not a JSON object.
 
-    `VersionMismatchError` if the object is not a result of this job as this version of recsim defines it.
+    `VersionMismatchError` if the object is not a result of this job as this version of recsim defines it; beside
+    a failure, that is added to the failure's sentence.
     """
     try:
         fields = json.loads(line)
@@ -44,23 +45,29 @@ def parse_output(job: str, line: str) -> JobOutput | None:
         return None
     if not isinstance(fields, dict):
         return None
+    failure = Failure.model_validate(fields) if fields.keys() >= Failure.model_fields.keys() else None
+    rest = {name: value for name, value in fields.items() if not failure or name not in Failure.model_fields}
+    if failure and rest.keys() <= JobResult.model_fields.keys():
+        return JobOutput(failure=failure)
     try:
-        failure = Failure.model_validate(fields) if "error" in fields else None
-        rest = {
-            name: value for name, value in fields.items() if not failure or name not in Failure.model_fields
-        }
-        return JobOutput(_model(job).model_validate(rest) if rest else None, failure)
+        return JobOutput(_parse_result(job, rest), failure)
+    except VersionMismatchError as error:
+        if failure is None:
+            raise
+        return JobOutput(failure=failure.model_copy(update={"error": f"{failure.error} {error}"}))
+
+
+def _parse_result(job: str, fields: dict[str, Any]) -> JobResult:
+    model = result_model(job)
+    if model is None:
+        raise VersionMismatchError(f"The Airflow plugin knows no job {job!r}. {SAME_VERSION}")
+    try:
+        return model.model_validate(fields)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))} ({fault['msg']})" for fault in error.errors()[:5]]
         raise VersionMismatchError(
             f"The result of `recsim {job}` is not what this DAG expects: {', '.join(faults)}. {SAME_VERSION}"
         ) from error
-
-
-def _model(job: str) -> type[JobResult]:
-    if model := result_model(job):
-        return model
-    raise VersionMismatchError(f"The Airflow plugin knows no job {job!r}. {SAME_VERSION}")
 
 
 def outcome(exit_code: int, output: JobOutput | None) -> Outcome:

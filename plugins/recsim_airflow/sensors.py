@@ -42,13 +42,13 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
     :param cursor_of: the watched asset whose state store has the cursor; without one every version is new
     :param conn_id: Airflow connection with the credentials of the table's object store
 
-    Example:
+    .. code-block:: python
+
         ingest = RecsimJobOperator(task_id="ingest", job="ingest")
         wait = DeltaChangeDataFeedSensor(
             task_id="wait", table_uri="s3://lake/products", min_version=VERSION_OF_INGEST, conn_id="lake"
         )
         ingest >> wait
-
     """
 
     template_fields: Sequence[str] = ("table_uri", "min_version")

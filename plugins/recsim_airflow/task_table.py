@@ -21,10 +21,10 @@ def read_task_table(dag_file: str) -> dict[str, dict[str, Any]]:
     A task has `doc_md` and `execution_timeout` (minutes); `failure_retries`, if it is not the default; and
     `response_timeout` (minutes) if it waits for a person.
 
-    Example:
+    .. code-block:: python
+
         TASKS = read_task_table(__file__)
         RecsimJobOperator(task_id="embed", job="embed", **TASKS["embed"])
-
     """
     table: dict[str, dict[str, Any]] = yaml.safe_load(Path(dag_file).with_suffix(".yaml").read_text())
     return {task: _operator_arguments(**row) for task, row in table.items()}

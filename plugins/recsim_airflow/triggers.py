@@ -2,6 +2,8 @@
 
 Wiring of an asset trigger:
 
+.. code-block:: python
+
     trigger = FeedManifestTrigger(asset_name="inbox", inbox="s3://bucket/inbox", conn_id="lake")
     inbox = Asset("inbox", watchers=[AssetWatcher(name="closed_feeds", trigger=trigger)])
     with DAG("recsim_refresh", schedule=[inbox]): ...

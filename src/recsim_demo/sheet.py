@@ -11,7 +11,7 @@ from PIL import Image
 
 from recsim_demo.feeds import Pixels
 from recsim_demo.queries import QueryResults
-from recsim_tasks.learning.evaluation.plots import lettered
+from recsim_tasks.learning.evaluation.plots import escape_mathtext
 
 NEIGHBOURS = 8
 RELEVANT, IRRELEVANT, INK, FAINT = "#1a7f4b", "#c0392b", "#222222", "#777777"
@@ -37,7 +37,7 @@ def draw_sheet(
             _draw_cell(
                 cell,
                 _image(client, hit["product_id"]),
-                f"{lettered(hit['product_id'])}\n{hit['score']:.3f}",
+                f"{escape_mathtext(hit['product_id'])}\n{hit['score']:.3f}",
                 hit["category"],
                 colour,
             )
@@ -55,7 +55,7 @@ def draw_sheet(
 
 def _draw_cell(cell: object, pixels: Pixels, below: str, above: str, colour: str) -> None:
     cell.imshow(pixels, cmap="gray_r", vmin=0, vmax=255)  # type: ignore[attr-defined]
-    cell.set_title(lettered(above), fontsize=7, color=colour, pad=3)  # type: ignore[attr-defined]
+    cell.set_title(escape_mathtext(above), fontsize=7, color=colour, pad=3)  # type: ignore[attr-defined]
     cell.set_xlabel(below, fontsize=6, color=FAINT, labelpad=3)  # type: ignore[attr-defined]
     cell.set_xticks([])  # type: ignore[attr-defined]
     cell.set_yticks([])  # type: ignore[attr-defined]

@@ -10,11 +10,15 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Decision = Literal["skip", "append", "rebuild", "retrain"]
 Verdict = Literal["passed", "rejected"]
-FailureType = Literal["failed", "unavailable", "input", "configuration", "missing", "held"]
+# The registered model in MLflow, whose versions are the releases.
+REGISTERED_MODEL = "recsim"
+FailureType = Literal[
+    "failed", "unavailable", "input", "configuration", "missing", "rejected", "on_hold", "frozen"
+]
 
 
 @dataclass(frozen=True)
@@ -298,14 +302,14 @@ class TuneResult(JobResult):
     """`recsim tune`: the best hyperparameters that were found."""
 
     job = "tune"
-    best_params: dict[str, Any]
+    best_params: dict[str, float | str]
     trials: int
     failed: int
     pruned: int
     metric: str
     best_score: float
     champion_score: float | None
-    """What the champion's own values reach."""
+    """Of the champion's own hyperparameters."""
     reasons: list[str]
 
     @property
@@ -319,10 +323,10 @@ class TrainResult(JobResult):
     job = "train"
     model_fingerprint: str
     ranks: int
-    metrics: dict[str, float | None]
-    """Measures on validation images."""
-    quality: dict[str, Any] | None
-    """Measures on test images."""
+    metrics: dict[str, float]
+    """Of the validation images, at the end."""
+    quality: dict[str, float]
+    """Of the test images; empty when none has a category of the training."""
     mlflow_run_id: str
     trained_at: float
     """Seconds since the epoch."""
@@ -392,6 +396,18 @@ class RebuildComparison(Record):
     """Share that a rebuild finds, or that this index found when it was built."""
 
 
+class IndexVerifyResult(RebuildComparison, JobResult):
+    """`recsim index verify`: whether an index equals a rebuild. Exit code 3 when it does not."""
+
+    job = "index-verify"
+    equal: bool
+    reasons: list[str]
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return " ".join(self.reasons)
+
+
 class Metrics(Record):
     """The quality of a release, measured on its own products."""
 
@@ -410,7 +426,8 @@ class Metrics(Record):
     coverage: float | None
     """Share of the tried images that find their own product; None when no image was tried."""
     drift: float | None = None
-    """Likelihood that a new image lies farther from the known ones than a held-out image; None when not measured."""
+    """Likelihood that a new image lies farther from the known ones than a held-out image; None when not
+    measured."""
     drift_images: float | None = None
     drift_held_out_error: float | None = None
 
@@ -468,9 +485,11 @@ class EvaluateResult(JobResult):
     slices: dict[str, SliceMetrics]
     """By category."""
     since_training: dict[str, SliceMetrics]
-    """Products with an image that is `added` since the training, and `existing` ones; empty when not known."""
+    """Products with an image that is `added` since the training, and `existing` ones; empty when not
+    known."""
     since_champion: dict[str, SliceMetrics]
-    """Products with an image that is `added` since the champion, and `existing` ones; empty without a champion."""
+    """Products with an image that is `added` since the champion, and `existing` ones; empty without a
+    champion."""
     rebuild: RebuildComparison
     champion: int | None
     """The release that it was compared with."""
@@ -484,7 +503,7 @@ class EvaluateResult(JobResult):
 
 
 class RegisterResult(JobResult):
-    """`recsim register`: the release in the registry, in Staging."""
+    """`recsim register`: the release in the registry, in Staging, with the verdict."""
 
     job = "register"
     version: int
@@ -506,7 +525,7 @@ class GateResult(JobResult):
     version: int
     verdict: Verdict
     reasons: list[str]
-    """A sentence of each rule that is broken, or of all when none is."""
+    """A sentence of each broken rule; of every rule when none is broken."""
     mlflow_page: str
 
     @property
@@ -586,6 +605,119 @@ class ResumeResult(JobResult):
     @property
     def summary(self) -> str:  # noqa: D102
         return " ".join(self.reasons)
+
+
+class ChampionStatus(Record):
+    """The release in Production."""
+
+    version: int
+    cursor: Cursor
+    size: int
+    """Number of products."""
+    model_fingerprint: str
+
+
+class Lag(Record):
+    """How far the catalogue is ahead of the champion; None when the table was created again since."""
+
+    versions: int | None
+    seconds: float | None
+    """Age of the oldest version that the champion does not have."""
+
+
+class StatusResult(JobResult):
+    """`recsim status`: the release in Production, and how far the catalogue is ahead of it."""
+
+    job = "status"
+    champion: ChampionStatus | None
+    head: Cursor | None
+    """The newest version of the catalogue."""
+    behind: Lag | None
+    frozen: Freeze | None
+    problem: str | None
+    """What is wrong with the registry's alias `champion`."""
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return f"release {self.champion.version} is in Production" if self.champion else "no release yet"
+
+
+class ProductionPeriod(Record):
+    """A time during which a release was in Production."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    version: int
+    start: float = Field(alias="from")
+    """Seconds since the epoch."""
+    end: float | None = Field(alias="to")
+    """None while it is in Production."""
+    by: str | None
+    through: str | None
+    why: str | None
+
+
+class ReleasesResult(JobResult):
+    """`recsim releases`: which release was in Production when, oldest first."""
+
+    job = "releases"
+    releases: list[ProductionPeriod]
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return f"{len(self.releases)} periods in Production"
+
+
+class FeedReleaseResult(JobResult):
+    """`recsim releases --feed`: which release served a feed first."""
+
+    job = "releases"
+    feed_id: str
+    catalogue_version: int | None
+    """The version that took the feed in; None when the log no longer says."""
+    taken_in: float | None
+    """Seconds since the epoch."""
+    first_served: ProductionPeriod | None
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        if self.first_served is None:
+            return f"feed {self.feed_id} has not been served yet"
+        return f"feed {self.feed_id} was first served by release {self.first_served.version}"
+
+
+class QueryResult(JobResult):
+    """`recsim query`: the nearest products of an image or a product, best first."""
+
+    job = "query"
+    release: int
+    results: list[dict[str, Any]]
+    """`product_id`, `score` and the fields that the catalogue's schema shows."""
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return f"{len(self.results)} products from release {self.release}"
+
+
+class TableMaintenance(Record):
+    """What maintenance did to the files of one table."""
+
+    files_compacted: int
+    files_written: int
+    files_vacuumed: int
+
+
+class MaintainResult(JobResult):
+    """`recsim maintain`: what was compacted and removed."""
+
+    job = "maintain"
+    tables: dict[str, TableMaintenance]
+    models_forgotten: int
+    """Encoders whose embeddings were removed because no release uses them."""
+
+    @property
+    def summary(self) -> str:  # noqa: D102
+        return f"{len(self.tables)} tables maintained, embeddings of {self.models_forgotten} encoders removed"
 
 
 class CheckFinding(Record):

@@ -6,7 +6,18 @@ from typing import Any
 import pytest
 
 from recsim_tasks.cli import tables
-from recsim_tasks.contracts import HoldRecord, QuarantinedRow, QuarantineResult, RowReason
+from recsim_tasks.contracts import (
+    FeedReleaseResult,
+    Freeze,
+    HoldRecord,
+    ProductionPeriod,
+    QuarantinedRow,
+    QuarantineResult,
+    QueryResult,
+    ReleasesResult,
+    RowReason,
+    StatusResult,
+)
 
 ODD = ["[slim fit] shirt", "[/sale]", "[bold]b[/bold]", "<b>", "**x**", "$a$", "\x1b[31mred", "a\rb\nc", "\\[x]", "trailing\\", ":smile:", "[link=http://x]y[/link]"]  # fmt: skip
 SHOWN = [*ODD[:6], r"\x1b[31mred", r"a\rb\nc", *ODD[8:]]
@@ -36,9 +47,8 @@ def row(text: str) -> dict[str, Any]:
 def test_every_table_shows_text_of_feeds_letter_by_letter(
     text: str, shown: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tables.show_neighbours(
-        {"release": 1, "results": [row(text), {**row(text), "category": None, "title": None}]}
-    )
+    rows = [row(text), {**row(text), "category": None, "title": None}]
+    tables.show_neighbours(QueryResult(release=1, results=rows))
     assert printed(capsys).count(shown) == 4
     reason = RowReason(reason=text, rows=3, example=text)
     hold = HoldRecord(feed_id=text, digest="d", at=0.0, row_reasons=[reason])
@@ -55,12 +65,15 @@ def test_every_table_shows_text_of_feeds_letter_by_letter(
         QuarantineResult(rows=1, by_reason={text: 1}, newest=[quarantined], on_hold=[hold])
     )
     assert printed(capsys).count(shown) == 8
-    frozen = {"by": text, "at": 0.0, "reason": text}
-    tables.show_status({"champion": None, "head": None, "behind": None, "held": frozen, "problem": text})
+    frozen = Freeze(by=text, through="cli", at=0.0, reason=text, release=1, to=2)
+    tables.show_status(StatusResult(champion=None, head=None, behind=None, frozen=frozen, problem=text))
     assert printed(capsys).count(shown) == 3
-    tables.show_releases(
-        {"releases": [{"version": 1, "from": 0.0, "to": None, "by": text, "through": text, "why": text}]}
+    period = ProductionPeriod.model_validate(
+        {"version": 1, "from": 0.0, "to": None, "by": text, "through": text, "why": text}
     )
+    tables.show_releases(ReleasesResult(releases=[period]))
     assert printed(capsys).count(shown) == 3
-    tables.show_releases({"feed_id": text, "taken_in": None, "first_served": None})
+    tables.show_feed_release(
+        FeedReleaseResult(feed_id=text, catalogue_version=None, taken_in=None, first_served=None)
+    )
     assert printed(capsys).count(shown) == 1

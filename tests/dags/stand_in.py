@@ -56,11 +56,11 @@ STATIC: dict[str, dict[str, Any]] = {
         "model_fingerprint": "a" * 64,
         "ranks": 2,
         "metrics": {},
-        "quality": None,
+        "quality": {},
         "mlflow_run_id": "run",
         "trained_at": 1.0,
     },
-    "embed": {"embedded": 3, "reused": 0, "of": 3, "faulted": 0},
+    "embed": {"embedded": 3, "reused": 0, "of": 3, "unembeddable": 0},
     "index": {"size": 3, "added": 3, "replaced": 0, "removed": 0, "index_fingerprint": "b" * 64},
     "evaluate": {
         "verdict": "passed",

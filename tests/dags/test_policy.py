@@ -283,22 +283,6 @@ def test_the_trigger_form_offers_mode_approval_and_trials_within_bounds(refresh:
     assert all(form.schema["title"] and form.description for form in forms.values())
 
 
-@pytest.mark.parametrize(("setting", "default", "most"), [("9", 9, 200), ("300", 300, 300)])
-def test_the_number_of_trials_is_a_setting(
-    setting: str, default: int, most: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RECSIM_TUNE_TRIALS", setting)
-    trials = read("recsim_refresh").params.get_param("trials")
-    assert (trials.resolve(), trials.schema["maximum"]) == (default, most)
-
-
-def test_whether_a_release_needs_an_approval_is_a_setting(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RECSIM_APPROVAL", "ask")
-    assert read("recsim_refresh").params.get_param("approval").value == "ask"
-
-
 def test_airflows_configuration_names_the_approvers(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

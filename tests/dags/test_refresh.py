@@ -34,7 +34,7 @@ def test_a_landed_feed_starts_a_refresh(shop: Shop) -> None:
         "embedded": 3,
         "reused": 0,
         "of": 3,
-        "faulted": 0,
+        "unembeddable": 0,
     }
     assert shop.airflow.xcom(DAG, run_id, "append.embed", "reason") == "embedded 3 of 3, reused 0"
     release = len(shop.releases())

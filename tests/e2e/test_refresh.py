@@ -188,7 +188,7 @@ def test_both_releases_share_one_model_and_it_beats_a_guess(
     ]
     assert manifests[0].model_fingerprint == manifests[1].model_fingerprint
     assert manifests[0].cursor.version < manifests[1].cursor.version
-    assert manifests[1].metrics["precision_at_1"] > 0.5
+    assert manifests[1].metrics.precision_at_1 > 0.5
 
 
 def test_every_task_has_a_status_line(three_feeds: ThreeFeeds) -> None:

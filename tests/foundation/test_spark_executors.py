@@ -111,13 +111,14 @@ from recsim_tasks.foundation import spark_executors
 from recsim_tasks.foundation.spark import spark_session
 from recsim_tasks.foundation.errors import UnavailableError
 from recsim_tasks.foundation.settings import load_settings
-from recsim_tasks.learning.hyperparameters import Parameters
-from recsim_tasks.learning.tuning.hyperopt_search import search
+from recsim_tasks.learning.hyperparameters import Hyperparameters
+from recsim_tasks.learning.tuning.hyperopt_search import Search, run_search
 
 spark_executors.PATIENCE_SECONDS, results = 4, []
 try:
     with spark_session(load_settings(), "starved") as spark:
-        search(spark, lambda point: {}, 2, 4, 300, 0, [], [Parameters()], results.append, lambda: False)
+        search = Search(trials=4, parallelism=2, seconds=300, seed=0, initial_points=[Hyperparameters()])
+        run_search(spark, search, lambda point: None, results.append, lambda: False)
 except UnavailableError as error:
     print(len(results), error)
 """

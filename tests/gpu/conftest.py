@@ -12,6 +12,6 @@ __all__ = ["catalogue"]
 
 @pytest.fixture(scope="session", autouse=True)
 def gpu() -> None:
-    found = ask_tensorflow()
-    if not found.count:
-        pytest.skip(f"TensorFlow sees no GPU: {found.reason}")
+    visible = ask_tensorflow()
+    if not visible.count:
+        pytest.skip(f"TensorFlow sees no GPU: {visible.reason}")

@@ -10,27 +10,28 @@ import numpy as np
 import pytest
 
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.devices import gpus_here
+from recsim_tasks.learning.devices import local_gpus
 from recsim_tasks.learning.embedder import Embedder
-from recsim_tasks.learning.hyperparameters import Parameters
+from recsim_tasks.learning.hyperparameters import Hyperparameters
 from recsim_tasks.learning.training.checkpoints import Checkpoints
-from recsim_tasks.learning.training.distributed import Alone, on_ranks
-from recsim_tasks.learning.training.planning import plan_job
+from recsim_tasks.learning.training.communicator import SingleProcess
+from recsim_tasks.learning.training.distributed import run_on_ranks
+from recsim_tasks.learning.training.planning import Budget, plan_training
 from recsim_tasks.learning.training.train import train
 
 if TYPE_CHECKING:
     from learning.conftest import Catalogue
     from recsim_demo.dataset import FashionMnist
-    from recsim_tasks.learning.spec import Job
-    from recsim_tasks.learning.training.distributed import Ranks
+    from recsim_tasks.learning.spec import TrainingSpec
+    from recsim_tasks.learning.training.communicator import Communicator
 
 pytestmark = [pytest.mark.gpu, pytest.mark.ml]
 
 PINNED = """
 import json, pathlib, sys
 from recsim_tasks.learning.tensorflow_runtime import tensorflow
-from recsim_tasks.learning.devices import device
-with device(pathlib.Path(sys.argv[1]), 1, 1) as name:
+from recsim_tasks.learning.devices import acquire_device
+with acquire_device(pathlib.Path(sys.argv[1]), gpus=1, shares=1) as name:
     tf = tensorflow(gpus=1)
     gpus = tf.config.list_physical_devices("GPU")
     where = tf.constant(1.0).device.rsplit("device:", 1)[-1]
@@ -40,15 +41,16 @@ with device(pathlib.Path(sys.argv[1]), 1, 1) as name:
 """
 AVERAGED = """
 import json
-from recsim_tasks.learning.training.shutdown import Ending
-from recsim_tasks.learning.spec import Machine
-from recsim_tasks.learning.training.distributed import HorovodRanks
-ranks = HorovodRanks(Machine(gpus=1), Ending())
+from recsim_tasks.learning.training.shutdown import GracefulShutdown
+from recsim_tasks.learning.spec import Resources
+from recsim_tasks.learning.training.communicator import HorovodCommunicator
+communicator = HorovodCommunicator(Resources(gpus=1), GracefulShutdown())
 from recsim_tasks.learning.tensorflow_runtime import tensorflow
 variable = tensorflow().Variable([1.0, 2.0])
-ranks.share_first([variable])
-mean = ranks.average([variable * 2])[0]
-print(json.dumps({"where": variable.device.rsplit("device:", 1)[-1], "size": ranks.size, "mean": mean.numpy().tolist()}))
+communicator.broadcast([variable])
+mean = communicator.all_reduce_mean([variable * 2])[0]
+where = variable.device.rsplit("device:", 1)[-1]
+print(json.dumps({"where": where, "size": communicator.size, "mean": mean.numpy().tolist()}))
 """
 
 
@@ -68,54 +70,60 @@ def model(settings: Settings, catalogue: Catalogue) -> Path:
 
 
 @pytest.fixture(scope="module")
-def job(settings: Settings, catalogue: Catalogue) -> Job:
-    return plan_job(settings, catalogue.cursor, Parameters(), 1_600, 64, 1, 4)
+def spec(settings: Settings, catalogue: Catalogue) -> TrainingSpec:
+    return plan_training(settings, catalogue.cursor, Hyperparameters(), Budget(1_600, 64, 1, 4))
 
 
-def said_by(program: str, *arguments: object) -> dict[str, Any]:
+def result_of(program: str, *arguments: object) -> dict[str, Any]:
     command = [sys.executable, "-c", program, *map(str, arguments)]
     output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     return dict(json.loads(output.splitlines()[-1]))
 
 
 def test_a_rank_is_pinned_to_one_gpu_whose_memory_grows(tmp_path: Path) -> None:
-    found = said_by(PINNED, tmp_path)
-    assert found == {"name": gpus_here()[0], "gpus": 1, "where": "GPU:0", "growth": [True], "tf32": False}
+    result = result_of(PINNED, tmp_path)
+    assert result == {"name": local_gpus()[0], "gpus": 1, "where": "GPU:0", "growth": [True], "tf32": False}
 
 
 def test_horovod_averages_variables_of_a_gpu() -> None:
-    assert said_by(AVERAGED) == {"where": "GPU:0", "size": 1, "mean": [2.0, 4.0]}
+    assert result_of(AVERAGED) == {"where": "GPU:0", "size": 1, "mean": [2.0, 4.0]}
 
 
-def test_a_model_that_was_trained_on_a_gpu_embeds_there_as_its_litert_copy_does(
+def test_a_model_trained_on_a_gpu_embeds_there_like_its_litert_copy(
     model: Path, fashion_mnist: FashionMnist
 ) -> None:
     from recsim_tasks.learning.model.saved_model_embedder import GpuEmbedder
 
     images = fashion_mnist.test_images[..., None]
-    litert, gpu = Embedder(model, threads=2).embed(images), GpuEmbedder(model, gpus_here()[0]).embed(images)
+    litert, gpu = Embedder(model, threads=2).embed(images), GpuEmbedder(model, local_gpus()[0]).embed(images)
     assert np.abs(litert - gpu).max() < 1e-4
     assert np.allclose(np.linalg.norm(gpu, axis=1), 1, atol=1e-5)
 
 
-def test_a_deterministic_training_gives_one_digest_from_a_checkpoint_as_well(
-    settings: Settings, job: Job, tmp_path: Path
+def test_a_deterministic_training_has_one_digest_resumed_or_not(
+    settings: Settings, spec: TrainingSpec, tmp_path: Path
 ) -> None:
-    def work(ranks: Ranks, job: Job) -> list[str]:
-        from recsim_tasks.learning.training.loop import fit, load_shards
+    def digests(communicator: Communicator, spec: TrainingSpec) -> list[str]:
+        from recsim_tasks.learning.training.loop import FitOptions, fit
+        from recsim_tasks.learning.training.training_data import load_training_data
 
-        shards, checkpoints = load_shards(job, ranks), Checkpoints(tmp_path, job.digest(1))
-        whole = [fit(job, ranks, shards, "Whole")[0].agree() for _ in range(2)]
-        fit(job, ranks, shards, "Interrupted", checkpoints, lambda rounds: len(rounds) < 2)
-        return [*whole, fit(job, ranks, shards, "Resumed", checkpoints)[0].agree()]
+        data = load_training_data(spec, communicator)
+        checkpoints = Checkpoints(tmp_path, spec.digest(1))
 
-    assert len(set(on_ranks(settings, work, job))) == 1
+        def train(options: FitOptions) -> str:
+            return fit(spec, communicator, data, options)[0].sync_and_check_weights()
+
+        whole = [train(FitOptions("Whole")) for _ in range(2)]
+        train(FitOptions("Interrupted", checkpoints, lambda rounds: len(rounds) < 2))
+        return [*whole, train(FitOptions("Resumed", checkpoints))]
+
+    assert len(set(run_on_ranks(settings, digests, spec))) == 1
 
 
-def test_a_trial_runs_on_a_gpu(job: Job) -> None:
-    from recsim_tasks.learning.training.loop import load_shards
-    from recsim_tasks.learning.tuning.trial import try_out
+def test_a_trial_runs_on_a_gpu(spec: TrainingSpec) -> None:
+    from recsim_tasks.learning.training.training_data import load_training_data
+    from recsim_tasks.learning.tuning.trial import run_trial
 
-    tried = try_out(job, load_shards(job, Alone()), Parameters(), [])
-    assert tried["status"] == "ok", tried
-    assert -tried["loss"] > 0.2
+    result = run_trial(spec, load_training_data(spec, SingleProcess()), Hyperparameters(), [])
+    assert not result.failed, result.reason
+    assert result.score > 0.2

@@ -29,7 +29,7 @@ UNLABELLED = 100
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Where the table is, at which version, and what is in it."""
+    """The table, its version, and its contents."""
 
     uri: str
     cursor: Cursor
@@ -53,7 +53,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory, fashion_mnist: FashionMn
     from deltalake import write_deltalake
 
     uri = str(tmp_path_factory.mktemp("catalogue") / "products")
-    pictures = [Image.fromarray(pixels) for pixels in fashion_mnist.train_images[:PRODUCTS]]
+    images = [Image.fromarray(pixels) for pixels in fashion_mnist.train_images[:PRODUCTS]]
     categories = [f"category {label}" for label in fashion_mnist.train_labels[:PRODUCTS]]
     table = pa.table(
         {
@@ -63,8 +63,8 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory, fashion_mnist: FashionMn
             "price": [9.5] * PRODUCTS,
             "in_stock": [True] * PRODUCTS,
             "updated_at": pa.array([datetime.now(UTC)] * PRODUCTS, pa.timestamp("us", "UTC")),
-            "image": pa.array([png(picture) for picture in pictures], pa.binary()),
-            "image_hash": [image_hash(picture) for picture in pictures],
+            "image": pa.array([png(image) for image in images], pa.binary()),
+            "image_hash": [image_hash(image) for image in images],
         }
     )
     write_deltalake(uri, table)
@@ -73,7 +73,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory, fashion_mnist: FashionMn
     return Catalogue(uri, cursor, table)
 
 
-def png(picture: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()

@@ -3,7 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recsim_tasks.learning.metrics import map_at_r, precision_at_k, r_precision, relevant_counts
+from recsim_tasks.learning.metrics import (
+    mean_average_precision_at_r,
+    precision_at_k,
+    r_precision,
+    relevant_counts,
+)
 
 
 def by_definition(labels: np.ndarray, gallery: np.ndarray, order: np.ndarray) -> tuple[float, float]:
@@ -27,7 +32,7 @@ def test_agrees_with_the_definition_on_random_rankings() -> None:
         relevant = relevant_counts(labels, gallery, leave_one_out=False)
         expected = by_definition(labels, gallery, order)
         assert r_precision(labels, gallery[order], relevant) == pytest.approx(expected[0])
-        assert map_at_r(labels, gallery[order], relevant) == pytest.approx(expected[1])
+        assert mean_average_precision_at_r(labels, gallery[order], relevant) == pytest.approx(expected[1])
 
 
 def test_a_worked_example() -> None:
@@ -36,7 +41,7 @@ def test_a_worked_example() -> None:
     assert precision_at_k(labels, neighbours, 1) == 1.0
     assert precision_at_k(labels, neighbours, 4) == 0.5
     assert r_precision(labels, neighbours, np.array([3])) == pytest.approx(2 / 3)
-    assert map_at_r(labels, neighbours, np.array([3])) == pytest.approx((1 + 2 / 3) / 3)
+    assert mean_average_precision_at_r(labels, neighbours, np.array([3])) == pytest.approx((1 + 2 / 3) / 3)
 
 
 def test_leave_one_out_does_not_count_the_query_itself() -> None:
@@ -44,14 +49,14 @@ def test_leave_one_out_does_not_count_the_query_itself() -> None:
     assert relevant_counts(labels, labels, leave_one_out=True).tolist() == [1, 1, 0]
 
 
-def test_a_query_without_relevant_items_says_nothing_about_the_ranking() -> None:
+def test_a_query_without_relevant_items_is_ignored() -> None:
     labels = np.array(["shoe", "hat"])
     neighbours = np.array([["shoe", "bag"], ["shoe", "bag"]])
-    assert map_at_r(labels, neighbours, np.array([1, 0])) == 1.0
-    assert map_at_r(labels[1:], neighbours[1:], np.array([0])) == 0.0
+    assert mean_average_precision_at_r(labels, neighbours, np.array([1, 0])) == 1.0
+    assert mean_average_precision_at_r(labels[1:], neighbours[1:], np.array([0])) == 0.0
     assert precision_at_k(labels[:0], neighbours[:0], 1) == 0.0
 
 
 def test_too_few_neighbours_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 neighbours a query are needed"):
+    with pytest.raises(ValueError, match="3 neighbours per query are needed"):
         precision_at_k(np.array([1]), np.array([[1, 1]]), 3)

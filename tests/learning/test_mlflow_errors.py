@@ -1,4 +1,4 @@
-"""What MLflow's failures mean: what is away is told apart from what is wrong."""
+"""Translation of MLflow's errors: outages and refusals differ."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from recsim_tasks.foundation.errors import ConfigurationError, MissingError, RecsimError, UnavailableError
 from recsim_tasks.foundation.settings import Settings, load_settings
-from recsim_tasks.learning.mlflow_errors import speaking
+from recsim_tasks.learning.mlflow_errors import translated_errors
 from recsim_tasks.learning.mlflow_runs import Tracker
 
 
@@ -27,7 +27,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def answering(status: int, body: bytes) -> Iterator[str]:
-    """The address of a server that gives every question the same answer."""
+    """The address of a server that gives every request the same answer."""
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -94,7 +94,10 @@ def test_a_locked_database_is_away(
     tracker = connect(f"sqlite:///{path}", monkeypatch)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(UnavailableError, match="locked by another process"), speaking(f"sqlite:///{path}"):
+    with (
+        pytest.raises(UnavailableError, match="locked by another process"),
+        translated_errors(f"sqlite:///{path}"),
+    ):
         tracker.client.create_run(tracker.experiment_id)
     holder.close()
 

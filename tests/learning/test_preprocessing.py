@@ -62,11 +62,11 @@ def test_many_images_stack_in_order() -> None:
     assert decode_all([], Preprocessing(16, 1)).shape == (0, 16, 16, 1)
 
 
-def test_a_jpeg_that_is_asked_with_looks_the_same_to_the_network_decoded_at_a_fraction_as_whole() -> None:
+def test_a_query_decoded_at_a_fraction_looks_the_same_to_the_network() -> None:
     shapes = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
     photo = encoded(Image.fromarray(shapes).resize((2_400, 1_800), Image.Resampling.BICUBIC), "JPEG")
     whole, fraction = (
-        take(photo, Preprocessing(64, 3), 16_000_000).astype(int) for take in (decode, decode_query)
+        read(photo, Preprocessing(64, 3), 16_000_000).astype(int) for read in (decode, decode_query)
     )
     assert not np.array_equal(whole, fraction)
     assert np.abs(whole - fraction).mean() < 2
@@ -87,7 +87,7 @@ print((peak() - before) // 1024)
 """
 
 
-def test_a_large_jpeg_that_is_asked_with_takes_little_memory(tmp_path: Path) -> None:
+def test_a_large_query_takes_little_memory(tmp_path: Path) -> None:
     for name, size in (("small", (64, 64)), ("large", (8_000, 6_000))):
         tmp_path.joinpath(name).write_bytes(encoded(Image.new("RGB", size, (200, 30, 30)), "JPEG"))
 
@@ -99,7 +99,7 @@ def test_a_large_jpeg_that_is_asked_with_takes_little_memory(tmp_path: Path) -> 
     assert mebibytes("decode_query") < 30
 
 
-def test_what_does_not_decode_is_left_out_and_the_others_stay_in_their_places(
+def test_unreadable_images_are_left_out_and_the_others_keep_their_rows(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     good = [encoded(Image.new("L", (16, 16), shade)) for shade in (7, 9)]
@@ -108,7 +108,7 @@ def test_what_does_not_decode_is_left_out_and_the_others_stay_in_their_places(
     assert len(caplog.messages) == 2
 
 
-def test_what_is_no_image_is_refused_with_the_reason() -> None:
+def test_bytes_that_are_no_image_are_refused_with_the_reason() -> None:
     with pytest.raises(InputError, match="does not decode"):
         decode(b"<html>not found</html>", Preprocessing(16, 1))
     with pytest.raises(InputError, match="pixels"):

@@ -11,10 +11,10 @@ from recsim_tasks.foundation.errors import MissingError
 
 pytestmark = pytest.mark.ml
 
-TELL = """
+REPORT = """
 import json, os
 from recsim_tasks.learning import tensorflow_runtime
-tf = backend.tensorflow({arguments})
+tf = tensorflow_runtime.tensorflow({arguments})
 from tensorflow.python.framework import config
 from tensorflow.python.util import _pywrap_util_port as port
 print(json.dumps({{
@@ -26,27 +26,27 @@ print(json.dumps({{
     "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
 }}))
 """
-# A GPU that TensorFlow is made to see: this machine has none.
+# Makes TensorFlow report a GPU: this machine has none.
 PRETEND = "import tensorflow; tensorflow.config.list_physical_devices = lambda kind=None: ['a GPU']\n"
 
 
 def reported(arguments: str = "", before: str = "", **environment: str) -> dict[str, object]:
-    """How TensorFlow is set up in a process that asks the backend for it."""
+    """How `tensorflow_runtime` sets up TensorFlow in a new process."""
     names = ("TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL", "TF_USE_LEGACY_KERAS", "CUDA_VISIBLE_DEVICES")
     bare = {name: value for name, value in os.environ.items() if name not in names}
-    program = before + TELL.format(arguments=arguments)
+    program = before + REPORT.format(arguments=arguments)
     output = subprocess.run(
         [sys.executable, "-c", program], env={**bare, **environment}, stdout=subprocess.PIPE, check=True
     ).stdout
     return dict(json.loads(output.splitlines()[-1]))
 
 
-def test_training_uses_onednn_keras_2_and_no_gpu_that_it_was_not_given() -> None:
+def test_training_uses_onednn_and_keras_2_and_no_gpu() -> None:
     expected = {
         "onednn": ["1", True],
         "tf32": True,
         "deterministic": False,
-        "log level": "3",
+        "log level": "2",
         "keras": "tf_keras",
         "gpus": "-1",
     }
@@ -54,16 +54,37 @@ def test_training_uses_onednn_keras_2_and_no_gpu_that_it_was_not_given() -> None
 
 
 def test_the_environment_may_switch_onednn_off_and_raise_the_log_level() -> None:
-    found = reported(TF_ENABLE_ONEDNN_OPTS="0", TF_CPP_MIN_LOG_LEVEL="0")
-    assert (found["onednn"], found["log level"]) == (["0", False], "0")
+    result = reported(TF_ENABLE_ONEDNN_OPTS="0", TF_CPP_MIN_LOG_LEVEL="0")
+    assert (result["onednn"], result["log level"]) == (["0", False], "0")
 
 
-def test_on_a_gpu_float32_is_float32_and_operations_are_deterministic_when_asked_for() -> None:
-    found = reported("gpus=1, deterministic=True", PRETEND, TF_USE_LEGACY_KERAS="1", CUDA_VISIBLE_DEVICES="7")
-    assert (found["tf32"], found["deterministic"], found["gpus"]) == (False, True, "7")
+IMPORT = """
+import os
+from recsim_tasks.learning import tensorflow_runtime
+first_import = tensorflow_runtime._first_import
+chatter = "Unable to register cuDNN factory: Attempting to register factory for plugin cuDNN when"
+def noisy_import(threads):
+    first_import(threads)
+    os.write(2, f"E0000 1 cuda_dnn.cc:1] {chatter}\\nE0000 1 cuda_driver.cc:1] a real error\\n".encode())
+tensorflow_runtime._first_import = noisy_import
+tensorflow_runtime.tensorflow_similarity()
+"""
 
 
-def test_a_gpu_that_tensorflow_does_not_see_is_refused_with_its_reason(
+def test_the_imports_print_real_errors_and_no_chatter() -> None:
+    """NMSLIB's advice and, as a TensorFlow for GPUs prints them, a line on cuDNN and an error."""
+    done = subprocess.run([sys.executable, "-c", IMPORT], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == ["E0000 1 cuda_driver.cc:1] a real error"]
+
+
+def test_on_a_gpu_float32_is_float32_and_operations_can_be_deterministic() -> None:
+    result = reported(
+        "gpus=1, deterministic=True", PRETEND, TF_USE_LEGACY_KERAS="1", CUDA_VISIBLE_DEVICES="7"
+    )
+    assert (result["tf32"], result["deterministic"], result["gpus"]) == (False, True, "7")
+
+
+def test_a_gpu_that_tensorflow_does_not_see_is_refused_with_the_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from recsim_tasks.learning.tensorflow_runtime import tensorflow

@@ -28,7 +28,7 @@ TAKE = """
 import json, pathlib, shutil
 for feed in pathlib.Path(INBOX).glob("*"):
     shutil.rmtree(feed)
-print(json.dumps({"embedded": 1, "reused": 0, "of": 1, "faulted": 0}))
+print(json.dumps({"embedded": 1, "reused": 0, "of": 1, "unembeddable": 0}))
 """
 LINGER = "import time; time.sleep(600)"
 DEMO = """

@@ -37,6 +37,6 @@ def test_embeddings_go_when_no_release_uses_their_model_and_none_is_in_the_makin
     embed(behind, used, days_ago=400)
     embed(behind, "forgotten", days_ago=31)
     embed(behind, "in the making", days_ago=29)
-    assert maintain(behind)["models_forgotten"] == 1
+    assert maintain(behind).models_forgotten == 1
     assert models(behind) == {used, "in the making"}
-    assert maintain(behind)["models_forgotten"] == 0
+    assert maintain(behind).models_forgotten == 0

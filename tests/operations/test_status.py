@@ -1,78 +1,52 @@
-"""What `recsim query` answers, from a real release in MLflow."""
+"""How fresh the release in Production is, on a real catalogue and a real registry."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import json
 
 import pytest
+from deltalake import CommitProperties, DeltaTable
 
-from recsim_tasks.cli.tables import show_neighbours
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.operations import status
-from release.bundles import picture
-
-CONDITIONS: list[tuple[dict[str, Any], list[int]]] = [
-    ({"categories": ["rings"]}, [n for n in range(1, 40) if n % 2]),
-    ({"categories": ["rings", "stripes"], "min_price": 20, "max_price": 25}, list(range(10, 16))),
-    ({"in_stock": False}, list(range(0, 40, 3))),
-    (
-        {"in_stock": True, "exclude": ["p005", "p007", "nobody"]},
-        [n for n in range(40) if n % 3 and n not in (5, 7)],
-    ),
-    ({"categories": ["hats"]}, []),
-]
+from recsim_tasks.operations.status import release_of_feed, releases, status
+from recsim_tasks.release.registry.client import Registry
+from recsim_tasks.release.registry.promotion import Promotions
 
 
-@pytest.mark.parametrize(("wanted", "numbers"), CONDITIONS)
-def test_every_condition_holds_for_every_product_of_the_answer(
-    behind: Settings, tmp_path: Path, wanted: dict[str, Any], numbers: list[int]
-) -> None:
-    (tmp_path / "asked.png").write_bytes(picture(2))
-    by_image = status.query(behind, tmp_path / "asked.png", None, {"k": 100, **wanted})["results"]
-    assert {row["product_id"] for row in by_image} == {f"p{n:03d}" for n in numbers}
-    by_product = status.query(behind, None, "p002", {"k": 100, **wanted})["results"]
-    assert {row["product_id"] for row in by_product} == {f"p{n:03d}" for n in numbers if n != 2}
+def test_the_status_says_how_far_the_catalogue_is_ahead(behind: Settings) -> None:
+    found = status(behind)
+    assert found.champion is not None
+    assert found.behind is not None
+    assert (found.champion.version, found.champion.size, found.behind.versions) == (1, 40, 0)
+    assert (found.frozen, found.problem) == (None, None)
+    DeltaTable(behind.products_uri).update({"price": "1.0"}, predicate="product_id = 'p001'")
+    found = status(behind)
+    assert found.behind is not None
+    assert found.behind.versions == 1
+    assert found.behind.seconds is not None
+    assert found.summary == "release 1 is in Production"
 
 
-def test_what_cannot_be_wished_for_is_refused_before_a_release_is_looked_for(settings: Settings) -> None:
-    for wanted in (
-        {"k": 0},
-        {"k": 1001},
-        {"min_price": "cheap"},
-        {"colour": "red"},
-        {"exclude": ["a"] * 1001},
-        {"categories": ["\udc80"]},
-    ):
-        with pytest.raises(InputError, match=next(iter(wanted))):
-            status.query(settings, None, "p001", wanted)
-
-
-def test_the_table_shows_price_and_stock_and_says_when_nothing_meets_the_conditions(
-    behind: Settings, capsys: pytest.CaptureFixture[str]
-) -> None:
-    show_neighbours(
-        status.query(
-            behind, None, "p002", {"k": 1, "exclude": ["p004"], "min_price": 12345.5, "max_price": 99999}
-        )
+def test_a_feed_is_followed_to_the_release_that_served_it_first(behind: Settings) -> None:
+    (period,) = releases(behind).releases
+    assert (period.version, period.end, period.why) == (1, None, "promoted")
+    commit = CommitProperties(
+        custom_metadata={"userMetadata": json.dumps({"feed_id": "late", "refresh": "r"})}
     )
-    assert "No product meets these conditions." in capsys.readouterr().out
-    show_neighbours(
-        {
-            "release": 1,
-            "results": [
-                {
-                    "product_id": "p",
-                    "score": 0.5,
-                    "category": None,
-                    "title": "t",
-                    "price": 1234.5,
-                    "in_stock": False,
-                }
-            ],
-        }
+    DeltaTable(behind.products_uri).update(
+        {"price": "1.0"}, predicate="product_id = 'p001'", commit_properties=commit
     )
-    shown = capsys.readouterr().out
-    assert "1,234.50" in shown
-    assert "no" in shown.split("1,234.50")[1]
+    late, tuesday = release_of_feed(behind, "late"), release_of_feed(behind, "tuesday")
+    assert (late.catalogue_version, late.first_served) == (1, None)
+    assert late.summary == "feed late has not been served yet"
+    assert (tuesday.catalogue_version, tuesday.first_served) == (None, period), "named by the release alone"
+    with pytest.raises(InputError, match="names the feed 'never'"):
+        release_of_feed(behind, "never")
+
+
+def test_the_status_says_who_froze_promotions(behind: Settings) -> None:
+    Promotions(Registry(behind)).rollback(1, "poor results", "ada")
+    frozen = status(behind).frozen
+    assert frozen is not None
+    assert (frozen.by, frozen.reason) == ("ada", "poor results")

@@ -31,7 +31,7 @@ from recsim_airflow.operators import (
 pytestmark = pytest.mark.airflow
 
 
-EMBEDDED = {"embedded": 1, "reused": 2, "of": 3, "faulted": 0}
+EMBEDDED = {"embedded": 1, "reused": 2, "of": 3, "unembeddable": 0}
 RESULT = f"print(json.dumps({EMBEDDED!r}))"
 
 

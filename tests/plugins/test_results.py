@@ -8,7 +8,7 @@ import pytest
 from recsim_airflow.results import JobOutput, VersionMismatchError, failure_reason, outcome, parse_output
 from recsim_tasks.contracts import EmbedResult, Failure, GateResult
 
-EMBEDDED = {"embedded": 1, "reused": 2, "of": 3, "faulted": 0}
+EMBEDDED = {"embedded": 1, "reused": 2, "of": 3, "unembeddable": 0}
 UNAVAILABLE = {"error": "MLflow does not answer.", "error_type": "unavailable", "exit_code": 1}
 REJECTED = {"error": "Precision@1 fell.", "error_type": "rejected", "exit_code": 3}
 GATE = {"version": 7, "verdict": "rejected", "reasons": ["Precision@1 fell."], "mlflow_page": "runs/1"}
@@ -20,6 +20,19 @@ def failed(**fields: Any) -> JobOutput:
 
 def test_a_result_is_parsed_into_the_model_of_its_job() -> None:
     assert parse_output("embed", json.dumps(EMBEDDED)) == JobOutput(EmbedResult.model_validate(EMBEDDED))
+
+
+def test_a_result_of_another_version_does_not_hide_a_failure() -> None:
+    output = parse_output("gate", json.dumps({**GATE, **REJECTED, "version": "seven"}))
+    assert output is not None
+    assert output.result is None
+    assert output.failure is not None
+    assert output.failure.error.startswith("Precision@1 fell. The result of `recsim gate` is not what")
+
+
+def test_a_failure_may_have_the_time_that_the_job_took() -> None:
+    timed = json.dumps({**UNAVAILABLE, "elapsed_seconds": 1.5})
+    assert parse_output("embed", timed) == failed(**UNAVAILABLE)
 
 
 def test_a_failure_is_parsed_with_the_result_that_comes_with_it() -> None:
@@ -39,7 +52,6 @@ def test_a_line_that_is_not_a_json_object_is_not_a_result(line: str) -> None:
     [
         ("embed", {**EMBEDDED, "sped_up": True}, r"sped_up \(Extra inputs"),
         ("embed", {"embedded": 1}, r"reused \(Field required"),
-        ("gate", {**REJECTED, "version": "seven"}, r"version \(Input should be a valid integer"),
         ("levitate", EMBEDDED, "knows no job 'levitate'"),
     ],
 )

@@ -6,19 +6,24 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from recsim_tasks.contracts import Decision, EmbedResult, PromoteResult, VerifyResult
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.estimate import past_minutes
-from recsim_tasks.refresh.history import judged_refreshes
+from recsim_tasks.refresh.history import evaluated_refreshes
 from recsim_tasks.refresh.workspace import Workspace
 from recsim_tasks.vectors.embeddings import without_embedding
+from refresh.test_workspace import PLAN
 
 
-def refreshed(settings: Settings, number: int, decision: str, minutes: float, finished: bool = True) -> None:
+def refreshed(
+    settings: Settings, number: int, decision: Decision, minutes: float, finished: bool = True
+) -> None:
     workspace = Workspace.of(settings, f"r{number}")
-    workspace.keep("plan", {"decision": decision, "seconds": 6.0})
-    workspace.keep("embed", {"seconds": minutes * 60 - 6})
+    workspace.keep(PLAN.model_copy(update={"decision": decision, "elapsed_seconds": 6.0}))
+    embedded = EmbedResult(embedded=1, reused=0, of=1, unembeddable=0, elapsed_seconds=minutes * 60 - 6)
+    workspace.keep(embedded)
     if finished:
-        workspace.keep("promote", {"version": number, "seconds": 0.0})
+        workspace.keep(PromoteResult(version=number, previous=None, stage="Production"))
     os.utime(workspace.folder / "plan.json", (1000 + number,) * 2)
 
 
@@ -35,7 +40,7 @@ def test_the_time_is_the_median_of_the_last_five_finished_refreshes_of_the_same_
 
 
 def test_a_skip_is_finished_when_it_is_planned(settings: Settings) -> None:
-    Workspace.of(settings, "s").keep("plan", {"decision": "skip", "seconds": 30.0})
+    Workspace.of(settings, "s").keep(PLAN.model_copy(update={"decision": "skip", "elapsed_seconds": 30.0}))
     assert past_minutes(settings, "skip") == 0.5
 
 
@@ -47,11 +52,11 @@ def test_no_refresh_tells_no_time_and_a_broken_result_is_passed_over(settings: S
     assert past_minutes(settings, "append") is None
 
 
-def test_a_step_leaves_its_seconds_unless_it_has_its_own(settings: Settings) -> None:
-    workspace = Workspace.of(settings, "r")
-    assert workspace.keep("embed", {"of": 1}) == workspace.result("embed")
-    assert workspace.result("embed")["seconds"] >= 0
-    assert workspace.keep("verify", {"seconds": 4.5}) == {"seconds": 4.5}
+def test_the_time_that_verify_waits_is_counted_once(settings: Settings) -> None:
+    refreshed(settings, 1, "append", 5)
+    waited = VerifyResult(version=1, live=True, waited_seconds=60.0, reasons=[], elapsed_seconds=60.0)
+    Workspace.of(settings, "r1").keep(waited)
+    assert past_minutes(settings, "append") == 6
 
 
 @pytest.mark.parametrize(("model", "missing"), [("m", 1), ("other", 3), (None, 3)])
@@ -75,15 +80,17 @@ def test_what_old_refreshes_left_stops_no_plan(settings: Settings) -> None:
     for folder in folders:
         folder.mkdir(parents=True)
     for folder, text in zip(
-        folders[:5], ["", "[1]", "\0", "[" * 100_000, '{"decision": ["append"], "seconds": "x"}'], strict=True
+        folders[:5],
+        ["", "[1]", "\0", "[" * 100_000, '{"decision": ["append"], "elapsed_seconds": "x"}'],
+        strict=True,
     ):
         (folder / "plan.json").write_text(text)
     (folders[5] / "plan.json").mkdir()
     os.mkfifo(folders[6] / "plan.json")
     (folders[7] / "plan.json").symlink_to("nothing")
-    (folders[8] / "plan.json").write_text('{"decision": "append", "champion": 1, "seconds": "x"}')
-    (folders[8] / "promote.json").write_text('{"seconds": {}}')
-    (folders[8] / "evaluate.json").write_text('{"mended_by_rebuild": true, "seconds": null}')
+    (folders[8] / "plan.json").write_text('{"decision": "append", "champion": 1, "elapsed_seconds": "x"}')
+    (folders[8] / "promote.json").write_text('{"elapsed_seconds": {}}')
+    (folders[8] / "evaluate.json").write_text('{"mended_by_rebuild": true, "elapsed_seconds": null}')
     (settings.home / "refreshes" / "a file").touch()
     assert past_minutes(settings, "append") == 5
-    assert "refresh None" in str(judged_refreshes(settings)[0].rejected_append)
+    assert evaluated_refreshes(settings) == []

@@ -1,4 +1,7 @@
-"""Plans from real tables and a real registry: what changed is told, or compared where the change feed is lost."""
+"""Plans from real tables and a real registry.
+
+The changes come from the change feed, or from a comparison where it cannot be read.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,20 @@ from deltalake import DeltaTable, write_deltalake
 
 from recsim_tasks.catalogue.delta.reader import read_products
 from recsim_tasks.catalogue.schema import INDEXED
+from recsim_tasks.contracts import Estimate, EvaluateResult, PlanResult, TrainResult
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh import steps
 from recsim_tasks.refresh.workspace import Workspace
 from recsim_tasks.release.registry.client import Registry
 from refresh.conftest import PRODUCTS, at_head
-from release.bundles import products
+from release.bundles import METRICS, products
+from release.registered import REJECTED, evaluated
 
 CHANGES = {"insert": 3, "replace": 2, "update": 0, "delete": 1}
 
 
 def change(settings: Settings, time: int = 1) -> None:
-    """Three products come, two get another picture, one goes; at another `time` it is other pictures."""
+    """Three products are added, two get another image, one is deleted; another `time` has other images."""
     first = PRODUCTS + 5 * (time - 1)
     pictured = products(first + 5)
     new = pictured.slice(first, 3)
@@ -38,9 +43,9 @@ def change(settings: Settings, time: int = 1) -> None:
     DeltaTable(settings.products_uri).delete("product_id = 'p009'")
 
 
-def planned(settings: Settings, refresh: str = "r", mode: Any = "auto") -> dict[str, Any]:
+def planned(settings: Settings, refresh: str = "r", mode: Any = "auto") -> PlanResult:
     workspace = Workspace.of(settings, refresh)
-    return workspace.keep("plan", steps.plan(settings, workspace, mode))
+    return workspace.keep(steps.plan(settings, workspace, mode))
 
 
 def vacuum(settings: Settings) -> None:
@@ -75,16 +80,16 @@ LOSSES: list[tuple[Callable[[Settings], None], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("lose", "said"), LOSSES, ids=[lose.__name__ for lose, _ in LOSSES])
+@pytest.mark.parametrize(("lose", "reason"), LOSSES, ids=[lose.__name__ for lose, _ in LOSSES])
 def test_a_lost_range_is_a_rebuild_that_still_counts_what_changed(
-    behind: Settings, lose: Callable[[Settings], None], said: str
+    behind: Settings, lose: Callable[[Settings], None], reason: str
 ) -> None:
     change(behind)
     lose(behind)
     plan = planned(behind)
-    assert (plan["decision"], plan["changes"], plan["estimate"]["images"]) == ("rebuild", CHANGES, 5)
-    assert said in plan["reasons"][0]
-    assert plan["reasons"][1].endswith("has: 3 insert, 2 replace, 1 delete.")
+    assert (plan.decision, plan.changes, plan.estimate.images) == ("rebuild", CHANGES, 5)
+    assert reason in plan.reasons[0]
+    assert plan.reasons[1].endswith("has: 3 insert, 2 replace, 1 delete.")
 
 
 def test_a_range_is_an_append_and_its_images_are_counted(
@@ -92,23 +97,22 @@ def test_a_range_is_an_append_and_its_images_are_counted(
 ) -> None:
     change(behind)
     plan = planned(behind)
-    assert (plan["decision"], plan["changes"], plan["estimate"]) == (
+    assert (plan.decision, plan.changes, plan.estimate) == (
         "append",
         CHANGES,
-        {"images": 5, "minutes": None},
+        Estimate(images=5, minutes=None),
     )
-    assert plan["seconds"] >= 0
-    said = caplog.text
-    assert "Plan of r: append, for version 3 of the catalogue." in said
-    assert "RECSIM_RETENTION_DAYS" in said
-    assert "expected: 5 images to embed" in said
+    text = caplog.text
+    assert "Plan of r: append, for version 3 of the catalogue." in text
+    assert "RECSIM_RETENTION_DAYS" in text
+    assert "expected: 5 images to embed" in text
 
 
 def test_an_image_that_is_embedded_already_is_not_counted(behind: Settings) -> None:
     relisted = products(1).set_column(0, "product_id", pa.array(["again"]))
     write_deltalake(behind.products_uri, relisted, mode="append")
     plan = planned(behind)
-    assert (plan["decision"], plan["changes"]["insert"], plan["estimate"]["images"]) == ("append", 1, 0)
+    assert (plan.decision, plan.changes["insert"], plan.estimate.images) == ("append", 1, 0)
 
 
 @pytest.mark.parametrize("act", ["optimize", "overwrite", "nothing"])
@@ -119,13 +123,13 @@ def test_a_version_without_a_change_is_a_skip(behind: Settings, act: str) -> Non
         rows = pa.RecordBatchReader.from_stream(DeltaTable(behind.products_uri).scan()).read_all()
         write_deltalake(behind.products_uri, rows, mode="overwrite")
     plan = planned(behind)
-    assert (plan["decision"], plan["estimate"]["images"], set(plan["changes"].values())) == ("skip", 0, {0})
+    assert (plan.decision, plan.estimate.images, set(plan.changes.values())) == ("skip", 0, {0})
 
 
 def test_a_price_edit_embeds_nothing(behind: Settings) -> None:
     DeltaTable(behind.products_uri).update({"price": "1.0"}, predicate="product_id < 'p010'")
     plan = planned(behind)
-    assert (plan["decision"], plan["changes"]["update"], plan["estimate"]["images"]) == ("append", 10, 0)
+    assert (plan.decision, plan.changes["update"], plan.estimate.images) == ("append", 10, 0)
 
 
 def test_without_a_champion_every_product_is_an_insert(with_registry: Settings) -> None:
@@ -133,8 +137,8 @@ def test_without_a_champion_every_product_is_an_insert(with_registry: Settings) 
         with_registry.products_uri, products(12), configuration={"delta.enableChangeDataFeed": "true"}
     )
     plan = planned(with_registry)
-    assert (plan["decision"], plan["changes"]["insert"], plan["estimate"]["images"]) == ("retrain", 12, 12)
-    assert (plan["cursor"], plan["champion"]) == (None, None)
+    assert (plan.decision, plan.changes["insert"], plan.estimate.images) == ("retrain", 12, 12)
+    assert (plan.cursor, plan.champion) == (None, None)
 
 
 def test_what_the_manifest_carries_decides(behind: Settings) -> None:
@@ -144,26 +148,26 @@ def test_what_the_manifest_carries_decides(behind: Settings) -> None:
     write_deltalake(
         behind.products_uri, more.set_column(2, "category", pa.array(["hats"] * 8)), mode="append"
     )
-    assert planned(behind)["decision"] == "append"
+    assert planned(behind).decision == "append"
     strict = behind.model_copy(
         update={"retrain_category_products": 8, "retrain_unseen_share": 0.2, "rebuild_churn": 0.2}
     )
     plan = planned(strict)
-    assert plan["decision"] == "retrain"
-    assert [reason.split("(")[1][:-2] for reason in plan["reasons"][:2]] == [
+    assert plan.decision == "retrain"
+    assert [reason.split("(")[1][:-2] for reason in plan.reasons[:2]] == [
         "RECSIM_RETRAIN_UNSEEN_SHARE",
         "RECSIM_RETRAIN_CATEGORY_PRODUCTS",
     ]
-    assert "RECSIM_REBUILD_CHURN" in plan["reasons"][2]
-    assert plan["estimate"]["images"] == PRODUCTS + 8
+    assert "RECSIM_REBUILD_CHURN" in plan.reasons[2]
+    assert plan.estimate.images == PRODUCTS + 8
 
 
 def test_a_champion_whose_manifest_is_of_an_earlier_version_is_named_and_replaced(behind: Settings) -> None:
     (path,) = behind.home.glob("mlflow/**/manifest.json")
     path.write_text(path.read_text().replace('"training"', '"trained"'))
     plan = planned(behind)
-    assert (plan["decision"], plan["champion"]) == ("retrain", 1)
-    assert "is not a manifest (training: Field required)" in plan["reasons"][0]
+    assert (plan.decision, plan.champion) == ("retrain", 1)
+    assert "is not a manifest (training: Field required)" in plan.reasons[0]
 
 
 @pytest.mark.spark
@@ -171,8 +175,8 @@ def test_a_vacuum_behind_the_champion_costs_a_rebuild_and_no_image_twice(behind:
     change(behind)
     vacuum(behind)
     workspace = Workspace.of(behind, "r")
-    assert planned(behind)["decision"] == "rebuild"
-    assert workspace.keep("embed", steps.embed(behind, workspace))["embedded"] == 5
+    assert planned(behind).decision == "rebuild"
+    assert workspace.keep(steps.embed(behind, workspace)).embedded == 5
     steps.build_index(behind, workspace)
     from recsim_tasks.vectors.index import Index
 
@@ -183,61 +187,73 @@ def test_a_vacuum_behind_the_champion_costs_a_rebuild_and_no_image_twice(behind:
         .sort_by("product_id")
         .equals(now.cast(index.products.select(INDEXED).schema))
     )
-    assert steps.embed(behind, workspace)["embedded"] == 0
+    assert steps.embed(behind, workspace).embedded == 0
     embedded = (
         DeltaTable(behind.embeddings_uri).to_pyarrow_table(columns=["image_hash"])["image_hash"].to_pylist()
     )
     assert len(set(embedded)) == len(embedded) == PRODUCTS + 5
 
 
-def test_what_the_gate_held_for_its_index_is_rebuilt_until_a_rebuild_was_tried(behind: Settings) -> None:
+def evaluated_as(settings: Settings, refresh: str, evaluation: EvaluateResult) -> None:
+    Workspace.of(settings, refresh).keep(evaluation.model_copy(update={"champion": 1}))
+
+
+def test_an_append_rejected_for_its_index_is_rebuilt_until_a_rebuild_was_tried(behind: Settings) -> None:
     change(behind)
-    held = {"verdict": "hold", "mended_by_rebuild": True, "reasons": ["Recall of the index: it finds 0.9."]}
+    rejected = evaluated("rejected", "Index recall: it finds 0.9.")
+    mended = rejected.model_copy(update={"mended_by_rebuild": True})
     planned(behind, "first")
-    assert planned(behind, "second")["decision"] == "append"
-    Workspace.of(behind, "first").keep("evaluate", held)
+    assert planned(behind, "second").decision == "append"
+    evaluated_as(behind, "first", mended)
     plan = planned(behind, "second")
-    assert plan["decision"] == "rebuild"
+    assert plan.decision == "rebuild"
     assert (
-        plan["reasons"][0]
-        == "The gate holds what refresh first appended to the champion's index: Recall of the index: it finds 0.9."
+        plan.reasons[0] == "The gate rejected what refresh first appended to the champion's index: "
+        "Index recall: it finds 0.9."
     )
-    Workspace.of(behind, "second").keep(
-        "evaluate", {"verdict": "hold", "mended_by_rebuild": False, "reasons": ["Worse."]}
+    evaluated_as(behind, "second", REJECTED)
+    assert planned(behind, "third").decision == "append"
+    evaluated_as(behind, "third", rejected)
+    assert planned(behind, "fourth").decision == "append"
+
+
+DRIFTED = REJECTED.model_copy(
+    update={
+        "metrics": METRICS.model_copy(
+            update={"drift": 0.9, "drift_images": 500.0, "drift_held_out_error": 0.01}
+        )
+    }
+)
+
+
+def trained(model_fingerprint: str) -> TrainResult:
+    return TrainResult(
+        model_fingerprint=model_fingerprint,
+        ranks=1,
+        metrics={},
+        quality=None,
+        mlflow_run_id="run",
+        trained_at=0.0,
     )
-    assert planned(behind, "third")["decision"] == "append"
-    Workspace.of(behind, "third").keep("evaluate", {**held, "mended_by_rebuild": False})
-    assert planned(behind, "fourth")["decision"] == "append"
 
 
-DRIFTED = {"drift": 0.9, "drift_images": 500.0, "drift_held_out_error": 0.01}
-
-
-def test_the_drift_of_a_release_that_the_gate_rejected_calls_for_a_training_which_is_tried_once(
-    behind: Settings,
-) -> None:
+def test_the_drift_of_a_rejected_release_calls_for_a_training_which_is_tried_once(behind: Settings) -> None:
     change(behind)
     planned(behind, "first")
-    Workspace.of(behind, "first").keep(
-        "evaluate", {"verdict": "hold", "reasons": ["Worse."], "metrics": DRIFTED}
-    )
+    evaluated_as(behind, "first", DRIFTED)
     plan = planned(behind, "second")
-    assert plan["decision"] == "retrain"
-    assert plan["reasons"][0].startswith("The new images drift: 0.90 is the likelihood")
-    trained = Workspace.of(behind, "second")
-    trained.keep("train", {"model_fingerprint": "f" * 64})
-    trained.keep("evaluate", {"verdict": "hold", "reasons": ["Worse."], "metrics": {}})
-    assert planned(behind, "third")["decision"] == "append"
-    Workspace.of(behind, "third").keep(
-        "evaluate", {"verdict": "hold", "reasons": ["Worse."], "metrics": DRIFTED}
-    )
-    assert planned(behind, "fourth")["decision"] == "append"
+    assert plan.decision == "retrain"
+    assert plan.reasons[0].startswith("The new images drift: with a likelihood of 0.90")
+    Workspace.of(behind, "second").keep(trained("f" * 64))
+    evaluated_as(behind, "second", REJECTED)
+    assert planned(behind, "third").decision == "append"
+    evaluated_as(behind, "third", DRIFTED)
+    assert planned(behind, "fourth").decision == "append"
 
 
-def test_the_training_that_made_the_champions_encoder_is_no_training_in_vain(behind: Settings) -> None:
+def test_the_training_that_made_the_champions_encoder_does_not_count_as_rejected(behind: Settings) -> None:
     change(behind)
     planned(behind, "first", "retrain")
-    first = Workspace.of(behind, "first")
-    first.keep("train", {"model_fingerprint": Registry(behind).manifest(1).model_fingerprint})
-    first.keep("evaluate", {"verdict": "hold", "reasons": ["Worse."], "metrics": DRIFTED})
-    assert planned(behind, "second")["decision"] == "retrain"
+    Workspace.of(behind, "first").keep(trained(Registry(behind).manifest(1).model_fingerprint))
+    evaluated_as(behind, "first", DRIFTED)
+    assert planned(behind, "second").decision == "retrain"

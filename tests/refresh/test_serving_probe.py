@@ -16,18 +16,18 @@ from recsim_tasks.refresh.serving_probe import wait_until_live
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving_probe, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(serving_probe, "TIMEOUT_SECONDS", 0.2)
 
 
 @contextmanager
-def serving(status: int, told: dict[str, object]) -> Iterator[str]:
-    """A serving side that says `told` of itself."""
+def serving(status: int, answer: dict[str, object]) -> Iterator[str]:
+    """A serving side that answers `answer`."""
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
             self.end_headers()
-            self.wfile.write(json.dumps(told).encode())
+            self.wfile.write(json.dumps(answer).encode())
 
         def log_message(self, *_: object) -> None: ...
 

@@ -1,4 +1,4 @@
-"""What steps take up: the champion's files and the refresh's own, damaged or gone between the steps, on a real catalogue and registry."""
+"""The inputs of steps, damaged or removed between the steps, on a real catalogue and registry."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from deltalake import write_deltalake
 
-from recsim_tasks.foundation.errors import HeldError, InputError, MissingError
+from recsim_tasks.contracts import PromoteResult
+from recsim_tasks.foundation.errors import InputError, MissingError, RejectedError
 from recsim_tasks.foundation.publishing import digests
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.operations.status import query
+from recsim_tasks.operations.query import query
 from recsim_tasks.operations.status import status as freshness
-from recsim_tasks.refresh import evaluate, steps
+from recsim_tasks.refresh import release_steps, steps
+from recsim_tasks.refresh.evaluate import PAGE, evaluate
 from recsim_tasks.refresh.step_inputs import fetch_champion
 from recsim_tasks.refresh.workspace import Workspace
 from recsim_tasks.release.bundle import Release
@@ -24,15 +26,18 @@ from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
 from recsim_tasks.vectors.index import Index
 from refresh.conftest import PRODUCTS, at_head, embeddings
-from refresh.test_plan_inputs import CHANGES, change, planned, vacuum
+from refresh.test_plan_inputs import CHANGES, change, planned, trained, vacuum
 from release.bundles import TRAINING, make_bundle
-from release.registered import HOLD, move_alias, register, stored
+from release.registered import PASSED, REJECTED, move_alias, register, stored
 
 INDEX = Path("index", "vectors.faiss")
 
 
 def cut(folder: Path) -> None:
-    """A file that ends too early; another one of that name, for what was published may be linked elsewhere."""
+    """A file that ends too early.
+
+    Another one of that name, for what was published may be linked elsewhere.
+    """
     data = (folder / INDEX).read_bytes()
     (folder / INDEX).unlink()
     (folder / INDEX).write_bytes(data[:100])
@@ -62,7 +67,7 @@ def test_a_champion_that_is_lost_after_the_plan_names_the_step_to_run_again(behi
     cut(workspace.champion)
     with pytest.raises(
         MissingError,
-        match=r"^The champion cannot be read any more: .* Run `plan` again: .*`recsim plan --refresh r`\.",
+        match=r"^The champion can no longer be read: .* Run `plan` again: .*`recsim plan --refresh r`\.",
     ):
         steps.append_index(behind, workspace)
 
@@ -76,7 +81,7 @@ def test_a_whole_copy_of_this_machine_is_used_when_mlflow_has_none(
     Registry(behind).download(1, behind.home / place)
     lose(behind, how)
     plan = planned(behind)
-    assert (plan["decision"], plan["champion"], plan["champion_unreadable"]) == ("append", 1, None)
+    assert (plan.decision, plan.champion, plan.champion_unreadable) == ("append", 1, None)
     assert Index.open(Workspace.of(behind, "r").champion / "index").products.num_rows == PRODUCTS
 
 
@@ -92,10 +97,10 @@ def test_a_champion_that_cannot_be_read_is_a_retrain_that_names_it(
     if lost:
         vacuum(behind)
     plan = planned(behind)
-    assert (plan["decision"], plan["champion"], plan["warm_start"]) == ("retrain", 1, False)
-    assert plan["reasons"][0].startswith("The files of release 1, the champion, cannot be read: ")
-    assert plan["champion_unreadable"] == plan["reasons"][0]
-    assert plan["changes"] == {"insert": PRODUCTS + 2, "replace": 0, "update": 0, "delete": 0}
+    assert (plan.decision, plan.champion, plan.warm_start) == ("retrain", 1, False)
+    assert plan.reasons[0].startswith("The files of release 1, the champion, cannot be read: ")
+    assert plan.champion_unreadable == plan.reasons[0]
+    assert plan.changes == {"insert": PRODUCTS + 2, "replace": 0, "update": 0, "delete": 0}
     with pytest.raises(
         InputError,
         match=r"Mode append is not possible: The files of release 1, the champion, cannot be read: ",
@@ -104,7 +109,7 @@ def test_a_champion_that_cannot_be_read_is_a_retrain_that_names_it(
 
 
 def test_what_does_not_need_the_champion_does_not_fetch_it(behind: Settings) -> None:
-    assert planned(behind)["decision"] == "skip"
+    assert planned(behind).decision == "skip"
     assert not Workspace.of(behind, "r").champion.exists()
 
 
@@ -114,34 +119,34 @@ def retrained(settings: Settings, folder: Path) -> Workspace:
     make_bundle(folder, seed=5, count=PRODUCTS, cursor=at_head(settings))
     facts = json.loads((folder / "model" / "model.json").read_text())
     facts |= {"categories": TRAINING.categories, "backbone": TRAINING.backbone, "params": TRAINING.params}
+    facts |= {"training": "d" * 64, "metrics": {}, "quality": {}, "ranks": 1, "trained_at": time.time()}
+    facts["catalogue"] = at_head(settings).as_json()
     facts["digests"] = digests(folder / "model", "model.json")
     shutil.copytree(folder / "model", workspace.own_model)
     (workspace.own_model / "model.json").write_text(json.dumps(facts))
-    workspace.keep("train", {"trained_at": time.time()})
+    workspace.keep(trained("f" * 64).model_copy(update={"trained_at": time.time()}))
     write_deltalake(settings.embeddings_uri, embeddings(Release.open(folder / "release")), mode="append")
     return workspace
 
 
-def test_a_release_in_place_of_a_champion_that_cannot_be_read_is_judged_without_it_says_so_and_is_promoted(
+def test_a_release_can_replace_a_champion_that_cannot_be_read_and_the_verdict_says_so(
     behind: Settings, tmp_path: Path
 ) -> None:
     lose(behind)
     planned(behind, mode="retrain")
     workspace = retrained(behind, tmp_path / "new")
-    workspace.keep("index", steps.build_index(behind, workspace))
-    result = workspace.keep("evaluate", evaluate.evaluate(behind, workspace))
-    assert (result["verdict"], result["champion"]) == ("pass", 1)
-    (doubt,) = result["doubts"]
+    workspace.keep(steps.build_index(behind, workspace))
+    result = workspace.keep(evaluate(behind, workspace))
+    assert (result.verdict, result.champion) == ("passed", 1)
+    (doubt,) = result.doubts
     assert doubt.startswith(
-        "Comparable with the champion: it was not compared with the champion. The files of release 1"
+        "Comparable with the champion: the release was not compared with the champion. The files of release 1"
     )
-    version = evaluate.register(behind, workspace)["version"]
+    version = release_steps.register(behind, workspace).version
     assert Registry(behind).version(version).tags["gate.champion"] == "1"
-    assert steps.promote(behind, version, "refresh", "airflow", None) == {
-        "version": 2,
-        "previous": 1,
-        "stage": "Production",
-    }
+    assert release_steps.promote(behind, version, "refresh", "airflow", None) == PromoteResult(
+        version=2, previous=1, stage="Production"
+    )
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
@@ -171,16 +176,17 @@ def test_an_index_damaged_between_two_steps_names_the_step_to_run_again(behind: 
     for mode, action in (("append", "append"), ("rebuild", "build")):
         planned(behind, mode=mode)
         workspace = Workspace.of(behind, "r")
-        workspace.keep("evaluate", {"verdict": "pass"})
+        workspace.keep(PASSED)
+        (workspace.folder / PAGE).touch()
         for damage in DAMAGES.values():
             shutil.rmtree(workspace.index, ignore_errors=True)
             shutil.copytree(workspace.champion / "index", workspace.index)
             damage(workspace.index)
-            for step in (evaluate.evaluate, evaluate.register, steps.verify_index, steps.compact_index):
+            for step in (evaluate, release_steps.register, steps.verify_index, steps.compact_index):
                 with pytest.raises(
                     InputError,
-                    match=rf"^The index of refresh r is missing or damaged: .* Run `index` again: clear that task, "
-                    rf"or `recsim index {action} --refresh r`\.$",
+                    match=r"^The index of refresh r is missing or damaged: .* Run `index` again: "
+                    rf"clear that task, or `recsim index {action} --refresh r`\.$",
                 ):
                     step(behind, workspace)
 
@@ -208,36 +214,36 @@ def test_a_champion_that_was_deleted_is_named_and_is_no_first_start(behind: Sett
     Registry(behind).client.delete_model_version("recsim", "1")
     sentence = "Release 1 was in Production and was deleted from the registry. No earlier release is left: "
     plan = planned(behind)
-    assert (plan["decision"], plan["champion"]) == ("retrain", None)
-    assert plan["reasons"][0].startswith(sentence)
+    assert (plan.decision, plan.champion) == ("retrain", None)
+    assert plan.reasons[0].startswith(sentence)
     status = freshness(behind)
-    assert status["champion"] is None
-    assert status["problem"].startswith(sentence)
+    assert status.champion is None
+    assert str(status.problem).startswith(sentence)
     with pytest.raises(
         InputError, match="Mode rebuild is not possible: Release 1 was in Production and was deleted"
     ):
         planned(behind, mode="rebuild")
 
 
-def test_an_alias_moved_by_hand_is_named_by_plan_and_status_and_the_champion_is_what_it_was(
-    behind: Settings, tmp_path: Path
-) -> None:
+def test_an_alias_moved_by_hand_is_reported_and_the_champion_stays(behind: Settings, tmp_path: Path) -> None:
     registry = Registry(behind)
     make_bundle(tmp_path / "worse", seed=9, count=PRODUCTS, cursor=at_head(behind))
-    held = register(registry, tmp_path / "worse" / "release", refresh="worse", verdict=HOLD)
-    move_alias(registry, held)
+    worse = register(registry, tmp_path / "worse" / "release", refresh="worse", evaluation=REJECTED)
+    move_alias(registry, worse)
     change(behind)
     plan, status = planned(behind), freshness(behind)
-    assert (plan["decision"], plan["champion"], plan["changes"]) == ("append", 1, CHANGES)
-    assert status["champion"]["version"] == 1
-    for told in (plan["reasons"][0], status["problem"]):
-        assert told.startswith(
-            f"The alias champion was moved to release {held} by hand, which is not served: the gate did not pass it"
+    assert (plan.decision, plan.champion, plan.changes) == ("append", 1, CHANGES)
+    assert status.champion is not None
+    assert status.champion.version == 1
+    for problem in (plan.reasons[0], str(status.problem)):
+        assert problem.startswith(
+            f"The alias champion was moved by hand to release {worse}, which is not served: the gate "
+            f"rejected it"
         )
-        assert told.endswith("`recsim promote --version 1` sets the alias again.")
-    assert query(behind, None, "p001", {"k": 3})["release"] == 1
-    with pytest.raises(HeldError, match=f"The gate held release {held}"):
-        Promotions(registry).promote(held)
+        assert problem.endswith("`recsim promote --version 1` restores the alias.")
+    assert query(behind, None, "p001", {"k": 3}).release == 1
+    with pytest.raises(RejectedError, match=f"The gate rejected release {worse}"):
+        Promotions(registry).promote(worse)
 
 
 def test_a_damaged_copy_is_fetched_again_for_a_query_and_the_copy_of_before_goes(behind: Settings) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from recsim_tasks.foundation.errors import HeldError, InputError, MissingError
+from recsim_tasks.contracts import TuneResult
+from recsim_tasks.foundation.errors import InputError, MissingError, RejectedError
 from recsim_tasks.foundation.gpus import CPU_ONLY, Usable
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
@@ -19,8 +20,20 @@ from refresh.conftest import PRODUCTS, at_head
 from refresh.test_plan_inputs import planned
 from release.bundles import TRAINING, products
 
+TUNED = {
+    "best_params": {"learning_rate": 0.002},
+    "trials": 7,
+    "failed": 0,
+    "pruned": 0,
+    "metric": "map_at_r",
+    "best_score": 0.5,
+    "champion_score": None,
+    "reasons": [],
+}
+TRAINED = {"model_fingerprint": "f", "ranks": 1, "metrics": {}, "quality": None, "mlflow_run_id": "run"}
 
-def test_who_writes_a_refreshs_index_waits_for_whoever_does_already(behind: Settings) -> None:
+
+def test_writing_the_index_of_a_refresh_waits_for_another_writer(behind: Settings) -> None:
     planned(behind)
     workspace = Workspace.of(behind, "r")
     append = threading.Thread(target=steps.append_index, args=(behind, workspace))
@@ -33,30 +46,28 @@ def test_who_writes_a_refreshs_index_waits_for_whoever_does_already(behind: Sett
     assert len(Index.open(workspace.index)) == PRODUCTS
 
 
-def test_an_index_is_verified_by_hand_and_one_that_lags_behind_is_held(behind: Settings) -> None:
+def test_an_outdated_index_fails_the_verification(behind: Settings) -> None:
     planned(behind)
     workspace = Workspace.of(behind, "r")
     steps.append_index(behind, workspace)
-    told = steps.verify_index(behind, workspace)
-    assert (told["equal"], told["compared"], told["differing"], told["overlap"]) == (True, PRODUCTS, 0, 1.0)
+    result = steps.verify_index(behind, workspace)
+    assert (result.equal, result.compared, result.differing, result.overlap) == (True, PRODUCTS, 0, 1.0)
     DeltaTable(behind.products_uri).update({"price": "1.0"}, predicate="product_id < 'p007'")
     planned(behind)
-    with pytest.raises(HeldError, match="0 are missing, 0 are too many, 7 are outdated") as held:
+    with pytest.raises(RejectedError, match="0 are missing, 0 unexpected and 7 outdated") as rejected:
         steps.verify_index(behind, workspace)
-    assert held.value.result["equal"] is False
+    assert rejected.value.result["equal"] is False
 
 
 def test_a_plan_says_what_share_of_the_catalogue_a_training_sees(behind: Settings) -> None:
-    whole = planned(behind, mode="retrain")["reasons"]
+    whole = planned(behind, mode="retrain").reasons
     assert not any("RECSIM_TRAIN_IMAGES" in reason for reason in whole)
     small = behind.model_copy(update={"train_images": 20})
     assert re.fullmatch(
         r"The training sees 20 of \d+ training images, \d+%, each once \(RECSIM_TRAIN_IMAGES\)\.",
-        planned(small, mode="retrain")["reasons"][-1],
+        planned(small, mode="retrain").reasons[-1],
     )
-    assert not any("RECSIM_TRAIN_IMAGES" in reason for reason in planned(small)["reasons"]), (
-        "nothing is trained"
-    )
+    assert not any("RECSIM_TRAIN_IMAGES" in reason for reason in planned(small).reasons), "nothing is trained"
 
 
 def test_a_plan_of_a_training_is_refused_when_tensorflow_sees_too_few_gpus(
@@ -66,17 +77,17 @@ def test_a_plan_of_a_training_is_refused_when_tensorflow_sees_too_few_gpus(
     with_gpus = behind.model_copy(update={"gpus": 2})
     with pytest.raises(MissingError, match="2 GPUs are requested"):
         planned(with_gpus, mode="retrain")
-    assert planned(with_gpus)["decision"] == "skip", "what trains nothing needs no GPU"
+    assert planned(with_gpus).decision == "skip", "what trains nothing needs no GPU"
 
 
 def test_a_search_begins_with_the_champions_own_values(
     behind: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[Any] = []
-    monkeypatch.setattr("recsim_tasks.learning.tuning.tune.tune", lambda *given: heard.append(given) or {})
+    calls: list[Any] = []
+    monkeypatch.setattr("recsim_tasks.learning.tuning.tune.tune", lambda *given: calls.append(given) or TUNED)
     planned(behind, mode="retrain")
     steps.tune(behind, Workspace.of(behind, "r"), 7)
-    (_, cursor, out, trials, own) = heard[0]
+    (_, cursor, out, trials, own) = calls[0]
     assert (cursor, out.name, trials, own) == (at_head(behind), "trials.json", 7, TRAINING.params)
 
 
@@ -84,19 +95,19 @@ def test_a_search_begins_with_the_champions_own_values(
 def test_a_training_starts_from_the_champion_when_it_is_planned_so(
     behind: Settings, monkeypatch: pytest.MonkeyPatch, warm: bool
 ) -> None:
-    heard: list[Any] = []
+    calls: list[Any] = []
     monkeypatch.setattr(
-        "recsim_tasks.learning.training.train.train", lambda *given: heard.append(given) or {}
+        "recsim_tasks.learning.training.train.train", lambda *given: calls.append(given) or TRAINED
     )
     settings = behind.model_copy(
         update={"warm_start": warm, "image_size": 16, "image_channels": 1, "embedding_size": 8}
     )
     planned(settings, mode="retrain")
     workspace = Workspace.of(settings, "r")
-    workspace.keep("tune", {"best_params": {"learning_rate": 0.002}})
+    workspace.keep(TuneResult.model_validate(TUNED))
     trained = steps.train(settings, workspace)
-    assert trained["trained_at"] > 0
-    assert heard[0][2:] == (
+    assert trained.trained_at > 0
+    assert calls[0][2:] == (
         {"learning_rate": 0.002},
         workspace.own_model,
         workspace.champion / "model" if warm else None,

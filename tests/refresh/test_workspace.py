@@ -4,28 +4,49 @@ import os
 
 import pytest
 
+from recsim_tasks.contracts import (
+    Cursor,
+    Estimate,
+    EvaluateResult,
+    JobResult,
+    PlanResult,
+    TrainResult,
+    TuneResult,
+)
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.workspace import Workspace, read_result
+
+PLAN = PlanResult(
+    refresh_id="r",
+    decision="append",
+    reasons=[],
+    warm_start=False,
+    cursor=Cursor("t", 3),
+    head=Cursor("t", 4),
+    changes={"insert": 1},
+    champion=7,
+    champion_unreadable=None,
+    estimate=Estimate(images=1, minutes=None),
+)
 
 
 def test_a_result_is_found_by_the_steps_after_it_under_any_run_id(settings: Settings) -> None:
     run_id = "scheduled__2026-11-24T03:00:00+00:00"
-    Workspace.of(settings, run_id).keep(
-        "plan", {"decision": "append", "head": {"table_id": "t", "version": 4}, "champion": 7}
-    )
+    assert Workspace.of(settings, run_id).keep(PLAN) == PLAN
     again = Workspace.of(settings, run_id)
-    assert again.result("plan")["decision"] == "append"
+    assert again.plan == PLAN
     assert again.head.version == 4
     assert ":" not in again.folder.name
     assert again.model == again.champion / "model"
-    again.keep("plan", {**again.result("plan"), "champion": 8})
+    again.keep(PLAN.model_copy(update={"champion": 8}))
     assert (again.champion.name, again.model.parent.name) == ("champion-8", "champion-8")
 
 
 def test_a_step_that_was_not_run_is_named(settings: Settings) -> None:
-    with pytest.raises(InputError, match="has no train yet"):
-        Workspace.of(settings, "r").result("train")
+    with pytest.raises(InputError, match=r"has no train yet\. Run `recsim train --refresh r` first"):
+        Workspace.of(settings, "r").result(TrainResult)
 
 
 @pytest.mark.parametrize(
@@ -59,48 +80,48 @@ def test_ids_that_look_alike_have_workspaces_of_their_own_inside_refreshes(setti
 FAULTS = {"cut": '{"head": {"tab', "empty": "", "binary": "\0\x01", "a list": "[1]", "deep": "[" * 100_000}
 
 
-@pytest.mark.parametrize("job", ["plan", "tune", "evaluate"])
+@pytest.mark.parametrize("model", [PlanResult, TuneResult, EvaluateResult])
 @pytest.mark.parametrize("fault", [*FAULTS, "a folder", "a pipe"])
 def test_a_result_that_cannot_be_read_is_named_with_what_to_do(
-    settings: Settings, job: str, fault: str
+    settings: Settings, model: type[JobResult], fault: str
 ) -> None:
     workspace = Workspace.of(settings, "r")
     workspace.folder.mkdir(parents=True)
-    path = workspace.folder / f"{job}.json"
+    path = workspace.folder / f"{model.job}.json"
     if fault == "a folder":
         path.mkdir()
     elif fault == "a pipe":
         os.mkfifo(path)
     else:
         path.write_text(FAULTS[fault])
-    with pytest.raises(InputError, match=rf"{path}.*`recsim {job} --refresh r` again"):
-        workspace.result(job)
-    assert read_result(path) == {}
+    with pytest.raises(InputError, match=rf"{path}.*`recsim {model.job} --refresh r` again"):
+        workspace.result(model)
+    assert read_result(workspace.folder, model) is None
 
 
 @pytest.mark.parametrize(
-    "planned",
+    ("change", "named"),
     [
-        {},
-        {"head": 5},
-        {"head": {}},
-        {"head": {"table_id": "t", "version": "x"}},
-        {"head": None},
-        {"champion": "7"},
-        {"changes": []},
+        ({"decision": None}, "decision"),
+        ({"head": 5}, "head"),
+        ({"head": {}}, "head.table_id"),
+        ({"head": {"table_id": "t", "version": "x"}}, "head.version"),
+        ({"champion": "seven"}, "champion"),
+        ({"changes": []}, "changes"),
+        ({"of an earlier version": 1}, "of an earlier version"),
     ],
 )
-def test_a_plan_with_a_field_of_another_type_is_named_with_what_to_do(
-    settings: Settings, planned: dict[str, object]
+def test_a_plan_with_a_wrong_field_is_named_with_what_to_do(
+    settings: Settings, change: dict[str, object], named: str
 ) -> None:
     workspace = Workspace.of(settings, "r")
-    workspace.keep("plan", planned)
-    with pytest.raises(InputError, match="`recsim plan --refresh r` again"):
-        _ = (workspace.head, workspace.champion, workspace.result("plan")["changes"])
+    write_json(workspace.folder / "plan.json", PLAN.model_dump(mode="json") | change)
+    with pytest.raises(InputError, match=rf"is not one of plan: .*{named}.* `recsim plan --refresh r` again"):
+        _ = workspace.head
 
 
 def test_a_result_is_not_written_over_a_folder(settings: Settings) -> None:
     workspace = Workspace.of(settings, "r")
     (workspace.folder / "plan.json").mkdir(parents=True)
     with pytest.raises(InputError, match="Move it away"):
-        workspace.keep("plan", {})
+        workspace.keep(PLAN)

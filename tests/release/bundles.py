@@ -1,10 +1,12 @@
-"""Bundles for tests, in milliseconds: a LiteRT model put together by hand (no TensorFlow) and small pictures as products."""
+"""Bundles for tests, in milliseconds.
+
+A LiteRT model put together by hand (no TensorFlow) and small pictures as products.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,14 +19,14 @@ from ai_edge_litert import schema_py_generated as schema
 from PIL import Image
 
 from recsim_tasks.catalogue.images.decode import image_hash
-from recsim_tasks.contracts import Cursor
+from recsim_tasks.contracts import Cursor, Metrics
 from recsim_tasks.foundation.publishing import digests
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.model.export import describe
 from recsim_tasks.learning.preprocessing import Preprocessing, decode_all
-from recsim_tasks.release.bundle import assemble
+from recsim_tasks.release.bundle import BundleContents, assemble
 from recsim_tasks.release.manifest import Manifest, Training
-from recsim_tasks.vectors.index import Index
+from recsim_tasks.vectors.index import Index, IndexOrigin
 from recsim_tasks.vectors.product_table import with_thumbnails
 from recsim_tasks.vectors.thumbnails import thumbnail
 
@@ -40,17 +42,24 @@ TRAINING = Training(
     params={"learning_rate": 0.003, "pair_loss": "supcon"},
 )
 AT = 1_790_000_000.0
-METRICS = {
-    "precision_at_1": 0.9,
-    "precision_at_10": 0.8,
-    "map_at_r": 0.7,
-    "ann_recall_at_10": 1.0,
-    "query_cpu_p95_ms": 0.2,
-}
+METRICS = Metrics(
+    precision_at_1=0.9,
+    precision_at_10=0.8,
+    map_at_r=0.7,
+    r_precision=0.75,
+    ann_recall_at_10=1.0,
+    built_recall=1.0,
+    imbalance_growth=1.0,
+    query_cpu_p95_ms=0.2,
+    coverage=1.0,
+)
 
 
 def litert_model(seed: int, blind: int = 0) -> bytes:
-    """uint8 [n, 16, 16, 1] to unit vectors [n, 8]: cast, one random matrix, L2 normalisation; the first `blind` rows of pixels do not count."""
+    """uint8 [n, 16, 16, 1] to unit vectors [n, 8]: cast, one random matrix, L2 normalisation.
+
+    The first `blind` rows of pixels do not count.
+    """
     weights = np.random.default_rng(seed).normal(size=(DIMENSIONS, SIZE * SIZE)).astype(np.float32)
     weights[:, : blind * SIZE] = 0
     uint8, float32 = schema.TensorType.UINT8, schema.TensorType.FLOAT32
@@ -117,8 +126,9 @@ def make_model(folder: Path, seed: int = 0, blind: int = 0) -> Path:
     litert = litert_model(seed, blind)
     folder.mkdir(parents=True)
     (folder / "model.tflite").write_bytes(litert)
-    facts: dict[str, Any] = {"mlflow_run_id": hashlib.sha256(litert).hexdigest()[:32]}
-    (folder / "model.json").write_text(json.dumps(describe(litert, PREPROCESSING, DIMENSIONS) | facts))
+    run_id = hashlib.sha256(litert).hexdigest()[:32]
+    description = describe(litert, PREPROCESSING, DIMENSIONS).model_copy(update={"mlflow_run_id": run_id})
+    (folder / "model.json").write_text(description.model_dump_json(exclude_none=True))
     return folder
 
 
@@ -132,7 +142,7 @@ def make_index(folder: Path, model: Path, table: pa.Table, cursor: Cursor = CURS
     Index.build(
         table,
         vectors,
-        {"model_fingerprint": embedder.fingerprint, "cursor": cursor.as_json()},
+        IndexOrigin(embedder.fingerprint, cursor),
         exact_below=1000,
     ).save(folder)
     return folder
@@ -141,13 +151,16 @@ def make_index(folder: Path, model: Path, table: pa.Table, cursor: Cursor = CURS
 def make_bundle(
     folder: Path, seed: int = 0, count: int = 40, suffix: str = "", cursor: Cursor = CURSOR
 ) -> Manifest:
-    """A bundle in `folder/release`, its parts beside it; `suffix` is at the end of every product id, so that an answer tells its release."""
+    """A bundle in `folder/release`, its parts beside it.
+
+    `suffix` is at the end of every product id, so that an answer tells its release.
+    """
     table = products(count, suffix)
     model = make_model(folder / "model", seed)
     index = make_index(folder / "index", model, table, cursor)
-    return assemble(
-        model, index, [picture(number) for number in range(4)], METRICS, TRAINING, AT, folder / "release"
-    )
+    canaries = [picture(number) for number in range(4)]
+    contents = BundleContents(model, index, canaries, METRICS, TRAINING, AT)
+    return assemble(contents, folder / "release")
 
 
 def reseal(bundle: Path, **changes: object) -> None:

@@ -1,4 +1,4 @@
-"""A bundle that tests may read, a copy that they may break, and MLflow on SQLite with its tables already made."""
+"""A bundle that tests may read, a copy that they may break, and an empty MLflow on SQLite."""
 
 from __future__ import annotations
 

@@ -4,14 +4,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from recsim_tasks.contracts import EvaluateResult, RebuildComparison, Verdict
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry import registration
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.references import Origin
 from recsim_tasks.release.registry.stages import CHAMPION
+from release.bundles import METRICS
 
-PASS = {"verdict": "pass", "reasons": ["All is well."], "rules": []}
-HOLD = {"verdict": "hold", "reasons": ["It is worse."], "rules": []}
+
+def evaluated(verdict: Verdict, *reasons: str) -> EvaluateResult:
+    """A result of `evaluate` with this verdict."""
+    return EvaluateResult(
+        verdict=verdict,
+        reasons=list(reasons),
+        doubts=[],
+        mended_by_rebuild=False,
+        rules=[],
+        metrics=METRICS,
+        slices={},
+        since_training={},
+        since_champion={},
+        rebuild=RebuildComparison(
+            size=40,
+            missing=0,
+            unexpected=0,
+            outdated=0,
+            compared=40,
+            differing=0,
+            overlap=1.0,
+            rebuilt_overlap=1.0,
+        ),
+        champion=None,
+    )
+
+
+PASSED = evaluated("passed", "All is well.")
+REJECTED = evaluated("rejected", "It is worse.")
 
 
 def register(
@@ -19,25 +48,25 @@ def register(
     bundle: Path,
     manifest: Manifest | None = None,
     refresh: str = "one",
-    verdict: dict[str, object] = PASS,
+    evaluation: EvaluateResult = PASSED,
     against: int | None = None,
-    asks: bool = False,
+    ask: bool = False,
 ) -> int:
-    """Register a bundle as a refresh would, judged `against` this release, else against the champion of now."""
+    """Register a bundle as a refresh would, compared with the release `against`, else with the champion."""
     champion = against if against is not None else registry.stages.aliases().get(CHAMPION)
-    return registration.register(
-        registry,
-        bundle,
-        manifest or Manifest.read(bundle),
-        Origin(refresh, champion, ("monday", "tuesday"), asks),
-        verdict,
-        "<p>All is well.</p>",
+    new = registration.Registration(
+        bundle=bundle,
+        manifest=manifest or Manifest.read(bundle),
+        origin=Origin(refresh, champion, ("monday", "tuesday"), ask),
+        evaluation=evaluation,
+        page="<p>All is well.</p>",
     )
+    return registration.register(registry, new)
 
 
-def enthrone(registry: Registry, version: int) -> None:
+def set_production(registry: Registry, version: int) -> None:
     """Put a release into Production, whatever the gate says."""
-    registry.stages.enthrone(version, registry.stages.aliases().get(CHAMPION))
+    registry.stages.set_production(version, registry.stages.aliases().get(CHAMPION))
 
 
 def stored(registry: Registry, version: int) -> Path:

@@ -11,10 +11,20 @@ from PIL import Image, ImageDraw
 
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.release import bundle as bundle_module
-from recsim_tasks.release.bundle import Release, assemble
+from recsim_tasks.release.bundle import BundleContents, Release, assemble
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.vectors.filters import Filters
-from release.bundles import AT, TRAINING, make_bundle, make_index, make_model, picture, products, reseal
+from release.bundles import (
+    AT,
+    METRICS,
+    TRAINING,
+    make_bundle,
+    make_index,
+    make_model,
+    picture,
+    products,
+    reseal,
+)
 
 ALL = Filters()
 
@@ -23,7 +33,7 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_release_finds_each_product_by_its_own_picture(bundle: Path) -> None:
+def test_a_release_finds_each_product_by_its_own_image(bundle: Path) -> None:
     release = Release.open(bundle)
     assert [release.similar(picture(number), 1, ALL)[0]["product_id"] for number in range(40)] == [
         f"p{n:03d}" for n in range(40)
@@ -61,7 +71,9 @@ def test_filters_hold_for_every_product_of_an_answer(bundle: Path) -> None:
 
 
 def test_distinct_leaves_one_of_the_copies_of_an_image_and_every_other_product(tmp_path: Path) -> None:
-    """Ten photographs, each delivered four times, whole and in half the size, as PNG and JPEG; and ten products in other colours.
+    """Ten photographs, each delivered four times, whole and in half the size, as PNG and JPEG.
+
+    And ten products in other colours.
 
     The encoder sees grey images, so that for it the other colours are the same.
     """
@@ -74,7 +86,7 @@ def test_distinct_leaves_one_of_the_copies_of_an_image_and_every_other_product(t
     table = products(50).set_column(6, "image", pa.array(images, pa.binary()))
     model = make_model(tmp_path / "model")
     index = make_index(tmp_path / "index", model, table)
-    assemble(model, index, images[:1], {}, TRAINING, AT, tmp_path / "release")
+    assemble(BundleContents(model, index, images[:1], METRICS, TRAINING, AT), tmp_path / "release")
     release = Release.open(tmp_path / "release")
     shown = {f"p{number:03d}": number if number >= 40 else number % 10 for number in range(50)}
     for number in range(10):
@@ -149,11 +161,11 @@ def test_a_canary_that_disagrees_is_refused(bundle: Path) -> None:
     canaries = Manifest.read(bundle).model_dump()["canaries"]
     canaries[2]["vector"][0] += 2e-4
     reseal(bundle, canaries=canaries)
-    with pytest.raises(InputError, match="other vectors for its canary images"):
+    with pytest.raises(InputError, match="embeds its canary images differently"):
         Release.open(bundle)
 
 
-def test_a_canary_within_rounding_is_taken(bundle: Path) -> None:
+def test_a_canary_within_rounding_is_accepted(bundle: Path) -> None:
     canaries = Manifest.read(bundle).model_dump()["canaries"]
     canaries[2]["vector"][0] += 5e-5
     reseal(bundle, canaries=canaries)
@@ -162,7 +174,7 @@ def test_a_canary_within_rounding_is_taken(bundle: Path) -> None:
 
 def test_another_embedding_size_is_refused(bundle: Path) -> None:
     reseal(bundle, embedding_size=9)
-    with pytest.raises(InputError, match="other shapes"):
+    with pytest.raises(InputError, match="shapes of the model"):
         Release.open(bundle)
 
 
@@ -173,15 +185,15 @@ def test_an_index_of_another_model_is_refused_though_its_digests_are_right(
     for name in ("vectors.faiss", "items.arrow", "index.json"):
         (bundle / "index" / name).write_bytes((tmp_path / "other" / "index" / name).read_bytes())
     reseal(bundle)
-    with pytest.raises(InputError, match="vectors of model"):
+    with pytest.raises(InputError, match="index was built with model"):
         Release.open(bundle)
 
 
-def test_a_model_and_an_index_that_do_not_belong_together_make_no_bundle(tmp_path: Path) -> None:
+def test_a_model_and_an_index_that_do_not_match_make_no_bundle(tmp_path: Path) -> None:
     first, second = make_model(tmp_path / "first", 0), make_model(tmp_path / "second", 1)
     index = make_index(tmp_path / "index", first, products(10))
     with pytest.raises(InputError, match="mode rebuild"):
-        assemble(second, index, [], {}, TRAINING, AT, tmp_path / "release")
+        assemble(BundleContents(second, index, [], METRICS, TRAINING, AT), tmp_path / "release")
     assert not (tmp_path / "release").exists()
 
 

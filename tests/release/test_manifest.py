@@ -32,7 +32,7 @@ def test_what_is_no_manifest_is_refused_with_a_sentence(tmp_path: Path, content:
 
 
 def test_a_folder_without_manifest_is_no_release(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no release"):
+    with pytest.raises(InputError, match="contains no release"):
         Manifest.read(tmp_path)
 
 

@@ -21,7 +21,7 @@ from recsim_tasks.serving.app import create_app
 from recsim_tasks.serving.champion_follower import ChampionFollower
 from release.bundles import make_bundle, products
 from release.conftest import empty_mlflow
-from release.registered import enthrone, register
+from release.registered import register, set_production
 
 __all__ = ["empty_mlflow"]
 LOCAL = "http://127.0.0.1:8000"
@@ -83,7 +83,7 @@ def serving_one(registered: Path, tmp_path_factory: pytest.TempPathFactory) -> F
     folder = tmp_path_factory.mktemp("serving") / "home"
     shutil.copytree(registered, folder)
     settings = Settings.model_construct(home=folder)
-    enthrone(Registry(settings), 1)
+    set_production(Registry(settings), 1)
     ChampionFollower(settings).poll()
     app = create_app(settings)
     app.state.swap.poll()

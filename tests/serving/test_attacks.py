@@ -12,7 +12,7 @@ from benchmarks.serving.attack import Cost, measure
 
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.client import Registry
-from release.registered import enthrone
+from release.registered import set_production
 from release.servers import free_port, running, script
 
 pytestmark = pytest.mark.server
@@ -22,7 +22,7 @@ GROWTH_MIB = 200
 @contextmanager
 def served(home: Settings, folder: Path, files: int) -> Iterator[tuple[str, int]]:
     """`recsim serve` that may open so many files; its address and its process."""
-    enthrone(Registry(home), 1)
+    set_production(Registry(home), 1)
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     env = {

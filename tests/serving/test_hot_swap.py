@@ -20,7 +20,7 @@ from recsim_tasks.serving.hot_swap import HotSwap
 from recsim_tasks.serving.target import STATES
 from recsim_tasks.vectors.filters import Filters
 from release.bundles import picture, reseal
-from release.registered import enthrone, move_alias, stored
+from release.registered import move_alias, set_production, stored
 from serving.conftest import LOCAL
 
 
@@ -61,7 +61,7 @@ def follower(home: Settings, clock: FakeClock) -> ChampionFollower:
 
 def serve(registry: Registry, follower: ChampionFollower, swap: HotSwap, version: int) -> None:
     """Put `version` into Production, and poll once."""
-    enthrone(registry, version)
+    set_production(registry, version)
     poll(follower, swap)
 
 
@@ -159,7 +159,7 @@ def test_a_worker_checks_a_release_that_the_follower_has_checked(
 ) -> None:
     """The follower fetches a copy again that a worker finds damaged."""
     serve(registry, follower, swap, 1)
-    enthrone(registry, 2)
+    set_production(registry, 2)
     follower.poll()
     spoil(home.home / "releases" / "2", "changed")
     swap.poll()
@@ -182,7 +182,7 @@ def test_a_worker_that_suspects_a_good_release_does_not_take_it_from_others(
 ) -> None:
     """Such as a worker that has run out of file descriptors."""
     serve(registry, follower, swap, 1)
-    enthrone(registry, 2)
+    set_production(registry, 2)
     follower.poll()
     with monkeypatch.context() as short:
         short.setattr(Manifest, "read", unreadable)
@@ -319,7 +319,7 @@ def readiness(app: FastAPI) -> tuple[int, str]:
     return ready["release"], ready["problem"]
 
 
-@pytest.mark.parametrize("tag", [("gate.verdict", "hold"), ("rolled_back", "poor answers")])
+@pytest.mark.parametrize("tag", [("gate.verdict", "rejected"), ("rolled_back", "poor answers")])
 def test_an_alias_moved_by_hand_to_a_forbidden_release_is_not_followed(
     app: FastAPI, follower: ChampionFollower, swap: HotSwap, registry: Registry, tag: tuple[str, str]
 ) -> None:
@@ -453,7 +453,7 @@ def test_a_restarted_server_answers_from_its_copy_while_the_registry_is_away(
 
 @pytest.fixture
 def followed(app: FastAPI, home: Settings, registry: Registry) -> Iterator[TestClient]:
-    enthrone(registry, 1)
+    set_production(registry, 1)
     follower = ChampionFollower(home.model_copy(update={"serving_poll_seconds": 0.05}))
     follower.start()
     with TestClient(app, LOCAL) as client:
@@ -492,7 +492,7 @@ def test_swaps_under_load_fail_no_request_and_mix_no_response(
     for client in clients:
         client.start()
     for version in (2, 1, 2, 1, 2, 1):
-        enthrone(registry, version)
+        set_production(registry, version)
         wait_for(followed, version)
     done.set()
     for client in clients:

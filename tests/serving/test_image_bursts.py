@@ -18,7 +18,7 @@ from PIL import Image
 
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.client import Registry
-from release.registered import enthrone
+from release.registered import set_production
 from release.servers import free_port, running, script
 
 pytestmark = [pytest.mark.server, pytest.mark.drill]
@@ -62,7 +62,7 @@ def see_through(image: Image.Image) -> Image.Image:
 @contextmanager
 def served(home: Settings, log: Path) -> Iterator[tuple[str, list[psutil.Process]]]:
     """The address of a server with two workers, and these."""
-    enthrone(Registry(home), 1)
+    set_production(Registry(home), 1)
     port = free_port()
     env = {
         "RECSIM_HOME": str(home.home),

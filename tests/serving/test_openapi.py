@@ -18,7 +18,7 @@ from requests import Request
 from schemathesis.generation import GenerationMode
 
 from serving.conftest import LOCAL
-from serving.test_routes_fuzz import check
+from serving.test_fuzz import check
 
 PARTS = ("method", "url", "headers", "params", "data", "json", "files")
 OPERATIONS = (

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.release.bundle import Release, assemble
+from recsim_tasks.release.bundle import BundleContents, Release, assemble
 from recsim_tasks.serving.app import create_app
 from recsim_tasks.serving.connections import Connection
 from recsim_tasks.serving.hot_swap import ServedRelease
 from recsim_tasks.serving.product_listing import ProductListing
 from recsim_tasks.serving.raw_paths import normalised
-from recsim_tasks.shop.client import Api
+from recsim_tasks.shop.client import ApiClient
 from release.bundles import AT, METRICS, TRAINING, make_index, make_model, picture, products
 from serving.sockets import listening
 
@@ -65,15 +65,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     table = plain.set_column(plain.schema.get_field_index("product_id"), "product_id", [IDS])
     write_deltalake(str(folder / "home" / "tables" / "products"), table)
     model = make_model(folder / "model")
-    assemble(
-        model,
-        make_index(folder / "index", model, table),
-        [picture(0)],
-        METRICS,
-        TRAINING,
-        AT,
-        folder / "release",
-    )
+    index = make_index(folder / "index", model, table)
+    assemble(BundleContents(model, index, [picture(0)], METRICS, TRAINING, AT), folder / "release")
     app = create_app(Settings.model_construct(home=folder / "home"))
     release = Release.open(folder / "release")
     app.state.swap.current = ServedRelease(1, release, ProductListing(release.index.products))
@@ -83,16 +76,16 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def api(address: str) -> Api:
-    return Api(address)
+def api(address: str) -> ApiClient:
+    return ApiClient(address)
 
 
 @pytest.mark.parametrize("product_id", IDS)
 def test_every_product_is_reached_with_its_neighbours_and_its_image(
-    address: str, api: Api, product_id: str
+    address: str, api: ApiClient, product_id: str
 ) -> None:
     assert (api.product(product_id) or {}).get("product_id") == product_id
-    found = [row["product_id"] for row in api.more_like(product_id, {"k": len(IDS)})["results"]]
+    found = [row["product_id"] for row in api.search_by_product(product_id, {"k": len(IDS)})["results"]]
     assert set(found) == set(IDS) - {product_id}
     whole = httpx.get(f"{address}{api_path(product_id)}/image")
     assert whole.content == picture(IDS.index(product_id))

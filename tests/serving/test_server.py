@@ -16,7 +16,7 @@ from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.serving.app import MAX_BODY_BYTES
 from recsim_tasks.serving.champion_follower import ChampionFollower
 from release.bundles import picture
-from release.registered import enthrone
+from release.registered import set_production
 from release.servers import free_port, running, script
 
 pytestmark = pytest.mark.server
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.server
 
 @pytest.fixture
 def address(home: Settings, tmp_path: Path) -> Iterator[str]:
-    enthrone(Registry(home), 1)
+    set_production(Registry(home), 1)
     port = free_port()
     env = {
         "RECSIM_HOME": str(home.home),
@@ -71,7 +71,7 @@ def test_serving_needs_no_tensorflow_no_spark_and_no_airflow(home: Settings) -> 
         "print(*{name.partition('.')[0] for name in sys.modules}, app.state.swap.problem)"
     )
     env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    enthrone(Registry(home), 1)
+    set_production(Registry(home), 1)
     ChampionFollower(home).poll()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     modules = set(done.stdout.split())

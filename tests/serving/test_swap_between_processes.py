@@ -13,7 +13,7 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
 from release.bundles import make_bundle
-from release.registered import enthrone, register
+from release.registered import register, set_production
 from release.servers import free_port, mlflow_server, running, script
 from serving.load import LoadGenerator, wait_for
 
@@ -74,7 +74,7 @@ def test_no_request_fails_during_promotions_refusals_rollbacks_and_an_outage_of_
             with pytest.raises(InputError, match="release 3 is damaged"):
                 promotions.promote(3)
             wait_for(address, 2)
-            enthrone(registry, 3)  # as if its files were damaged once it was promoted
+            set_production(registry, 3)  # as if its files were damaged once it was promoted
             wait_for(address, 2, "release_refused")
         wait_for(address, 2, "registry_unavailable")
         with mlflow_server(store, mlflow_port):

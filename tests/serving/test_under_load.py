@@ -18,7 +18,7 @@ import pytest
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
-from release.registered import enthrone, register
+from release.registered import register, set_production
 from release.servers import free_port, running, script
 from serving.load import LoadGenerator, wait_for
 
@@ -62,7 +62,7 @@ def environment(home: Settings, port: int) -> dict[str, str]:
 @pytest.fixture
 def served(home: Settings, tmp_path: Path) -> Iterator[Served]:
     registry, port = Registry(home), free_port()
-    enthrone(registry, 1)
+    set_production(registry, 1)
     address = f"http://127.0.0.1:{port}"
     with running(
         [script("recsim"), "serve"],
@@ -137,7 +137,7 @@ def test_fifty_swaps_under_load_leak_neither_memory_nor_files(served: Served) ->
     load, memory, files = LoadGenerator(served.address, CLIENTS), [], []
     with load.running():
         for number in range(50):
-            enthrone(served.registry, 2 - number % 2)
+            set_production(served.registry, 2 - number % 2)
             wait_for(served.address, 2 - number % 2)
             time.sleep(2)
             memory.append(served.memory())
@@ -155,7 +155,7 @@ def test_fifty_swaps_under_load_leak_neither_memory_nor_files(served: Served) ->
 def test_a_full_disk_keeps_the_old_release_until_there_is_room(home: Settings, tmp_path: Path) -> None:
     """Fetched releases are on a file system for one and a half of them, in a mount namespace."""
     registry, port = Registry(home), free_port()
-    enthrone(registry, 1)
+    set_production(registry, 1)
     folder, address = home.home / "releases", f"http://127.0.0.1:{port}"
     folder.mkdir()
     files = [file for file in (home.home / "made" / "1" / "release").rglob("*") if file.is_file()]
@@ -169,7 +169,7 @@ def test_a_full_disk_keeps_the_old_release_until_there_is_room(home: Settings, t
         tmp_path / "serve.log",
         environment(home, port),
     ) as process:
-        enthrone(registry, 2)
+        set_production(registry, 2)
         wait_for(address, 1, "release_unavailable")
         inside = ["nsenter", "--target", str(process.pid), "--user", "--mount"]
         subprocess.run([*inside, "mount", "-o", "remount,size=64m", str(folder)], check=True)

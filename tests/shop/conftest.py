@@ -13,7 +13,7 @@ import pytest
 
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.client import Registry
-from release.registered import enthrone
+from release.registered import set_production
 from release.servers import free_port, running, script
 from serving.conftest import _variables_as_they_were, empty_mlflow, registered
 
@@ -70,7 +70,7 @@ def servers(registered: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     logs = tmp_path_factory.mktemp("shop")
     shutil.copytree(registered, logs / "home")
     home = Settings.model_construct(home=logs / "home")
-    enthrone(Registry(home), 1)
+    set_production(Registry(home), 1)
     made = Servers(home, logs, free_port(), free_port())
     with made.shop():
         yield made

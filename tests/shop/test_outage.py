@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recsim_tasks.release.registry.client import Registry
-from release.registered import enthrone
+from release.registered import set_production
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -29,7 +29,7 @@ def test_the_page_follows_outages_and_new_releases_without_a_restart(page: Page,
         page.get_by_role("button", name="Try again").click()
         expect(page.locator("a.card")).to_have_count(24)
         assert "release 1" in page.locator(".site-header").inner_text()
-        enthrone(Registry(servers.home), 2)
+        set_production(Registry(servers.home), 2)
         deadline = time.monotonic() + 30
         while "release 2" not in page.locator(".site-header").inner_text():
             assert time.monotonic() < deadline

@@ -14,8 +14,9 @@ from unittest import mock
 
 import numpy as np
 
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.vectors.index import Index
-from vectors.reference import products, unit
+from vectors.reference import ORIGIN, products, unit
 
 STEPS = 1_000
 SIZE = 400
@@ -23,7 +24,7 @@ SIZE = 400
 
 def champion() -> Index:
     """The index that is appended to."""
-    return Index.build(products([f"p-{n}" for n in range(SIZE)]), unit(SIZE), {"cursor": 0}, SIZE * 10)
+    return Index.build(products([f"p-{n}" for n in range(SIZE)]), unit(SIZE), ORIGIN, SIZE * 10)
 
 
 def append(index: Index, step: int) -> None:
@@ -32,7 +33,7 @@ def append(index: Index, step: int) -> None:
     names = list(dict.fromkeys(names))
     index.upsert(products(names, price=float(step)), unit(len(names), seed=step))
     index.remove([f"p-{(step * 13 + 1) % SIZE}"])
-    index.metadata = {**index.metadata, "cursor": step}
+    index.advance(Cursor(ORIGIN.cursor.table_id, step))
 
 
 def contents(index: Index) -> dict[str, tuple[object, ...]]:

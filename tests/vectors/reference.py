@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from recsim_tasks.contracts import Cursor
+from recsim_tasks.vectors.index import IndexOrigin
 from recsim_tasks.vectors.vector_store import VectorStore
 
 DIMENSIONS = 16
+ORIGIN = IndexOrigin("m", Cursor("t", 1))
 
 
 def unit(count: int, seed: int = 0, dimensions: int = DIMENSIONS) -> np.ndarray:

@@ -116,7 +116,7 @@ def test_append_and_rebuild_give_the_same_contents(indexed: Settings) -> None:
     rebuilt, _ = build(indexed, at_head(indexed), MODEL)
     assert counts == IndexCounts(size=PRODUCTS + 1, added=2, replaced=1, removed=1)
     assert contents(appended) == contents(rebuilt)
-    assert appended.metadata["cursor"] == rebuilt.metadata["cursor"] == at_head(indexed).as_json()
+    assert appended.metadata.cursor == rebuilt.metadata.cursor == at_head(indexed)
 
 
 def test_append_and_rebuild_give_the_same_neighbours(indexed: Settings) -> None:

@@ -17,7 +17,7 @@ from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.index import Index
 from recsim_tasks.vectors.product_table import with_thumbnails
 from recsim_tasks.vectors.thumbnails import BYTES
-from vectors.reference import products, unit
+from vectors.reference import ORIGIN, products, unit
 
 SIZE = 600
 EXACT, INVERTED_LISTS = SIZE * 10, 1
@@ -30,7 +30,7 @@ def fresh(exact_below: int) -> Index:
     return Index.build(
         products(NAMES),
         VECTORS,
-        {"model_fingerprint": "m", "cursor": {"table_id": "t", "version": 1}},
+        ORIGIN,
         exact_below,
     )
 
@@ -94,7 +94,7 @@ def test_a_saved_index_is_opened_with_the_same_contents(exact_below: int, tmp_pa
     again = Index.open(tmp_path / "index")
     assert again.products.equals(index.products)
     assert np.array_equal(again.all_vectors()[1], index.all_vectors()[1])
-    assert again.metadata["index_fingerprint"] == fingerprint
+    assert again.metadata.index_fingerprint == fingerprint
     assert (again.exact, again.search(VECTORS[:5], 4)) == (index.exact, index.search(VECTORS[:5], 4))
     with pytest.raises(RecsimError, match="opened for search"):
         again.remove(["p-1"])
@@ -165,9 +165,7 @@ def test_thumbnails_survive_updates_and_saving_and_are_removed_with_their_produc
     exact_below: int, tmp_path: Path
 ) -> None:
     looks = np.random.default_rng(1).integers(1, 250, (SIZE, BYTES)).astype(np.uint8)
-    index = Index.build(
-        with_thumbnails(products(NAMES), looks), VECTORS, {"model_fingerprint": "m"}, exact_below
-    )
+    index = Index.build(with_thumbnails(products(NAMES), looks), VECTORS, ORIGIN, exact_below)
     index.update(products(["p-5", "p-7"], price=9.0))
     index.upsert(with_thumbnails(products(["p-8", "p-900"]), looks[:2]), VECTORS[8:10])
     index.upsert(products(["p-9"]), VECTORS[9:10])
@@ -217,7 +215,7 @@ def test_vectors_without_a_cosine_are_refused_and_leave_the_index_unchanged(
     index = fresh(EXACT)
     with pytest.raises(InputError, match=why):
         index.upsert(products(["p-1", "p-900"]), vectors)
-    assert (len(index), index.metadata["churn"]) == (SIZE, 0)
+    assert (len(index), index.metadata.churn) == (SIZE, 0)
     assert np.array_equal(index.vector("p-1"), VECTORS[1])
 
 
@@ -281,7 +279,7 @@ def test_any_history_leaves_one_vector_per_product(
     steps: list[tuple[str, list[int]]], exact_below: int
 ) -> None:
     start = 20
-    index = Index.build(products(NAMES[:start]), VECTORS[:start], {}, exact_below)
+    index = Index.build(products(NAMES[:start]), VECTORS[:start], ORIGIN, exact_below)
     model = {name: VECTORS[row] for row, name in enumerate(NAMES[:start])}
     for seed, (step, numbers) in enumerate(steps):
         names = [f"p-{n}" for n in numbers]

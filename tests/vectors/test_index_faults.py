@@ -22,7 +22,7 @@ from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import digests
 from recsim_tasks.vectors.index import Index
 from vectors.publisher import SIZE, append, champion, contents
-from vectors.reference import Dictionary, products, unit
+from vectors.reference import ORIGIN, Dictionary, products, unit
 
 KILLS = 12
 TESTS = Path(__file__).parents[1]
@@ -65,8 +65,8 @@ def test_a_publisher_killed_at_any_moment_leaves_the_old_or_the_new_index(
         acknowledged = kill_a_publisher(source, tmp_path / "workspace" / "index", wait)
         if acknowledged or (tmp_path / "workspace" / "index").exists():
             index = Index.open(tmp_path / "workspace" / "index")
-            assert index.metadata["cursor"] in (acknowledged, acknowledged + 1)
-            assert contents(index) == expected_after(source, index.metadata["cursor"])
+            assert index.metadata.cursor.version in (acknowledged, acknowledged + 1)
+            assert contents(index) == expected_after(source, index.metadata.cursor.version)
         index = Index.open(source, writable=True)
         append(index, 5)
         index.save(tmp_path / "workspace" / "index")
@@ -251,7 +251,7 @@ def test_a_full_disk_leaves_the_old_index_and_the_next_try_succeeds(source: Path
 
 @pytest.mark.parametrize("exact_below", [10**6, 1], ids=["exact", "inverted lists"])
 def test_a_product_replaced_a_thousand_times_has_one_vector(exact_below: int) -> None:
-    index = Index.build(products([f"p-{n}" for n in range(50)]), unit(50), {}, exact_below)
+    index = Index.build(products([f"p-{n}" for n in range(50)]), unit(50), ORIGIN, exact_below)
     vectors = unit(1_000, seed=3)
     for step, vector in enumerate(vectors):
         if step % 10 == 9:
@@ -265,7 +265,7 @@ def test_a_product_replaced_a_thousand_times_has_one_vector(exact_below: int) ->
 def test_recall_survives_churn_compaction_and_a_restart(tmp_path: Path) -> None:
     """Row I4: 30 % of the products went and as many came."""
     vectors = unit(4_000, seed=5)
-    index = Index.build(products([f"p-{n}" for n in range(3_000)]), vectors[:3_000], {}, 1)
+    index = Index.build(products([f"p-{n}" for n in range(3_000)]), vectors[:3_000], ORIGIN, 1)
     index.remove([f"p-{n}" for n in range(900)])
     index.upsert(products([f"p-{n}" for n in range(3_000, 3_900)]), vectors[3_000:3_900])
     queries, exact = vectors[3_900:], Dictionary(vectors[900:3_900], np.arange(900, 3_900))
@@ -275,7 +275,7 @@ def test_recall_survives_churn_compaction_and_a_restart(tmp_path: Path) -> None:
         answers = zip(index.search(queries, 10), names, strict=True)
         return float(np.mean([len({hit.product_id for hit in hits} & near) / 10 for hits, near in answers]))
 
-    compacted = Index.build(index.products, index.all_vectors()[1], {}, 1)
+    compacted = Index.build(index.products, index.all_vectors()[1], ORIGIN, 1)
     assert found(index) >= found(compacted) - 0.005 > 0.95
     index.save(tmp_path / "index")
     assert Index.open(tmp_path / "index").search(queries, 10) == index.search(queries, 10)

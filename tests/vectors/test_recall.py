@@ -6,7 +6,7 @@ import pytest
 from recsim_tasks.vectors.index import Index
 from recsim_tasks.vectors.recall import drop_self, mean_recall, neighbours_without_self, recall_per_query
 from recsim_tasks.vectors.search import Neighbours
-from vectors.reference import products, unit
+from vectors.reference import ORIGIN, products, unit
 
 SIZE = 50
 VECTORS = unit(SIZE)
@@ -15,7 +15,7 @@ ROWS = np.arange(20)
 
 @pytest.fixture(scope="module")
 def found() -> Neighbours:
-    index = Index.build(products([f"p-{n}" for n in range(SIZE)]), VECTORS, {}, SIZE * 10)
+    index = Index.build(products([f"p-{n}" for n in range(SIZE)]), VECTORS, ORIGIN, SIZE * 10)
     return neighbours_without_self(index, ROWS, VECTORS[ROWS])
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from recsim_tasks.cli.options import JsonOnly, OptionalRefreshId
 from recsim_tasks.cli.runner import run
-from recsim_tasks.contracts import IngestResult, QuarantineResult
+from recsim_tasks.contracts import IngestResult, JobResult, QuarantineResult
 from recsim_tasks.foundation.settings import Settings
 
 app = typer.Typer()
@@ -70,7 +70,7 @@ def quarantine(
 def maintain() -> None:
     """Compact the tables; remove files past their retention and embeddings that no release uses."""
 
-    def work(settings: Settings) -> dict[str, Any]:
+    def work(settings: Settings) -> JobResult:
         from recsim_tasks.operations.maintenance import maintain
 
         return maintain(settings)

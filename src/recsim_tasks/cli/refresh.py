@@ -9,7 +9,7 @@ import typer
 from recsim_tasks.cli.options import OptionalRefreshId, RefreshId, Version
 from recsim_tasks.cli.runner import run, run_step
 from recsim_tasks.refresh import evaluate as evaluation
-from recsim_tasks.refresh import steps
+from recsim_tasks.refresh import release_steps, steps
 
 app = typer.Typer()
 index_app = typer.Typer(
@@ -95,11 +95,19 @@ def register(
     refresh: RefreshId,
     ask: Annotated[bool, typer.Option("--ask", help="Require a person's approval for promotion.")] = False,
 ) -> None:
-    """Register encoder and index as one release, in Staging."""
-    run_step("register", refresh, lambda settings, workspace: evaluation.register(settings, workspace, ask))
+    """Register encoder and index as one release in Staging, with its verdict."""
+    run_step(
+        "register", refresh, lambda settings, workspace: release_steps.register(settings, workspace, ask)
+    )
+
+
+@app.command()
+def gate(refresh: RefreshId) -> None:
+    """Let the release of a refresh pass, or stop with exit code 3 if it is rejected."""
+    run_step("gate", refresh, release_steps.gate)
 
 
 @app.command()
 def verify(version: Version, refresh: OptionalRefreshId = None) -> None:
     """Wait until the serving side answers from a release."""
-    run("verify", lambda settings: steps.verify(settings, version), refresh)
+    run("verify", lambda settings: release_steps.verify(settings, version), refresh)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from recsim_tasks.cli.options import AnsweredAt, By, JsonOnly, OptionalRefreshId, Through, Version
 from recsim_tasks.cli.runner import run
-from recsim_tasks.cli.tables import show_neighbours, show_releases, show_status
+from recsim_tasks.cli.tables import show_feed_release, show_neighbours, show_releases, show_status
+from recsim_tasks.contracts import JobResult
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.operations import query as queries
 from recsim_tasks.operations import status as operations
-from recsim_tasks.refresh import steps
+from recsim_tasks.refresh import release_steps
 
 app = typer.Typer()
 
@@ -32,10 +34,10 @@ def promote(
     """Put a release that passed the gate into Production, or reject it."""
     at = answered_at.timestamp() if answered_at else None
 
-    def work(settings: Settings) -> dict[str, Any]:
+    def work(settings: Settings) -> JobResult:
         if reject:
-            steps.reject(settings, version, by, through, at, reason)
-        return steps.promote(settings, version, by, through, at)
+            release_steps.reject(settings, version, by, through, at, reason)
+        return release_steps.promote(settings, version, by, through, at)
 
     run("promote", work, refresh)
 
@@ -49,12 +51,15 @@ def rollback(
     ] = None,
     reason: Annotated[str, typer.Option(help="Why.")] = "",
     through: Through = "cli",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Roll nothing back, but let refreshes promote again.")
-    ] = False,
 ) -> None:
     """Put an earlier release back into Production and freeze promotions."""
-    run("rollback", lambda settings: steps.rollback(settings, to, reason, by, through, resume), refresh)
+    run("rollback", lambda settings: release_steps.rollback(settings, to, reason, by, through), refresh)
+
+
+@app.command()
+def resume(by: By, refresh: OptionalRefreshId = None, through: Through = "cli") -> None:
+    """Let refreshes promote again after a rollback."""
+    run("resume", lambda settings: release_steps.resume(settings, by, through), refresh)
 
 
 @app.command()
@@ -64,9 +69,12 @@ def releases(
 ) -> None:
     """List the releases that were in Production: when, by whom and why."""
 
-    def work(settings: Settings) -> dict[str, Any]:
-        found = operations.releases(settings, feed)
-        return found if json else show_releases(found)
+    def work(settings: Settings) -> JobResult:
+        if feed is not None:
+            traced = operations.release_of_feed(settings, feed)
+            return traced if json else show_feed_release(traced)
+        history = operations.releases(settings)
+        return history if json else show_releases(history)
 
     run("releases", work)
 
@@ -75,7 +83,7 @@ def releases(
 def status(json: JsonOnly = False) -> None:
     """Show the release in Production and how far it is behind the catalogue."""
 
-    def work(settings: Settings) -> dict[str, Any]:
+    def work(settings: Settings) -> JobResult:
         found = operations.status(settings)
         return found if json else show_status(found)
 
@@ -86,7 +94,7 @@ def status(json: JsonOnly = False) -> None:
 def query(
     image: Annotated[Path | None, typer.Option(help="Query image.")] = None,
     product: Annotated[str | None, typer.Option(help="Query product.")] = None,
-    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of neighbours.")] = 10,
+    k: Annotated[int, typer.Option("-k", help="Number of neighbours.")] = 10,
     category: Annotated[
         list[str] | None, typer.Option(help="Only products of this category; may be repeated.")
     ] = None,
@@ -114,8 +122,8 @@ def query(
         "distinct": distinct,
     }
 
-    def work(settings: Settings) -> dict[str, Any]:
-        found = operations.query(settings, image, product, options)
+    def work(settings: Settings) -> JobResult:
+        found = queries.query(settings, image, product, options)
         return found if json else show_neighbours(found)
 
     run("query", work)

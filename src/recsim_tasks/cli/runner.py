@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 from recsim_tasks.contracts import JobResult
-from recsim_tasks.foundation.errors import ConfigurationError, HeldError, RecsimError
+from recsim_tasks.foundation.errors import BlockedError, ConfigurationError, RecsimError
 from recsim_tasks.foundation.outages import diagnose, outage_behind
 from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.redaction import redacted
@@ -39,13 +40,22 @@ def run(name: str, work: Work, refresh: str | None = None) -> None:
         settings = load_settings()
         # A bad id is refused before any work.
         workspace = None if refresh is None else Workspace.of(settings, refresh)
-        result = work(settings)
-        result, code = workspace.keep(name, result) if workspace else result, 0
+        result, code = _done(work, settings, workspace), 0
     except Exception as error:
         result, code = _failure(name, _meaning(error, _place(settings)))
     sys.stderr.flush()
     print(redacted(as_json(result)), flush=True)
     raise SystemExit(code)
+
+
+def _done(work: Work, settings: Settings, workspace: Workspace | None) -> Result:
+    """The result with the time that it took, kept in the workspace."""
+    started = time.monotonic()
+    result = work(settings)
+    if isinstance(result, JobResult):
+        result = result.model_copy(update={"elapsed_seconds": round(time.monotonic() - started, 1)})
+        return workspace.keep(result) if workspace else result
+    return result
 
 
 def run_step(name: str, refresh: str, step: Step) -> None:
@@ -86,7 +96,7 @@ def _cause(error: Exception) -> str:
 def _failure(name: str, error: RecsimError) -> tuple[dict[str, Any], int]:
     sentence = redacted(one_line(error))
     log.error("recsim %s: %s", name, sentence)
-    extra = error.result if isinstance(error, HeldError) else {}
+    extra = error.result if isinstance(error, BlockedError) else {}
     return {
         **extra,
         "error": sentence,

@@ -3,72 +3,76 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from recsim_tasks.contracts import HoldRecord, QuarantineResult
+from recsim_tasks.contracts import (
+    FeedReleaseResult,
+    HoldRecord,
+    QuarantineResult,
+    QueryResult,
+    ReleasesResult,
+    StatusResult,
+)
 from recsim_tasks.foundation.text import one_line
 
 
-def show_status(told: dict[str, Any]) -> dict[str, Any]:
+def show_status(status: StatusResult) -> StatusResult:
     """Print `recsim status` as a table; returns it unchanged."""
-    champion, head, behind = told["champion"], told["head"], told["behind"]
+    champion, head, behind = status.champion, status.head, status.behind
     table = Table(show_header=False)
-    table.add_row("release in Production", str(champion["version"]) if champion else "none yet")
-    table.add_row("products", f"{champion['size']:,}" if champion else "-")
-    table.add_row("catalogue", f"version {head['version']}" if head else "none yet")
-    table.add_row("behind", f"{behind['versions']} versions, {behind['seconds']} s" if behind else "-")
-    if held := told["held"]:
-        table.add_row(
-            "promotions", _cell(f"held by {held['by']} since {_minute(held['at'])}: {held['reason']}")
-        )
-    if told["problem"]:
-        table.add_row("attention", _cell(told["problem"]))
+    table.add_row("release in Production", str(champion.version) if champion else "none yet")
+    table.add_row("products", f"{champion.size:,}" if champion else "-")
+    table.add_row("catalogue", f"version {head.version}" if head else "none yet")
+    table.add_row("behind", f"{behind.versions} versions, {behind.seconds} s" if behind else "-")
+    if freeze := status.frozen:
+        since = f"frozen by {freeze.by} since {_minute(freeze.at)}: {freeze.reason}"
+        table.add_row("promotions", _cell(since))
+    if status.problem:
+        table.add_row("attention", _cell(status.problem))
     Console().print(table)
-    return told
+    return status
 
 
-def show_releases(told: dict[str, Any]) -> dict[str, Any]:
-    """Print the answer of `recsim releases` as a table; returns it unchanged."""
-    if "feed_id" in told:
-        first = told["first_served"]
-        table = Table(show_header=False)
-        table.add_row("feed", _cell(told["feed_id"]))
-        known = told["taken_in"] is not None
-        taken = (
-            f"{_minute(told['taken_in'])}, version {told['catalogue_version']} of the catalogue"
-            if known
-            else "the log tells no more"
-        )
-        table.add_row("taken in", taken)
-        table.add_row(
-            "first served", f"{_minute(first['from'])}, release {first['version']}" if first else "not yet"
-        )
-    else:
-        table = Table("release", "from", "to", "by", "through", "why")
-        for entry in told["releases"]:
-            until = _minute(entry["to"]) if entry["to"] else "still"
-            told_of = (_cell(entry[name]) for name in ("by", "through", "why"))
-            table.add_row(str(entry["version"]), _minute(entry["from"]), until, *told_of)
+def show_releases(history: ReleasesResult) -> ReleasesResult:
+    """Print `recsim releases` as a table; returns it unchanged."""
+    table = Table("release", "from", "to", "by", "through", "why")
+    for period in history.releases:
+        end = _minute(period.end) if period.end else "now"
+        who = map(_cell, (period.by, period.through, period.why))
+        table.add_row(str(period.version), _minute(period.start), end, *who)
     Console().print(table)
-    return told
+    return history
 
 
-def show_neighbours(told: dict[str, Any]) -> dict[str, Any]:
-    """Print the answer of `recsim query` as a table; returns it unchanged."""
-    table = Table(
-        "product", "score", "category", "price", "in stock", "title", title=f"release {told['release']}"
-    )
-    for row in told["results"]:
+def show_feed_release(found: FeedReleaseResult) -> FeedReleaseResult:
+    """Print `recsim releases --feed` as a table; returns it unchanged."""
+    first = found.first_served
+    table = Table(show_header=False)
+    table.add_row("feed", _cell(found.feed_id))
+    taken_in = "no longer in the log"
+    if found.taken_in is not None:
+        taken_in = f"{_minute(found.taken_in)}, version {found.catalogue_version} of the catalogue"
+    table.add_row("taken in", taken_in)
+    served = f"{_minute(first.start)}, release {first.version}" if first else "not yet"
+    table.add_row("first served", served)
+    Console().print(table)
+    return found
+
+
+def show_neighbours(found: QueryResult) -> QueryResult:
+    """Print `recsim query` as a table; returns it unchanged."""
+    columns = ("product", "score", "category", "price", "in stock", "title")
+    table = Table(*columns, title=f"release {found.release}")
+    for row in found.results:
         price = None if row["price"] is None else f"{row['price']:,.2f}"
         in_stock = {True: "yes", False: "no"}.get(row["in_stock"])
         cells = (row["product_id"], f"{row['score']:.3f}", row["category"], price, in_stock, row["title"])
         table.add_row(*map(_cell, cells))
-    Console().print(table if told["results"] else "No product meets these conditions.")
-    return told
+    Console().print(table if found.results else "No product meets these conditions.")
+    return found
 
 
 def show_quarantine(result: QuarantineResult) -> QuarantineResult:

@@ -5,7 +5,10 @@ RecsimError                1  the job failed; a retry may help
 ├── InputError             2  a feed, an image or a parameter is unusable
 ├── ConfigurationError     2  a setting is wrong or a prerequisite is missing
 ├── MissingError           2  a catalogue, a release, a version or a GPU does not exist
-└── HeldError              3  a gate or a guard said no; nothing was changed
+└── BlockedError           3  a rule or a person does not let the refresh continue; nothing was changed
+    ├── RejectedError         the gate or a person rejected a release, or an index differs from a rebuild
+    ├── OnHoldError           a guard put a feed on hold
+    └── FrozenError           promotions are frozen
 """
 
 from __future__ import annotations
@@ -51,13 +54,31 @@ class MissingError(RecsimError):
     error_type = "missing"
 
 
-class HeldError(RecsimError):
-    """A gate or a guard holds the refresh back; what serves goes on serving."""
+class BlockedError(RecsimError):
+    """A rule or a person does not let the refresh continue; the served release stays as it is."""
 
     exit_code = 3
-    error_type = "held"
+    error_type = "blocked"
 
     def __init__(self, message: str, result: BaseModel | Mapping[str, object] | None = None) -> None:
         super().__init__(message)
         fields = result.model_dump(mode="json") if isinstance(result, BaseModel) else result
         self.result = dict(fields or {})
+
+
+class RejectedError(BlockedError):
+    """The gate or a person rejected a release, or an index differs from a rebuild."""
+
+    error_type = "rejected"
+
+
+class OnHoldError(BlockedError):
+    """A guard put a feed on hold until a person accepts or refuses it."""
+
+    error_type = "on_hold"
+
+
+class FrozenError(BlockedError):
+    """Promotions are frozen until a person resumes them."""
+
+    error_type = "frozen"

@@ -1,5 +1,6 @@
-"""The similarity model: from labelled product images to a network that turns an image into a vector.
+"""The encoder: from labelled product images to a network that turns an image into an embedding.
 
-Comes in: the catalogue at one version. Goes out: a model folder (SavedModel, its LiteRT copy, model.json), and the `Embedder` that reads it.
-Promises: all ranks end with the same weights, no test image is trained or tuned on, a collapsed model is refused.
+Input: the catalogue at one version. Output: a model folder (SavedModel, its LiteRT copy, model.json), which
+`Embedder` opens. Guarantees: all ranks end with the same weights, no test image is trained or tuned on, a
+collapsed model is refused.
 """

@@ -1,4 +1,4 @@
-"""One device for each trial and each rank, held alone: what Airflow's pool cannot promise when a job outlives its task."""
+"""One leased device per trial and rank: Airflow's pool cannot ensure that if a job outlives its task."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ DEVICES = Path("/dev")
 
 
 @contextmanager
-def device(home: Path, gpus: int, shares: int, given: tuple[str, ...] = ()) -> Iterator[str]:
-    """Hold one GPU, or without `gpus` one of `shares` shares of the processors; yields CUDA's name, or the number.
+def acquire_device(home: Path, *, gpus: int, shares: int, assigned: tuple[str, ...] = ()) -> Iterator[str]:
+    """Lease one GPU or, without `gpus`, one of `shares` shares of the processors; yields its name.
 
-    The process that computes holds it, so that the kernel frees it when that process ends, however it ends.
-    A GPU that is held is the only one that TensorFlow, if it is not imported yet, will see. It is one of those
-    that Spark has `given`, else one of `gpus_here`. Waits up to half a minute for one that a killed job still
-    holds, then raises `RecsimError`; `MissingError` when `gpus` are asked for and there is none.
+    The process that computes takes the lease, so that the kernel frees it when that process ends, however it
+    ends. TensorFlow, if it is not imported yet, will see no other GPU. The GPU is one of those that Spark has
+    `assigned`, else one of `local_gpus`. Waits up to half a minute for a device that a killed job still has,
+    then raises `RecsimError`; raises `MissingError` when `gpus` are requested and the machine has none.
     """
-    names = (given or gpus_here()) if gpus else tuple(map(str, range(shares)))
-    with ExitStack() as held:
-        name = _take(held, home, "GPU" if gpus else "processor share", names)
+    names = (assigned or local_gpus()) if gpus else tuple(map(str, range(shares)))
+    with ExitStack() as leases:
+        name = _acquire(leases, home, "GPU" if gpus else "processor share", names)
         if gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = name
         yield name
 
 
-def gpus_here() -> tuple[str, ...]:
+def local_gpus() -> tuple[str, ...]:
     """The GPUs that this process may use, as CUDA names them.
 
-    They are those that Spark gave its task, else those of CUDA_VISIBLE_DEVICES, else all of the machine.
+    They are those that Spark assigned to its task, else those of CUDA_VISIBLE_DEVICES, else all of the
+    machine.
     """
-    names = _spark_gpus() or visible_gpus()
+    names = _gpus_of_spark_task() or visible_gpus()
     if names is None:
         names = tuple(str(number) for number, _ in enumerate(DEVICES.glob("nvidia[0-9]*")))
     if not names:
@@ -52,30 +53,30 @@ def gpus_here() -> tuple[str, ...]:
     return names
 
 
-def processors() -> int:
-    """How many processors this process may use."""
+def cpu_count() -> int:
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
-def _take(held: ExitStack, home: Path, kind: str, names: Sequence[str]) -> str:
+def _acquire(leases: ExitStack, home: Path, kind: str, names: Sequence[str]) -> str:
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
         for name in names:
             try:
-                held.enter_context(lease(home, f"{kind} {name} of {socket.gethostname()}", timeout=0))
+                leases.enter_context(lease(home, f"{kind} {name} of {socket.gethostname()}", timeout=0))
             except RecsimError as error:
-                refused = error
+                refusal = error
             else:
                 return name
         if time.monotonic() > deadline:
             raise RecsimError(
-                f"No {kind} of the {len(names)} on this machine is free. The last: {refused}"
-            ) from refused
+                f"None of the {len(names)} {kind}s of this machine is free. {refusal}"
+            ) from refusal
         time.sleep(0.2)
 
 
-def _spark_gpus() -> tuple[str, ...] | None:
-    """The addresses that Spark gave the task of this process; None outside a task, and without GPUs in Spark."""
+def _gpus_of_spark_task() -> tuple[str, ...] | None:
+    """The GPUs that Spark assigned to this process's task; None outside a task, and without GPUs in Spark."""
     spark = sys.modules.get("pyspark")
     task = spark.TaskContext.get() if spark else None
     return tuple(task.resources()["gpu"].addresses) if task and "gpu" in task.resources() else None

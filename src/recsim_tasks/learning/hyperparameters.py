@@ -1,4 +1,4 @@
-"""What a search may choose and a training takes: each with its known good value and the range that stays safe."""
+"""The hyperparameters of a training: each with its default and the range that a search stays in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from recsim_tasks.foundation.errors import InputError
 
-# Kept close around the known good values, so that a short search cannot choose far from them. The corners were not each trained in full.
+# Narrow ranges around the defaults, so that a short search cannot stray far. Not every corner was trained in
+# full.
 RANGES = {
     "learning_rate": (1.5e-3, 5e-3),
     "pair_weight": (0.1, 1.0),
@@ -20,8 +21,8 @@ Value = float | str
 
 
 @dataclass(frozen=True)
-class Parameters:
-    """Hyperparameters of one training; `pair_loss` goes with the proxy loss, none leaves that alone."""
+class Hyperparameters:
+    """Hyperparameters of one training; `pair_loss` is added to the proxy loss, `none` adds nothing."""
 
     learning_rate: float = 3e-3
     pair_loss: str = "supcon"
@@ -30,29 +31,31 @@ class Parameters:
     proxy_margin: float = 0.1
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Parameters:
-        """Take `values` over the known good ones; an unknown name or a value that cannot be is an `InputError`."""
+    def parse(cls, values: Mapping[str, Any]) -> Hyperparameters:
+        """Override the defaults with `values`; `InputError` for an unknown name or an impossible value."""
         known = [field.name for field in fields(cls)]
         if unknown := sorted(set(values) - set(known)):
             raise InputError(
-                f"Unknown hyperparameter {', '.join(unknown)}; there are {', '.join(known)}. Correct the name, or run `recsim tune` again."
+                f"Unknown hyperparameter {', '.join(unknown)}; known are {', '.join(known)}. "
+                "Correct the name, or run `recsim tune` again."
             )
-        return cls(**{name: _checked(name, value) for name, value in values.items()})
+        return cls(**{name: _validated(name, value) for name, value in values.items()})
 
     def as_json(self) -> dict[str, Value]:
-        """Give the form that results, model.json and MLflow carry."""
+        """The form that results, model.json and MLflow carry."""
         return asdict(self)
 
 
-def _checked(name: str, value: Any) -> Any:
+def _validated(name: str, value: Any) -> Any:
     if name in CHOICES:
         if value not in CHOICES[name]:
             raise InputError(
-                f"Hyperparameter {name} is {value!r}, but must be one of {', '.join(CHOICES[name])}. Correct it."
+                f"Hyperparameter {name} is {value!r}, but must be one of {', '.join(CHOICES[name])}."
             )
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
         raise InputError(
-            f"Hyperparameter {name} is {value!r}, but must be a number of at least 0. Correct it, or run `recsim tune` again."
+            f"Hyperparameter {name} is {value!r}, but must be a number of at least 0. "
+            "Correct it, or run `recsim tune` again."
         )
     return float(value)

@@ -1,4 +1,4 @@
-"""What MLflow's errors mean: a server or a database that is away, one that refuses, a thing that does not exist."""
+"""Translates MLflow's errors: the server or database is away, refuses, or does not have the object."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SQLITE = "sqlite:///"
 
 
 @contextmanager
-def speaking(uri: str) -> Iterator[None]:
-    """Talk to MLflow at `uri`: what its client raises comes out as an error of ours, by what it means."""
+def translated_errors(uri: str) -> Iterator[None]:
+    """Raise what MLflow's client for `uri` raises as the `RecsimError` that it means."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
@@ -28,47 +28,53 @@ def speaking(uri: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        raise _meaning(error, uri) from error
+        raise _translated(error, uri) from error
     except (RequestException, SQLAlchemyError) as error:
-        raise _unanswered(error, uri) from error
+        raise _unavailable(error, uri) from error
     except ModuleNotFoundError as error:
-        needed = f"MLflow at {uri} (MLFLOW_TRACKING_URI) needs the Python package {error.name}, which is not installed."
-        raise ConfigurationError(f"{needed} Install it, or correct MLFLOW_TRACKING_URI.") from error
+        raise ConfigurationError(
+            f"{_describe(uri)} needs the Python package {error.name}, which is not installed. "
+            "Install it, or correct MLFLOW_TRACKING_URI."
+        ) from error
 
 
-def _meaning(error: MlflowException, uri: str) -> RecsimError:
-    """The status tells what is away from what is wrong."""
+def _translated(error: MlflowException, uri: str) -> RecsimError:
+    """The HTTP status separates an outage from a refusal."""
     status, text = _status(error), _first_line(error)
     if is_away(error):
-        return _unanswered(error, uri)
+        return _unavailable(error, uri)
     if status == 404:
         return MissingError(
-            f"MLflow at {uri} does not have it: {text}. Correct MLFLOW_TRACKING_URI, or look there for what was deleted."
+            f"MLflow at {uri} answers 404: {text}. "
+            "Correct MLFLOW_TRACKING_URI, or check there what was deleted."
         )
-    if known := None if uri.startswith("http") else diagnose(error, _place(uri)):
+    if known := None if uri.startswith("http") else diagnose(error, _describe(uri)):
         return known  # of a database: MLflow gives most of its errors the status 400
     return ConfigurationError(
-        f"MLflow at {uri} refuses (status {status}): {text}. Correct MLFLOW_TRACKING_URI or its credentials, and see the log of that server."
+        f"MLflow at {uri} refuses (status {status}): {text}. "
+        "Correct MLFLOW_TRACKING_URI or its credentials, and see the log of that server."
     )
 
 
-def _unanswered(error: Exception, uri: str) -> RecsimError:
-    """The error of a server or a database that gave no answer."""
-    for each in filter(None, (_why_closed(uri), error)):
-        if known := diagnose(each, _place(uri)):
+def _unavailable(error: Exception, uri: str) -> RecsimError:
+    """The error for a server or a database that gave no answer."""
+    for cause in filter(None, (_database_fault(uri), error)):
+        if known := diagnose(cause, _describe(uri)):
             return known
     if uri.startswith(SQLITE):
         return RecsimError(
-            f"The database of MLflow at {uri} cannot be used: {_first_line(error)}. Restore it, or correct MLFLOW_TRACKING_URI."
+            f"The database of MLflow at {uri} cannot be used: {_first_line(error)}. "
+            "Restore it, or correct MLFLOW_TRACKING_URI."
         )
-    kind = RecsimError if _of_client(error) else UnavailableError
+    kind = RecsimError if _raised_by_client(error) else UnavailableError
     return kind(
-        f"MLflow at {uri} (MLFLOW_TRACKING_URI) fails: {_first_line(error)}. See the log of that server; when it is up, run this job again."
+        f"{_describe(uri)} fails: {_first_line(error)}. "
+        "See the log of that server; when it is up, run this job again."
     )
 
 
-def _of_client(error: Exception) -> bool:
-    """Whether MLflow's client itself gave up, with the status that it gives to whatever has none, and asked no server."""
+def _raised_by_client(error: Exception) -> bool:
+    """Whether MLflow's client gave up before it sent a request: it then uses the default status."""
     return (
         getattr(error, "error_code", "") == "INTERNAL_ERROR"
         and type(error).__name__ == "MlflowException"
@@ -76,7 +82,7 @@ def _of_client(error: Exception) -> bool:
     )
 
 
-def _why_closed(uri: str) -> OSError | None:
+def _database_fault(uri: str) -> OSError | None:
     """Why the file of a SQLite database cannot be opened, which SQLite does not say; None when it can."""
     if not uri.startswith(SQLITE):
         return None
@@ -92,7 +98,7 @@ def database_file(uri: str) -> Path:
     return Path(uri.removeprefix(SQLITE).partition("?")[0])
 
 
-def _place(uri: str) -> str:
+def _describe(uri: str) -> str:
     return f"MLflow at {uri} (MLFLOW_TRACKING_URI)"
 
 
@@ -106,5 +112,5 @@ def _status(error: MlflowException) -> int:
 
 
 def _first_line(error: Exception) -> str:
-    text = redacted(str(error)).splitlines()  # before it is cut: half of a credential would not be recognised
+    text = redacted(str(error)).splitlines()  # before cutting: half of a credential would not be recognised
     return text[0][:300].rstrip(".") if text else type(error).__name__

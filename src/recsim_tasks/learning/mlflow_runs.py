@@ -1,4 +1,4 @@
-"""Runs in MLflow: what was tried, with what, how well it went. Not the registry, which is the release's."""
+"""Runs in MLflow: trainings, searches and their trials. The package `release` has the model registry."""
 
 from __future__ import annotations
 
@@ -18,38 +18,81 @@ from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.mlflow_errors import SQLITE, database_file, is_away, speaking
-from recsim_tasks.learning.spec import Job, Round
+from recsim_tasks.learning.mlflow_errors import SQLITE, database_file, is_away, translated_errors
+from recsim_tasks.learning.spec import TrainingSpec, ValidationResult
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 log = logging.getLogger(__name__)
 
 EXPERIMENT = "recsim"
-MEASURES = ("loss", "precision_at_1", "map_at_r", "spread")
+ROUND_METRICS = ("loss", "precision_at_1", "map_at_r", "spread")
 
 
 @dataclass(frozen=True)
-class RoundLog:
-    """Adds rounds to a run as they end, from wherever a rank runs; a tracking server that it cannot reach only costs the view."""
+class RoundLogger:
+    """Logs rounds as they end, from rank 0; an unreachable tracking server only delays the curves."""
 
     uri: str
     run_id: str
 
-    def heard(self, rounds: Sequence[Round]) -> bool:
-        """Log the last of `rounds`; always to go on."""
+    def on_round(self, rounds: Sequence[ValidationResult]) -> bool:
+        """Log the last of `rounds`; always returns True: continue."""
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
-        _be_quick()
+        _set_client_defaults()
         try:
             _log_rounds(MlflowClient(self.uri), self.run_id, rounds[-1:])
         except (MlflowException, OSError) as error:
-            log.info(
-                f"MLflow does not take this round, it is logged at the end: {redacted(str(error)).splitlines()[0][:200]}"
+            log.warning(
+                "Could not log this validation to MLflow now; it will be logged at the end of training: %s",
+                first_line(error),
             )
         return True
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """One run of MLflow."""
+
+    client: MlflowClient
+    run_id: str
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log parameters."""
+        for name, value in params.items():
+            self.client.log_param(self.run_id, name, value)
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Log metrics that have one value."""
+        for name, value in metrics.items():
+            self.client.log_metric(self.run_id, name, value)
+
+    def log_rounds(self, rounds: Sequence[ValidationResult]) -> None:
+        """Log the metrics of each round against the images seen; skips rounds that are logged already."""
+        logged = {point.step for point in self.client.get_metric_history(self.run_id, ROUND_METRICS[0])}
+        _log_rounds(self.client, self.run_id, [r for r in rounds if r.images not in logged])
+
+    def log_dataset(self, spec: TrainingSpec) -> None:
+        """Log the catalogue at its version as the run's dataset."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        source = {"uri": spec.products_uri, **spec.cursor.as_json()}
+        name = f"{spec.cursor.table_id}@{spec.cursor.version}"[-36:]  # MLflow's limit
+        dataset = Dataset("products", name, "delta", json.dumps(source))
+        tags = [InputTag("mlflow.data.context", "training")]
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset, tags)])
+
+    def set_tag(self, name: str, value: str) -> None:
+        """Set a tag."""
+        self.client.set_tag(self.run_id, name, value)
+
+    def end(self, *, failed: bool) -> None:
+        """End the run."""
+        self.client.set_terminated(self.run_id, "FAILED" if failed else "FINISHED")
 
 
 class Tracker:
@@ -57,104 +100,93 @@ class Tracker:
 
     def __init__(self, settings: Settings) -> None:
         """Connect; `UnavailableError` within seconds when the server does not answer."""
-        _be_quick()
+        _set_client_defaults()
         from mlflow import MlflowClient
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # it reports every step of a database migration
         uri = settings.tracking_uri
         if uri.startswith(SQLITE):
             database_file(uri).parent.mkdir(parents=True, exist_ok=True)
-        with speaking(uri):
+        with translated_errors(uri):
             _check_database(uri)
             self.client: MlflowClient = MlflowClient(uri)
             self.experiment_id = self._experiment(settings)
 
     @contextmanager
     def run(
-        self, name: str, cursor: Cursor, params: Mapping[str, Any], note: Path | None = None, work: str = ""
-    ) -> Iterator[str]:
-        """Keep a run open while its work goes on; yields its id. It ends as failed when the work raises.
+        self,
+        name: str,
+        cursor: Cursor,
+        params: Mapping[str, Any],
+        *,
+        note: Path | None = None,
+        digest: str = "",
+    ) -> Iterator[TrackedRun]:
+        """Open a run for as long as the block lasts; it ends as failed when the block raises.
 
-        A `note` remembers the run, so that the same `work`, killed and tried again, goes on in it.
+        The file `note`, if given, records the run, so that the work of the same `digest`, killed and retried,
+        continues it.
         """
-        run_id = (self._noted(note, work) if note else None) or self.start(name, cursor, params)
+        run = (self._noted_run(note, digest) if note else None) or self.start(name, cursor, params)
         if note:
-            write_json(note, {"work": work, "mlflow_run_id": run_id})
-            self.client.update_run(run_id, "RUNNING")
+            write_json(note, {"work": digest, "mlflow_run_id": run.run_id})
+            self.client.update_run(run.run_id, "RUNNING")
         try:
-            yield run_id
+            yield run
         except BaseException:
-            with suppress(Exception):  # what ended the work is the reason, not that MLflow cannot be told
-                self.client.set_terminated(run_id, "FAILED")
+            with suppress(Exception):  # what ended the work is the reason, not that MLflow cannot record it
+                run.end(failed=True)
             raise
-        self.client.set_terminated(run_id, "FINISHED")
+        run.end(failed=False)
 
-    def start(self, name: str, cursor: Cursor, params: Mapping[str, Any], parent: str | None = None) -> str:
-        """Open a run, tagged with the version of the catalogue that it works on; its id."""
+    def start(
+        self, name: str, cursor: Cursor, params: Mapping[str, Any], parent: TrackedRun | None = None
+    ) -> TrackedRun:
+        """Start a run, tagged with the version of the catalogue that it works on."""
         tags = {"catalogue.table_id": cursor.table_id, "catalogue.version": str(cursor.version)}
-        run = self.client.create_run(
-            self.experiment_id, run_name=name, tags=tags | ({"mlflow.parentRunId": parent} if parent else {})
-        )
-        for key, value in params.items():
-            self.client.log_param(run.info.run_id, key, value)
-        return str(run.info.run_id)
+        if parent:
+            tags["mlflow.parentRunId"] = parent.run_id
+        created = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
+        run = TrackedRun(self.client, str(created.info.run_id))
+        run.log_params(params)
+        return run
 
-    def follow(self, curve: str, values: Mapping[str, float], step: int) -> None:
-        """Have `values` at `step` in the one run that is called `curve`, whose metrics MLflow draws as lines; once a step."""
+    def log_point(self, curve: str, values: Mapping[str, float], step: int) -> None:
+        """Add `values` at `step` to the run `curve`, whose metrics MLflow draws as lines; never twice."""
         from mlflow.entities import Metric
 
-        found = self.client.search_runs([self.experiment_id], f"tags.curve = '{curve}'", max_results=1)
-        run = (
-            found[0]
-            if found
-            else self.client.create_run(self.experiment_id, run_name=curve, tags={"curve": curve})
+        run = self._curve(curve) or self.client.create_run(
+            self.experiment_id, run_name=curve, tags={"curve": curve}
         )
         now = int(time.time() * 1000)
-        known = {
+        logged = {
             name
             for name in values
             for point in self.client.get_metric_history(run.info.run_id, name)
             if point.step == step
         }
-        self.client.log_batch(
-            run.info.run_id,
-            metrics=[Metric(name, value, now, step) for name, value in values.items() if name not in known],
-        )
+        new = [Metric(name, value, now, step) for name, value in values.items() if name not in logged]
+        self.client.log_batch(run.info.run_id, metrics=new)
         self.client.set_terminated(run.info.run_id)
 
     def points(self, curve: str, name: str) -> list[tuple[float, int]]:
-        """The points of metric `name` in the run `curve`, by their steps: when, in unix seconds, and the whole number that it was."""
-        found = self.client.search_runs([self.experiment_id], f"tags.curve = '{curve}'", max_results=1)
-        points = self.client.get_metric_history(found[0].info.run_id, name) if found else []
-        return [
-            (point.timestamp / 1000, int(point.value))
-            for point in sorted(points, key=lambda point: point.step)
-        ]
+        """The points of metric `name` in the run `curve`, by step: Unix time, and the value as an integer."""
+        run = self._curve(curve)
+        points = self.client.get_metric_history(run.info.run_id, name) if run else []
+        return [(p.timestamp / 1000, int(p.value)) for p in sorted(points, key=lambda p: p.step)]
 
-    def log_rounds(self, run_id: str, rounds: Sequence[Round]) -> None:
-        """Each round's measures, at the time they were taken, against the images seen; once a round."""
-        logged = {point.step for point in self.client.get_metric_history(run_id, MEASURES[0])}
-        _log_rounds(self.client, run_id, [r for r in rounds if r.images not in logged])
+    def _curve(self, curve: str) -> Run | None:
+        runs = self.client.search_runs([self.experiment_id], f"tags.curve = '{curve}'", max_results=1)
+        return runs[0] if runs else None
 
-    def log_catalogue(self, run_id: str, job: Job) -> None:
-        """Name the version of the catalogue as the run's dataset."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        source = {"uri": job.products, **job.cursor.as_json()}
-        dataset = Dataset(
-            "products", f"{job.cursor.table_id}@{job.cursor.version}"[-36:], "delta", json.dumps(source)
-        )
-        self.client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
-
-    def _noted(self, note: Path, work: str) -> str | None:
+    def _noted_run(self, note: Path, digest: str) -> TrackedRun | None:
         from mlflow.exceptions import MlflowException
 
         try:
             noted = read_json(note)
-            return (
-                str(self.client.get_run(noted["mlflow_run_id"]).info.run_id)
-                if noted["work"] == work
-                else None
-            )
+            if noted["work"] != digest:
+                return None
+            return TrackedRun(self.client, str(self.client.get_run(noted["mlflow_run_id"]).info.run_id))
         except (OSError, ValueError, KeyError, TypeError):
             return None
         except MlflowException as error:
@@ -163,31 +195,32 @@ class Tracker:
             return None
 
     def _experiment(self, settings: Settings) -> str:
-        found = self.client.get_experiment_by_name(EXPERIMENT)
-        if found is not None:
-            return str(found.experiment_id)
-        # A database knows no place for artifacts: by default they would land in whatever folder the job was started in.
+        experiment = self.client.get_experiment_by_name(EXPERIMENT)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        # A database has no artifact location of its own: the default is the folder in which the job was
+        # started.
         local = settings.tracking_uri.startswith(SQLITE)
-        return str(
-            self.client.create_experiment(
-                EXPERIMENT, (settings.home.absolute() / "mlflow" / "artifacts").as_uri() if local else None
-            )
-        )
+        artifacts = (settings.home.absolute() / "mlflow" / "artifacts").as_uri() if local else None
+        return str(self.client.create_experiment(EXPERIMENT, artifacts))
 
 
-def _log_rounds(client: MlflowClient, run_id: str, rounds: Sequence[Round]) -> None:
+def first_line(error: Exception) -> str:
+    """The first line of an error of MLflow's client, without secrets and cut, for a log line."""
+    return redacted(str(error)).splitlines()[0][:200]
+
+
+def _log_rounds(client: MlflowClient, run_id: str, rounds: Sequence[ValidationResult]) -> None:
     from mlflow.entities import Metric
 
-    client.log_batch(
-        run_id,
-        metrics=[
-            Metric(name, getattr(r, name), int(r.at * 1000), r.images) for r in rounds for name in MEASURES
-        ],
-    )
+    metrics = [
+        Metric(name, getattr(r, name), int(r.at * 1000), r.images) for r in rounds for name in ROUND_METRICS
+    ]
+    client.log_batch(run_id, metrics=metrics)
 
 
 def _check_database(uri: str) -> None:
-    """Connect once to a database other than SQLite: MLflow tries for 100 s, whatever the reason is that it cannot."""
+    """Connect once to a database other than SQLite: MLflow would retry any failure for 100 s."""
     from mlflow.store.db.db_types import DATABASE_ENGINES
     from sqlalchemy import create_engine
 
@@ -195,8 +228,8 @@ def _check_database(uri: str) -> None:
         create_engine(uri).connect().close()
 
 
-def _be_quick() -> None:
-    """MLflow's own defaults, and libpq's, keep trying for minutes."""
+def _set_client_defaults() -> None:
+    """Give up within seconds; MLflow and libpq by default retry for minutes."""
     os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")

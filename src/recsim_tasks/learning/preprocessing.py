@@ -1,4 +1,4 @@
-"""From the bytes of a product image to the network's input."""
+"""Decodes product images to the network's input."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ log = logging.getLogger(__name__)
 
 # An image one pixel wide and 65,000 high has few pixels, but padded to a square it has billions.
 LARGEST_SIDE = 4_096
-# A JPEG that is decoded at a fraction stays this many times as large as the network's input.
+# A JPEG that is decoded at a fraction of its size stays this many times as large as the network's input.
 SCALED_BY = 2
-# What shows where an image is transparent. A model's vectors depend on it.
+# The colour behind transparent images. An encoder's embeddings depend on it.
 BACKGROUND = "white"
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network takes: `size` x `size` pixels of `channels` values in 0..255. Scaling to 0..1 is a layer of the network."""
+    """A network's input: `size` x `size` pixels of `channels` values in 0..255, which the network scales."""
 
     size: int
     channels: int
@@ -38,24 +38,24 @@ class Preprocessing:
         return self.size, self.size, self.channels
 
     def as_json(self) -> dict[str, Any]:
-        """Give the form that model.json and manifests carry."""
+        """The form that model.json and manifests carry."""
         return asdict(self)
 
 
 def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_IMAGE_PIXELS) -> UInt8Array:
-    """Turn the bytes of a PNG, JPEG or WebP to uint8 [size, size, channels]; `InputError` if they are none."""
-    return fit(open_image(data, max_pixels), preprocessing)
+    """Decode a PNG, JPEG or WebP to uint8 [size, size, channels]; `InputError` if `data` is none of them."""
+    return resize_and_pad(open_image(data, max_pixels), preprocessing)
 
 
 def decode_query(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> UInt8Array:
-    """As `decode`, of an image that a caller sends: a JPEG is decoded at a fraction of its size where the network sees no more of it."""
-    return fit(open_query(data, max_pixels, SCALED_BY * preprocessing.size), preprocessing)
+    """Like `decode`, for a caller's image: a JPEG is decoded at a fraction of its size if that will do."""
+    return resize_and_pad(open_query(data, max_pixels, SCALED_BY * preprocessing.size), preprocessing)
 
 
 def decode_all(
     images: Sequence[bytes], preprocessing: Preprocessing, max_pixels: int = MAX_IMAGE_PIXELS
 ) -> UInt8Array:
-    """Turn the bytes of n images to uint8 [n, size, size, channels]; `InputError` on the first that does not decode."""
+    """Decode n images to uint8 [n, size, size, channels]; `InputError` at the first that does not decode."""
     decoded = np.empty((len(images), *preprocessing.shape), np.uint8)
     for row, data in enumerate(images):
         decoded[row] = decode(data, preprocessing, max_pixels)
@@ -65,30 +65,30 @@ def decode_all(
 def decode_readable(
     images: Sequence[bytes | None], preprocessing: Preprocessing, max_pixels: int = MAX_IMAGE_PIXELS
 ) -> tuple[UInt8Array, BoolArray]:
-    """As `decode_all`, and which were decoded, bool [n]; the log says why the others were not, and they are zeros."""
+    """Like `decode_all`, and which images decoded, bool [n]; the others are zeros, and the log says why."""
     decoded, readable = np.zeros((len(images), *preprocessing.shape), np.uint8), np.ones(len(images), bool)
     for row, image in enumerate(open_readable(images, max_pixels)):
         if image is None:
             readable[row] = False
         else:
-            decoded[row] = fit(image, preprocessing)
+            decoded[row] = resize_and_pad(image, preprocessing)
     return decoded, readable
 
 
 def open_readable(images: Sequence[bytes | None], max_pixels: int) -> Iterator[Image.Image | None]:
-    """Decode images of the catalogue one by one; None, with the reason in the log, for one that does not decode."""
+    """Decode images of the catalogue one by one; None, with a warning, for one that does not decode."""
     for data in images:
         try:
             yield open_image(data or b"", max_pixels)
         except InputError as error:
-            log.info(f"An image of the catalogue is left out: {error}")
+            log.warning("An image of the catalogue is left out: %s", error)
             yield None
 
 
-def fit(image: Image.Image, preprocessing: Preprocessing) -> UInt8Array:
-    """Bring an upright image to the network's size and channels; a side that is not square is padded, never stretched.
+def resize_and_pad(image: Image.Image, preprocessing: Preprocessing) -> UInt8Array:
+    """Bring an upright image to the network's size and channels; an oblong one is padded, never stretched.
 
-    The padding repeats the colour of the image's first pixel, which on a product photograph is background.
+    The padding has the colour of the image's first pixel, which in a product photograph is background.
     """
     image = image.convert("L" if preprocessing.channels == 1 else "RGB")
     if max(image.size) > LARGEST_SIDE:

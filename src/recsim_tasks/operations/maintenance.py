@@ -1,17 +1,16 @@
-"""What keeps the tables small, and needs no refresh."""
+"""Maintenance outside a refresh, which keeps the tables small."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from recsim_tasks.contracts import MaintainResult
 from recsim_tasks.foundation.settings import Settings
 
 
-def maintain(settings: Settings) -> dict[str, Any]:
-    """Compact and vacuum the tables, after the embeddings of models that no release of the registry uses were removed."""
+def maintain(settings: Settings) -> MaintainResult:
+    """Compact and vacuum the tables, and remove embeddings by models that no release in the registry uses."""
     from recsim_tasks.catalogue.delta.maintenance import maintain as maintain_tables
     from recsim_tasks.release.registry.client import Registry
     from recsim_tasks.vectors.embeddings import delete_unused_embeddings
 
     forgotten = delete_unused_embeddings(settings, Registry(settings).model_fingerprints())
-    return {**maintain_tables(settings), "models_forgotten": forgotten}
+    return MaintainResult.model_validate({"tables": maintain_tables(settings), "models_forgotten": forgotten})

@@ -1,84 +1,77 @@
-"""What earlier refreshes came to: how the gate judged the last one, and whether it rejected a training."""
+"""The outcome of earlier refreshes: the last verdict, and whether a training was rejected."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from recsim_tasks.contracts import Decision, EvaluateResult, PlanResult, TrainResult
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.workspace import last_written, read_result
 from recsim_tasks.release.evaluation.drift import Drift
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A refresh that got as far as the gate."""
+class EvaluatedRefresh:
+    """A refresh whose release was evaluated."""
 
     refresh_id: str
-    decision: str
+    decision: Decision
     champion: int | None
     """The release that it was compared with."""
     at: float
-    """When the gate judged it, in seconds since the epoch."""
+    """When it was evaluated, in seconds since the epoch."""
     rejected: bool
     mended_by_rebuild: bool
     reasons: str
     drift: Drift | None
     model_fingerprint: str | None
-    """The encoder that it trained, if it did."""
+    """The encoder that it trained, if it trained one."""
 
     @property
     def rejected_append(self) -> str | None:
-        """Why the gate rejected what this refresh appended, when a rebuild mends that; None when it did not."""
+        """Why the gate rejected what this refresh appended, if a rebuild can help; None otherwise."""
         if self.decision != "append" or not self.mended_by_rebuild:
             return None
-        return (
-            f"The gate holds what refresh {self.refresh_id} appended to the champion's index: {self.reasons}"
-        )
+        what = f"what refresh {self.refresh_id} appended to the champion's index"
+        return f"The gate rejected {what}: {self.reasons}"
 
 
-def judged_refreshes(settings: Settings) -> list[Judged]:
-    """The refreshes that the gate judged, the last one first; a workspace that cannot be read is passed over."""
-    return sorted(_found(settings), key=lambda judged: judged.at, reverse=True)
+def evaluated_refreshes(settings: Settings) -> list[EvaluatedRefresh]:
+    """The refreshes whose releases were evaluated, newest first.
+
+    Workspaces that cannot be read are skipped.
+    """
+    return sorted(_read_all(settings), key=lambda refresh: refresh.at, reverse=True)
 
 
-def last_against(refreshes: list[Judged], champion: int) -> Judged | None:
-    """The last of the refreshes that were compared with this release."""
-    return next((judged for judged in refreshes if judged.champion == champion), None)
+def last_compared_with(refreshes: list[EvaluatedRefresh], champion: int) -> EvaluatedRefresh | None:
+    """The newest of the refreshes that were compared with this release."""
+    return next((refresh for refresh in refreshes if refresh.champion == champion), None)
 
 
-def rejected_training(refreshes: list[Judged], since: float, model_fingerprint: str) -> bool:
-    """Whether the gate rejected an encoder since that time; the encoder that serves is not meant."""
-    trainings = [
-        judged
-        for judged in refreshes
-        if judged.decision == "retrain" and judged.model_fingerprint != model_fingerprint
-    ]
-    return any(judged.rejected and judged.at > since for judged in trainings)
+def training_rejected(refreshes: list[EvaluatedRefresh], since: float, model_fingerprint: str) -> bool:
+    """Whether the gate rejected a newly trained encoder since that time, other than the one that serves."""
+    return any(
+        refresh.rejected and refresh.at > since
+        for refresh in refreshes
+        if refresh.decision == "retrain" and refresh.model_fingerprint != model_fingerprint
+    )
 
 
-def _found(settings: Settings) -> Iterator[Judged]:
+def _read_all(settings: Settings) -> Iterator[EvaluatedRefresh]:
     for folder in settings.home.absolute().glob("refreshes/*"):
-        planned, evaluated, trained = (
-            read_result(folder / f"{job}.json") for job in ("plan", "evaluate", "train")
-        )
-        if evaluated:
-            yield Judged(
-                refresh_id=str(planned.get("refresh_id")),
-                decision=str(planned.get("decision")),
-                champion=planned.get("champion"),
-                at=last_written(folder / "evaluate.json"),
-                rejected=evaluated.get("verdict") == "hold",
-                mended_by_rebuild=bool(evaluated.get("mended_by_rebuild")),
-                reasons=" ".join(map(str, evaluated.get("reasons") or [])),
-                drift=_drift(evaluated.get("metrics")),
-                model_fingerprint=trained.get("model_fingerprint"),
+        plan, evaluated = read_result(folder, PlanResult), read_result(folder, EvaluateResult)
+        trained = read_result(folder, TrainResult)
+        if plan and evaluated:
+            yield EvaluatedRefresh(
+                refresh_id=plan.refresh_id,
+                decision=plan.decision,
+                champion=evaluated.champion,
+                at=last_written(folder / f"{EvaluateResult.job}.json"),
+                rejected=evaluated.verdict == "rejected",
+                mended_by_rebuild=evaluated.mended_by_rebuild,
+                reasons=" ".join(evaluated.reasons),
+                drift=Drift.of_metrics(evaluated.metrics),
+                model_fingerprint=trained.model_fingerprint if trained else None,
             )
-
-
-def _drift(metrics: Any) -> Drift | None:
-    try:
-        return Drift.of_metrics(metrics)
-    except (TypeError, KeyError):
-        return None

@@ -1,4 +1,4 @@
-"""Gather what the plan decides by: the champion's manifest, the change range, the catalogue's categories."""
+"""Gather the inputs of a plan: the champion's manifest, the change range, the catalogue's categories."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from recsim_tasks.catalogue.delta.change_feed import ChangeFeedGapError
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError, MissingError
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.refresh.history import Judged, judged_refreshes, last_against, rejected_training
+from recsim_tasks.refresh.history import (
+    EvaluatedRefresh,
+    evaluated_refreshes,
+    last_compared_with,
+    training_rejected,
+)
 from recsim_tasks.refresh.plan import Champion, Facts, model_kind
 from recsim_tasks.refresh.step_inputs import champion_copy, champion_manifest
 from recsim_tasks.refresh.workspace import Workspace
@@ -29,8 +34,8 @@ UNREADABLE = (InputError, MissingError)
 
 
 @dataclass(frozen=True)
-class Found:
-    """The facts, and the changes product by product, as `net_changes` gives them."""
+class PlanInputs:
+    """The facts, and the changes of each product, as `net_changes` gives them."""
 
     facts: Facts
     changes: pa.Table
@@ -38,8 +43,8 @@ class Found:
 
 def gather(
     settings: Settings, workspace: Workspace, registry: Registry, production: Production, head: Cursor
-) -> Found:
-    """What is known of the champion and of the catalogue at `head`; without a champion every product is an insert."""
+) -> PlanInputs:
+    """The champion and the catalogue at `head`; without a champion every product is an insert."""
     from recsim_tasks.catalogue.delta.net_changes import count_kinds
     from recsim_tasks.catalogue.delta.reader import read_products
 
@@ -56,42 +61,62 @@ def gather(
         changes, missing = _compared(settings, workspace, registry, champion, head)
     if changes is None:
         known, changes, lost = None, _inserts(settings, head), None
-    refreshes = judged_refreshes(settings)
-    last = last_against(refreshes, champion.version) if champion else None
+    refreshes = evaluated_refreshes(settings)
+    last = last_compared_with(refreshes, champion.version) if champion else None
     if known:
         known = replace(known, drift=_drift(known, refreshes, last))
-    held = last.rejected_append if last else None
-    return Found(Facts(known, head, count_kinds(changes), lost, categories, products, held, missing), changes)
+    facts = Facts(
+        champion=known,
+        head=head,
+        changes=count_kinds(changes),
+        range_lost=lost,
+        categories=categories,
+        products=products,
+        rejected_append=last.rejected_append if last else None,
+        champion_missing=missing,
+    )
+    return PlanInputs(facts, changes)
 
 
 def with_copy(
-    settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef, found: Found
-) -> Found:
-    """Have the champion's bundle in the workspace for the steps; when it cannot be read, the facts are without it."""
+    settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef, inputs: PlanInputs
+) -> PlanInputs:
+    """Fetch the champion's bundle for the steps.
+
+    If it cannot be read, the facts are those without a champion.
+    """
     from recsim_tasks.catalogue.delta.net_changes import count_kinds
 
     try:
         champion_copy(settings, workspace, registry, champion)
     except UNREADABLE as error:
-        changes = _inserts(settings, found.facts.head)
-        missing, counted = unreadable(champion, error), count_kinds(changes)
-        return Found(
-            replace(found.facts, champion=None, missing=missing, changes=counted, lost=None), changes
+        changes = _inserts(settings, inputs.facts.head)
+        return PlanInputs(
+            replace(
+                inputs.facts,
+                champion=None,
+                champion_missing=unreadable(champion, error),
+                changes=count_kinds(changes),
+                range_lost=None,
+            ),
+            changes,
         )
-    return found
+    return inputs
 
 
 def unreadable(champion: ReleaseRef, error: Exception) -> str:
-    """Why a refresh has to do without the champion."""
+    """Why a refresh cannot use the champion."""
     return f"The files of release {champion.version}, the champion, cannot be read: {error}"
 
 
-def _drift(champion: Champion, refreshes: list[Judged], last: Judged | None) -> Drift | None:
-    """The drift that calls for a training, of the champion or of the last release that wanted to replace it.
+def _drift(
+    champion: Champion, refreshes: list[EvaluatedRefresh], last: EvaluatedRefresh | None
+) -> Drift | None:
+    """The drift that calls for a training: of the champion, or of its last challenger.
 
     A training that the gate rejected is not repeated for the same encoder every night: then there is none.
     """
-    if rejected_training(refreshes, champion.trained_at, champion.model_fingerprint):
+    if training_rejected(refreshes, champion.trained_at, champion.model_fingerprint):
         return None
     return (last.drift if last else None) or champion.drift
 
@@ -99,7 +124,7 @@ def _drift(champion: Champion, refreshes: list[Judged], last: Judged | None) -> 
 def _known(
     settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef
 ) -> tuple[Champion | None, str | None]:
-    """What the champion says of itself; None, and why, when it cannot be read."""
+    """The champion as its manifest describes it; None, and why, if it cannot be read."""
     try:
         return _champion(champion_manifest(settings, workspace, registry, champion)), None
     except UNREADABLE as error:
@@ -107,7 +132,7 @@ def _known(
 
 
 def _changes(settings: Settings, champion: ReleaseRef, head: Cursor) -> tuple[pa.Table | None, str | None]:
-    """From the change feed; None, and why, where that is lost."""
+    """The changes by the change feed; None, and why, if it cannot be read."""
     from recsim_tasks.catalogue.delta.net_changes import net_changes
 
     try:
@@ -119,7 +144,10 @@ def _changes(settings: Settings, champion: ReleaseRef, head: Cursor) -> tuple[pa
 def _compared(
     settings: Settings, workspace: Workspace, registry: Registry, champion: ReleaseRef, head: Cursor
 ) -> tuple[pa.Table | None, str | None]:
-    """From the champion's index and the whole catalogue; None, and why, when the champion cannot be read."""
+    """The changes by comparing the champion's index with the catalogue.
+
+    None, and why, if it cannot be read.
+    """
     from recsim_tasks.catalogue.delta.net_changes import compare
     from recsim_tasks.vectors.index import Index
 
@@ -127,8 +155,8 @@ def _compared(
         champion_copy(settings, workspace, registry, champion)
     except UNREADABLE as error:
         return None, unreadable(champion, error)
-    held = Index.open(workspace.champion_of(champion.version) / "index").products
-    return compare(held, _products(settings, head)), None
+    champion_items = Index.open(workspace.champion_of(champion.version) / "index").products
+    return compare(champion_items, _products(settings, head)), None
 
 
 def _inserts(settings: Settings, head: Cursor) -> pa.Table:
@@ -151,8 +179,8 @@ def _champion(manifest: Manifest) -> Champion:
         cursor=manifest.cursor,
         built=manifest.counts["built"],
         churn=manifest.counts["churn"],
-        recall=manifest.metrics["ann_recall_at_10"],
-        imbalance=manifest.metrics.get("imbalance_growth", 1.0),
+        recall=manifest.metrics.ann_recall_at_10,
+        imbalance=manifest.metrics.imbalance_growth,
         model_days=(time.time() - manifest.training.at) / SECONDS_A_DAY,
         trained_at=manifest.training.at,
         model_fingerprint=manifest.model_fingerprint,

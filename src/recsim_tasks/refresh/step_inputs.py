@@ -1,4 +1,4 @@
-"""What a step takes up from the steps before it: verified, or an error that names the step to run again."""
+"""What a step needs from the steps before it: verified, or an error that names the step to run again."""
 
 from __future__ import annotations
 
@@ -21,40 +21,45 @@ log = logging.getLogger(__name__)
 
 
 def fetch_champion(settings: Settings, workspace: Workspace) -> Path | None:
-    """Have the verified bundle of the planned champion in the workspace; None when the plan goes without one."""
+    """Fetch the bundle of the planned champion into the workspace, verified.
+
+    None if the plan has no champion.
+    """
     from recsim_tasks.release.registry.client import Registry
 
-    planned = workspace.result("plan")
-    if planned["champion"] is None or planned.get("champion_unreadable"):
+    plan = workspace.plan
+    if plan.champion is None or plan.champion_unreadable:
         return None
     registry = Registry(settings)
     try:
-        champion_copy(settings, workspace, registry, registry.reference(planned["champion"]))
+        champion_copy(settings, workspace, registry, registry.reference(plan.champion))
     except (InputError, MissingError) as error:
         again = f"Run `plan` again: clear that task, or `recsim plan --refresh {workspace.refresh_id}`."
-        raise type(error)(f"The champion cannot be read any more: {error} {again}") from error
+        raise type(error)(f"The champion can no longer be read: {error} {again}") from error
     return workspace.champion
 
 
 def champion_copy(
     settings: Settings, workspace: Workspace, registry: Registry, release: ReleaseRef
 ) -> Manifest:
-    """Have the verified bundle of a release as the workspace's champion; `InputError` or `MissingError` without one.
+    """Fetch the bundle of a release as the workspace's champion, verified.
 
-    It is the copy that is there, else MLflow's, else another whole copy of this machine.
+    `InputError` or `MissingError` if none is intact.
+
+    It uses the copy in the workspace, else MLflow's, else another intact copy on this machine.
     """
-    from recsim_tasks.release.registry.local_copy import UNREADABLE, whole, whole_copy
+    from recsim_tasks.release.registry.local_copy import UNREADABLE, read_intact, verified_copy
 
     folder = workspace.champion_of(release.version)
     try:
-        return whole_copy(registry, release, folder)
+        return verified_copy(registry, release, folder)
     except UNREADABLE as error:
         for other in _other_copies(settings, release.version):
             try:
-                manifest = whole(other, release)
+                manifest = read_intact(other, release)
             except InputError:
                 continue
-            log.info(f"The whole copy in {other} is used: {error}")
+            log.warning("Using the intact copy in %s: %s", other, error)
             _copy(other, folder)
             return manifest
         raise
@@ -63,7 +68,7 @@ def champion_copy(
 def champion_manifest(
     settings: Settings, workspace: Workspace, registry: Registry, release: ReleaseRef
 ) -> Manifest:
-    """Read the manifest of a release, alone where MLflow gives it; errors as of `champion_copy`."""
+    """Read the manifest of a release, without its bundle if MLflow has it; errors as in `champion_copy`."""
     from recsim_tasks.release.registry.local_copy import UNREADABLE
 
     try:
@@ -73,21 +78,21 @@ def champion_manifest(
 
 
 def own_index(workspace: Workspace, writable: bool = False) -> Index:
-    """The index that this refresh has made."""
+    """The index that this refresh made."""
     from recsim_tasks.vectors.index import Index
 
     try:
         return Index.open(workspace.index, writable=writable)
     except InputError as error:
-        action = "append" if workspace.result("plan")["decision"] == "append" else "build"
+        action = "append" if workspace.plan.decision == "append" else "build"
         raise InputError(_again(workspace, "index", f"index {action}", error)) from error
 
 
 def take_model(settings: Settings, workspace: Workspace) -> Path:
-    """Verify the model of the release in the making, this refresh's own or the champion's; returns its folder."""
+    """Verify the model of the candidate, this refresh's own or the champion's; returns its folder."""
     from recsim_tasks.learning.model.export import check_published
 
-    if workspace.result("plan")["decision"] != "retrain":
+    if workspace.plan.decision != "retrain":
         fetch_champion(settings, workspace)
         return workspace.model
     try:
@@ -106,7 +111,7 @@ def _again(workspace: Workspace, made: str, job: str, error: InputError) -> str:
 
 
 def _other_copies(settings: Settings, version: int) -> list[Path]:
-    """Where serving, a query or another refresh may have left a copy of a release."""
+    """Where serving, a query or another refresh may have a copy of a release."""
     home = settings.home.absolute()
     return [
         home / "releases" / str(version),

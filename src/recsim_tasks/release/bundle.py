@@ -1,10 +1,10 @@
-"""A bundle: model, index and manifest in one folder. Made here, checked here, asked here."""
+"""A bundle: model, index and manifest in one folder; assembled, checked and queried here."""
 
 from __future__ import annotations
 
 import base64
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from recsim_tasks.arrays import Float32Array
 from recsim_tasks.catalogue.schema import ANSWERED
-from recsim_tasks.contracts import Cursor
+from recsim_tasks.contracts import Metrics
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.limits import DEFAULT_QUERY_PIXELS
 from recsim_tasks.foundation.publishing import digests, link_or_copy, publishing
@@ -23,41 +23,48 @@ from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.index import Index
 
 MODEL, INDEX = "model", "index"
-# How far a vector of a canary may be from the manifest's, in any of its numbers: another processor rounds otherwise.
+# How far a canary's vector may be from the manifest's, in any of its numbers: processors round differently.
 TOLERANCE = 1e-4
 
 
-def assemble(
-    model_dir: Path,
-    index_dir: Path,
-    canary_images: list[bytes],
-    metrics: dict[str, float],
-    training: Training,
-    catalogue_at: float,
-    out: Path,
-) -> Manifest:
-    """Publish a model and an index that belong together as the bundle `out`, in one step; `InputError` when they do not.
+@dataclass(frozen=True)
+class BundleContents:
+    """What a bundle is assembled from."""
 
-    `catalogue_at` is when the version of the catalogue that they reflect was committed, in seconds since the epoch.
+    model: Path
+    index: Path
+    canary_images: list[bytes]
+    """Images that the model must embed alike wherever it serves."""
+    metrics: Metrics
+    training: Training
+    catalogue_at: float
+    """When the catalogue version of the index was committed, in seconds since the epoch."""
+
+
+def assemble(contents: BundleContents, out: Path) -> Manifest:
+    """Publish a model and its index as the bundle `out`, in one step.
+
+    `InputError` if another model made the index.
     """
-    embedder, index = Embedder(model_dir), Index.open(index_dir)
+    embedder, index = Embedder(contents.model), Index.open(contents.index)
     _check_same_model(embedder, index)
-    vectors = embedder.embed(decode_all(canary_images, embedder.preprocessing))
+    images = contents.canary_images
+    vectors = embedder.embed(decode_all(images, embedder.preprocessing))
     with publishing(out) as staged:
-        for source, name in ((model_dir, MODEL), (index_dir, INDEX)):
+        for source, name in ((contents.model, MODEL), (contents.index, INDEX)):
             shutil.copytree(source, staged / name, copy_function=link_or_copy)
         manifest = Manifest(
-            cursor=Cursor.from_json(index.metadata["cursor"]),
-            catalogue_at=catalogue_at,
+            cursor=index.metadata.cursor,
+            catalogue_at=contents.catalogue_at,
             model_fingerprint=embedder.fingerprint,
-            index_fingerprint=index.metadata["index_fingerprint"],
-            mlflow_run_id=embedder.description.get("mlflow_run_id"),
+            index_fingerprint=index.metadata.index_fingerprint,
+            mlflow_run_id=embedder.description.mlflow_run_id,
             preprocessing=embedder.preprocessing,
             embedding_size=embedder.embedding_size,
-            training=training,
+            training=contents.training,
             counts=_counts(index),
-            metrics=metrics,
-            canaries=[_canary(image, vector) for image, vector in zip(canary_images, vectors, strict=True)],
+            metrics=contents.metrics,
+            canaries=[_canary(image, vector) for image, vector in zip(images, vectors, strict=True)],
             digests=digests(staged),
         ).sealed()
         manifest.write(staged)
@@ -65,7 +72,10 @@ def assemble(
 
 
 class Release:
-    """One bundle, opened: a query is embedded by the very model that made the vectors it is compared with. Threads may share it."""
+    """An opened bundle: queries are embedded by the model that made the index.
+
+    Safe to share between threads.
+    """
 
     def __init__(self, manifest: Manifest, embedder: Embedder, index: Index, max_pixels: int) -> None:
         self.manifest, self.embedder, self.index = manifest, embedder, index
@@ -73,9 +83,10 @@ class Release:
 
     @classmethod
     def open(cls, folder: Path, max_pixels: int = DEFAULT_QUERY_PIXELS) -> Release:
-        """Open the bundle in `folder`; `InputError` with the reason when it is not what its manifest says.
+        """Open the bundle in `folder`; `InputError` with the reason if it does not match its manifest.
 
-        Names and digests of all files are checked before a native library sees one; then the canaries; then the index.
+        The names and digests of all files are checked before a native library reads one, then the canaries,
+        then the index.
         """
         manifest = Manifest.of_whole(folder)
         embedder = Embedder(folder / MODEL)
@@ -85,36 +96,39 @@ class Release:
         return cls(manifest, embedder, index, max_pixels)
 
     def similar(self, image: bytes, k: int, filters: Filters, distinct: bool = False) -> list[dict[str, Any]]:
-        """Find the `k` products that look most like the picture, best first; `InputError` when it does not decode.
+        """The `k` products most similar to the image, best first; `InputError` if it cannot be decoded.
 
-        Of products whose images are copies of each other `distinct` leaves the first. Each is a dict of `score` (cosine) and the
-        `ANSWERED` fields of the product.
+        With `distinct`, products with copies of one image appear once. Each product is a dict of
+        `score` (cosine) and the fields of `ANSWERED`.
         """
         pixels = decode_query(image, self.embedder.preprocessing, self._max_pixels)
-        return self._answer(self.embedder.embed(pixels[None]), k, filters, distinct)
+        return self._results(self.embedder.embed(pixels[None]), k, filters, distinct)
 
     def more_like(
         self, product_id: str, k: int, filters: Filters, distinct: bool = False
     ) -> list[dict[str, Any]]:
-        """Find the `k` products that look most like a product, without itself; `InputError` when it is not in the release."""
-        return self._answer(
+        """The `k` products most similar to a product, without itself.
+
+        `InputError` if the release does not have it.
+        """
+        return self._results(
             self.index.vector(product_id)[None],
             k,
             replace(filters, exclude=(*filters.exclude, product_id)),
             distinct,
         )
 
-    def _answer(self, query: Float32Array, k: int, filters: Filters, distinct: bool) -> list[dict[str, Any]]:
-        found = self.index.neighbours(query, k, filters, distinct)
-        there = found.positions[0] >= 0
-        products = self.index.products_at(found.positions[0][there], ANSWERED)
+    def _results(self, query: Float32Array, k: int, filters: Filters, distinct: bool) -> list[dict[str, Any]]:
+        neighbours = self.index.neighbours(query, k, filters, distinct)
+        valid = neighbours.positions[0] >= 0
+        products = self.index.products_at(neighbours.positions[0][valid], ANSWERED)
         return [
             {
                 "product_id": product["product_id"],
                 "score": round(float(score), 6),
                 **{name: product[name] for name in ANSWERED},
             }
-            for product, score in zip(products, found.scores[0][there], strict=True)
+            for product, score in zip(products, neighbours.scores[0][valid], strict=True)
         ]
 
 
@@ -123,8 +137,8 @@ def _counts(index: Index) -> dict[str, int]:
     return {
         "products": len(index),
         "categories": categories,
-        "built": index.metadata["built"],
-        "churn": index.metadata["churn"],
+        "built": index.metadata.built,
+        "churn": index.metadata.churn,
     }
 
 
@@ -135,25 +149,29 @@ def _canary(image: bytes, vector: Float32Array) -> Canary:
 def _check_canaries(folder: Path, manifest: Manifest, embedder: Embedder) -> None:
     if (embedder.preprocessing, embedder.embedding_size) != (manifest.preprocessing, manifest.embedding_size):
         raise InputError(
-            f"The model in {folder} takes or gives other shapes than its manifest says. Register the release anew."
+            f"The shapes of the model in {folder} do not match its manifest. Register the release again."
         )
     images = decode_all([canary.data for canary in manifest.canaries], embedder.preprocessing)
     expected = np.array([canary.vector for canary in manifest.canaries], np.float32).reshape(len(images), -1)
-    found = embedder.embed(images)
+    vectors = embedder.embed(images)
     difference = (
-        float(np.abs(found - expected).max(initial=0)) if found.shape == expected.shape else float("inf")
+        float(np.abs(vectors - expected).max(initial=0)) if vectors.shape == expected.shape else float("inf")
     )
     if not difference <= TOLERANCE:
         raise InputError(
-            f"The model in {folder} gives other vectors for its canary images than it must, by up to {difference:.1e} "
-            f"where {TOLERANCE} is accepted. It would not fit its index: register the release anew."
+            f"The model in {folder} embeds its canary images differently than its manifest says: the "
+            f"vectors differ "
+            f"by up to {difference:.1e}, at most {TOLERANCE} is accepted. It does not fit its index: "
+            f"register the "
+            "release again."
         )
 
 
 def _check_same_model(embedder: Embedder, index: Index) -> None:
-    made_by = str(index.metadata["model_fingerprint"])
+    made_by = str(index.metadata.model_fingerprint)
     if made_by != embedder.fingerprint:
         raise InputError(
-            f"The index holds vectors of model {made_by[:12]}, the bundle has model {embedder.fingerprint[:12]}. "
+            f"The index was built with model {made_by[:12]}, but the bundle has model "
+            f"{embedder.fingerprint[:12]}. "
             "Run the refresh again with mode rebuild."
         )

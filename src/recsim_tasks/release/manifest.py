@@ -1,4 +1,4 @@
-"""The manifest of a release: what is in the bundle, what it was made from, and what it must answer."""
+"""The manifest of a release: what the bundle contains, its origin, and how its model must behave."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from recsim_tasks.contracts import Cursor
+from recsim_tasks.contracts import Cursor, Metrics
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import check_digests, digest_of, write_json
 from recsim_tasks.learning.preprocessing import Preprocessing
@@ -18,7 +18,7 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Canary(BaseModel):
-    """An image, in base64, and the vector that the release's model must give for it."""
+    """An image in base64, and the vector that the release's model must embed it as."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,24 +27,24 @@ class Canary(BaseModel):
 
     @property
     def data(self) -> bytes:
-        """The image as it was delivered."""
+        """The bytes of the image."""
         return base64.b64decode(self.image)
 
 
 class Training(BaseModel):
-    """The training of a release's model, which its later releases carry on."""
+    """The training of a release's model; later releases with this model carry it on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     at: float
     """When it ended, in seconds since the epoch."""
     categories: list[str]
-    """What it could learn to tell apart."""
+    """The categories of the training images."""
     unseen: int
-    """Images that the releases since have taken in."""
+    """Images that later releases have added."""
     backbone: str
     params: dict[str, float | str]
-    """Its hyperparameters, the first that the next search tries."""
+    """Its hyperparameters, which the next search tries first."""
 
 
 class Manifest(BaseModel):
@@ -52,7 +52,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    release_format: Literal[6] = 6
+    release_format: Literal[7] = 7
     cursor: Cursor
     catalogue_at: float
     """When that version of the catalogue was committed, in seconds since the epoch."""
@@ -64,15 +64,15 @@ class Manifest(BaseModel):
     preprocessing: Preprocessing
     embedding_size: int
     counts: dict[str, int]
-    """`products`, `categories`; how many products the index was `built` of, and its `churn` since."""
-    metrics: dict[str, float]
+    """`products`, `categories`, the products of the index when it was `built`, and its `churn` since."""
+    metrics: Metrics
     canaries: list[Canary]
     digests: dict[str, Digest]
-    """SHA-256 of every other file of the bundle by its relative path."""
+    """SHA-256 of every other file of the bundle, by relative path."""
     seal: str = ""
 
     def sealed(self) -> Self:
-        """Give this manifest with its seal."""
+        """The manifest with its seal."""
         return self.model_copy(update={"seal": self._sum()})
 
     def write(self, folder: Path) -> None:
@@ -81,13 +81,16 @@ class Manifest(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read the manifest of the bundle in `folder`; `InputError` when there is none, or it is not as it was written."""
+        """Read the manifest of the bundle in `folder`.
+
+        `InputError` if it is missing, malformed or changed.
+        """
         path = folder / MANIFEST_FILE
         try:
             manifest = cls.model_validate_json(path.read_bytes())
         except OSError as error:
             raise InputError(
-                f"{folder} holds no release: {MANIFEST_FILE} cannot be read. Download the release again."
+                f"{folder} contains no release: {MANIFEST_FILE} cannot be read. Download the release again."
             ) from error
         except ValidationError as error:
             fault = error.errors()[0]
@@ -97,13 +100,14 @@ class Manifest(BaseModel):
             ) from error
         if manifest.seal != manifest._sum():
             raise InputError(
-                f"{path} was changed after it was written: its seal disagrees. Download the release again."
+                f"{path} was changed after it was written: its seal does not match. Download the release "
+                f"again."
             )
         return manifest
 
     @classmethod
     def of_whole(cls, folder: Path) -> Self:
-        """Read the manifest of a bundle all of whose files are as it lists them; `InputError` when one is not."""
+        """Read the manifest of a bundle and check all its files; `InputError` if one does not match."""
         manifest = cls.read(folder)
         check_digests(folder, manifest.digests, leave_out=MANIFEST_FILE)
         return manifest

@@ -17,7 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 from recsim_tasks.foundation.logging import configure
 from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.settings import Settings, counts, load_settings
-from recsim_tasks.learning.devices import processors
+from recsim_tasks.learning.devices import cpu_count
 from recsim_tasks.serving import health, openapi, problems, routes
 from recsim_tasks.serving.access_log import RequestLog, configure_access_log
 from recsim_tasks.serving.backoff import Clock
@@ -58,7 +58,7 @@ def create_app(settings: Settings, shared: Path | None = None, clock: Clock = ti
         lifespan=follow_target,
     )
     app.state.settings, app.state.swap, app.state.metrics = settings, swap, metrics
-    app.state.cpu_slots = BoundedSemaphore(max(1, processors() // settings.serving_workers))
+    app.state.cpu_slots = BoundedSemaphore(max(1, cpu_count() // settings.serving_workers))
     app.state.images = ImageCache(settings.products_uri)
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, seconds=BODY_SECONDS)
     app.add_middleware(ConcurrencyLimit, metrics=metrics, limit=settings.serving_concurrency)

@@ -1,4 +1,4 @@
-"""Run the shop."""
+"""Run the shop: Streamlit, in this process."""
 
 from __future__ import annotations
 

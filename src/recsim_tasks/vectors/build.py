@@ -14,7 +14,7 @@ from recsim_tasks.catalogue.schema import INDEXED
 from recsim_tasks.contracts import Cursor, IndexCounts
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.vectors.embeddings import read_embeddings
-from recsim_tasks.vectors.index import Index
+from recsim_tasks.vectors.index import Index, IndexOrigin
 from recsim_tasks.vectors.product_table import with_thumbnails
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def build(settings: Settings, cursor: Cursor, model_fingerprint: str) -> tuple[I
     products, vectors, _ = _with_vectors(
         settings, model_fingerprint, read_products(settings.products_uri, cursor, list(INDEXED))
     )
-    metadata = {"model_fingerprint": model_fingerprint, "cursor": cursor.as_json()}
-    index = Index.build(products, vectors, metadata, settings.index_exact_below, settings.index_recall)
+    origin = IndexOrigin(model_fingerprint, cursor)
+    index = Index.build(products, vectors, origin, settings.index_exact_below, settings.index_recall)
     return index, IndexCounts(size=len(index), added=len(index), replaced=0, removed=0)
 
 
@@ -38,15 +38,15 @@ def append(settings: Settings, index: Index, to: Cursor) -> IndexCounts:
 
     The cost follows the changes: only their embeddings are read, only they are added, replaced or removed.
     """
-    changes = net_changes(settings.products_uri, Cursor.from_json(index.metadata["cursor"]), to)
+    changes = net_changes(settings.products_uri, index.metadata.cursor, to)
     new_images = _of_kind(changes, "insert", "replace")
-    valid, vectors, invalid = _with_vectors(settings, index.metadata["model_fingerprint"], new_images)
+    valid, vectors, invalid = _with_vectors(settings, index.metadata.model_fingerprint, new_images)
     removed = index.remove([*_ids(_of_kind(changes, "delete")), *_ids(invalid)])
     before = len(index)
     if len(valid):
         index.upsert(valid, vectors)
     index.update(_of_kind(changes, "update"))
-    index.metadata = {**index.metadata, "cursor": to.as_json()}
+    index.advance(to)
     added = len(index) - before
     return IndexCounts(size=len(index), added=added, replaced=len(valid) - added, removed=removed)
 

@@ -68,7 +68,7 @@ class Verification:
 
 def verify(settings: Settings, index: Index, cursor: Cursor) -> Verification:
     """Rebuild the index at `cursor`; compare every product, every vector, and the neighbours of a sample."""
-    rebuilt, _ = build(settings, cursor, index.metadata["model_fingerprint"])
+    rebuilt, _ = build(settings, cursor, index.metadata.model_fingerprint)
     recalls = [overlap(one, settings.evaluation_queries) for one in (index, rebuilt)]
     return verification(settings, index, cursor, np.arange(len(index)), *recalls)
 
@@ -87,7 +87,7 @@ def verification(
     """
     import pyarrow.compute as pc
 
-    model = index.metadata["model_fingerprint"]
+    model = index.metadata.model_fingerprint
     products = read_products(settings.products_uri, cursor, list(INDEXED))
     left_out = pc.is_in(products["image_hash"], value_set=unembeddable_hashes(settings.embeddings_uri, model))
     kinds = count_kinds(compare(index.products, products.filter(pc.invert(left_out))))

@@ -21,8 +21,8 @@ from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.logging import configure
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.foundation.spark import log_stage_progress, spark_session
-from recsim_tasks.learning.embedder import Embedder
-from recsim_tasks.learning.preprocessing import Preprocessing, fit, open_readable
+from recsim_tasks.learning.embedder import Embedder, EncoderDescription
+from recsim_tasks.learning.preprocessing import Preprocessing, open_readable, resize_and_pad
 from recsim_tasks.vectors.batching import ImageBatch, image_batches
 from recsim_tasks.vectors.embeddings import COLUMNS, SCHEMA, create_table, without_embedding
 from recsim_tasks.vectors.thumbnails import thumbnail
@@ -51,7 +51,7 @@ def embed_missing(settings: Settings, cursor: Cursor, model_dir: Path) -> EmbedR
         log_stage_progress(spark, "embed"),
     ):
         create_table(spark, settings.embeddings_uri)
-        fingerprint = Embedder(model_dir).fingerprint
+        fingerprint = EncoderDescription.read(model_dir).fingerprint
         missing, total = _missing_images(settings, cursor, fingerprint)
         if len(missing):
             _embed(spark, settings, cursor, _Encoder(model_dir, fingerprint), missing)
@@ -171,7 +171,7 @@ def _decode(
     for row, image in enumerate(open_readable(images, max_pixels)):
         thumbnails.append(None if image is None else thumbnail(image))
         if image is not None:
-            pixels[row] = fit(image, preprocessing)
+            pixels[row] = resize_and_pad(image, preprocessing)
     return pixels, thumbnails
 
 

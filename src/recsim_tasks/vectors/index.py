@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 
 from recsim_tasks.arrays import Float32Array, Int64Array, UInt8Array
 from recsim_tasks.catalogue.schema import INDEXED
+from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import check_digests, digest_of, digests, publishing, write_json
 from recsim_tasks.foundation.reading import read_json
@@ -24,6 +26,38 @@ from recsim_tasks.vectors.validation import check_products, check_queries, check
 RECEIPT = "index.json"
 VECTORS_FILE = "vectors.faiss"
 PRODUCTS_FILE = "items.arrow"
+
+
+@dataclass(frozen=True)
+class IndexOrigin:
+    """What an index is made from."""
+
+    model_fingerprint: str
+    """The encoder of its embeddings."""
+    cursor: Cursor
+    """The version of the catalogue that it reflects."""
+
+
+@dataclass(frozen=True)
+class IndexMetadata(IndexOrigin):
+    """What an index is made from, and how it has changed since it was built."""
+
+    embedding_size: int
+    built: int
+    """Number of products when the index was built."""
+    built_recall: float
+    """Share of the exact ten nearest neighbours that it found when it was built."""
+    built_imbalance: float
+    """How unequal its lists were when it was built; 1 for lists of one length."""
+    churn: int = 0
+    """Products added, replaced and removed since it was built."""
+    index_fingerprint: str = ""
+    """Covers every file; empty until the index is saved."""
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Read the form in `index.json`; `KeyError` or `TypeError` if a field is missing or unknown."""
+        return cls(**{**value, "cursor": Cursor.from_json(value["cursor"])})
 
 
 class Hit(NamedTuple):
@@ -43,18 +77,23 @@ class Index:
         self,
         vectors: faiss_store.FlatStore | faiss_store.IVFStore,
         products: ProductTable,
-        metadata: dict[str, Any],
+        metadata: IndexMetadata,
         next_key: int,
     ) -> None:
         self._vectors, self._products, self._next_key = vectors, products, next_key
-        self.metadata = metadata
+        self._metadata = metadata
+
+    @property
+    def metadata(self) -> IndexMetadata:
+        """What the index is made from, and how it has changed since it was built."""
+        return self._metadata
 
     @classmethod
     def build(
         cls,
         products: pa.Table,
         vectors: Float32Array,
-        metadata: dict[str, Any],
+        origin: IndexOrigin,
         exact_below: int,
         recall: float = 0.99,
     ) -> Index:
@@ -64,26 +103,21 @@ class Index:
         is taken for a copy of another. Raises `InputError` when products or vectors are not valid.
 
         The index is exact when n is below `exact_below`; otherwise it compares as many vectors as it takes to
-        reach `recall` of the ten nearest. Its metadata has, besides what is passed, `embedding_size`, the
-        number of products it was `built` from, its recall@10 then (`built_recall`), how unequal its lists
-        were (`built_imbalance`), and the `churn` since: the number of products added, replaced and removed.
+        reach `recall` of the ten nearest.
         """
         check_products(products)
         check_vectors(vectors, len(products), None)
         keys = np.arange(len(products), dtype=np.int64)
         store = faiss_store.create(np.ascontiguousarray(vectors, np.float32), keys, exact_below, recall)
-        built = {
-            "built": len(products),
-            "built_recall": store.built_recall,
-            "built_imbalance": store.imbalance,
-            "churn": 0,
-        }
-        return cls(
-            store,
-            ProductTable.of(products, keys),
-            {**metadata, "embedding_size": int(vectors.shape[1]), **built},
-            len(products),
+        metadata = IndexMetadata(
+            model_fingerprint=origin.model_fingerprint,
+            cursor=origin.cursor,
+            embedding_size=int(vectors.shape[1]),
+            built=len(products),
+            built_recall=store.built_recall,
+            built_imbalance=store.imbalance,
         )
+        return cls(store, ProductTable.of(products, keys), metadata, len(products))
 
     @classmethod
     def open(cls, folder: Path, *, writable: bool = False, checked: bool = False) -> Index:
@@ -94,7 +128,8 @@ class Index:
         """
         try:
             receipt = read_json(folder / RECEIPT)
-            contents, metadata, next_key = receipt["digests"], receipt["metadata"], receipt["next_key"]
+            contents, next_key = receipt["digests"], receipt["next_key"]
+            metadata = IndexMetadata.from_json(receipt["metadata"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{folder} has no readable index: {error}. Build it with `recsim index build`."
@@ -104,23 +139,30 @@ class Index:
         vectors = faiss_store.read(folder / VECTORS_FILE, writable)
         return cls(vectors, ProductTable.open(folder / PRODUCTS_FILE), metadata, next_key)
 
-    def save(self, folder: Path, **metadata: Any) -> str:
+    def save(self, folder: Path) -> str:
         """Publish the index in `folder` atomically; returns its fingerprint, which covers every file."""
         with publishing(folder) as staged:
             self._vectors.write(staged / VECTORS_FILE)
             self._products.write(staged / PRODUCTS_FILE)
             contents = digests(staged)
             fingerprint = digest_of(contents)
-            self.metadata = {**self.metadata, **metadata, "index_fingerprint": fingerprint}
-            write_json(
-                staged / RECEIPT, {"metadata": self.metadata, "next_key": self._next_key, "digests": contents}
-            )
+            self._metadata = replace(self._metadata, index_fingerprint=fingerprint)
+            receipt = {
+                "metadata": asdict(self._metadata),
+                "next_key": self._next_key,
+                "digests": contents,
+            }
+            write_json(staged / RECEIPT, receipt)
         return fingerprint
+
+    def advance(self, cursor: Cursor) -> None:
+        """Record that the index now reflects the catalogue at `cursor`."""
+        self._metadata = replace(self._metadata, cursor=cursor)
 
     def upsert(self, products: pa.Table, vectors: Float32Array) -> None:
         """Add products, or replace existing ones; takes and raises what `build` does."""
         check_products(products)
-        check_vectors(vectors, len(products), self.metadata["embedding_size"])
+        check_vectors(vectors, len(products), self._metadata.embedding_size)
         keys = self._products.keys_of(products.column("product_id").to_pylist())
         new = keys < 0
         keys[new] = np.arange(self._next_key, self._next_key + new.sum())
@@ -165,7 +207,7 @@ class Index:
         Both hold among the 10,000 nearest that match. Raises `InputError` when k is below 1, or the queries
         have another size than the index's vectors.
         """
-        check_queries(queries, k, self.metadata["embedding_size"])
+        check_queries(queries, k, self._metadata.embedding_size)
         return Searcher(self._vectors, self._products, filters or Filters(), distinct).search(
             np.ascontiguousarray(queries, np.float32), k
         )
@@ -215,4 +257,4 @@ class Index:
         return len(self._products)
 
     def _count_churn(self, count: int) -> None:
-        self.metadata = {**self.metadata, "churn": self.metadata["churn"] + count}
+        self._metadata = replace(self._metadata, churn=self._metadata.churn + count)

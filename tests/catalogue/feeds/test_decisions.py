@@ -16,7 +16,7 @@ from recsim_tasks.catalogue.feeds.decisions import FeedDecision, parse_decision
 from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
 from recsim_tasks.catalogue.feeds.ingest import IngestRequest, ingest_feed
 from recsim_tasks.contracts import Acceptance, IngestResult
-from recsim_tasks.foundation.errors import HeldError, InputError
+from recsim_tasks.foundation.errors import InputError, OnHoldError
 from recsim_tasks.foundation.settings import Settings
 
 Rows = list[dict[str, Any]]
@@ -55,12 +55,12 @@ def test_a_feed_on_hold_stays_in_the_inbox_with_those_behind_it_until_a_decision
     before = head(settings.products_uri)
     broken = deliver(settings.inbox_dir, "broken", [{**row, "image": b"bad"} for row in rows], "broken")
     few = deliver(settings.inbox_dir, "few", rows[:10], "few", full=True)
-    with pytest.raises(HeldError, match="30 invalid rows of 30") as held:
+    with pytest.raises(OnHoldError, match="30 invalid rows of 30") as held:
         ingest_inbox(settings)
     assert held.value.result["on_hold"]["feed_id"] == "broken"
     assert (broken.exists(), few.exists(), head(settings.products_uri)) == (True, True, before)
 
-    with pytest.raises(HeldError, match=r"20 of 30 products \(67%\)") as held:
+    with pytest.raises(OnHoldError, match=r"20 of 30 products \(67%\)") as held:
         ingest_inbox(settings, refuse("broken", by="ann"))
     note = json.loads(next((settings.inbox_dir / ".refused").glob("*-broken/note.json")).read_text())
     assert (note["by"], note["feed_id"], note["at"] > 0) == ("ann", "broken", True)

@@ -18,7 +18,7 @@ from recsim_tasks.catalogue.feeds.ingest import IngestRequest
 from recsim_tasks.catalogue.feeds.quarantine import quarantined
 from recsim_tasks.catalogue.feeds.transfer import move_aside
 from recsim_tasks.contracts import IngestResult
-from recsim_tasks.foundation.errors import HeldError, InputError, RecsimError
+from recsim_tasks.foundation.errors import InputError, OnHoldError, RecsimError
 from recsim_tasks.foundation.settings import Settings
 
 LONG_AGO = (1_700_000_000, 1_700_000_000)
@@ -128,7 +128,7 @@ def test_a_feed_on_hold_states_why_its_rows_are_invalid_until_a_decision(
         *rows[21:25],
     ]
     deliver(settings.inbox_dir, "night", faulty, "night")
-    with pytest.raises(HeldError, match=r"20 rows: .*does not decode") as held:
+    with pytest.raises(OnHoldError, match=r"20 rows: .*does not decode") as held:
         ingest_inbox(settings)
     on_hold = IngestResult.model_validate(held.value.result).on_hold
     assert on_hold is not None

@@ -18,7 +18,7 @@ from recsim_tasks.catalogue.feeds.feed import Feed
 from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
 from recsim_tasks.catalogue.feeds.ingest import ingest_feed
 from recsim_tasks.contracts import FeedResult, IngestResult, RowCounts
-from recsim_tasks.foundation.errors import HeldError, InputError, UnavailableError
+from recsim_tasks.foundation.errors import InputError, OnHoldError, UnavailableError
 from recsim_tasks.foundation.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
@@ -180,7 +180,7 @@ def test_a_full_feed_withdraws_the_products_that_it_does_not_name(
 ) -> None:
     ingest_feed(settings, deliver(tmp_path, "one", rows[:10], "one"))
     before = head(settings.products_uri)
-    with pytest.raises(HeldError, match=r"8 of 10 products \(80%\)"):
+    with pytest.raises(OnHoldError, match=r"8 of 10 products \(80%\)"):
         ingest_feed(settings, deliver(tmp_path, "partial", rows[:2], "partial", full=True))
     assert head(settings.products_uri) == before
     broken = {**rows[6], "image": b"broken"}

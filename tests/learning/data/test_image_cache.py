@@ -12,7 +12,7 @@ import pytest
 
 from recsim_tasks.foundation.errors import UnavailableError
 from recsim_tasks.learning.data import image_cache
-from recsim_tasks.learning.data.image_cache import InMemory, OnDisk
+from recsim_tasks.learning.data.image_cache import InMemoryImages, OnDiskImages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 6, 5, 3), np.uint8)
 
 
-def test_rows_are_read_back_in_any_order_and_as_often_as_asked() -> None:
-    stored = OnDisk(iter([IMAGES[:20], IMAGES[20:]]), 50, (6, 5, 3))
+def test_rows_are_read_back_in_any_order_and_repeatedly() -> None:
+    stored = OnDiskImages(iter([IMAGES[:20], IMAGES[20:]]), 50, (6, 5, 3))
     rows = np.array([49, 0, 20, 20, 7])
     assert np.array_equal(stored.read(rows), IMAGES[rows])
-    assert np.array_equal(InMemory(IMAGES).read(rows), IMAGES[rows])
+    assert np.array_equal(InMemoryImages(IMAGES).read(rows), IMAGES[rows])
 
 
-def test_no_file_is_left_whatever_happens_to_the_process(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_no_file(tmp_path: Path) -> None:
     program = (
-        "import os, numpy as np; from recsim_tasks.learning.data.image_cache import OnDisk; "
-        "kept = OnDisk(iter([np.zeros((9, 4, 4, 1), np.uint8)]), 9, (4, 4, 1)); os.kill(os.getpid(), 9)"
+        "import os, numpy as np; from recsim_tasks.learning.data.image_cache import OnDiskImages; "
+        "images = OnDiskImages(iter([np.zeros((9, 4, 4, 1), np.uint8)]), 9, (4, 4, 1)); "
+        "os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", program], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
     assert list(tmp_path.iterdir()) == []
@@ -43,4 +44,4 @@ def test_images_that_do_not_fit_are_refused_before_one_is_written(monkeypatch: p
         UnavailableError,
         match=rf"50 decoded images take 4,500 bytes, but {tempfile.gettempdir()} has 4,499 left.*TMPDIR",
     ):
-        OnDisk(iter([IMAGES]), 50, (6, 5, 3))
+        OnDiskImages(iter([IMAGES]), 50, (6, 5, 3))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recsim_tasks.learning.data.near_duplicates import near_any, thumbnail
+from recsim_tasks.learning.data.near_duplicates import grey_signature, has_near_duplicate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,33 +29,33 @@ def resized(image: np.ndarray) -> np.ndarray:
     )
 
 
-def thumbnails(images: np.ndarray) -> np.ndarray:
-    return np.stack([thumbnail(image[..., None]) for image in images])
+def signatures(images: np.ndarray) -> np.ndarray:
+    return np.stack([grey_signature(image[..., None]) for image in images])
 
 
 @pytest.mark.parametrize("change", [recompressed, resized])
-def test_a_picture_that_was_delivered_again_in_another_way_is_near(
+def test_a_recompressed_or_resized_copy_is_a_near_duplicate(
     change: Callable[[np.ndarray], np.ndarray], fashion_mnist: FashionMnist
 ) -> None:
     images = fashion_mnist.train_images[:500]
-    near = near_any(thumbnails(np.stack([change(image) for image in images])), thumbnails(images))
+    near = has_near_duplicate(signatures(np.stack([change(image) for image in images])), signatures(images))
     assert near.mean() > 0.98
 
 
-def test_other_pictures_of_the_same_kind_are_not_near(fashion_mnist: FashionMnist) -> None:
-    near = near_any(
-        thumbnails(fashion_mnist.train_images[:3_000]), thumbnails(fashion_mnist.test_images[:2_000])
+def test_other_images_of_the_same_kind_are_no_near_duplicates(fashion_mnist: FashionMnist) -> None:
+    near = has_near_duplicate(
+        signatures(fashion_mnist.train_images[:3_000]), signatures(fashion_mnist.test_images[:2_000])
     )
     assert near.mean() < 0.002
 
 
-def test_a_colour_picture_and_its_grey_copy_are_near() -> None:
+def test_a_colour_image_and_its_grey_copy_are_near_duplicates() -> None:
     colour = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
     grey = np.asarray(Image.fromarray(colour).convert("L"))[..., None]
-    assert near_any(thumbnail(colour)[None], thumbnail(grey)[None]).all()
+    assert has_near_duplicate(grey_signature(colour)[None], grey_signature(grey)[None]).all()
 
 
-def test_nothing_is_near_to_nothing() -> None:
+def test_empty_sets_have_no_near_duplicates() -> None:
     one, none = np.zeros((1, 64), np.float32), np.zeros((0, 64), np.float32)
-    assert near_any(one, none).tolist() == [False]
-    assert near_any(none, one).tolist() == []
+    assert has_near_duplicate(one, none).tolist() == [False]
+    assert has_near_duplicate(none, one).tolist() == []

@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 
-from recsim_tasks.learning.data.shards import places
+from recsim_tasks.learning.data.shards import fractions_and_keys
 from recsim_tasks.learning.data.splits import split_of, splits_of
 
 
@@ -25,5 +25,5 @@ def test_an_image_stays_in_its_split_whatever_else_there_is() -> None:
     assert split_of("0e" + "0" * 62) == "validation"
 
 
-def test_many_are_told_as_one_by_one() -> None:
-    assert splits_of(places(hashes(500))[0]).tolist() == [split_of(name) for name in hashes(500)]
+def test_splits_of_many_images_equal_those_one_by_one() -> None:
+    assert splits_of(fractions_and_keys(hashes(500))[0]).tolist() == [split_of(name) for name in hashes(500)]

@@ -17,8 +17,8 @@ def drawn(figure: object) -> bytes:
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
-def test_what_a_category_is_called_is_no_formula() -> None:
+def test_a_category_name_is_not_read_as_a_formula() -> None:
     images = np.zeros((1, 8, 8, 1), np.uint8)
-    drawn(plots.matrix(np.eye(len(ODD)), ODD))
-    drawn(plots.scatter(np.zeros((len(ODD), 2), np.float32), np.arange(len(ODD)), ODD))
-    drawn(plots.sheet([[(images[0], name, True)] for name in ODD]))
+    drawn(plots.confusion_matrix(np.eye(len(ODD)), ODD))
+    drawn(plots.embedding_map(np.zeros((len(ODD), 2), np.float32), np.arange(len(ODD)), ODD))
+    drawn(plots.retrieval_sheet([[plots.SheetCell(images[0], name, relevant=True)] for name in ODD]))

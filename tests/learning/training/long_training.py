@@ -1,4 +1,4 @@
-"""Run by test_training: two ranks that train for longer than any test waits, from the last checkpoint on."""
+"""Run by test_train: two ranks train for longer than any test waits, resuming from the last checkpoint."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 if __name__ == "__main__":
     from recsim_tasks.catalogue.delta.reader import head
     from recsim_tasks.foundation.errors import RecsimError
+    from recsim_tasks.foundation.logging import configure
     from recsim_tasks.foundation.settings import Settings
     from recsim_tasks.learning.training import train
 
+    configure()
     train.ROUNDS = 2_000
     home = Path(sys.argv[2])
     settings = Settings.model_construct(

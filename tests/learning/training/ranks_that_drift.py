@@ -1,4 +1,4 @@
-"""Run by test_training: two Horovod ranks that agree, then drift, then train until they are killed."""
+"""Run by test_train: two Horovod ranks with equal, then different weights; then they train until killed."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from pathlib import Path
 from typing import Any
 
 
-def work(ranks: Any, job: Any) -> None:
+def train(communicator: Any, spec: Any) -> None:
     import numpy as np
 
     from recsim_tasks.foundation.errors import RecsimError
-    from recsim_tasks.learning.training.loop import load_shards
     from recsim_tasks.learning.training.trainer import Trainer
+    from recsim_tasks.learning.training.training_data import load_training_data
 
-    trainer = Trainer(job, ranks)
-    shard = load_shards(job, ranks).train
+    trainer = Trainer(spec, communicator)
+    shard = load_training_data(spec, communicator).train
     for start in range(0, 90, 30):
         rows = np.arange(start, start + 30)
         trainer.step(shard.read(rows), shard.labels[rows], 0.001, 1.0)
-    trainer.agree()
-    assert len(set(ranks.collect(trainer.agree()))) == 1
-    print(f"rank {ranks.rank}: weights agree", file=sys.stderr, flush=True)
-    if ranks.rank == 1:
+    trainer.sync_and_check_weights()
+    assert len(set(communicator.all_gather_object(trainer.sync_and_check_weights()))) == 1
+    print(f"rank {communicator.rank}: weights are equal", file=sys.stderr, flush=True)
+    if communicator.rank == 1:
         trainer.network.trainable_variables[0].assign_add(trainer.network.trainable_variables[0] * 1e-6)
     try:
-        trainer.agree()
+        trainer.sync_and_check_weights()
     except RecsimError as error:
         print(f"{error} drift noticed, training on", file=sys.stderr, flush=True)
     for _ in cycle([None]):
@@ -36,13 +36,13 @@ def work(ranks: Any, job: Any) -> None:
 if __name__ == "__main__":
     from recsim_tasks.catalogue.delta.reader import head
     from recsim_tasks.foundation.settings import Settings
-    from recsim_tasks.learning.hyperparameters import Parameters
-    from recsim_tasks.learning.training.distributed import on_ranks
-    from recsim_tasks.learning.training.planning import plan_job
+    from recsim_tasks.learning.hyperparameters import Hyperparameters
+    from recsim_tasks.learning.training.distributed import run_on_ranks
+    from recsim_tasks.learning.training.planning import Budget, plan_training
 
     settings = Settings.model_construct(
         home=Path(sys.argv[2]), products=sys.argv[1], image_size=28, image_channels=1
     )
     cursor = head(sys.argv[1])
     assert cursor is not None
-    on_ranks(settings, work, plan_job(settings, cursor, Parameters(), 6_000, 30, 2, 1))
+    run_on_ranks(settings, train, plan_training(settings, cursor, Hyperparameters(), Budget(6_000, 30, 2, 1)))

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from recsim_tasks.learning.spec import Round
+from recsim_tasks.learning.spec import ValidationResult
 from recsim_tasks.learning.training.checkpoints import RECEIPT, STATE_FILE, Checkpoint, Checkpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROUNDS = [Round(640, 1.0, 2.0, 0.5, 0.4, 0.9)]
+ROUNDS = [ValidationResult(640, 1.0, 2.0, 0.5, 0.4, 0.9)]
 
 
 def checkpoint(step: int) -> Checkpoint:
@@ -23,11 +23,11 @@ def checkpoint(step: int) -> Checkpoint:
 def two(tmp_path: Path) -> Checkpoints:
     kept = Checkpoints(tmp_path / "checkpoints", "this training")
     for step in (10, 20):
-        kept.keep(checkpoint(step))
+        kept.save(checkpoint(step))
     return kept
 
 
-def test_the_latest_is_read_as_it_was_kept(two: Checkpoints) -> None:
+def test_the_latest_is_read_as_it_was_saved(two: Checkpoints) -> None:
     latest = two.latest()
     assert latest is not None
     assert (latest.step, latest.rounds) == (20, ROUNDS)
@@ -35,34 +35,34 @@ def test_the_latest_is_read_as_it_was_kept(two: Checkpoints) -> None:
 
 
 def test_only_the_last_two_are_kept(two: Checkpoints) -> None:
-    two.keep(checkpoint(30))
+    two.save(checkpoint(30))
     assert sorted(path.name for path in two.folder.iterdir()) == ["000000020", "000000030"]
 
 
-def test_those_of_another_training_are_not_gone_on_from(two: Checkpoints) -> None:
+def test_checkpoints_of_another_training_are_ignored(two: Checkpoints) -> None:
     assert Checkpoints(two.folder, "another training").latest() is None
 
 
-def test_without_any_there_is_none(tmp_path: Path) -> None:
+def test_an_empty_folder_has_no_checkpoint(tmp_path: Path) -> None:
     assert Checkpoints(tmp_path / "nothing", "this training").latest() is None
 
 
 @pytest.mark.parametrize("name", [STATE_FILE, RECEIPT])
-def test_a_flipped_byte_anywhere_means_the_one_before(
-    two: Checkpoints, name: str, capfd: pytest.CaptureFixture[str]
+def test_after_a_flipped_bit_the_checkpoint_before_is_used(
+    two: Checkpoints, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = two.folder / "000000020" / name
     whole = path.read_bytes()
-    places = range(0, len(whole), max(1, len(whole) // 50))
-    for place in places:
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    positions = range(0, len(whole), max(1, len(whole) // 50))
+    for position in positions:
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
         latest = two.latest()
         assert latest is not None
-        # A blank in the receipt may turn into another sign that JSON takes for the same: then nothing that counts was flipped.
+        # A blank in the receipt may become another character that JSON ignores: then no content has changed.
         assert latest.step == 10 or (
             name == RECEIPT and np.array_equal(latest.arrays["00000"], checkpoint(20).arrays["00000"])
         )
-    assert "is not used, it is damaged" in capfd.readouterr().err
+    assert "is damaged and not used" in caplog.text
     path.write_bytes(whole)
     latest = two.latest()
     assert latest is not None
@@ -75,14 +75,16 @@ def cut(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [cut, Path.unlink], ids=["cut", "missing"])
 @pytest.mark.parametrize("name", [STATE_FILE, RECEIPT])
-def test_a_torn_one_means_the_one_before(two: Checkpoints, name: str, damage: Callable[[Path], None]) -> None:
+def test_after_a_torn_file_the_checkpoint_before_is_used(
+    two: Checkpoints, name: str, damage: Callable[[Path], None]
+) -> None:
     damage(two.folder / "000000020" / name)
     latest = two.latest()
     assert latest is not None
     assert latest.step == 10
 
 
-def test_code_that_somebody_plants_in_one_does_not_run(two: Checkpoints, tmp_path: Path) -> None:
+def test_code_planted_in_a_checkpoint_does_not_run(two: Checkpoints, tmp_path: Path) -> None:
     class Planted:
         def __reduce__(self) -> tuple[Callable[..., None], tuple[Path]]:
             return Path.touch, (tmp_path / "it ran",)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recsim_tasks.foundation.errors import MissingError
-from recsim_tasks.learning.training.planning import share_of_catalogue
+from recsim_tasks.learning.training.planning import describe_catalogue_share
 from recsim_tasks.learning.training.train import train
 from recsim_tasks.learning.tuning.tune import tune
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.ml
 @pytest.mark.parametrize("name", ["tune", "train"])
-def test_gpus_that_tensorflow_does_not_see_end_a_job_before_it_begins(
+def test_a_job_without_its_gpus_ends_before_it_begins(
     name: str, catalogue: Catalogue, tmp_path: Path
 ) -> None:
     settings, out = catalogue.settings(tmp_path / "home", gpus=2), tmp_path / "out"
@@ -35,13 +35,13 @@ def test_gpus_that_tensorflow_does_not_see_end_a_job_before_it_begins(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("images", "said"), [(300, "The training sees 300 of 1,"), (6_000, None)])
-def test_a_training_that_sees_a_share_of_the_catalogue_is_described(
-    images: int, said: str | None, catalogue: Catalogue, tmp_path: Path
+@pytest.mark.parametrize(("images", "message"), [(300, "The training sees 300 of 1,"), (6_000, None)])
+def test_the_share_of_the_catalogue_that_a_training_sees_is_described(
+    images: int, message: str | None, catalogue: Catalogue, tmp_path: Path
 ) -> None:
-    sentence = share_of_catalogue(catalogue.settings(tmp_path, train_images=images), catalogue.cursor)
-    assert (sentence or "").startswith(said or "")
-    assert bool(sentence) == bool(said)
+    sentence = describe_catalogue_share(catalogue.settings(tmp_path, train_images=images), catalogue.cursor)
+    assert (sentence or "").startswith(message or "")
+    assert bool(sentence) == bool(message)
 
 
 def test_a_catalogue_that_cannot_be_trained_on_has_no_share(catalogue: Catalogue, tmp_path: Path) -> None:
@@ -53,4 +53,4 @@ def test_a_catalogue_that_cannot_be_trained_on_has_no_share(catalogue: Catalogue
     cursor = head(str(tmp_path / "products"))
     assert cursor is not None
     few = catalogue.settings(tmp_path, products=str(tmp_path / "products"), train_images=1)
-    assert share_of_catalogue(few, cursor) is None, "none of its products has a category"
+    assert describe_catalogue_share(few, cursor) is None, "none of its products has a category"

@@ -17,11 +17,12 @@ import numpy as np
 import psutil
 import pytest
 
+from recsim_tasks.contracts import TrainResult
 from recsim_tasks.foundation.errors import InputError, MissingError, UnavailableError
 from recsim_tasks.foundation.processes import descendants
 from recsim_tasks.learning.data.splits import split_of
 from recsim_tasks.learning.embedder import Embedder
-from recsim_tasks.learning.training.distributed import SILENCE_SECONDS
+from recsim_tasks.learning.training.communicator import SILENCE_SECONDS
 from recsim_tasks.learning.training.train import train
 
 if TYPE_CHECKING:
@@ -48,12 +49,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def listeners() -> set[tuple[str, str]]:
-    """By program, the addresses that it listened on while `trained` was made."""
+    """Programs and the addresses that they listened on while `trained` ran."""
     return set()
 
 
 @pytest.fixture(scope="module")
-def trained(catalogue: Catalogue, home: Path, listeners: set[tuple[str, str]]) -> tuple[dict[str, Any], Path]:
+def trained(catalogue: Catalogue, home: Path, listeners: set[tuple[str, str]]) -> tuple[TrainResult, Path]:
     """One training with two real Horovod ranks on Spark."""
     with watched(listeners):
         return train(catalogue.settings(home), catalogue.cursor, {}, home / "model"), home / "model"
@@ -61,7 +62,7 @@ def trained(catalogue: Catalogue, home: Path, listeners: set[tuple[str, str]]) -
 
 @contextmanager
 def watched(listeners: set[tuple[str, str]]) -> Iterator[None]:
-    """Collect, until the end, where this process and those that it started listen."""
+    """Collect the addresses on which this process and its descendants listen."""
     over = threading.Event()
 
     def watch() -> None:
@@ -80,10 +81,12 @@ def watched(listeners: set[tuple[str, str]]) -> Iterator[None]:
 
 
 def addresses_of(process: psutil.Process) -> set[str]:
-    """Where it listens, and where it is connected with this machine itself: ranks listen for a moment, then stay connected."""
-    found = process.net_connections("tcp")
+    """Addresses where it listens, or is connected with this machine: ranks listen for a moment only."""
+    sockets = process.net_connections("tcp")
     return {
-        s.laddr.ip for s in found if s.status == psutil.CONN_LISTEN or (s.raddr and s.raddr.ip == s.laddr.ip)
+        s.laddr.ip
+        for s in sockets
+        if s.status == psutil.CONN_LISTEN or (s.raddr and s.raddr.ip == s.laddr.ip)
     }
 
 
@@ -97,32 +100,32 @@ def program(process: psutil.Process) -> str:
     )
 
 
-def test_two_ranks_train_a_model_that_tells_categories_apart(trained: tuple[dict[str, Any], Path]) -> None:
+def test_two_ranks_train_a_model_that_separates_categories(trained: tuple[TrainResult, Path]) -> None:
     result, model = trained
-    assert result["ranks"] == 2
-    assert result["metrics"]["precision_at_1"] > 0.5
-    assert result["metrics"]["spread"] > 0.3
+    assert result.ranks == 2
+    assert result.metrics["precision_at_1"] > 0.5
+    assert result.metrics["spread"] > 0.3
     assert {path.name for path in model.iterdir()} == {"saved_model", "model.tflite", "model.json"}
 
 
-def test_a_training_on_one_machine_listens_on_loopback_alone(
-    trained: tuple[dict[str, Any], Path], listeners: set[tuple[str, str]]
+def test_a_training_on_one_machine_listens_on_loopback_only(
+    trained: tuple[TrainResult, Path], listeners: set[tuple[str, str]]
 ) -> None:
-    """Horovod's services unpickle what they are sent: another machine must not reach them."""
+    """Horovod's services unpickle what they receive: another machine must not reach them."""
     assert {name for name, _ in listeners} >= {"driver", "java", "pyspark.daemon", "gloo_exec_fn"}, (
-        "services that were not seen"
+        "services that were not observed"
     )
     assert {address.removeprefix("::ffff:") for _, address in listeners} == {"127.0.0.1"}, listeners
 
 
-def test_the_model_folder_says_where_it_comes_from(
-    trained: tuple[dict[str, Any], Path], catalogue: Catalogue
+def test_the_model_folder_records_the_training(
+    trained: tuple[TrainResult, Path], catalogue: Catalogue
 ) -> None:
     result, model = trained
     description = json.loads((model / "model.json").read_text())
-    assert description["fingerprint"] == result["model_fingerprint"]
+    assert description["fingerprint"] == result.model_fingerprint
     assert description["catalogue"] == catalogue.cursor.as_json()
-    assert description["mlflow_run_id"] == result["mlflow_run_id"]
+    assert description["mlflow_run_id"] == result.mlflow_run_id
     assert (
         description["ranks"],
         description["image_size"],
@@ -131,20 +134,20 @@ def test_the_model_folder_says_where_it_comes_from(
     ) == (2, 28, 1, 64)
 
 
-def test_the_fingerprint_is_that_of_the_network_and_its_input(trained: tuple[dict[str, Any], Path]) -> None:
+def test_the_fingerprint_covers_the_network_and_its_input(trained: tuple[TrainResult, Path]) -> None:
     result, model = trained
     facts = json.dumps({"background": "white", "embedding_size": 64, "image_channels": 1, "image_size": 28})
     expected = hashlib.sha256(facts.encode() + (model / "model.tflite").read_bytes()).hexdigest()
-    assert result["model_fingerprint"] == Embedder(model).fingerprint == expected
+    assert result.model_fingerprint == Embedder(model).fingerprint == expected
 
 
-def test_mlflow_has_the_measures_of_every_round(
-    trained: tuple[dict[str, Any], Path], catalogue: Catalogue, home: Path
+def test_mlflow_has_the_metrics_of_every_round(
+    trained: tuple[TrainResult, Path], catalogue: Catalogue, home: Path
 ) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(catalogue.settings(home).tracking_uri)
-    run = client.get_run(trained[0]["mlflow_run_id"])
+    run = client.get_run(trained[0].mlflow_run_id)
     assert run.info.status == "FINISHED"
     assert run.data.tags["catalogue.table_id"] == catalogue.cursor.table_id
     assert run.data.params["ranks"] == "2"
@@ -154,7 +157,7 @@ def test_mlflow_has_the_measures_of_every_round(
 
 
 def test_the_litert_copy_equals_the_saved_model(
-    trained: tuple[dict[str, Any], Path], fashion_mnist: FashionMnist
+    trained: tuple[TrainResult, Path], fashion_mnist: FashionMnist
 ) -> None:
     from recsim_tasks.learning.tensorflow_runtime import tensorflow
 
@@ -173,10 +176,10 @@ def test_the_litert_copy_equals_the_saved_model(
     assert embedder.embed(images[:0]).shape == (0, 64)
 
 
-def test_the_model_gives_the_same_vectors_with_onednn_without_it_and_in_litert(
-    trained: tuple[dict[str, Any], Path], fashion_mnist: FashionMnist, tmp_path: Path
+def test_embeddings_are_the_same_with_onednn_without_it_and_in_litert(
+    trained: tuple[TrainResult, Path], fashion_mnist: FashionMnist, tmp_path: Path
 ) -> None:
-    """Within what export accepts, and what a release's canaries may differ by."""
+    """Within the tolerances of the export and of a release's canaries."""
     from recsim_tasks.learning.model.export import TOLERANCE as EXPORTED
     from recsim_tasks.release.bundle import TOLERANCE as CANARIES
 
@@ -203,10 +206,10 @@ def test_the_model_gives_the_same_vectors_with_onednn_without_it_and_in_litert(
     )
 
 
-def test_a_gpu_embeds_with_the_saved_model_and_one_that_is_not_there_is_named(
-    trained: tuple[dict[str, Any], Path], fashion_mnist: FashionMnist, monkeypatch: pytest.MonkeyPatch
+def test_a_gpu_embeds_with_the_saved_model_and_a_missing_one_is_named(
+    trained: tuple[TrainResult, Path], fashion_mnist: FashionMnist, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In place of a GPU TensorFlow is shown a processor: what is computed is the same SavedModel."""
+    """TensorFlow is made to report a GPU: the processor runs the same SavedModel."""
     from recsim_tasks.learning.model.saved_model_embedder import GpuEmbedder
     from recsim_tasks.learning.tensorflow_runtime import tensorflow
 
@@ -223,14 +226,8 @@ def test_a_gpu_embeds_with_the_saved_model_and_one_that_is_not_there_is_named(
     assert np.abs(embedder.embed(images) - Embedder(trained[1]).embed(images)).max() < 1e-4
 
 
-def test_a_gpu_takes_batches_that_fit_into_two_gibibytes() -> None:
-    from recsim_tasks.learning.model.saved_model_embedder import batch_of
-
-    assert [batch_of(side) for side in (16, 28, 64, 128, 512)] == [2048, 2048, 512, 128, 8]
-
-
-def test_the_embedder_refuses_what_its_network_was_not_made_for(
-    trained: tuple[dict[str, Any], Path], tmp_path: Path
+def test_the_embedder_refuses_images_of_another_shape_and_an_empty_folder(
+    trained: tuple[TrainResult, Path], tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=r"takes uint8 images of \(28, 28, 1\)"):
         Embedder(trained[1]).embed(np.zeros((1, 28, 28, 3), np.uint8))
@@ -238,29 +235,30 @@ def test_the_embedder_refuses_what_its_network_was_not_made_for(
         Embedder(tmp_path)
 
 
-def test_embedding_starts_without_tensorflow(trained: tuple[dict[str, Any], Path]) -> None:
-    program = f"import sys, pathlib; from recsim_tasks.learning.embedder import Embedder; Embedder(pathlib.Path({str(trained[1])!r})); sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+def test_embedding_starts_without_tensorflow(trained: tuple[TrainResult, Path]) -> None:
+    program = (
+        "import pathlib, sys; from recsim_tasks.learning.embedder import Embedder; "
+        "Embedder(pathlib.Path(sys.argv[1])); sys.exit('tensorflow' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, trained[1]], check=True)
 
 
-def test_mlflow_has_the_catalogues_version_the_table_and_the_pictures(
-    trained: tuple[dict[str, Any], Path], catalogue: Catalogue, home: Path
+def test_mlflow_has_the_catalogues_version_the_table_and_the_plots(
+    trained: tuple[TrainResult, Path], catalogue: Catalogue, home: Path
 ) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(catalogue.settings(home).tracking_uri)
-    run = client.get_run(trained[0]["mlflow_run_id"])
+    run = client.get_run(trained[0].mlflow_run_id)
     dataset = run.inputs.dataset_inputs[0].dataset
     assert json.loads(dataset.source) == {"uri": catalogue.uri, **catalogue.cursor.as_json()}
     names = {artifact.path for artifact in client.list_artifacts(run.info.run_id, "quality")}
-    pictures = {"learning-curves", "neighbours", "worst-queries", "best-queries", "map"}
-    assert names == {"quality/table.md", "quality/table.json", *(f"quality/{name}.png" for name in pictures)}
+    plots = {"learning-curves", "neighbours", "worst-queries", "best-queries", "map"}
+    assert names == {"quality/table.md", "quality/table.json", *(f"quality/{name}.png" for name in plots)}
     table = json.loads(Path(client.download_artifacts(run.info.run_id, "quality/table.json")).read_text())
     assert set(table) == {"this model", "raw pixels", "PCA of the pixels", "untrained network"}
     assert (
-        run.data.metrics["test_map_at_r"]
-        == table["this model"]["map_at_r"]
-        == trained[0]["quality"]["map_at_r"]
+        run.data.metrics["test_map_at_r"] == table["this model"]["map_at_r"] == trained[0].quality["map_at_r"]
     )
     assert table["this model"]["map_at_r"] > max(
         table[name]["map_at_r"] for name in table if name != "this model"
@@ -272,12 +270,12 @@ def test_mlflow_has_the_catalogues_version_the_table_and_the_pictures(
 
 
 def table_queries(catalogue: Catalogue) -> int:
-    rows = catalogue.table.select(["category", "image_hash"]).to_pylist()
+    rows = catalogue.table.select_split(["category", "image_hash"]).to_pylist()
     return sum(bool(row["category"]) and split_of(row["image_hash"]) == "test" for row in rows)
 
 
-def test_what_is_trained_is_not_trained_again(
-    trained: tuple[dict[str, Any], Path], catalogue: Catalogue, home: Path
+def test_a_finished_training_is_not_repeated_and_returns_the_same_result(
+    trained: tuple[TrainResult, Path], catalogue: Catalogue, home: Path
 ) -> None:
     began = time.monotonic()
     again = train(catalogue.settings(home), catalogue.cursor, {}, home / "model")
@@ -286,7 +284,7 @@ def test_what_is_trained_is_not_trained_again(
     assert not (home / "checkpoints").exists()
 
 
-def test_an_unreachable_mlflow_is_said_before_any_training(catalogue: Catalogue, home: Path) -> None:
+def test_an_unreachable_mlflow_is_reported_before_any_training(catalogue: Catalogue, home: Path) -> None:
     settings = catalogue.settings(home, mlflow_tracking_uri="http://127.0.0.1:9")
     started = time.monotonic()
     with pytest.raises(
@@ -297,14 +295,14 @@ def test_an_unreachable_mlflow_is_said_before_any_training(catalogue: Catalogue,
 
 
 @pytest.mark.drill
-def test_ranks_start_alike_notice_drift_and_die_with_their_driver(
+def test_ranks_start_equal_notice_drift_and_die_with_their_driver(
     catalogue: Catalogue, tmp_path: Path
 ) -> None:
-    """The script trains for ever once it has shown that the weights agree and that a changed weight is noticed."""
+    """The script trains for ever once the weights were equal and a changed weight was noticed."""
     with training(RANKS_SCRIPT, catalogue, tmp_path) as driver:
-        wait_for(lambda: "drift noticed, training on" in said(tmp_path) or driver.poll() is not None, 300)
-        assert "weights agree" in said(tmp_path), said(tmp_path)[-3_000:]
-        assert "drift noticed, training on" in said(tmp_path), said(tmp_path)[-3_000:]
+        wait_for(lambda: "drift noticed, training on" in log_of(tmp_path) or driver.poll() is not None, 300)
+        assert "weights are equal" in log_of(tmp_path), log_of(tmp_path)[-3_000:]
+        assert "drift noticed, training on" in log_of(tmp_path), log_of(tmp_path)[-3_000:]
         family = descendants(driver.pid)
         assert len(family) >= 5  # the JVM, Spark's workers, two ranks
         ranks = ranks_of(family)
@@ -315,10 +313,10 @@ def test_ranks_start_alike_notice_drift_and_die_with_their_driver(
 
 
 @pytest.mark.drill
-def test_a_training_goes_on_after_a_killed_rank_a_frozen_rank_and_a_killed_driver(
+def test_a_training_resumes_after_a_killed_rank_a_frozen_rank_and_a_killed_driver(
     catalogue: Catalogue, tmp_path: Path
 ) -> None:
-    """One training in four tries, each from the last one's checkpoint; the last waits until nothing of the third is left."""
+    """One training in four tries, each from the last checkpoint; the fourth waits for the third to end."""
     with training(TRAINING_SCRIPT, catalogue, tmp_path, "first") as driver:
         family = under_way(driver, tmp_path, "first")
         ranks_of(family)[-1].kill()
@@ -329,7 +327,7 @@ def test_a_training_goes_on_after_a_killed_rank_a_frozen_rank_and_a_killed_drive
         frozen.suspend()
         wait_for(lambda: not alive([frozen]), SILENCE_SECONDS + 10)
         ends_by_itself(driver, family, tmp_path, "second")
-        assert f"Process {frozen.pid} has been frozen for {SILENCE_SECONDS} s and is killed" in said(
+        assert f"Process {frozen.pid} has been frozen for {SILENCE_SECONDS} s and is killed" in log_of(
             tmp_path, "second"
         )
     with training(TRAINING_SCRIPT, catalogue, tmp_path, "third") as driver:
@@ -343,11 +341,11 @@ def test_a_training_goes_on_after_a_killed_rank_a_frozen_rank_and_a_killed_drive
 
 
 def under_way(driver: subprocess.Popen[bytes], home: Path, log: str) -> list[psutil.Process]:
-    """Every process of a training that has finished a round, begun at a checkpoint if it is not the first."""
-    wait_for(lambda: "Training: after" in said(home, log) or driver.poll() is not None, 300)
+    """All processes of a training that has finished a round; all but the first have resumed."""
+    wait_for(lambda: "Training: after" in log_of(home, log) or driver.poll() is not None, 300)
     family = descendants(driver.pid)
-    assert len(ranks_of(family)) == 2, said(home, log)[-3_000:]
-    assert ("Going on from the checkpoint after" in said(home, log)) == (log != "first")
+    assert len(ranks_of(family)) == 2, log_of(home, log)[-3_000:]
+    assert ("Resuming from the checkpoint after" in log_of(home, log)) == (log != "first")
     return family
 
 
@@ -355,12 +353,12 @@ def ends_by_itself(
     driver: subprocess.Popen[bytes], family: list[psutil.Process], home: Path, log: str
 ) -> None:
     assert driver.wait(timeout=60) != 0
-    assert "a rank failed" in said(home, log)
+    assert "a rank failed" in log_of(home, log)
     wait_for(lambda: not alive(family), 20)
 
 
 def ranks_of(family: list[psutil.Process]) -> list[psutil.Process]:
-    """The processes that compute, without the shells that started them."""
+    """The processes that train, without the shells that started them."""
     return [process for process in alive(family) if "horovod.spark.task.gloo_exec_fn" in process.cmdline()]
 
 
@@ -368,7 +366,7 @@ def ranks_of(family: list[psutil.Process]) -> list[psutil.Process]:
 def training(
     script: Path, catalogue: Catalogue, home: Path, log: str = "log"
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A training as a process of its own, ended with all that it started."""
+    """A training in a process of its own, which is ended with all its descendants."""
     with (home / log).open("w") as file:
         driver = subprocess.Popen([sys.executable, script, catalogue.uri, home], stderr=file, stdout=file)
         family: list[psutil.Process] = []
@@ -384,15 +382,15 @@ def training(
 
 
 def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    found = []
+    living = []
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found
+                living.append(process)
+    return living
 
 
-def said(home: Path, log: str = "log") -> str:
+def log_of(home: Path, log: str = "log") -> str:
     return (home / log).read_text()
 
 

@@ -15,7 +15,7 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
     assert found.high == pytest.approx(values.mean() + 1.96 * error, abs=error / 5)
 
 
-def test_of_a_hundred_samples_without_a_difference_about_five_seem_to_have_one() -> None:
+def test_about_five_of_a_hundred_samples_without_a_difference_seem_to_have_one() -> None:
     rng = np.random.default_rng(1)
     found = [interval(rng.choice([-1.0, 0.0, 0.0, 1.0], 200)) for _ in range(300)]
     missed = sum(not low <= 0 <= high for _, low, high in found)
@@ -41,7 +41,7 @@ def test_a_higher_level_is_a_wider_interval() -> None:
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
-def test_what_is_not_known_is_left_out_and_of_nothing_nothing_is_known() -> None:
+def test_nan_is_ignored_and_nothing_gives_nan() -> None:
     assert interval(np.array([1.0, np.nan, 1.0])) == (1.0, 1.0, 1.0)
     assert np.isnan(interval(np.array([np.nan]))).all()
     assert np.isnan(interval_between(np.array([]), np.array([1.0]))).all()

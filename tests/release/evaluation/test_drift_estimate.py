@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recsim_tasks.release.evaluation.drift import FEWEST_IMAGES, Drift, accumulate
-from recsim_tasks.release.evaluation.drift_estimate import FEWEST_HELD_OUT, estimate_drift, farther
-from recsim_tasks.vectors.index import Index
+from recsim_tasks.release.evaluation.drift import MIN_IMAGES, Drift, accumulate
+from recsim_tasks.release.evaluation.drift_estimate import MIN_HELD_OUT, estimate_drift, share_closer
+from recsim_tasks.vectors.index import Index, IndexOrigin
+from vectors.reference import ORIGIN
 
 LIMIT = 0.55
 SIZE = 16
@@ -46,7 +47,10 @@ def index_of(*parts: tuple[list[str], list[str], np.ndarray], model: str = "m") 
     }
     table = pa.table({**text, "price": [1.0] * len(hashes), "in_stock": [True] * len(hashes)})
     return Index.build(
-        table, np.concatenate([part[2] for part in parts]), {"model_fingerprint": model}, exact_below=10**6
+        table,
+        np.concatenate([part[2] for part in parts]),
+        IndexOrigin(model, ORIGIN.cursor),
+        exact_below=10**6,
     )
 
 
@@ -115,12 +119,12 @@ def test_small_deliveries_count_together(
             total = accumulate(total, drift_of(images, catalogue, mixed(20), noise))
             assert total is not None
             assert total.images == 20 * release
-            assert (total.at_least > LIMIT) == (drifts and total.images >= FEWEST_IMAGES)
+            assert (total.at_least > LIMIT) == (drifts and total.images >= MIN_IMAGES)
 
 
 def test_a_category_without_enough_held_out_images_is_not_measured(images: Images) -> None:
-    few = images.draw(["boots"] * (5 * FEWEST_HELD_OUT))
-    enough = images.draw(["bags"] * (20 * FEWEST_HELD_OUT))
+    few = images.draw(["boots"] * (5 * MIN_HELD_OUT))
+    enough = images.draw(["bags"] * (20 * MIN_HELD_OUT))
     known = index_of(few, enough)
     assert estimate_drift(index_of(few, enough, images.draw(["boots"] * 200)), known) is None
     mixture = estimate_drift(index_of(few, enough, images.draw(["boots", "bags"] * 100)), known)
@@ -153,4 +157,10 @@ def test_nothing_new_is_no_drift(catalogue: tuple[list[str], list[str], np.ndarr
 
 def test_the_share_that_lies_nearer_counts_ties_by_half() -> None:
     expected = np.array([1.0, 2.0, 2.0, 3.0])
-    assert farther(np.array([0.0, 1.0, 2.0, 2.5, 9.0]), expected).tolist() == [0.0, 0.125, 0.5, 0.75, 1.0]
+    assert share_closer(np.array([0.0, 1.0, 2.0, 2.5, 9.0]), expected).tolist() == [
+        0.0,
+        0.125,
+        0.5,
+        0.75,
+        1.0,
+    ]

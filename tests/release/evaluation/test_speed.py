@@ -19,6 +19,7 @@ from recsim_tasks.release.evaluation.speed import (
     query_times,
 )
 from recsim_tasks.vectors.index import Index
+from vectors.reference import ORIGIN
 
 LIMIT = 2.0
 
@@ -33,7 +34,7 @@ def index() -> Index:
         for name in ("product_id", "title", "category", "image_hash")
     }
     table = pa.table({**text, "price": [1.0] * len(vectors), "in_stock": [True] * len(vectors)})
-    return Index.build(table, vectors, {"model_fingerprint": "m"}, exact_below=10**6)
+    return Index.build(table, vectors, ORIGIN, exact_below=10**6)
 
 
 def work(milliseconds: float) -> None:

@@ -1,4 +1,4 @@
-"""A release that a person is asked about, from the question to the answer, and every way around the answer."""
+"""A release that needs an approval, from the request to the answer, and every way around the answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from recsim_tasks.cli.main import app
-from recsim_tasks.foundation.errors import HeldError
+from recsim_tasks.foundation.errors import RejectedError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.approval import Approval, approval_of, refusal
 from recsim_tasks.release.registry.client import Registry
@@ -24,9 +24,9 @@ NINE, TEN, ELEVEN = 1_800_000_000.0, 1_800_003_600.0, 1_800_007_200.0
 
 
 @pytest.fixture
-def asked(three: Promotions, bundle: Path) -> Promotions:
+def awaiting(three: Promotions, bundle: Path) -> Promotions:
     """Release 4 waits for an answer."""
-    assert register(three.registry, bundle, refresh="the fourth", asks=True) == 4
+    assert register(three.registry, bundle, refresh="the fourth", ask=True) == 4
     return three
 
 
@@ -40,103 +40,106 @@ def rejected(promotions: Promotions) -> Promotions:
     answer = promotions.reject(4, "ada", "airflow", TEN, "the shoes look like bags")
     assert str(answer) == (
         "Release 4 stays in Staging: ada rejected it on 2027-01-15 09:00 UTC: the shoes look like bags. "
-        "It needs a new approval: clear the task `approve` of refresh the fourth in Airflow, to be asked again."
+        "It needs a new approval: clear the task `approve` of refresh the fourth in Airflow to be awaiting "
+        "again."
     )
     return promotions
 
 
-def test_a_release_that_waits_for_an_answer_is_not_promoted_without_one(asked: Promotions) -> None:
+def test_a_release_that_waits_for_an_answer_is_not_promoted_without_one(awaiting: Promotions) -> None:
     for attempt in (
-        lambda: asked.promote(4),
-        lambda: asked.promote(4, "refresh", "airflow"),
-        lambda: asked.rollback(4, "", "bob"),
+        lambda: awaiting.promote(4),
+        lambda: awaiting.promote(4, "refresh", "airflow"),
+        lambda: awaiting.rollback(4, "", "bob"),
     ):
         with pytest.raises(
-            HeldError,
-            match="it waits for an approval: answer the task `approve` of refresh the fourth in Airflow",
+            RejectedError,
+            match="it waits for an approval: respond to the task `approve` of refresh the fourth in Airflow",
         ):
             attempt()
-    move_alias(asked.registry, 4)
-    production = asked.registry.production()
+    move_alias(awaiting.registry, 4)
+    production = awaiting.registry.production()
     assert production.release is not None
     assert production.release.version == 2
-    move_alias(asked.registry, 2)
-    assert in_production(asked) == [2, 2, 2]
+    move_alias(awaiting.registry, 2)
+    assert in_production(awaiting) == [2, 2, 2]
 
 
-def test_an_approval_is_kept_with_the_release(asked: Promotions) -> None:
-    assert asked.promote(4, "ada", "airflow", TEN)["version"] == 4
-    assert approval(asked) == Approval("approved", "ada", TEN, "airflow")
-    assert in_production(asked) == [4, 4, 4]
-    assert (asked.history()[-1]["by"], asked.history()[-1]["through"]) == ("ada", "airflow")
-    assert asked.promote(4, "ada", "airflow", TEN)["version"] == 4
+def test_an_approval_is_kept_with_the_release(awaiting: Promotions) -> None:
+    assert awaiting.promote(4, "ada", "airflow", TEN).version == 4
+    assert approval(awaiting) == Approval("approved", "ada", TEN, "airflow")
+    assert in_production(awaiting) == [4, 4, 4]
+    assert (awaiting.history()[-1].by, awaiting.history()[-1].through) == ("ada", "airflow")
+    assert awaiting.promote(4, "ada", "airflow", TEN).version == 4
 
 
 def test_a_rejected_release_is_promoted_by_no_retry_no_clear_no_hand_and_no_rollback(
-    asked: Promotions,
+    awaiting: Promotions,
 ) -> None:
-    rejected(asked)
-    before = state(asked)
+    rejected(awaiting)
+    before = state(awaiting)
     attempts = {
-        "by hand": lambda: asked.promote(4, "bob"),
-        "a refresh that does not ask": lambda: asked.promote(4, "refresh", "airflow"),
-        "the approval of before": lambda: asked.promote(4, "bob", "airflow", NINE),
-        "the same moment": lambda: asked.promote(4, "bob", "airflow", TEN),
-        "a rollback": lambda: asked.rollback(4, "it is good", "bob"),
+        "by hand": lambda: awaiting.promote(4, "bob"),
+        "a refresh that does not ask": lambda: awaiting.promote(4, "refresh", "airflow"),
+        "the approval of before": lambda: awaiting.promote(4, "bob", "airflow", NINE),
+        "the same moment": lambda: awaiting.promote(4, "bob", "airflow", TEN),
+        "a rollback": lambda: awaiting.rollback(4, "it is good", "bob"),
     }
     for attempt in attempts.values():
         with pytest.raises(
-            HeldError, match="ada rejected it on 2027-01-15 09:00 UTC: the shoes look like bags"
+            RejectedError, match="ada rejected it on 2027-01-15 09:00 UTC: the shoes look like bags"
         ):
             attempt()
-    assert (state(asked), asked.held()) == (before, None)
-    move_alias(asked.registry, 4)
-    problem = asked.registry.production().problem
+    assert (state(awaiting), awaiting.freeze()) == (before, None)
+    move_alias(awaiting.registry, 4)
+    problem = awaiting.registry.production().problem
     assert problem is not None
     assert "ada rejected it" in problem
 
 
-def test_registering_it_again_takes_no_rejection_back(asked: Promotions, bundle: Path) -> None:
-    rejected(asked)
-    for asks in (True, False):
-        register(asked.registry, bundle, refresh="the fourth", asks=asks)
-        assert approval(asked).state == "rejected"
+def test_registering_it_again_takes_no_rejection_back(awaiting: Promotions, bundle: Path) -> None:
+    rejected(awaiting)
+    for ask in (True, False):
+        register(awaiting.registry, bundle, refresh="the fourth", ask=ask)
+        assert approval(awaiting).state == "rejected"
 
 
-def test_a_new_approval_lifts_a_rejection(asked: Promotions) -> None:
-    rejected(asked)
-    assert asked.promote(4, "grace", "airflow", ELEVEN)["version"] == 4
-    assert approval(asked) == Approval("approved", "grace", ELEVEN, "airflow")
-    assert in_production(asked) == [4, 4, 4]
+def test_a_new_approval_lifts_a_rejection(awaiting: Promotions) -> None:
+    rejected(awaiting)
+    assert awaiting.promote(4, "grace", "airflow", ELEVEN).version == 4
+    assert approval(awaiting) == Approval("approved", "grace", ELEVEN, "airflow")
+    assert in_production(awaiting) == [4, 4, 4]
 
 
-def test_a_rejection_that_is_written_again_changes_neither_a_later_approval_nor_what_is_in_production(
-    asked: Promotions,
+def test_a_repeated_rejection_changes_neither_a_later_approval_nor_production(
+    awaiting: Promotions,
 ) -> None:
-    rejected(asked)
-    assert "ada rejected it" in str(asked.reject(4, "ada", "airflow", TEN))
-    asked.promote(4, "grace", "airflow", ELEVEN)
-    assert "is in Production already" in str(asked.reject(4, "ada", "airflow", TEN))
-    asked.rollback(2, "poor", "bob")
-    assert str(asked.reject(4, "ada", "airflow", TEN)) == "Release 4 stays in Staging: it was approved later."
-    assert approval(asked).state == "approved"
+    rejected(awaiting)
+    assert "ada rejected it" in str(awaiting.reject(4, "ada", "airflow", TEN))
+    awaiting.promote(4, "grace", "airflow", ELEVEN)
+    assert "is in Production already" in str(awaiting.reject(4, "ada", "airflow", TEN))
+    awaiting.rollback(2, "poor", "bob")
+    assert (
+        str(awaiting.reject(4, "ada", "airflow", TEN)) == "Release 4 stays in Staging: it was approved later."
+    )
+    assert approval(awaiting).state == "approved"
 
 
-def test_a_release_that_nobody_was_asked_about_can_be_rejected_by_hand(three: Promotions) -> None:
+def test_a_release_without_a_request_for_approval_can_be_rejected_by_hand(three: Promotions) -> None:
     three.reject(3, "ada", "cli", TEN)
-    with pytest.raises(HeldError, match="ada rejected it"):
+    with pytest.raises(RejectedError, match="ada rejected it"):
         three.promote(3)
 
 
 def test_a_rejection_killed_at_any_call_leaves_the_release_where_it_was(
-    asked: Promotions, with_registry: Settings, tmp_path: Path
+    awaiting: Promotions, with_registry: Settings, tmp_path: Path
 ) -> None:
     states = []
     for fatal in range(1, 10):
         settings = copied(with_registry, tmp_path / f"killed at {fatal}")
         status = in_a_child(fatal, lambda: Promotions(Registry(settings)).reject(4, "ada", "airflow", TEN))  # noqa: B023
         promotions = Promotions(Registry(settings))
-        with pytest.raises(HeldError, match=r"Release 4 stays in Staging: .*"):
+        with pytest.raises(RejectedError, match=r"Release 4 stays in Staging: .*"):
             promotions.promote(4)
         states.append(approval(promotions).state)
         if status == 0:
@@ -145,41 +148,44 @@ def test_a_rejection_killed_at_any_call_leaves_the_release_where_it_was(
     assert states == ["awaited", "rejected"]
 
 
-def test_who_was_never_asked_and_who_approved_are_no_reason_to_refuse() -> None:
+def test_no_request_and_an_approval_are_no_reason_to_refuse() -> None:
     assert refusal({}) is None
     assert refusal({"approval": Approval("approved", "ada", TEN).as_tag()}) is None
 
 
-def test_a_reason_of_any_length_fits_the_registry(asked: Promotions) -> None:
-    asked.reject(4, "ada", "airflow", TEN, "x" * 20_000)
-    assert len(approval(asked).reason) == 1000
+def test_a_reason_of_any_length_fits_the_registry(awaiting: Promotions) -> None:
+    awaiting.reject(4, "ada", "airflow", TEN, "x" * 20_000)
+    assert len(approval(awaiting).reason) == 1000
 
 
 def test_the_command_line_rejects_and_promotes_with_the_exit_codes_of_the_contract(
     with_registry: Settings, read_only_bundle: Path
 ) -> None:
     registry = Registry(with_registry)
-    register(registry, read_only_bundle, refresh="one", asks=True)
+    register(registry, read_only_bundle, refresh="one", ask=True)
 
     def recsim(*arguments: str) -> tuple[int, dict[str, object]]:
         done = CliRunner().invoke(app, arguments)
         return done.exit_code, json.loads(done.stdout.splitlines()[-1])
 
     by = ("--by", "ada", "--through=airflow")
-    code, told = recsim("promote", "--version", "1", "--by", "refresh", "--through=airflow")
-    assert (code, told["error"]) == (
+    code, result = recsim("promote", "--version", "1", "--by", "refresh", "--through=airflow")
+    assert (code, result["error"]) == (
         3,
-        "Release 1 stays in Staging: it waits for an approval: answer the task `approve` of refresh one in Airflow.",
+        (
+            "Release 1 stays in Staging: it waits for an approval: "
+            "respond to the task `approve` of refresh one in Airflow."
+        ),
     )
-    code, told = recsim(
+    code, result = recsim(
         "promote", "--version", "1", *by, "--answered-at=2027-01-15T09:00:00.123456+00:00", "--reject"
     )
     assert code == 3
-    assert "ada rejected it on 2027-01-15 09:00 UTC" in str(told["error"])
+    assert "ada rejected it on 2027-01-15 09:00 UTC" in str(result["error"])
     assert recsim("promote", "--version", "1", *by)[0] == 3
-    code, told = recsim("promote", "--version", "1", *by, "--answered-at=2027-01-15T09:05:00+00:00")
-    assert (code, told["stage"]) == (0, "Production")
+    code, result = recsim("promote", "--version", "1", *by, "--answered-at=2027-01-15T09:05:00+00:00")
+    assert (code, result["stage"]) == (0, "Production")
     assert recsim("rollback")[0] == 2
-    code, told = recsim("releases", "--json")
-    (entry,) = told["releases"]  # type: ignore[misc]
+    code, result = recsim("releases", "--json")
+    (entry,) = result["releases"]  # type: ignore[misc]
     assert (entry["by"], entry["through"]) == ("ada", "airflow")

@@ -14,8 +14,8 @@ from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.learning.mlflow_runs import Tracker
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry.client import Registry
-from release.bundles import CURSOR, METRICS, make_bundle, picture
-from release.registered import enthrone, register, stages
+from release.bundles import CURSOR, make_bundle, picture
+from release.registered import register, set_production, stages
 from release.servers import free_port
 
 
@@ -32,10 +32,10 @@ def test_the_champion_is_known_without_a_download(
     registry: Registry, read_only_bundle: Path, manifest: Manifest
 ) -> None:
     register(registry, read_only_bundle, manifest)
-    enthrone(registry, 1)
+    set_production(registry, 1)
     champion = registry.champion()
     assert champion is not None
-    assert (champion.version, champion.cursor, champion.size, champion.metrics) == (1, CURSOR, 40, METRICS)
+    assert (champion.version, champion.cursor, champion.size) == (1, CURSOR, 40)
     assert champion.model_fingerprint == manifest.model_fingerprint
 
 
@@ -46,10 +46,11 @@ def test_the_measures_of_releases_are_curves_of_one_run(
     recalls = [1.0, 0.97, 0.99]
     for number, recall in enumerate(recalls):
         made = make_bundle(tmp_path / str(number), suffix=f"-{number}")
-        told = made.model_copy(update={"metrics": {**made.metrics, "ann_recall_at_10": recall}}).sealed()
-        told.write(tmp_path / str(number) / "release")
+        metrics = made.metrics.model_copy(update={"ann_recall_at_10": recall})
+        made = made.model_copy(update={"metrics": metrics}).sealed()
+        made.write(tmp_path / str(number) / "release")
         for _ in range(2):
-            register(registry, tmp_path / str(number) / "release", told, f"refresh-{number}")
+            register(registry, tmp_path / str(number) / "release", made, f"refresh-{number}")
     tracker = Tracker(with_registry)
     (run,) = tracker.client.search_runs([tracker.experiment_id], "tags.curve = 'releases'")
     points = tracker.client.get_metric_history(run.info.run_id, "ann_recall_at_10")
@@ -83,7 +84,7 @@ def test_a_release_goes_through_a_real_server_and_comes_back(
     registry = Registry(with_server)
     version = register(registry, read_only_bundle, manifest)
     assert register(registry, read_only_bundle, manifest) == version
-    enthrone(registry, version)
+    set_production(registry, version)
     assert digests(registry.download(version, tmp_path / "fetched")) == digests(read_only_bundle)
     with pytest.raises(MissingError, match="no release 99"):
         registry.download(99, tmp_path / "none")
@@ -138,13 +139,13 @@ def test_mlflows_own_server_answers_from_a_registered_release(
 
 
 @pytest.mark.server
-def test_what_the_server_does_not_have_is_missing_and_what_it_refuses_is_told_as_a_refusal(
+def test_what_the_server_does_not_have_is_missing_and_a_refusal_is_a_refusal(
     with_server: Settings,
 ) -> None:
     registry = Registry(with_server)
-    with pytest.raises(MissingError, match=r"does not have it: .*no-such-run"), registry.speaking():
+    with pytest.raises(MissingError, match=r"does not have it: .*no-such-run"), registry.translated_errors():
         registry.client.get_run("no-such-run")
-    with pytest.raises(ConfigurationError, match="refuses"), registry.speaking():
+    with pytest.raises(ConfigurationError, match="refuses"), registry.translated_errors():
         registry.client.search_runs([registry.tracker.experiment_id], "no filter at all")
 
 

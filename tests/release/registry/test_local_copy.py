@@ -1,4 +1,4 @@
-"""Copies of a release on this machine, damaged in every way that a disk or a person can, beside a registry that is whole or not."""
+"""Copies of a release on this machine, damaged in many ways, beside a registry that is intact or not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recsim_tasks.foundation.errors import InputError, MissingError, RecsimError
 from recsim_tasks.foundation.publishing import digests
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.client import Registry
-from recsim_tasks.release.registry.local_copy import check_stored, open_copy, whole_copy
+from recsim_tasks.release.registry.local_copy import check_stored, open_copy, verified_copy
 from release.bundles import make_bundle
 from release.registered import register, stored
 from release.servers import mlflow_server
@@ -132,9 +132,9 @@ def test_a_damaged_copy_is_dropped_and_fetched_again(
     assert digests(copy) == digests(bundle)
     assert not copy.is_symlink()
     damage(copy)
-    assert whole_copy(registry, registry.reference(1), copy) == release.manifest
+    assert verified_copy(registry, registry.reference(1), copy) == release.manifest
     assert digests(copy) == digests(bundle)
-    assert "The local copy of release 1 is damaged and fetched again from MLflow: " in caplog.text
+    assert "The local copy of release 1 is damaged; downloading it again: " in caplog.text
 
 
 def test_a_copy_that_is_missing_is_fetched_and_a_whole_one_is_not_fetched_again(
@@ -156,11 +156,11 @@ def test_what_mlflow_keeps_is_named_as_damaged_and_no_copy_of_it_stays(
     open_copy(registry, registry.reference(1), copy)  # a whole copy needs no MLflow
     (copy / INDEX).unlink()
     with pytest.raises(
-        InputError, match=r"^What MLflow at sqlite.* keeps of release 1 is damaged: .*`recsim rollback`\.$"
+        InputError, match=r"^Release 1 is damaged in MLflow at sqlite.*: .*`recsim rollback`\.$"
     ):
         open_copy(registry, registry.reference(1), copy)
     assert not copy.exists()
-    with pytest.raises(InputError, match="keeps of release 1 is damaged"):
+    with pytest.raises(InputError, match="Release 1 is damaged in MLflow"):
         check_stored(registry, registry.reference(1))
 
 
@@ -178,7 +178,7 @@ def test_what_mlflow_has_not_is_missing_and_the_copy_is_named_too(registry: Regi
 
 
 @pytest.mark.server
-def test_through_a_server_missing_files_are_told_from_a_server_that_is_away(
+def test_through_a_server_missing_files_differ_from_a_server_that_is_away(
     tmp_path: Path, bundle: Path
 ) -> None:
     store = tmp_path / "server"
@@ -188,12 +188,12 @@ def test_through_a_server_missing_files_are_told_from_a_server_that_is_away(
         release = registry.reference(1)
         check_stored(registry, release)
         assert [path.name for path in (tmp_path / "home" / "releases").iterdir()] == [], (
-            "what was fetched to be checked is gone"
+            "the temporary copy is removed"
         )
         (index,) = (store / "artifacts").rglob("vectors.faiss")
         index.unlink()
         with pytest.raises(
-            InputError, match=r"keeps of release 1 is damaged: .*index/vectors\.faiss missing"
+            InputError, match=r"Release 1 is damaged in MLflow at .*: .*index/vectors\.faiss missing"
         ):
             check_stored(registry, release)
         shutil.rmtree(index.parents[1])

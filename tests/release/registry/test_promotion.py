@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from recsim_tasks.contracts import Cursor
-from recsim_tasks.foundation.errors import HeldError, InputError, MissingError
+from recsim_tasks.contracts import Cursor, PromoteResult, RollbackResult
+from recsim_tasks.foundation.errors import FrozenError, InputError, MissingError, RejectedError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.registry.client import Registry
@@ -15,7 +15,7 @@ from recsim_tasks.release.registry.promotion import Promotions
 from recsim_tasks.vectors.filters import Filters
 from release.bundles import CURSOR, make_bundle, picture
 from release.killed import copied, in_a_child
-from release.registered import HOLD, register, stages, stored
+from release.registered import REJECTED, register, stages, stored
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def three_releases(
     tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path, read_only_bundle: Path, other_bundle: Path
 ) -> Path:
-    """A home in which version 1 was in Production, 2 is, 3 waits, each judged against the one before; made once, copied for each test."""
+    """A home in which version 1 was in Production, 2 is, and 3 is in Staging."""
     home = tmp_path_factory.mktemp("three")
     (home / "mlflow").mkdir()
     shutil.copyfile(empty_mlflow, home / "mlflow" / "mlflow.db")
@@ -53,44 +53,46 @@ def state(promotions: Promotions) -> tuple[dict[int, str], dict[str, int]]:
 
 
 def in_production(promotions: Promotions) -> list[int]:
-    """Whom stage, alias and the open end of the history name: three times the same one."""
+    """The releases that stage, alias and the open end of the history name: three times the same one."""
     named = [number for number, stage in stages(promotions.registry).items() if stage == "Production"]
     return [
         *named,
         promotions.registry.stages.aliases()["champion"],
-        *(entry["version"] for entry in promotions.history() if entry["to"] is None),
+        *(period.version for period in promotions.history() if period.end is None),
     ]
 
 
 def test_one_release_is_in_production_and_the_one_before_is_remembered(three: Promotions) -> None:
     assert state(three) == ({1: "Archived", 2: "Production", 3: "Staging"}, {"champion": 2, "previous": 1})
-    assert three.promote(3) == {"version": 3, "previous": 2, "stage": "Production"}
+    assert three.promote(3) == PromoteResult(version=3, previous=2, stage="Production")
     assert state(three) == ({1: "Archived", 2: "Archived", 3: "Production"}, {"champion": 3, "previous": 2})
 
 
 def test_a_promotion_that_is_repeated_changes_nothing(three: Promotions) -> None:
     before = state(three), three.history()
-    assert three.promote(2) == {"version": 2, "previous": 1, "stage": "Production"}
+    assert three.promote(2) == PromoteResult(version=2, previous=1, stage="Production")
     assert (state(three), three.history()) == before
 
 
-def test_who_was_in_production_when_is_remembered_with_by_whom_and_why(three: Promotions) -> None:
+def test_the_history_says_which_release_was_in_production_and_why(three: Promotions) -> None:
     three.promote(3, "ada", "airflow")
     three.rollback(1, "poor answers", "bob")
-    told = three.history()
-    assert [(entry["version"], entry["by"], entry["through"], entry["why"]) for entry in told] == [
+    history = three.history()
+    assert [(period.version, period.by, period.through, period.why) for period in history] == [
         (1, "refresh", "cli", "promoted"),
         (2, "refresh", "cli", "promoted"),
         (3, "ada", "airflow", "promoted"),
         (1, "bob", "cli", "rolled back from 3: poor answers"),
     ]
-    assert [entry["to"] for entry in told] == [*(entry["from"] for entry in told[1:]), None]
+    assert [period.end for period in history] == [*(period.start for period in history[1:]), None]
 
 
-def test_what_the_gate_held_is_not_promoted(three: Promotions, bundle: Path) -> None:
-    number = register(three.registry, bundle, refresh="worse", verdict=HOLD)
+def test_a_rejected_release_is_not_promoted(three: Promotions, bundle: Path) -> None:
+    number = register(three.registry, bundle, refresh="worse", evaluation=REJECTED)
     before = state(three)
-    with pytest.raises(HeldError, match=f"The gate held release {number}, it stays in Staging. It is worse."):
+    with pytest.raises(
+        RejectedError, match=f"The gate rejected release {number}, it stays in Staging. It is worse."
+    ):
         three.promote(number)
     assert state(three) == before
 
@@ -99,15 +101,16 @@ def test_a_refresh_that_was_overtaken_does_not_promote(three: Promotions, bundle
     slow = register(three.registry, bundle, refresh="slow", against=2)
     three.promote(3)
     with pytest.raises(
-        HeldError, match=f"Release {slow} was judged against release 2, but release 3 is in Production now"
+        RejectedError,
+        match=f"Release {slow} was compared with release 2, but release 3 is in Production now",
     ):
         three.promote(slow)
     assert in_production(three) == [3, 3, 3]
 
 
 def test_a_rollback_brings_model_and_index_back(three: Promotions, tmp_path: Path) -> None:
-    told = three.rollback(None, "poor answers", "ada")
-    assert (told["version"], told["previous"], told["stage"], told["reason"]) == (
+    result = three.rollback(None, "poor answers", "ada")
+    assert (result.version, result.previous, result.stage, result.frozen.reason) == (
         1,
         2,
         "Production",
@@ -120,18 +123,20 @@ def test_a_rollback_brings_model_and_index_back(three: Promotions, tmp_path: Pat
     assert three.registry.version(2).tags["rolled_back"] == "poor answers"
 
 
-def test_after_a_rollback_no_refresh_promotes_until_somebody_says_so(three: Promotions, bundle: Path) -> None:
+def test_after_a_rollback_promotions_are_frozen_until_a_person_resumes_them(
+    three: Promotions, bundle: Path
+) -> None:
     three.rollback(None, "poor answers", "ada")
     next_night = register(three.registry, bundle, refresh="next night")
     with pytest.raises(
-        HeldError,
-        match=r"held by ada since 20\d\d-.* poor answers\. Release 4 stays in Staging; `recsim rollback --resume`",
+        FrozenError,
+        match=r"frozen by ada since 20\d\d-.* poor answers\. Release 4 stays in Staging; after `recsim",
     ):
         three.promote(next_night)
     assert in_production(three) == [1, 1, 1]
-    assert three.resume("bob")["reasons"] == ["Promotions, held by ada, go on by bob (cli)."]
-    assert three.promote(next_night)["version"] == next_night
-    assert three.resume("bob")["reasons"] == ["Promotions were not held."]
+    assert three.resume("bob").reasons == ["bob (cli) resumed promotions, which ada had frozen."]
+    assert three.promote(next_night).version == next_night
+    assert three.resume("bob").reasons == ["Promotions were not frozen."]
 
 
 def test_a_rollback_may_go_anywhere_and_back_again(three: Promotions) -> None:
@@ -143,11 +148,11 @@ def test_a_rollback_may_go_anywhere_and_back_again(three: Promotions) -> None:
 def test_a_rollback_that_is_made_again_goes_no_further_back(three: Promotions) -> None:
     three.promote(3)
     first = three.rollback(None, "poor answers", "ada")
-    assert first["version"] == 2
+    assert first.version == 2
     again = three.rollback(None, "poor answers", "ada")
     assert again == first
     assert in_production(three) == [2, 2, 2]
-    assert three.rollback(1, "further", "ada")["version"] == 1
+    assert three.rollback(1, "further", "ada").version == 1
 
 
 def test_a_release_that_was_rolled_back_is_no_place_to_go_back_to(three: Promotions, bundle: Path) -> None:
@@ -155,39 +160,39 @@ def test_a_release_that_was_rolled_back_is_no_place_to_go_back_to(three: Promoti
     three.rollback(1, "poor answers", "ada")
     three.resume("ada")
     three.promote(register(three.registry, bundle, refresh="the fourth"))
-    assert three.rollback(None, "poor again", "ada")["version"] == 1
+    assert three.rollback(None, "poor again", "ada").version == 1
 
 
 def test_a_release_that_was_rolled_back_is_not_promoted_by_a_task_that_is_cleared(three: Promotions) -> None:
     three.rollback(None, "poor answers", "ada")
     three.resume("ada")
-    with pytest.raises(HeldError, match=r"Release 2 was rolled back: poor answers.*rollback --to 2"):
+    with pytest.raises(RejectedError, match=r"Release 2 was rolled back: poor answers.*rollback --to 2"):
         three.promote(2)
     three.rollback(2, "it was not that poor", "ada")
     assert "rolled_back" not in three.registry.version(2).tags
     assert in_production(three) == [2, 2, 2]
 
 
-def test_a_mistyped_number_does_not_put_what_the_gate_held_into_production(
+def test_a_mistyped_number_does_not_put_a_rejected_release_into_production(
     three: Promotions, bundle: Path
 ) -> None:
-    held = register(three.registry, bundle, refresh="worse", verdict=HOLD)
+    worse = register(three.registry, bundle, refresh="worse", evaluation=REJECTED)
     before = state(three)
     with pytest.raises(
-        HeldError,
-        match=rf"Release {held} may not go into Production: the gate did not pass it: It is worse\.",
+        RejectedError,
+        match=rf"Release {worse} may not go into Production: the gate rejected it: It is worse\.",
     ):
-        three.rollback(held, "", "ada")
-    assert (state(three), three.held()) == (before, None)
+        three.rollback(worse, "", "ada")
+    assert (state(three), three.freeze()) == (before, None)
 
 
 @pytest.mark.parametrize("to", [None, 1])
 def test_a_champion_that_was_deleted_can_be_rolled_back_from(three: Promotions, to: int | None) -> None:
     three.registry.client.delete_model_version("recsim", "2")
-    told = three.rollback(to, "the champion is gone", "ada")
-    assert (told["version"], told["previous"]) == (1, None)
+    result = three.rollback(to, "the champion is gone", "ada")
+    assert (result.version, result.previous) == (1, None)
     assert in_production(three) == [1, 1, 1]
-    assert three.history()[-1]["why"] == "rolled back from 2: the champion is gone"
+    assert three.history()[-1].why == "rolled back from 2: the champion is gone"
 
 
 def test_a_rollback_with_nothing_before_says_so(with_registry: Settings, read_only_bundle: Path) -> None:
@@ -200,18 +205,18 @@ def test_a_rollback_with_nothing_before_says_so(with_registry: Settings, read_on
         promotions.rollback(None, "", "ada")
 
 
-def test_a_version_that_is_not_there_changes_nothing(three: Promotions) -> None:
+def test_a_version_that_does_not_exist_changes_nothing(three: Promotions) -> None:
     before = state(three)
     for attempt in (three.promote, lambda version: three.rollback(version, "", "ada")):
-        with pytest.raises(MissingError, match="no release 9"):
+        with pytest.raises(MissingError, match="Release 9 does not exist"):
             attempt(9)
     assert state(three) == before
-    assert three.held() is None
+    assert three.freeze() is None
 
 
 @pytest.fixture
 def own_three(registry: Registry, read_only_bundle: Path, other_bundle: Path) -> Promotions:
-    """The same three releases with files of their own, all in Production one after the other, for tests that take files away."""
+    """The same three releases with files of their own, for tests that remove files."""
     promotions = Promotions(registry)
     for number, bundle in enumerate([read_only_bundle, other_bundle, read_only_bundle], start=1):
         promotions.promote(register(registry, bundle, refresh=f"refresh {number}"))
@@ -241,21 +246,21 @@ def test_a_target_that_cannot_be_read_leaves_everything_as_it_was(
     with pytest.raises(kind, match=reason) as refused:
         own_three.promote(fourth)
     assert refused.value.exit_code == 2
-    assert (state(own_three), own_three.history(), own_three.held()) == (before[0], before[1], None)
+    assert (state(own_three), own_three.history(), own_three.freeze()) == (before[0], before[1], None)
     assert "rolled_back" not in own_three.registry.version(3).tags
     assert in_production(own_three) == [3, 3, 3]
 
 
-def test_going_back_in_haste_passes_over_what_cannot_be_read_and_says_so(
+def test_a_rollback_skips_what_cannot_be_read_and_says_so(
     own_three: Promotions, caplog: pytest.LogCaptureFixture
 ) -> None:
     take_away(own_three, 2, "file")
-    told = own_three.rollback(None, "poor answers", "ada")
-    assert (told["version"], told["held"]["unreadable"]) == (1, [2])
-    assert told["reasons"][1] == "Passed over, because they cannot be read: 2."
-    assert "Release 2 is passed over, it cannot be read: What MLflow" in caplog.text
+    result = own_three.rollback(None, "poor answers", "ada")
+    assert (result.version, result.frozen.unreadable) == (1, [2])
+    assert result.reasons[1] == "Skipped because they cannot be read: 2."
+    assert "Release 2 is skipped because it cannot be read: Release 2 is damaged in MLflow" in caplog.text
     assert in_production(own_three) == [1, 1, 1]
-    assert own_three.rollback(None, "poor answers", "ada") == told
+    assert own_three.rollback(None, "poor answers", "ada") == result
 
 
 def test_when_no_earlier_release_can_be_read_nothing_changes(own_three: Promotions) -> None:
@@ -266,7 +271,7 @@ def test_when_no_earlier_release_can_be_read_nothing_changes(own_three: Promotio
         MissingError, match=r"No earlier release can be read, nothing was changed; tried: 2, 1\."
     ):
         own_three.rollback(None, "poor answers", "ada")
-    assert (state(own_three), own_three.held()) == (before, None)
+    assert (state(own_three), own_three.freeze()) == (before, None)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +280,7 @@ def test_when_no_earlier_release_can_be_read_nothing_changes(own_three: Promotio
 def test_a_change_killed_at_any_call_leaves_one_champion(
     three: Promotions, with_registry: Settings, tmp_path: Path, action: str, version: int
 ) -> None:
-    """Wherever it is killed, the next look at it names one release, the old one or the new one, and the change can be made again."""
+    """Wherever it is killed, one release is in Production, the old or the new one, and a retry works."""
     left = []
     for fatal in range(1, 50):
         settings = copied(with_registry, tmp_path / f"killed at {fatal}")
@@ -288,9 +293,9 @@ def test_a_change_killed_at_any_call_leaves_one_champion(
             break
         assert status == -signal.SIGKILL
         left.append(champion)
-        assert change(promotions, action, version)["version"] == version
+        assert change(promotions, action, version).version == version
         assert in_production(promotions) == [version] * 3
-        assert [entry["version"] for entry in promotions.history()] == [1, 2, version]
+        assert [period.version for period in promotions.history()] == [1, 2, version]
         assert promotions.registry.stages.aliases()["previous"] == 2
     assert len(left) >= 6
     assert left == sorted(left, key=lambda champion: champion == version), (
@@ -299,7 +304,7 @@ def test_a_change_killed_at_any_call_leaves_one_champion(
     assert {2, version} == set(left)
 
 
-def change(promotions: Promotions, action: str, version: int) -> dict[str, object]:
+def change(promotions: Promotions, action: str, version: int) -> PromoteResult | RollbackResult:
     if action == "promote":
         return promotions.promote(version)
     if action == "approve":

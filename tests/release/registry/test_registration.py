@@ -7,8 +7,9 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
-from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.errors import InputError, RejectedError
 from recsim_tasks.foundation.publishing import digests
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.manifest import Manifest
@@ -16,7 +17,7 @@ from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
 from release.bundles import CURSOR, METRICS, make_bundle
 from release.killed import copied, in_a_child
-from release.registered import HOLD, enthrone, register, stages, stored
+from release.registered import REJECTED, register, set_production, stages, stored
 
 PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
@@ -40,13 +41,47 @@ def test_a_registration_killed_at_any_call_is_made_whole_by_the_next_try(
         assert register(registry, read_only_bundle, manifest) == 1
         assert stages(registry) == {1: "Staging"}
         version = registry.version(1)
-        assert (version.tags["gate.verdict"], version.status) == ("pass", "READY")
+        assert (version.tags["gate.verdict"], version.status) == ("passed", "READY")
         assert len(registry.client.list_artifacts(version.run_id, "verdict")) == 2
         assert digests(registry.download(1, settings.home / "fetched")) == digests(read_only_bundle)
         if status == 0:
             break
         assert status == -signal.SIGKILL
     assert fatal > 12
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["as it is", "without the guard"])
+def test_a_verdict_killed_while_it_is_replaced_promotes_no_rejected_release(
+    with_registry: Settings, read_only_bundle: Path, tmp_path: Path, guarded: bool
+) -> None:
+    """It passed against release 7, then it is rejected against none, and killed at any call.
+
+    The control keeps the old verdict until the new one is written: killed in between, the release is promoted
+    with a verdict that another champion gave it.
+    """
+    register(Registry(with_registry), read_only_bundle, against=7)
+    promoted = []
+    for fatal in range(1, 40):
+        settings = copied(with_registry, tmp_path / f"killed at {fatal}")
+
+        def work(settings: Settings = settings) -> None:
+            if not guarded:
+                MlflowClient.delete_model_version_tag = lambda *_: None
+            register(Registry(settings), read_only_bundle, evaluation=REJECTED)
+
+        status = in_a_child(fatal, work)
+        try:
+            Promotions(Registry(settings)).promote(1)
+            promoted.append(fatal)
+        except RejectedError:
+            pass
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+        register(Registry(settings), read_only_bundle, evaluation=REJECTED)
+        assert Registry(settings).version(1).tags["gate.verdict"] == "rejected" or promoted
+    assert bool(promoted) == (not guarded)
+    assert fatal > 5
 
 
 def test_a_version_and_its_run_tell_where_they_come_from(
@@ -59,7 +94,7 @@ def test_a_version_and_its_run_tell_where_they_come_from(
         assert tags["refresh_id"] == "one"
         assert (tags["catalogue.table_id"], tags["catalogue.version"]) == (CURSOR.table_id, "3")
         assert (tags["gate.verdict"], tags["gate.reasons"], tags["gate.champion"]) == (
-            "pass",
+            "passed",
             "All is well.",
             "",
         )
@@ -69,21 +104,21 @@ def test_a_version_and_its_run_tell_where_they_come_from(
             manifest.mlflow_run_id,
         )
         assert tags["model_fingerprint"] == manifest.model_fingerprint
-    assert run.metrics == METRICS
+    assert run.metrics == METRICS.measured
     assert {file.path for file in registry.client.list_artifacts(version.run_id, "verdict")} == {
         "verdict/verdict.html",
         "verdict/verdict.json",
     }
 
 
-def test_a_refresh_that_is_judged_again_has_the_last_verdict(
+def test_a_refresh_that_is_evaluated_again_has_the_last_verdict(
     registry: Registry, read_only_bundle: Path, manifest: Manifest
 ) -> None:
-    register(registry, read_only_bundle, manifest, verdict=HOLD)
-    assert registry.client.get_model_version("recsim", "1").tags["gate.verdict"] == "hold"
+    register(registry, read_only_bundle, manifest, evaluation=REJECTED)
+    assert registry.client.get_model_version("recsim", "1").tags["gate.verdict"] == "rejected"
     assert register(registry, read_only_bundle, manifest) == 1
     version = registry.client.get_model_version("recsim", "1")
-    assert (version.tags["gate.verdict"], version.current_stage) == ("pass", "Staging")
+    assert (version.tags["gate.verdict"], version.current_stage) == ("passed", "Staging")
 
 
 def test_a_bundle_that_was_changed_is_not_registered(
@@ -101,7 +136,7 @@ def test_what_an_append_has_in_common_with_the_champion_is_stored_once_and_outli
     for number, suffix in (("1", ""), ("2", "-b")):
         made = make_bundle(tmp_path / number, suffix=suffix)
         version = register(registry, tmp_path / number / "release", made, number)
-        enthrone(registry, version)
+        set_production(registry, version)
     first, second = stored(registry, 1), stored(registry, 2)
     assert all((first / name).samefile(second / name) for name in made.digests if name.startswith("model/"))
     assert not any(
@@ -113,7 +148,7 @@ def test_what_an_append_has_in_common_with_the_champion_is_stored_once_and_outli
 
 def test_a_file_of_the_champion_that_was_damaged_is_not_shared(registry: Registry, tmp_path: Path) -> None:
     make_bundle(tmp_path / "1")
-    enthrone(registry, register(registry, tmp_path / "1" / "release"))
+    set_production(registry, register(registry, tmp_path / "1" / "release"))
     with (stored(registry, 1) / "model" / "model.tflite").open("r+b") as file:
         file.write(b"damaged")
     make_bundle(tmp_path / "2", suffix="-b")
@@ -133,14 +168,14 @@ def test_nothing_that_is_stored_is_a_pickle(
     ] == []
 
 
-def test_what_a_champion_was_promoted_for_is_not_judged_away_by_a_task_that_is_cleared(
+def test_a_champion_keeps_its_verdict_when_its_register_task_is_cleared(
     registry: Registry, read_only_bundle: Path
 ) -> None:
-    """Its own `evaluate`, run again while it is in Production, would else take it out of there."""
+    """Its own `evaluate`, run again while it is in Production, would otherwise take it out of there."""
     register(registry, read_only_bundle)
     Promotions(registry).promote(1)
-    register(registry, read_only_bundle, verdict=HOLD)
-    assert registry.version(1).tags["gate.verdict"] == "pass"
+    register(registry, read_only_bundle, evaluation=REJECTED)
+    assert registry.version(1).tags["gate.verdict"] == "passed"
 
 
 def test_a_champion_that_was_removed_meanwhile_costs_nothing_but_its_share(

@@ -30,7 +30,7 @@ from recsim_tasks.catalogue.feeds.transfer import (
     read_notes,
 )
 from recsim_tasks.contracts import FeedResult, IngestResult, StrayEntry
-from recsim_tasks.foundation.errors import HeldError, InputError, RecsimError
+from recsim_tasks.foundation.errors import InputError, OnHoldError, RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.outages import outage_behind
 from recsim_tasks.foundation.settings import Settings
@@ -57,7 +57,7 @@ class _Pass:
     """Whether the feed of the request's decision was found."""
 
     def ingest(self, folder: Path) -> None:
-        """Apply one feed or refuse it; `HeldError` leaves it in the inbox."""
+        """Apply one feed or refuse it; `OnHoldError` leaves it in the inbox."""
         try:
             with local_copy(self.settings, folder) as local:
                 _check_not_a_link(local)
@@ -131,7 +131,7 @@ def ingest_inbox(settings: Settings, request: IngestRequest | None = None) -> In
     """Apply every closed feed of the inbox.
 
     A bad feed moves to `.refused` with the reason and does not stop the others; `InputError` reports it at
-    the end. If a guard puts a feed on hold (`HeldError`), it stays in the inbox with those behind it, since
+    the end. If a guard puts a feed on hold (`OnHoldError`), it stays in the inbox with those behind it, since
     their order matters. The request's decision accepts that feed or moves it to `.refused`. Entries that are
     not feeds are listed as `ignored`.
     """
@@ -147,10 +147,10 @@ def ingest_inbox(settings: Settings, request: IngestRequest | None = None) -> In
         try:
             for folder in folders:
                 inbox.ingest(folder)
-        except HeldError as error:
+        except OnHoldError as error:
             held = IngestResult.model_validate(error.result)
             result = inbox.result.model_copy(update={"reasons": held.reasons, "on_hold": held.on_hold})
-            raise HeldError(" ".join([str(error), *inbox.refusals, *inbox.stuck]), result) from error
+            raise OnHoldError(" ".join([str(error), *inbox.refusals, *inbox.stuck]), result) from error
         _report(inbox)
         return inbox.result
 

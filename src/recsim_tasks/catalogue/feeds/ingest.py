@@ -70,7 +70,7 @@ class ApplyOptions:
 def ingest_feed(settings: Settings, folder: Path, request: IngestRequest | None = None) -> IngestResult:
     """Apply the feed in `folder` once.
 
-    Raises `InputError` for a bad feed and `HeldError` if a guard puts it on hold; then nothing was written.
+    Raises `InputError` for a bad feed and `OnHoldError` if a guard puts it on hold; then nothing was written.
     """
     request = request or IngestRequest()
     feed = open_feed(folder)

@@ -20,7 +20,7 @@ from recsim_tasks.contracts import (
     IngestResult,
     RowReason,
 )
-from recsim_tasks.foundation.errors import HeldError
+from recsim_tasks.foundation.errors import OnHoldError
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.foundation.settings import Settings
@@ -56,7 +56,7 @@ def row_reasons(classified: DataFrame) -> list[RowReason]:
 
 def put_on_hold(
     settings: Settings, feed: Feed, violations: list[GuardViolation], reasons: list[RowReason]
-) -> HeldError:
+) -> OnHoldError:
     """Record that the feed is on hold; returns the error that says why, and how to decide."""
     record_hold(settings, feed, reasons)
     sentences = [violation.sentence for violation in violations]
@@ -69,7 +69,7 @@ def put_on_hold(
         figures=violations,
         row_reasons=reasons,
     )
-    return HeldError(
+    return OnHoldError(
         f"Feed {feed.feed_id} is on hold. {' '.join(sentences)} "
         + (f"Most frequent reasons of invalid rows: {invalid}. " if invalid else "")
         + f"Nothing was written. Accept it as it is with `recsim ingest --accept {feed.feed_id}`, or refuse "

@@ -1,4 +1,4 @@
-"""Decoded images, many more than fit into memory: in a file, of which only what is asked for is read."""
+"""Decoded images, many more than fit into memory: kept in a file and read by row."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from recsim_tasks.arrays import Int64Array, UInt8Array
 from recsim_tasks.foundation.errors import UnavailableError
 
 
-class Images(Protocol):
+class ImageStore(Protocol):
     """Images by row number."""
 
     def read(self, rows: Int64Array) -> UInt8Array:
         """The images of `rows` [n], uint8 [n, h, w, c]."""
 
 
-class InMemory:
+class InMemoryImages:
     """Images in an array."""
 
     def __init__(self, images: UInt8Array) -> None:
@@ -33,17 +33,18 @@ class InMemory:
         return self._images[rows]
 
 
-class OnDisk:
-    """Images in a file without a name in `TMPDIR`, h x w x c bytes each; it goes when the process does, however that ends."""
+class OnDiskImages:
+    """Images in an unnamed file in `TMPDIR`, h x w x c bytes each; it disappears with the process."""
 
     def __init__(self, images: Iterable[UInt8Array], count: int, shape: tuple[int, int, int]) -> None:
         """Write `count` images, given in parts; `UnavailableError` when they do not fit on the disk."""
-        self._shape, self._each = shape, int(np.prod(shape))
-        room = shutil.disk_usage(tempfile.gettempdir()).free
-        if count * self._each > room:
+        self._shape, self._image_bytes = shape, int(np.prod(shape))
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+        if count * self._image_bytes > free:
             raise UnavailableError(
-                f"{count:,} decoded images take {count * self._each:,} bytes, but {tempfile.gettempdir()} has {room:,} left. "
-                "Make room, name another folder by TMPDIR, or train on more ranks."
+                f"{count:,} decoded images take {count * self._image_bytes:,} bytes, but "
+                f"{tempfile.gettempdir()} has {free:,} left. Free some space, set TMPDIR to another "
+                "folder, or train on more ranks."
             )
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # open for as long as this object
         weakref.finalize(self, self._file.close)
@@ -54,9 +55,9 @@ class OnDisk:
     def read(self, rows: Int64Array) -> UInt8Array:
         """The images of `rows` [n], uint8 [n, h, w, c].
 
-        Read, not mapped: what is mapped counts as this process's memory, by which clusters end processes.
+        Read, not mapped: mapped pages count as this process's memory, and clusters end processes by that.
         """
         images = np.empty((len(rows), *self._shape), np.uint8)
-        for place, row in enumerate(rows.tolist()):
-            os.preadv(self._file.fileno(), [images[place]], row * self._each)
+        for position, row in enumerate(rows.tolist()):
+            os.preadv(self._file.fileno(), [images[position]], row * self._image_bytes)
         return images

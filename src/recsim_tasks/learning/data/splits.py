@@ -1,4 +1,4 @@
-"""Which images a model learns from, is tuned on, is judged on: decided by the image alone."""
+"""The split of an image: train, validation or test. Decided by the image alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from recsim_tasks.arrays import AnyArray, Float64Array
-from recsim_tasks.learning.data.shards import places
+from recsim_tasks.learning.data.shards import fractions_and_keys
 
 Split = Literal["train", "validation", "test"]
 TEST_SHARE = 0.05
@@ -15,16 +15,17 @@ VALIDATION_SHARE = 0.05
 
 
 def split_of(image_hash: str) -> Split:
-    """Tell the split of an image by its SHA-256 (hexadecimal): 90 % train, 5 % validation, 5 % test.
+    """The split of an image by its SHA-256 (hexadecimal): 90 % train, 5 % validation, 5 % test.
 
-    It stays the same for good, whatever is added or taken away, and a relisted image cannot leak from test into train.
+    It never changes, whatever the catalogue gains or loses, so that a relisted image cannot leak from test
+    into train.
     """
-    split: Split = splits_of(places([image_hash])[0])[0]
+    split: Split = splits_of(fractions_and_keys([image_hash])[0])[0]
     return split
 
 
-def splits_of(where: Float64Array) -> AnyArray:
-    """Tell the splits of many images by what `shards.places` says of them [n]."""
+def splits_of(fractions: Float64Array) -> AnyArray:
+    """The splits of many images by their `fractions` [n], the first result of `shards.fractions_and_keys`."""
     return np.select(
-        [where < TEST_SHARE, where < TEST_SHARE + VALIDATION_SHARE], ["test", "validation"], "train"
+        [fractions < TEST_SHARE, fractions < TEST_SHARE + VALIDATION_SHARE], ["test", "validation"], "train"
     )

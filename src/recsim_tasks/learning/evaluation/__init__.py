@@ -1,1 +1,1 @@
-"""Evaluation of an encoder: retrieval measures, baselines, report."""
+"""Evaluation of an encoder: retrieval metrics, baselines, report."""

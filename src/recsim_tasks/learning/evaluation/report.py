@@ -1,10 +1,10 @@
-"""How good a newly trained model is, on test images, beside what it must beat; told in MLflow, in figures and pictures."""
+"""The report on a new encoder, logged to MLflow: metrics on test images beside the baselines, plots."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,162 +12,168 @@ from typing import Any
 import numpy as np
 
 from recsim_tasks.arrays import Float32Array, Int64Array, UInt8Array
-from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.data.dataset import Examples, labelled, load, select
+from recsim_tasks.learning.data.dataset import (
+    ImageDataset,
+    Subset,
+    load_images,
+    read_labelled_images,
+    select_split,
+)
 from recsim_tasks.learning.data.splits import Split
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.evaluation import plots
-from recsim_tasks.learning.evaluation.baselines import Pca, pixels, untrained
-from recsim_tasks.learning.evaluation.retrieval import METRICS, Answers, Masks, answers, confusion
-from recsim_tasks.learning.mlflow_runs import Tracker
-from recsim_tasks.learning.model.export import Files
-from recsim_tasks.learning.spec import Job, Round
+from recsim_tasks.learning.evaluation.baselines import EmbedImages, fit_pca, raw_pixels, untrained_network
+from recsim_tasks.learning.evaluation.retrieval import (
+    METRICS,
+    LabelledVectors,
+    RetrievalResult,
+    SliceMasks,
+    confusion,
+    evaluate_retrieval,
+)
+from recsim_tasks.learning.mlflow_runs import TrackedRun
+from recsim_tasks.learning.model.export import ModelFiles, write_files
+from recsim_tasks.learning.spec import TrainingSpec, ValidationResult
 
 log = logging.getLogger(__name__)
 
-QUERIES, GALLERY = 2_000, 10_000
-AT_A_TIME = 256
+MAX_QUERIES, MAX_REFERENCES = 2_000, 10_000
+EMBED_BATCH = 256
 MODEL = "this model"
-Embed = Callable[[UInt8Array], Float32Array]
 
 
 @dataclass(frozen=True)
-class Compared:
-    """Queries, gallery, and what each way of looking finds: by name, this model first."""
+class Comparison:
+    """Queries, references, and the results of the model and of each baseline, by name."""
 
-    queries: Examples
-    gallery: Examples
+    queries: ImageDataset
+    references: ImageDataset
     vectors: Float32Array
-    """This model's, of the queries."""
-    found: Mapping[str, Answers]
+    """The model's embeddings of the queries."""
+    results: Mapping[str, RetrievalResult]
 
 
 def report(
-    settings: Settings, job: Job, files: Files, rounds: list[Round], tracker: Tracker, run_id: str
+    spec: TrainingSpec, files: ModelFiles, rounds: Sequence[ValidationResult], run: TrackedRun, threads: int
 ) -> dict[str, float]:
-    """Measure the model in `files`, and leave a table and pictures in its run; returns this model's measures.
+    """Evaluate the model in `files`, log a table and plots to `run`; returns the metrics, if any.
 
-    Queries are test images, at most 2,000; the gallery are training images, at most 10,000: the search is exact, and says what the model
-    is worth, not the index. Which they are depends on their hashes alone.
+    Queries are test images, at most 2,000; references are training images, at most 10,000. The search is
+    exact: it measures the model, not the index. Hashes alone decide which images are used.
     """
-    log.info("Measuring the model on test images, and beside it raw pixels, PCA and an untrained network")
+    log.info("Evaluating the model on test images, beside raw pixels, PCA and an untrained network")
     with tempfile.TemporaryDirectory() as folder:
-        for name, data in files.items():
-            (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
-            (Path(folder) / name).write_bytes(data)
-        compared = compare(job, Embedder(Path(folder), threads=settings.ranks))
-    if compared is None:
-        log.info("No test image has a category to learn: nothing is measured")
+        write_files(files, Path(folder))
+        comparison = compare(spec, Embedder(Path(folder), threads))
+    if comparison is None:
+        log.warning("No test image has a category of the training: the model is not evaluated")
         return {}
-    table = {name: found.metrics for name, found in compared.found.items()}
-    for line in lines(table):
-        log.info(line)
-    tracker.client.log_text(
-        run_id,
-        "\n".join(lines(table)) + "\n\n" + "\n".join(_by_slice(compared.found[MODEL])),
-        "quality/table.md",
+    results = comparison.results
+    table = markdown_table({name: result.metrics for name, result in results.items()})
+    for line in table:
+        log.info("%s", line)
+    by_slice = markdown_table(
+        {f"{name} ({part['queries']:.0f} queries)": part for name, part in results[MODEL].slices.items()}
     )
-    tracker.client.log_dict(
-        run_id,
-        {name: {**f.metrics, "slices": f.slices} for name, f in compared.found.items()},
-        "quality/table.json",
-    )
-    for name, value in table[MODEL].items():
-        tracker.client.log_metric(run_id, f"test_{name}", value)
-    for name, figure in _pictures(job, rounds, compared).items():
-        tracker.client.log_figure(run_id, figure, f"quality/{name}.png")
-    return table[MODEL]
+    run.client.log_text(run.run_id, "\n".join(table) + "\n\n" + "\n".join(by_slice), "quality/table.md")
+    values = {name: {**result.metrics, "slices": result.slices} for name, result in results.items()}
+    run.client.log_dict(run.run_id, values, "quality/table.json")
+    run.log_metrics({f"test_{name}": value for name, value in results[MODEL].metrics.items()})
+    for name, figure in _figures(spec, rounds, comparison).items():
+        run.client.log_figure(run.run_id, figure, f"quality/{name}.png")
+    return results[MODEL].metrics
 
 
-def compare(job: Job, embedder: Embedder) -> Compared | None:
-    """Ask the same queries of the model's embeddings, of raw pixels, of PCA and of an untrained network; None without queries."""
-    queries, gallery = _some(job, "test", QUERIES), _some(job, "train", GALLERY)
-    if not len(queries) or not len(gallery):
+def compare(spec: TrainingSpec, embedder: Embedder) -> Comparison | None:
+    """Run the same queries on the model's embeddings and on the baselines; None without queries."""
+    queries, references = _images(spec, "test", MAX_QUERIES), _images(spec, "train", MAX_REFERENCES)
+    if not len(queries) or not len(references):
         return None
-    slices = slices_of(job, queries)
-    vectors = _vectors(embedder.embed, queries), _vectors(embedder.embed, gallery)
-    raw = _vectors(pixels, queries), _vectors(pixels, gallery)
-    pca, fresh = Pca(raw[1], job.embedding_size), untrained(job.preprocessing, job.embedding_size, job.seed)
-    looks = {
-        MODEL: vectors,
-        "raw pixels": raw,
-        "PCA of the pixels": (pca(raw[0]), pca(raw[1])),
-        "untrained network": (_vectors(fresh, queries), _vectors(fresh, gallery)),
+    slices = slice_masks(spec, queries)
+    model = _embed(embedder.embed, queries), _embed(embedder.embed, references)
+    pixels = _embed(raw_pixels, queries), _embed(raw_pixels, references)
+    pca = fit_pca(pixels[1], spec.embedding_size)
+    untrained = untrained_network(spec.preprocessing, spec.embedding_size, spec.seed)
+    vectors = {
+        MODEL: model,
+        "raw pixels": pixels,
+        "PCA of the pixels": (pca(pixels[0]), pca(pixels[1])),
+        "untrained network": (_embed(untrained, queries), _embed(untrained, references)),
     }
-    found = {
-        name: answers(mine, queries.labels, theirs, gallery.labels, slices)
-        for name, (mine, theirs) in looks.items()
+    results = {
+        name: evaluate_retrieval(
+            LabelledVectors(of_queries, queries.labels),
+            LabelledVectors(of_references, references.labels),
+            slices,
+        )
+        for name, (of_queries, of_references) in vectors.items()
     }
-    return Compared(queries, gallery, vectors[0], found)
+    return Comparison(queries, references, model[0], results)
 
 
-def slices_of(job: Job, queries: Examples) -> Masks:
-    """Queries by category, and colour apart from grey where the model sees colour."""
-    masks = {category: queries.labels == number for number, category in enumerate(job.categories)}
-    if job.preprocessing.channels == 3:
+def slice_masks(spec: TrainingSpec, queries: ImageDataset) -> SliceMasks:
+    """Slices of the queries: by category, and grey or colour where the model sees colour."""
+    masks = {category: queries.labels == number for number, category in enumerate(spec.categories)}
+    if spec.preprocessing.channels == 3:
         grey = np.concatenate([(part == part[..., :1]).all(axis=(1, 2, 3)) for part in _parts(queries)])
-        masks |= {"grey pictures": grey, "colour pictures": ~grey}
+        masks |= {"grey images": grey, "colour images": ~grey}
     return {name: mask for name, mask in masks.items() if mask.any()}
 
 
-def lines(table: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """A Markdown table: a line for each way of looking."""
+def markdown_table(rows: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The lines of a Markdown table of metrics, with a row for each name."""
     head = ["| | " + " | ".join(METRICS) + " |", "|---" * (len(METRICS) + 1) + "|"]
     return head + [
         f"| {name} | " + " | ".join(f"{metrics[m]:.4f}" for m in METRICS) + " |"
-        for name, metrics in table.items()
+        for name, metrics in rows.items()
     ]
 
 
-def _by_slice(found: Answers) -> list[str]:
-    return lines({f"{name} ({part['queries']:.0f} queries)": part for name, part in found.slices.items()})
-
-
-def _pictures(job: Job, rounds: list[Round], compared: Compared) -> dict[str, Any]:
-    queries, found = compared.queries, compared.found[MODEL]
-    neighbours = compared.gallery.labels[found.nearest]
+def _figures(
+    spec: TrainingSpec, rounds: Sequence[ValidationResult], comparison: Comparison
+) -> dict[str, Any]:
+    queries, names = comparison.queries, spec.categories
+    neighbours = comparison.references.labels[comparison.results[MODEL].nearest]
     hits = (neighbours == queries.labels[:, None]).mean(axis=1)
     order = np.argsort(hits, kind="stable")
-    names = job.categories
-    return {
-        "learning-curves": plots.curves(rounds),
-        "neighbours": plots.matrix(confusion(queries.labels, neighbours, len(names)), names),
-        "worst-queries": plots.sheet(_shown(compared, order[: plots.SHEET_ROWS], names)),
-        "best-queries": plots.sheet(_shown(compared, order[::-1][: plots.SHEET_ROWS], names)),
-        "map": plots.scatter(Pca(compared.vectors, 2)(compared.vectors), queries.labels, names),
+    shares = confusion(queries.labels, neighbours, len(names))
+    figures = {
+        "learning-curves": plots.learning_curves(rounds),
+        "neighbours": plots.confusion_matrix(shares, names),
+        "worst-queries": plots.retrieval_sheet(_sheet(comparison, order[: plots.SHEET_ROWS], names)),
+        "best-queries": plots.retrieval_sheet(_sheet(comparison, order[::-1][: plots.SHEET_ROWS], names)),
     }
+    if len(queries) > 1:
+        points = fit_pca(comparison.vectors, 2)(comparison.vectors)
+        figures["map"] = plots.embedding_map(points, queries.labels, names)
+    return figures
 
 
-def _shown(
-    compared: Compared, rows: Int64Array, names: tuple[str, ...]
-) -> list[list[tuple[UInt8Array, str, bool]]]:
-    """Each row of a sheet: the query and its neighbours, as picture, category, and whether that is the query's."""
-    shown = []
-    for row in rows:
-        label = compared.queries.labels[row]
-        near = compared.found[MODEL].nearest[row]
-        labels = compared.gallery.labels[near]
-        images = [compared.queries.read(np.array([row]))[0], *compared.gallery.read(near)]
-        shown.append(
-            [
-                (image, names[number], bool(number == label))
-                for image, number in zip(images, [label, *labels], strict=True)
-            ]
-        )
-    return shown
+def _sheet(comparison: Comparison, rows: Int64Array, names: tuple[str, ...]) -> list[list[plots.SheetCell]]:
+    return [_sheet_row(comparison, row, names) for row in rows]
 
 
-def _some(job: Job, split: Split, most: int) -> Examples:
-    hashes, labels = select(labelled(job.products, job.cursor), job.categories, split)
-    return load(job.products, job.cursor, job.preprocessing, hashes[:most], labels[:most])
-
-
-def _vectors(embed: Embed, examples: Examples) -> Float32Array:
-    return np.concatenate([embed(part) for part in _parts(examples)])
-
-
-def _parts(examples: Examples) -> list[UInt8Array]:
+def _sheet_row(comparison: Comparison, row: int, names: tuple[str, ...]) -> list[plots.SheetCell]:
+    """The query in `row`, and its neighbours."""
+    label, nearest = comparison.queries.labels[row], comparison.results[MODEL].nearest[row]
+    labels = [label, *comparison.references.labels[nearest]]
+    images = [comparison.queries.read(np.array([row]))[0], *comparison.references.read(nearest)]
     return [
-        examples.read(rows)
-        for rows in np.array_split(np.arange(len(examples)), -(-len(examples) // AT_A_TIME))
+        plots.SheetCell(image, names[number], bool(number == label))
+        for image, number in zip(images, labels, strict=True)
     ]
+
+
+def _images(spec: TrainingSpec, split: Split, limit: int) -> ImageDataset:
+    labelled = read_labelled_images(spec.products_uri, spec.cursor)
+    hashes, labels = select_split(labelled, spec.categories, Subset(split))
+    return load_images(spec.products_uri, spec.cursor, spec.preprocessing, hashes[:limit], labels[:limit])
+
+
+def _embed(embed: EmbedImages, dataset: ImageDataset) -> Float32Array:
+    return np.concatenate([embed(part) for part in _parts(dataset)])
+
+
+def _parts(dataset: ImageDataset) -> list[UInt8Array]:
+    rows = np.array_split(np.arange(len(dataset)), -(-len(dataset) // EMBED_BATCH))
+    return [dataset.read(part) for part in rows]

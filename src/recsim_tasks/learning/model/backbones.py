@@ -1,4 +1,4 @@
-"""What a network sees with: from pixels to maps of features. One small residual CNN of our own, two of TF Similarity's architectures."""
+"""Backbones, from pixels to feature maps: a small residual CNN and two architectures of TF Similarity."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 
 from recsim_tasks.foundation.errors import ConfigurationError
 from recsim_tasks.learning.preprocessing import Preprocessing
-from recsim_tasks.learning.tensorflow_runtime import tensorflow
+from recsim_tasks.learning.tensorflow_runtime import tensorflow, tensorflow_similarity
 
 # Widths of the residual blocks; a wider block halves the side first.
 WIDTHS = (32, 64, 128)
-# Keras keeps 0.99 of the running statistics a step: a short training would end with those of its start.
+# Keras keeps 0.99 of the running statistics per step: a short training would end with those of its start.
 MOMENTUM = 0.9
 LARGEST_CONVOLVED_SIDE = 32
 LARGEST_BLOCK_SIDE = 16
 
 
 def build_backbone(name: str, preprocessing: Preprocessing, weights: str | None) -> Any:
-    """Build a Keras model from pixels 0..255, float32 [n, size, size, channels], to features [n, h, w, f], or a list of them.
+    """Build a Keras model from pixels 0..255, float32 [n, size, size, channels], to one or more feature maps.
 
-    `weights` names a Keras file (`.h5`) of this backbone to start from. Raises `ConfigurationError` for a backbone that is not known
-    and for weights that are not its own.
+    `weights` is a Keras file (`.h5`) of this backbone to start from. Raises `ConfigurationError` for an
+    unknown backbone and for weights of another one.
     """
     if name not in BACKBONES:
         raise ConfigurationError(
-            f"Unknown backbone {name!r} (RECSIM_BACKBONE); there are {', '.join(BACKBONES)}."
+            f"Unknown backbone {name!r} (RECSIM_BACKBONE). Set it to one of {', '.join(BACKBONES)}."
         )
     if weights and not Path(weights).is_file():
         raise ConfigurationError(
@@ -54,22 +54,22 @@ def _load(model: Any, name: str, weights: str) -> None:
 def _cnn(preprocessing: Preprocessing) -> Any:
     """Blocks after K. He et al., "Identity Mappings in Deep Residual Networks" (2016, https://arxiv.org/abs/1603.05027).
 
-    The last two blocks are seen: what the last one makes of the pixels serves the categories that it was trained on, what comes before
-    serves others as well.
+    Returns the features of the last two blocks: those of the last serve the categories that the network was
+    trained on, those before serve other categories as well.
     """
     layers = tensorflow().keras.layers
     pixels = layers.Input(preprocessing.shape)
     x = _stem(layers, layers.Rescaling(1 / 255)(pixels), preprocessing.size)
-    seen = []
+    blocks = []
     for before, width in zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False):
         x = _block(layers, x, width, stride=1 if width == before else 2)
-        seen.append(x)
-    maps = [layers.Activation("relu")(layers.BatchNormalization()(x)) for x in seen[-2:]]
+        blocks.append(x)
+    maps = [layers.Activation("relu")(layers.BatchNormalization()(x)) for x in blocks[-2:]]
     return tensorflow().keras.Model(pixels, maps, name="cnn")
 
 
 def _stem(layers: Any, x: Any, side: int) -> Any:
-    """Convolve to the first width; halve the side until the first blocks, the costliest, see at most 16 x 16 places."""
+    """Convolve to the first width; halve the side to at most 16, since the first blocks are the costliest."""
     while side > LARGEST_CONVOLVED_SIDE:
         x = layers.Conv2D(WIDTHS[0], 3, strides=2, padding="same", use_bias=False)(x)
         x = layers.Activation("relu")(layers.BatchNormalization()(x))
@@ -79,7 +79,7 @@ def _stem(layers: Any, x: Any, side: int) -> Any:
 
 
 def _block(layers: Any, x: Any, width: int, stride: int) -> Any:
-    """Normalise, activate, convolve, twice; added to the input, which is projected where the shape changes."""
+    """Normalise, activate, convolve, twice; add the input, which is projected where the shape changes."""
     y = layers.Activation("relu")(layers.BatchNormalization()(x))
     if stride != 1:
         x = layers.Conv2D(width, 1, strides=stride, use_bias=False)(y)
@@ -90,19 +90,17 @@ def _block(layers: Any, x: Any, width: int, stride: int) -> Any:
 
 def _resnet18(preprocessing: Preprocessing) -> Any:
     """K. He et al., "Deep Residual Learning for Image Recognition" (2015, https://arxiv.org/abs/1512.03385)."""
-    from tensorflow_similarity.architectures.resnet18 import build_resnet
-
     keras = tensorflow().keras
+    build_resnet = tensorflow_similarity().architectures.resnet18.build_resnet
     pixels = keras.layers.Input(preprocessing.shape)
     features = _fused(build_resnet(preprocessing.shape))
     return keras.Model(pixels, features(keras.layers.Rescaling(1 / 255)(pixels)), name="resnet18")
 
 
 def _efficientnet(preprocessing: Preprocessing) -> Any:
-    """M. Tan, Q. V. Le, "EfficientNet" (2019, https://arxiv.org/abs/1905.11946); it scales pixels itself, and sees three channels."""
-    from tensorflow_similarity.architectures.efficientnet import build_effnet
-
+    """M. Tan, Q. V. Le, "EfficientNet" (2019, https://arxiv.org/abs/1905.11946); scales pixels itself."""
     keras = tensorflow().keras
+    build_effnet = tensorflow_similarity().architectures.efficientnet.build_effnet
     pixels = keras.layers.Input(preprocessing.shape)
     colour = pixels if preprocessing.channels == 3 else keras.layers.Concatenate()([pixels] * 3)
     features = _fused(build_effnet("B0", weights=None, trainable="full"))
@@ -112,17 +110,17 @@ def _efficientnet(preprocessing: Preprocessing) -> Any:
 def _fused(architecture: Any) -> Any:
     """Replace the synchronised batch normalisation of an architecture of TF Similarity by the fused one.
 
-    It synchronises over the replicas of `tf.distribute`, of which a rank has one, and Keras computes it in
-    many small steps. Names and weights stay as they are.
+    The former synchronises over the replicas of `tf.distribute`, of which a rank has one, and Keras computes
+    it in many small steps. Names and weights stay the same.
     """
     keras = tensorflow().keras
 
-    def plain(layer: Any) -> Any:
+    def with_fused_normalisation(layer: Any) -> Any:
         if not isinstance(layer, keras.layers.experimental.SyncBatchNormalization):
             return type(layer).from_config(layer.get_config())
         return keras.layers.BatchNormalization.from_config({**layer.get_config(), "fused": True})
 
-    return keras.models.clone_model(architecture, clone_function=plain)
+    return keras.models.clone_model(architecture, clone_function=with_fused_normalisation)
 
 
 BACKBONES: dict[str, Callable[[Preprocessing], Any]] = {

@@ -1,4 +1,4 @@
-"""From a trained network to the files of a model folder, and from the files to the folder, published at once."""
+"""Exports a trained network to the files of a model folder, and publishes the folder in one step."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ import numpy as np
 
 from recsim_tasks.arrays import UInt8Array
 from recsim_tasks.foundation.errors import InputError, RecsimError
+from recsim_tasks.foundation.native_output import without_native_noise
 from recsim_tasks.foundation.publishing import check_digests, digests, publishing, write_json
-from recsim_tasks.learning.embedder import DESCRIPTION_FILE, LITERT_FILE, Embedder
+from recsim_tasks.learning.embedder import DESCRIPTION_FILE, LITERT_FILE, Embedder, EncoderDescription
 from recsim_tasks.learning.model.network import build_network
 from recsim_tasks.learning.preprocessing import BACKGROUND, Preprocessing
 from recsim_tasks.learning.tensorflow_runtime import tensorflow
 
 SAVED_MODEL = "saved_model"
 TOLERANCE = 1e-4
-Files = dict[str, bytes]
+ModelFiles = dict[str, bytes]
+"""Contents by relative path."""
 
 
 def export(
     trained: Any, preprocessing: Preprocessing, embedding_size: int, backbone: str, images: UInt8Array
-) -> Files:
-    """Return the network as SavedModel and LiteRT, by relative path; both take uint8 [n, h, w, c] and compute in float32. Needs TensorFlow.
+) -> ModelFiles:
+    """Export the network as SavedModel and LiteRT; both take uint8 [n, h, w, c] and compute in float32.
 
-    Raises `RecsimError` unless both give vectors within 1e-4 of the network's own on `images`.
+    Needs TensorFlow. Raises `RecsimError` unless both embed `images` within 1e-4 of the network's own result.
     """
     tf = tensorflow()
     network = _in_float32(trained, preprocessing, embedding_size, backbone)
@@ -37,47 +39,53 @@ def export(
     def embed(images: Any) -> Any:
         return {"embeddings": network(tf.cast(images, tf.float32), training=False)}
 
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, without_native_noise():
         folder = Path(scratch)
         tf.saved_model.save(network, str(folder / SAVED_MODEL), signatures=embed)
         converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / SAVED_MODEL))
         (folder / LITERT_FILE).write_bytes(converter.convert())
         description = describe((folder / LITERT_FILE).read_bytes(), preprocessing, embedding_size)
-        (folder / DESCRIPTION_FILE).write_text(json.dumps(description))
+        (folder / DESCRIPTION_FILE).write_text(description.model_dump_json(exclude_none=True))
         _check_equal(folder, network, images)
         return {
             p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
         }
 
 
-def describe(litert: bytes, preprocessing: Preprocessing, embedding_size: int) -> dict[str, Any]:
-    """Give the fingerprint of a model, SHA-256 over all that its vectors depend on, and those things."""
+def describe(litert: bytes, preprocessing: Preprocessing, embedding_size: int) -> EncoderDescription:
+    """Describe a model; its fingerprint is a SHA-256 of all that its embeddings depend on."""
     facts = {
         "image_size": preprocessing.size,
         "image_channels": preprocessing.channels,
         "background": BACKGROUND,
         "embedding_size": embedding_size,
     }
-    return {
-        "fingerprint": hashlib.sha256(json.dumps(facts, sort_keys=True).encode() + litert).hexdigest(),
-        **facts,
-    }
+    fingerprint = hashlib.sha256(json.dumps(facts, sort_keys=True).encode() + litert).hexdigest()
+    return EncoderDescription(fingerprint=fingerprint, **facts)
 
 
-def publish(files: Files, facts: dict[str, Any], out: Path) -> str:
-    """Write the model folder `out` in one step, `facts` added to its model.json, which is written last; the fingerprint."""
-    description = json.loads(files[DESCRIPTION_FILE])
+def write_files(files: ModelFiles, folder: Path) -> None:
+    """Write the files into `folder`."""
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+def publish(files: ModelFiles, description: EncoderDescription, out: Path) -> None:
+    """Write the model folder `out` in one step; model.json has `description` and the digests of all files."""
     with publishing(out) as folder:
-        for name, data in files.items():
-            if name != DESCRIPTION_FILE:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(data)
-        write_json(folder / DESCRIPTION_FILE, {**description, **facts, "digests": digests(folder)})
-    return str(description["fingerprint"])
+        write_files({name: data for name, data in files.items() if name != DESCRIPTION_FILE}, folder)
+        fields = description.model_dump(mode="json", exclude_none=True)
+        write_json(folder / DESCRIPTION_FILE, {**fields, "digests": digests(folder)})
+
+
+def description_of(files: ModelFiles) -> EncoderDescription:
+    """The description that `export` put among the files."""
+    return EncoderDescription.model_validate_json(files[DESCRIPTION_FILE])
 
 
 def check_published(folder: Path) -> None:
-    """Refuse a model folder whose files are not as `publish` wrote them (`InputError`)."""
+    """Raise `InputError` for a model folder whose files are not as `publish` wrote them."""
     try:
         listed = dict(json.loads((folder / DESCRIPTION_FILE).read_text())["digests"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -86,7 +94,7 @@ def check_published(folder: Path) -> None:
 
 
 def _in_float32(trained: Any, preprocessing: Preprocessing, embedding_size: int, backbone: str) -> Any:
-    """The same network in full precision: what was trained with less would not convert."""
+    """The same network in full precision: a network with lower precision does not convert."""
     if all(layer.compute_dtype == "float32" for layer in trained._flatten_layers()):
         return trained
     precision = tensorflow().keras.mixed_precision
@@ -103,14 +111,13 @@ def _in_float32(trained: Any, preprocessing: Preprocessing, embedding_size: int,
 def _check_equal(folder: Path, network: Any, images: UInt8Array) -> None:
     tf = tensorflow()
     expected = network(tf.cast(images, tf.float32), training=False).numpy()
-    saved = (
-        tf.saved_model.load(str(folder / SAVED_MODEL))
-        .signatures["serving_default"](tf.constant(images))["embeddings"]
-        .numpy()
-    )
-    for name, vectors in (("SavedModel", saved), ("LiteRT copy", Embedder(folder).embed(images))):
+    embed = tf.saved_model.load(str(folder / SAVED_MODEL)).signatures["serving_default"]
+    by_saved_model = embed(tf.constant(images))["embeddings"].numpy()
+    by_litert = Embedder(folder).embed(images)
+    for name, vectors in (("SavedModel", by_saved_model), ("LiteRT copy", by_litert)):
         difference = float(np.abs(vectors - expected).max())
         if not difference <= TOLERANCE:
             raise RecsimError(
-                f"The {name} of the model gives other vectors than the model itself, by up to {difference:.1e}; at most {TOLERANCE} is accepted. Nothing was written."
+                f"The {name} of the model gives other embeddings than the network itself: they differ by up "
+                f"to {difference:.1e}, at most {TOLERANCE} is accepted. Nothing was written."
             )

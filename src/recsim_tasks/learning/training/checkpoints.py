@@ -1,4 +1,4 @@
-"""Where a training stands, kept so that a killed one goes on. Arrays and JSON: nothing in it can run when it is read."""
+"""Checkpoints, from which a killed training resumes. Arrays and JSON: reading one cannot run code."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import numpy as np
 from recsim_tasks.arrays import AnyArray
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import check_digests, digest_of, digests, publishing, write_json
-from recsim_tasks.learning.spec import Round
+from recsim_tasks.learning.spec import ValidationResult
 
 log = logging.getLogger(__name__)
 
 STATE_FILE, RECEIPT = "state.npz", "receipt.json"
-# The one before the last is there in case that the disk spoils the last.
-KEPT = 2
+# The last but one is there in case the disk damages the last.
+MAX_CHECKPOINTS = 2
 Arrays = dict[str, AnyArray]
 
 
@@ -29,17 +29,17 @@ class Checkpoint:
 
     step: int
     arrays: Arrays
-    rounds: list[Round]
+    rounds: list[ValidationResult]
 
 
 class Checkpoints:
-    """The checkpoints of one training, `STEP/` each, in one folder; those of another training are not its own."""
+    """The checkpoints of one training, `STEP/` each, in one folder; ignores those of another training."""
 
     def __init__(self, folder: Path, training: str) -> None:
-        """`training` tells what is trained from what else: only a checkpoint that says the same is gone on from."""
+        """`training` is the digest of the training: only its own checkpoints are read."""
         self.folder, self.training = folder, training
 
-    def keep(self, checkpoint: Checkpoint) -> None:
+    def save(self, checkpoint: Checkpoint) -> None:
         """Publish a checkpoint in one step, and remove all but the last two."""
         with publishing(self.folder / f"{checkpoint.step:09d}") as staged:
             np.savez(staged / STATE_FILE, **checkpoint.arrays)
@@ -50,16 +50,16 @@ class Checkpoints:
             }
             receipt["digests"] = digests(staged)
             write_json(staged / RECEIPT, {**receipt, "seal": digest_of(receipt)})
-        for old in self._newest_first()[KEPT:]:
+        for old in self._newest_first()[MAX_CHECKPOINTS:]:
             shutil.rmtree(old, ignore_errors=True)
 
     def latest(self) -> Checkpoint | None:
-        """The newest checkpoint of this training that is as it was written; None without one. Says which are not."""
+        """The newest intact checkpoint of this training, if any; logs a warning for each damaged one."""
         for folder in self._newest_first():
             try:
                 checkpoint = self._read(folder)
             except (OSError, ValueError, KeyError, TypeError, InputError) as error:
-                log.info(f"The checkpoint {folder} is not used, it is damaged: {error}")
+                log.warning("The checkpoint %s is damaged and not used: %s", folder, error)
                 continue
             if checkpoint is not None:
                 return checkpoint
@@ -71,9 +71,10 @@ class Checkpoints:
     def _read(self, folder: Path) -> Checkpoint | None:
         receipt = json.loads((folder / RECEIPT).read_text())
         if receipt.pop("seal") != digest_of(receipt):
-            raise InputError(f"the seal of {RECEIPT} disagrees")
+            raise InputError(f"the seal of {RECEIPT} does not match")
         if receipt["training"] != self.training:
             return None
         check_digests(folder, receipt["digests"], leave_out=RECEIPT)
         with np.load(folder / STATE_FILE, allow_pickle=False) as stored:
-            return Checkpoint(int(receipt["step"]), dict(stored), [Round(**r) for r in receipt["rounds"]])
+            rounds = [ValidationResult(**r) for r in receipt["rounds"]]
+            return Checkpoint(int(receipt["step"]), dict(stored), rounds)

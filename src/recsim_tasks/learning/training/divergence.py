@@ -1,4 +1,4 @@
-"""Notice early that a model maps everything to one place. Pure."""
+"""Early detection of a training that diverges or maps everything to one point. Pure."""
 
 from __future__ import annotations
 
@@ -9,31 +9,33 @@ import numpy as np
 from recsim_tasks.arrays import Float32Array
 from recsim_tasks.foundation.errors import RecsimError
 
-LEAST_SPREAD = 0.05
-# By then batch normalisation's running statistics, 0.9 of them kept a step, have forgotten where they started; the spread before says nothing.
+MIN_SPREAD = 0.05
+# By then batch normalisation's running statistics, of which each step keeps 0.9, no longer depend on their
+# initial values; before, the spread has no meaning.
 SETTLED_STEPS = 50
 
 
 def spread(embeddings: Float32Array) -> float:
-    """Total variance of unit vectors [n, d]: 1 - |mean|^2. 0: all the same; near 1: in all directions."""
+    """Total variance of unit vectors [n, d]: 1 - |mean|^2. 0: all equal; near 1: in all directions."""
     mean = embeddings.astype(np.float64).mean(axis=0)
     return float(1.0 - mean @ mean)
 
 
-def refuse_collapsed(spread: float, loss: float, steps: int, images: int) -> None:
-    """Raise `RecsimError` when the embeddings have no spread (from 50 steps on), or that is no number."""
-    if math.isfinite(spread) and (spread >= LEAST_SPREAD or steps < SETTLED_STEPS):
+def check_not_collapsed(spread: float, loss: float, steps: int, images: int) -> None:
+    """Raise `RecsimError` when the spread of the embeddings is too small, from 50 steps on, or not finite."""
+    if math.isfinite(spread) and (spread >= MIN_SPREAD or steps < SETTLED_STEPS):
         return
     raise RecsimError(
-        f"The model collapsed: after {images:,} images its embeddings have a spread of {spread:.4f} (at least {LEAST_SPREAD} is needed) and the loss is {loss:.4f}. "
-        "Nothing was written. Train with a lower learning_rate, or run `recsim tune` again."
+        f"The model collapsed: after {images:,} images its embeddings have a spread of {spread:.4f} (at "
+        f"least {MIN_SPREAD} is needed) and the loss is {loss:.4f}. Nothing was written. Train with a lower "
+        "learning_rate, or run `recsim tune` again."
     )
 
 
-def refuse_nonsense(loss: float, images: int) -> None:
-    """Raise `RecsimError` when the loss is no finite number."""
+def check_loss_is_finite(loss: float, images: int) -> None:
+    """Raise `RecsimError` when the loss is not a finite number."""
     if not math.isfinite(loss):
         raise RecsimError(
-            f"The loss is {loss} after {images:,} images: training has come apart. Nothing was written. "
+            f"The training diverged: the loss is {loss} after {images:,} images. Nothing was written. "
             "Train with a lower learning_rate, or run `recsim tune` again."
         )

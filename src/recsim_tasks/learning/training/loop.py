@@ -1,190 +1,184 @@
-"""Train one network from the catalogue: what a trial of the search and a rank of the training have in common."""
+"""The training loop, shared by the trials of a search and the ranks of a training."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from recsim_tasks.arrays import Int64Array
-from recsim_tasks.foundation.errors import InputError, RecsimError
-from recsim_tasks.foundation.progress import progress
-from recsim_tasks.learning.data.dataset import Examples, labelled, load, select
-from recsim_tasks.learning.data.near_duplicates import near_any
-from recsim_tasks.learning.data.sampler import shape_of
-from recsim_tasks.learning.data.splits import Split
-from recsim_tasks.learning.metrics import map_at_r, precision_at_k, relevant_counts
-from recsim_tasks.learning.spec import Job, Round
+from recsim_tasks.foundation.errors import RecsimError
+from recsim_tasks.foundation.progress import Advance, progress
+from recsim_tasks.learning.data.dataset import ImageDataset
+from recsim_tasks.learning.data.sampler import batch_shape
+from recsim_tasks.learning.metrics import mean_average_precision_at_r, precision_at_k, relevant_counts
+from recsim_tasks.learning.spec import TrainingSpec, ValidationResult
 from recsim_tasks.learning.training.checkpoints import Checkpoint, Checkpoints
-from recsim_tasks.learning.training.distributed import Ranks
-from recsim_tasks.learning.training.divergence import refuse_collapsed, refuse_nonsense, spread
-from recsim_tasks.learning.training.input_pipeline import batches
-from recsim_tasks.learning.training.schedule import WARM_SHARE, learning_rate, pair_share, round_ends
+from recsim_tasks.learning.training.communicator import Communicator
+from recsim_tasks.learning.training.divergence import check_loss_is_finite, check_not_collapsed, spread
+from recsim_tasks.learning.training.input_pipeline import BatchPlan, training_batches
+from recsim_tasks.learning.training.schedule import (
+    WARM_START_RATE_SHARE,
+    learning_rate,
+    pair_loss_ramp,
+    round_boundaries,
+)
 from recsim_tasks.learning.training.trainer import Trainer
-from recsim_tasks.learning.training.warm_start import start_from
+from recsim_tasks.learning.training.training_data import TrainingData
+from recsim_tasks.learning.training.warm_start import warm_start
 
 log = logging.getLogger(__name__)
 
-# Images that are seen a few times only are learnt the better the more is seen of them.
-HOLES_FROM = 8
-Heard = Callable[[list[Round]], bool]
+# Networks that see an image fewer times than this learn better when they see all of it.
+CUTOUT_FROM_PASSES = 8
+OnRound = Callable[[list[ValidationResult]], bool]
 
 
 @dataclass(frozen=True)
-class Shards:
-    """What a rank trains on, and what it is examined on."""
+class FitOptions:
+    """What accompanies the steps of a training."""
 
-    train: Examples
-    validation: Examples
-    total: int
-    """Training images of all ranks."""
-
-
-def load_shards(job: Job, ranks: Ranks) -> Shards:
-    """Load what is this rank's alone, all ranks' together being the job's share of the catalogue; `InputError` when there is too little.
-
-    Training images that are nearly the same as one of the validation or test images are left out.
-    """
-    known = labelled(job.products, job.cursor)
-
-    def part(split: Split, share: float) -> Examples:
-        chosen = select(known, job.categories, split, share, job.seed, ranks.rank, ranks.size)
-        return load(job.products, job.cursor, job.preprocessing, *chosen)
-
-    train, validation, test = (
-        part("train", job.train_share),
-        part("validation", job.validation_share),
-        part("test", 1.0),
-    )
-    near = near_any(train.thumbnails, ranks.gather(np.concatenate([validation.thumbnails, test.thumbnails])))
-    found = sum(ranks.collect(int(near.sum())))
-    if ranks.rank == 0 and found:
-        log.info(f"Left out of training, as nearly the same as a validation or test image: {found:,} images")
-    return Shards(train.only(~near), validation, _count(int((~near).sum()), ranks))
+    label: str
+    """Name of the training in progress and log lines, which rank 0 writes."""
+    checkpoints: Checkpoints | None = None
+    """Where to resume from, and to save after each round and when the training must end early."""
+    on_round: OnRound | None = None
+    """Called after each round with all rounds so far; returns whether to continue."""
 
 
 def fit(
-    job: Job,
-    ranks: Ranks,
-    shards: Shards,
-    label: str,
-    checkpoints: Checkpoints | None = None,
-    heard: Heard | None = None,
-) -> tuple[Trainer, list[Round]]:
-    """Train on this rank's shard: the trainer, its network the same on all ranks, and the rounds, likewise.
+    spec: TrainingSpec, communicator: Communicator, data: TrainingData, options: FitOptions
+) -> tuple[Trainer, list[ValidationResult]]:
+    """Train on this rank's data; returns the trainer and the rounds, which are equal on all ranks.
 
-    Goes on from the latest of `checkpoints`, and adds to them at every round. Rank 0 reports progress as `label`. After each round
-    `heard` is told all so far, and says whether to go on. Raises `RecsimError`, on all ranks alike, when the embeddings collapse or the
-    loss is no number.
+    Raises `RecsimError`, on all ranks alike, when the embeddings collapse or the loss is not finite.
     """
-    trainer, each = Trainer(job, ranks), _images_a_step(shards.train.labels, job.batch, ranks)
-    done, rounds = _start(trainer, job, shards, checkpoints)
-    peak = trainer.peak_rate * (WARM_SHARE if job.champion else 1)
-    ends = round_ends(max(job.rounds, round(job.images / each)), job.rounds)
+    trainer = Trainer(spec, communicator)
+    images_per_step = _images_per_step(data.train.labels, spec.batch_size, communicator)
+    done, rounds = _start(trainer, spec, data, options.checkpoints)
+    peak = trainer.peak_rate * (WARM_START_RATE_SHARE if spec.initial_model else 1)
+    ends = round_boundaries(max(spec.rounds, round(spec.images / images_per_step)), spec.rounds)
     losses: list[float] = []
-    listening = ranks.ending.listening() if checkpoints else nullcontext()
-    with (
-        listening,
-        progress(label, ends[-1] * each, "images")
-        if ranks.rank == 0
-        else nullcontext(lambda _: None) as advance,
-    ):
-        advance(done * each)
-        stream = batches(
-            shards.train, job.batch, job.seed, ranks.rank, done, holes=job.images >= HOLES_FROM * shards.total
+    with _monitored(communicator, options, ends[-1] * images_per_step) as advance:
+        advance(done * images_per_step)
+        batches = training_batches(
+            data.train,
+            BatchPlan(
+                spec.batch_size,
+                spec.seed,
+                communicator.rank,
+                skip=done,
+                cutout=spec.images >= CUTOUT_FROM_PASSES * data.total,
+            ),
         )
-        for step, (images, labels) in zip(range(done + 1, ends[-1] + 1), stream, strict=False):
-            rate, share = learning_rate(step - 1, ends[-1], peak), pair_share(step, ends[-1])
-            losses.append(trainer.step(images, labels, rate, share))
-            refuse_nonsense(losses[-1], step * each)
-            advance(each)
-            _end_if_asked(trainer, checkpoints, step, rounds)
+        for step, (images, labels) in zip(range(done + 1, ends[-1] + 1), batches, strict=False):
+            rate, ramp = learning_rate(step - 1, ends[-1], peak), pair_loss_ramp(step, ends[-1])
+            losses.append(trainer.step(images, labels, rate, ramp))
+            check_loss_is_finite(losses[-1], step * images_per_step)
+            advance(images_per_step)
+            _end_if_requested(trainer, options.checkpoints, step, rounds)
             if step == ends[len(rounds)]:
-                rounds.append(_examine(trainer, shards.validation, (step, step * each), losses))
+                rounds.append(_validate(trainer, data.validation, (step, step * images_per_step), losses))
                 losses = []
-                _keep(trainer, checkpoints, step, rounds)
-                _tell(ranks, label, rounds[-1])
-                if heard and not heard(rounds):
+                _save(trainer, options.checkpoints, step, rounds)
+                _log_round(communicator, options.label, rounds[-1])
+                if options.on_round and not options.on_round(rounds):
                     break
     return trainer, rounds
 
 
-def _images_a_step(labels: Int64Array, batch: int, ranks: Ranks) -> int:
-    """What all ranks' batches hold together: with 10 categories a batch of 64 holds 60."""
-    return sum(ranks.collect(math.prod(shape_of(labels, batch))))
+@contextmanager
+def _monitored(communicator: Communicator, options: FitOptions, images: int) -> Iterator[Advance]:
+    """Show progress on rank 0 and, where a checkpoint can be saved, end gracefully on SIGTERM."""
+    handling = communicator.shutdown.handling_sigterm() if options.checkpoints else nullcontext()
+    shown = (
+        progress(options.label, images, "images") if communicator.rank == 0 else nullcontext(lambda _: None)
+    )
+    with handling, shown as advance:
+        yield advance
+
+
+def _images_per_step(labels: Int64Array, batch_size: int, communicator: Communicator) -> int:
+    """The size of all ranks' batches together: with 10 categories a batch of 64 holds 60."""
+    return sum(communicator.all_gather_object(math.prod(batch_shape(labels, batch_size))))
 
 
 def _start(
-    trainer: Trainer, job: Job, shards: Shards, checkpoints: Checkpoints | None
-) -> tuple[int, list[Round]]:
-    """Steps done and rounds so far: the trainer is put where a checkpoint is, else where the champion is that the job may name."""
-    done, rounds = _go_on(trainer, checkpoints)
-    if job.champion and not done:
-        start_from(trainer, Path(job.champion), shards.train)
+    trainer: Trainer, spec: TrainingSpec, data: TrainingData, checkpoints: Checkpoints | None
+) -> tuple[int, list[ValidationResult]]:
+    """Resume from a checkpoint, else start warm if `spec` says so; returns steps done and rounds so far."""
+    done, rounds = _resume(trainer, checkpoints)
+    if spec.initial_model and not done:
+        warm_start(trainer, Path(spec.initial_model), data.train)
     return done, rounds
 
 
-def _go_on(trainer: Trainer, checkpoints: Checkpoints | None) -> tuple[int, list[Round]]:
-    """Steps done and rounds so far, by the checkpoint that rank 0 has; the trainer is put there."""
+def _resume(trainer: Trainer, checkpoints: Checkpoints | None) -> tuple[int, list[ValidationResult]]:
+    """Restore the checkpoint that rank 0 has, if any; returns steps done and rounds so far."""
     if checkpoints is None:
         return 0, []
-    found = checkpoints.latest() if trainer.ranks.rank == 0 else None
-    if found:
-        log.info(f"Going on from the checkpoint after {found.step:,} steps, {len(found.rounds)} rounds")
-    trainer.restore(found.arrays if found else None)
-    step, rounds = trainer.ranks.collect((found.step, found.rounds) if found else (0, []))[0]
+    communicator = trainer.communicator
+    latest = checkpoints.latest() if communicator.rank == 0 else None
+    if latest:
+        log.info(
+            "Resuming from the checkpoint after %s steps, %d rounds", f"{latest.step:,}", len(latest.rounds)
+        )
+    trainer.restore(latest.arrays if latest else None)
+    step, rounds = communicator.all_gather_object((latest.step, latest.rounds) if latest else (0, []))[0]
     return step, list(rounds)
 
 
-def _keep(trainer: Trainer, checkpoints: Checkpoints | None, step: int, rounds: list[Round]) -> None:
-    if checkpoints and trainer.ranks.rank == 0:
-        checkpoints.keep(Checkpoint(step, trainer.state(), rounds))
+def _save(
+    trainer: Trainer, checkpoints: Checkpoints | None, step: int, rounds: list[ValidationResult]
+) -> None:
+    if checkpoints and trainer.communicator.rank == 0:
+        checkpoints.save(Checkpoint(step, trainer.state(), rounds))
 
 
-def _end_if_asked(trainer: Trainer, checkpoints: Checkpoints | None, step: int, rounds: list[Round]) -> None:
-    """Between two rounds the ranks differ in batch normalisation's statistics alone: rank 0's do for all."""
-    if checkpoints and trainer.ranks.ending.asked:
-        _keep(trainer, checkpoints, step, rounds)
+def _end_if_requested(
+    trainer: Trainer, checkpoints: Checkpoints | None, step: int, rounds: list[ValidationResult]
+) -> None:
+    """Save rank 0's state and end; between rounds, ranks differ in batch normalisation's statistics only."""
+    if checkpoints and trainer.communicator.shutdown.requested:
+        _save(trainer, checkpoints, step, rounds)
         raise RecsimError(
-            f"Training was told to end after {step:,} steps. Run it again: it goes on from there."
+            f"The training was stopped after {step:,} steps. Run it again: it resumes from there."
         )
 
 
-def _tell(ranks: Ranks, label: str, last: Round) -> None:
-    """After it was kept: whoever reads of a round may end the training without losing it."""
-    if ranks.rank == 0:
+def _log_round(communicator: Communicator, label: str, last: ValidationResult) -> None:
+    """Log a round once it is saved: an operator who reads of it may end the training without losing it."""
+    if communicator.rank == 0:
         log.info(
-            f"{label}: after {last.images:,} images loss {last.loss:.3f}, validation precision@1 {last.precision_at_1:.3f}, MAP@R {last.map_at_r:.3f}, spread {last.spread:.2f}"
-        )
+            "%s: after %s images loss %.3f, validation precision@1 %.3f, MAP@R %.3f, spread %.2f",
+            label, f"{last.images:,}", last.loss, last.precision_at_1, last.map_at_r, last.spread,
+        )  # fmt: skip
 
 
-def _examine(trainer: Trainer, validation: Examples, done: tuple[int, int], losses: list[float]) -> Round:
-    """Rank the validation images of all ranks among each other by cosine, each one's own category against the others. `done`: steps, images."""
-    trainer.agree()
-    ranks = trainer.ranks
-    embeddings = ranks.gather(trainer.embed(validation.read(np.arange(len(validation)))))
-    labels, loss = ranks.gather(validation.labels), float(np.mean(losses))
-    refuse_collapsed(spread(embeddings), loss, *done)
+def _validate(
+    trainer: Trainer, validation: ImageDataset, done: tuple[int, int], losses: list[float]
+) -> ValidationResult:
+    """Search each validation image of all ranks among the others by cosine. `done`: steps, images."""
+    trainer.sync_and_check_weights()
+    communicator = trainer.communicator
+    embeddings = communicator.all_gather(trainer.embed(validation.read(np.arange(len(validation)))))
+    labels, loss = communicator.all_gather(validation.labels), float(np.mean(losses))
+    check_not_collapsed(spread(embeddings), loss, *done)
     similarities = embeddings @ embeddings.T
     np.fill_diagonal(similarities, -np.inf)
     neighbours = labels[np.argsort(-similarities, axis=1, kind="stable")[:, :-1]]
     relevant = relevant_counts(labels, labels, leave_one_out=True)
-    precision = precision_at_k(labels, neighbours, 1)
-    return Round(
-        done[1], time.time(), loss, precision, map_at_r(labels, neighbours, relevant), spread(embeddings)
+    return ValidationResult(
+        images=done[1],
+        at=time.time(),
+        loss=loss,
+        precision_at_1=precision_at_k(labels, neighbours, 1),
+        map_at_r=mean_average_precision_at_r(labels, neighbours, relevant),
+        spread=spread(embeddings),
     )
-
-
-def _count(mine: int, ranks: Ranks) -> int:
-    sizes: list[int] = ranks.collect(mine)
-    if min(sizes) == 0:
-        raise InputError(
-            f"{sum(sizes)} training images do not go round {ranks.size} ranks (RECSIM_RANKS). Deliver more products, or lower the number of ranks."
-        )
-    return sum(sizes)

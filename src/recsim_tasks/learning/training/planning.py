@@ -1,17 +1,18 @@
-"""From settings and catalogue to a training: how much of what is seen how often."""
+"""From settings and catalogue to the specification of a training."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.gpus import check_gpus
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.data.dataset import survey
-from recsim_tasks.learning.hyperparameters import Parameters
+from recsim_tasks.learning.data.dataset import DatasetSummary, summarize
+from recsim_tasks.learning.hyperparameters import Hyperparameters
 from recsim_tasks.learning.preprocessing import Preprocessing
-from recsim_tasks.learning.spec import Job, Machine
+from recsim_tasks.learning.spec import Resources, TrainingSpec
 
 log = logging.getLogger(__name__)
 
@@ -19,59 +20,71 @@ BATCH_PER_RANK = 64
 VALIDATION_IMAGES = 2_000
 
 
-def share_of_catalogue(settings: Settings, cursor: Cursor) -> str | None:
-    """Say what share of the catalogue's images a training sees; None when it sees all, or they are too few."""
+@dataclass(frozen=True)
+class Budget:
+    """Length of a training: `images` in all, `batch_size` per step and rank, in at least `rounds` rounds."""
+
+    images: int
+    batch_size: int
+    ranks: int
+    rounds: int
+
+
+def describe_catalogue_share(settings: Settings, cursor: Cursor) -> str | None:
+    """A sentence on the share of the images that a training sees; None if it sees all, or cannot train."""
     try:
-        found = survey(settings.products_uri, cursor)
+        summary = summarize(settings.products_uri, cursor)
     except InputError:
         return None
-    if found.train <= settings.train_images:
+    if summary.train <= settings.train_images:
         return None
     return (
-        f"The training sees {settings.train_images:,} of {found.train:,} training images, "
-        f"{settings.train_images / found.train:.0%}, each once (RECSIM_TRAIN_IMAGES)."
+        f"The training sees {settings.train_images:,} of {summary.train:,} training images, "
+        f"{settings.train_images / summary.train:.0%}, each once (RECSIM_TRAIN_IMAGES)."
     )
 
 
-def plan_job(
-    settings: Settings,
-    cursor: Cursor,
-    parameters: Parameters,
-    images: int,
-    batch: int,
-    ranks: int,
-    rounds: int,
-) -> Job:
-    """Describe a training on `ranks` ranks as the settings have it; validation takes at most 2,000 images.
+def plan_training(
+    settings: Settings, cursor: Cursor, hyperparameters: Hyperparameters, budget: Budget
+) -> TrainingSpec:
+    """Specify a training by the settings; validation takes at most 2,000 images.
 
-    Says which categories are left out. Raises `InputError` when there is too little to learn from, and
-    `MissingError` when TensorFlow sees fewer GPUs than it is to use.
+    Logs which categories are excluded. Raises `InputError` when there is too little to learn from, and
+    `MissingError` when TensorFlow sees fewer GPUs than the settings ask for.
     """
     check_gpus(settings)
-    found = survey(settings.products_uri, cursor)
-    if found.left_out:
-        few = ", ".join(f"{name!r} ({count})" for name, count in found.left_out.items())
-        log.info(
-            f"Left out of training, for too few training images: {few}. Their products are embedded and found all the same."
-        )
-    if found.train < batch * ranks:
-        raise InputError(
-            f"{found.train} training images are fewer than the {batch * ranks} of one step ({batch} on each of {ranks} ranks, RECSIM_RANKS). Deliver more products with a category, or lower the number of ranks."
-        )
-    return Job(
-        products=settings.products_uri,
+    summary = summarize(settings.products_uri, cursor)
+    _check_size(summary, budget)
+    return TrainingSpec(
+        products_uri=settings.products_uri,
         cursor=cursor,
         preprocessing=Preprocessing(settings.image_size, settings.image_channels),
         embedding_size=settings.embedding_size,
-        categories=found.categories,
-        parameters=parameters,
-        images=images,
-        batch=batch,
+        categories=summary.categories,
+        hyperparameters=hyperparameters,
+        images=budget.images,
+        batch_size=budget.batch_size,
         seed=settings.seed,
-        rounds=max(rounds, -(-images // found.train)),
-        train_share=min(1.0, images / found.train),
-        validation_share=min(1.0, VALIDATION_IMAGES / found.validation),
+        rounds=max(budget.rounds, -(-budget.images // summary.train)),
+        train_share=min(1.0, budget.images / summary.train),
+        validation_share=min(1.0, VALIDATION_IMAGES / summary.validation),
         backbone=settings.backbone,
-        weights=str(settings.backbone_weights) if settings.backbone_weights else None,
-        machine=Machine(settings.home.absolute(), settings.gpus, ranks, settings.deterministic),
+        backbone_weights=str(settings.backbone_weights) if settings.backbone_weights else None,
+        resources=Resources(settings.home.absolute(), settings.gpus, budget.ranks, settings.deterministic),
     )
+
+
+def _check_size(summary: DatasetSummary, budget: Budget) -> None:
+    if summary.excluded:
+        log.warning(
+            "These categories have too few training images and are not trained on: %s. "
+            "Their products are embedded and can be searched all the same.",
+            ", ".join(f"{name!r} ({count})" for name, count in summary.excluded.items()),
+        )
+    step = budget.batch_size * budget.ranks
+    if summary.train < step:
+        raise InputError(
+            f"{summary.train} training images are fewer than the {step} of one step ({budget.batch_size} on "
+            f"each of {budget.ranks} ranks, RECSIM_RANKS). Deliver more products with a category, or lower "
+            "the number of ranks."
+        )

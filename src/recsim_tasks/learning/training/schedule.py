@@ -1,4 +1,4 @@
-"""What changes from step to step: the learning rate, the weight of the pair loss. Pure."""
+"""Schedules over the steps of a training: learning rate, weight of the pair loss, rounds. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ WARM_UP_SHARE = 0.05
 FINAL_SHARE = 0.01
 PAIRS_FULL_SHARE = 0.3
 REFERENCE_BATCH = 128
-# The full rate would undo in the first steps what a champion's weights are taken over for.
-WARM_SHARE = 0.3
+# For a warm start: the full rate would undo the champion's weights in the first steps.
+WARM_START_RATE_SHARE = 0.3
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -17,26 +17,27 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
     warm_up = max(1, round(steps * WARM_UP_SHARE))
     if step < warm_up:
         return peak * (step + 1) / warm_up
-    place = (step - warm_up) / max(1, steps - warm_up)
-    return peak * (FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + math.cos(math.pi * place)))
+    progress = (step - warm_up) / max(1, steps - warm_up)
+    return peak * (FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def pair_share(step: int, steps: int) -> float:
-    """Weigh the pair loss: 0 at first, 1 after three tenths of `steps`.
+def pair_loss_ramp(step: int, steps: int) -> float:
+    """Factor of the pair loss: rises from 0 to 1 over the first three tenths of `steps`.
 
-    A precaution: the pair loss alone is known to collapse, so the proxies first get to part the categories.
+    A precaution: the pair loss alone is known to collapse, so the proxies separate the categories first.
     """
     return min(1.0, step / (PAIRS_FULL_SHARE * steps))
 
 
-def scaled(peak: float, global_batch: int) -> float:
-    """Give the rate for `global_batch` images a step, `peak` being meant for 128: it grows with the square root, as Adam's noise does.
+def scale_learning_rate(peak: float, global_batch: int) -> float:
+    """Scale `peak`, which is for 128 images per step, to `global_batch` by the square root, as Adam's noise.
 
-    S. Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", NeurIPS 2022 (https://arxiv.org/abs/2205.10287).
+    S. Malladi et al., "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms", NeurIPS 2022
+    (https://arxiv.org/abs/2205.10287).
     """
     return peak * math.sqrt(global_batch / REFERENCE_BATCH)
 
 
-def round_ends(steps: int, rounds: int) -> list[int]:
-    """After which of `steps` steps each of `rounds` rounds ends; the last ends after the last."""
+def round_boundaries(steps: int, rounds: int) -> list[int]:
+    """The step after which each of `rounds` rounds ends, evenly spread; the last is `steps`."""
     return [-(-steps * number // rounds) for number in range(1, rounds + 1)]

@@ -1,4 +1,4 @@
-"""A training that is told to end keeps a checkpoint first, if that takes no longer than whoever ends it waits."""
+"""Graceful shutdown: a training that must end saves a checkpoint first, if that is quick enough."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Airflow kills five seconds after it has told a task to end.
-FAREWELL_SECONDS = 3.0
+# Airflow kills a task five seconds after it has sent SIGTERM.
+GRACE_SECONDS = 3.0
 
 
-class Ending:
-    """Whether this process is told to end: by SIGTERM, or because who started it is gone."""
+class GracefulShutdown:
+    """Whether this process must end: it received SIGTERM, or the process that started it is gone."""
 
     def __init__(self) -> None:
-        self._asked, self._done, self._listening = threading.Event(), threading.Event(), False
+        self._requested, self._done, self._handling = threading.Event(), threading.Event(), False
 
     @property
-    def asked(self) -> bool:
+    def requested(self) -> bool:
         """Whether to end now."""
-        return self._asked.is_set()
+        return self._requested.is_set()
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """For as long as it lasts, SIGTERM asks instead of ending this process at once. The main thread's alone."""
-        before = signal.signal(signal.SIGTERM, lambda *_: self._asked.set())
-        self._listening = True
+    def handling_sigterm(self) -> Iterator[None]:
+        """Let SIGTERM request a shutdown instead of ending the process; in the main thread only."""
+        before = signal.signal(signal.SIGTERM, lambda *_: self._requested.set())
+        self._handling = True
         try:
             yield
         finally:
-            self._listening = False
+            self._handling = False
             self._done.set()
             signal.signal(signal.SIGTERM, before)
 
-    def farewell(self) -> None:
-        """Ask, from another thread, and wait until what had to be done is done, three seconds at most."""
-        if self._listening:
-            self._asked.set()
-            self._done.wait(FAREWELL_SECONDS)
+    def request(self) -> None:
+        """Request a shutdown from another thread; waits for the end of the block, three seconds at most."""
+        if self._handling:
+            self._requested.set()
+            self._done.wait(GRACE_SECONDS)

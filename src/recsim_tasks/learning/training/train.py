@@ -1,9 +1,10 @@
-"""The final training: Horovod ranks on Spark, one model folder out."""
+"""The final training: Horovod ranks on Spark, one model folder as its output."""
 
 from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,117 +12,159 @@ from typing import Any
 
 import numpy as np
 
-from recsim_tasks.contracts import Cursor
+from recsim_tasks.contracts import Cursor, TrainResult
+from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.leases import lease
-from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.embedder import DESCRIPTION_FILE
+from recsim_tasks.learning.embedder import TrainedEncoderDescription
 from recsim_tasks.learning.evaluation.report import report
-from recsim_tasks.learning.hyperparameters import Parameters
-from recsim_tasks.learning.mlflow_runs import MEASURES, RoundLog, Tracker
-from recsim_tasks.learning.model.export import Files, export, publish
-from recsim_tasks.learning.spec import Job, Round
+from recsim_tasks.learning.hyperparameters import Hyperparameters
+from recsim_tasks.learning.mlflow_runs import ROUND_METRICS, RoundLogger, TrackedRun, Tracker
+from recsim_tasks.learning.model.export import ModelFiles, description_of, export, publish
+from recsim_tasks.learning.spec import TrainingSpec, ValidationResult
 from recsim_tasks.learning.training.checkpoints import Checkpoints
-from recsim_tasks.learning.training.distributed import Ranks, on_ranks
-from recsim_tasks.learning.training.loop import fit, load_shards
-from recsim_tasks.learning.training.planning import BATCH_PER_RANK, plan_job
+from recsim_tasks.learning.training.communicator import Communicator
+from recsim_tasks.learning.training.distributed import run_on_ranks
+from recsim_tasks.learning.training.loop import FitOptions, fit
+from recsim_tasks.learning.training.planning import BATCH_PER_RANK, Budget, plan_training
+from recsim_tasks.learning.training.training_data import load_training_data
 
 log = logging.getLogger(__name__)
 
 ROUNDS = 8
-CHECK_IMAGES = 32
+EXPORT_CHECK_IMAGES = 32
 LEASE_SECONDS = 30
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What travels to the ranks: rank 0 keeps its rounds in `checkpoints`, and logs them to MLflow, as they end."""
+class _TrainAndExport:
+    """The function that travels to the ranks; rank 0 saves `checkpoints` and logs rounds to MLflow."""
 
     checkpoints: Path
-    log: RoundLog
+    logger: RoundLogger
 
-    def __call__(self, ranks: Ranks, job: Job) -> tuple[Files, list[Round]]:
-        """Do what every rank does; rank 0 returns the model's files, the others none."""
-        checkpoints = Checkpoints(self.checkpoints, job.digest(ranks.size))
-        shards = load_shards(job, ranks)
-        trainer, rounds = fit(
-            job, ranks, shards, "Training", checkpoints, self.log.heard if ranks.rank == 0 else None
+    def __call__(
+        self, communicator: Communicator, spec: TrainingSpec
+    ) -> tuple[ModelFiles, list[ValidationResult]]:
+        """Train on every rank; rank 0 returns the model's files, the others none."""
+        data = load_training_data(spec, communicator)
+        options = FitOptions(
+            "Training",
+            Checkpoints(self.checkpoints, spec.digest(communicator.size)),
+            self.logger.on_round if communicator.rank == 0 else None,
         )
-        if ranks.rank > 0:
+        trainer, rounds = fit(spec, communicator, data, options)
+        if communicator.rank > 0:
             return {}, rounds
-        count = min(CHECK_IMAGES, len(shards.train))
-        seen = shards.train.read(np.arange(count))
-        return export(trainer.network, job.preprocessing, job.embedding_size, job.backbone, seen), rounds
+        images = data.train.read(np.arange(min(EXPORT_CHECK_IMAGES, len(data.train))))
+        files = export(trainer.network, spec.preprocessing, spec.embedding_size, spec.backbone, images)
+        return files, rounds
 
 
 def train(
-    settings: Settings, cursor: Cursor, params: Mapping[str, Any], out: Path, champion: Path | None = None
-) -> dict[str, Any]:
-    """Train on the catalogue at `cursor` with the hyperparameters `params`; `out` becomes the model folder.
+    settings: Settings,
+    cursor: Cursor,
+    hyperparameters: Mapping[str, Any],
+    out: Path,
+    champion: Path | None = None,
+) -> TrainResult:
+    """Train on the catalogue at `cursor`; `out` becomes the model folder.
 
-    Starts from the weights of the model folder `champion` when one is given. A training that was killed goes on from its last checkpoint,
-    beside `out`; one that is done is not done again. Returns model_fingerprint, ranks, metrics (of the validation images), quality (of the
-    test images) and mlflow_run_id. The process that calls this needs no TensorFlow for the training: rank 0 hands back the files.
+    Starts from the weights of the model folder `champion`, if given. A killed training resumes from its last
+    checkpoint, which is beside `out`; a finished one is not repeated, and returns the same result. The
+    process that calls this trains nothing itself unless there is one rank: rank 0 returns the files.
     """
-    job = plan_job(
-        settings, cursor, Parameters.of(params), settings.train_images, BATCH_PER_RANK, settings.ranks, ROUNDS
-    )
-    kept = out.with_name("checkpoints").absolute()
-    job = replace(job, champion=str(champion) if champion else None)
+    budget = Budget(settings.train_images, BATCH_PER_RANK, settings.ranks, ROUNDS)
+    spec = plan_training(settings, cursor, Hyperparameters.parse(hyperparameters), budget)
+    spec = replace(spec, initial_model=str(champion) if champion else None)
+    checkpoints = out.with_name("checkpoints").absolute()
     with lease(settings.home, f"model folder {out.absolute()}", LEASE_SECONDS):
-        if done := _done(out, job.digest(settings.ranks)):
-            log.info(f"{out} holds what this training makes: it is not trained again")
-            return done
-        result = _train(settings, job, kept, out)
-    shutil.rmtree(kept, ignore_errors=True)
-    return result
+        description = _finished(out, spec.digest(settings.ranks))
+        if description:
+            log.info("%s already holds the model of this training", out)
+        else:
+            description = _train(settings, spec, checkpoints, out)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return _result(description)
 
 
-def _train(settings: Settings, job: Job, kept: Path, out: Path) -> dict[str, Any]:
-    tracker, digest = Tracker(settings), job.digest(settings.ranks)
-    with tracker.run(
-        "train", job.cursor, _described(job, settings.ranks), kept / "run.json", digest
-    ) as run_id:
-        tracker.log_catalogue(run_id, job)
+def _train(settings: Settings, spec: TrainingSpec, checkpoints: Path, out: Path) -> TrainedEncoderDescription:
+    tracker, digest = Tracker(settings), spec.digest(settings.ranks)
+    params, note = _mlflow_params(spec, settings.ranks), checkpoints / "run.json"
+    with tracker.run("train", spec.cursor, params, note=note, digest=digest) as run:
+        run.log_dataset(spec)
         log.info(
-            f"Training on {settings.ranks} ranks: {job.images:,} images of {len(job.categories)} categories, version {job.cursor.version} of the catalogue"
+            "Training on %d ranks: %s images of %d categories, version %d of the catalogue",
+            settings.ranks,
+            f"{spec.images:,}",
+            len(spec.categories),
+            spec.cursor.version,
         )
-        files, rounds = on_ranks(settings, _Work(kept, RoundLog(settings.tracking_uri, run_id)), job)
-        tracker.log_rounds(run_id, rounds)
-        facts = {
-            "training": digest,
-            "catalogue": job.cursor.as_json(),
-            "backbone": job.backbone,
-            "categories": list(job.categories),
-            "params": job.parameters.as_json(),
-            "metrics": {name: getattr(rounds[-1], name) for name in MEASURES},
-            "ranks": settings.ranks,
-            "mlflow_run_id": run_id,
-        }
-        facts["quality"] = report(settings, job, files, rounds, tracker, run_id)
-        fingerprint = publish(files, facts, out)
-        tracker.client.set_tag(run_id, "model_fingerprint", fingerprint)
-    return _told({**facts, "fingerprint": fingerprint})
+        function = _TrainAndExport(checkpoints, RoundLogger(settings.tracking_uri, run.run_id))
+        files, rounds = run_on_ranks(settings, function, spec)
+        run.log_rounds(rounds)
+        quality = report(spec, files, rounds, run, threads=settings.ranks)
+        description = _describe(spec, settings.ranks, files, rounds[-1], run, quality)
+        publish(files, description, out)
+        run.set_tag("model_fingerprint", description.fingerprint)
+    return description
 
 
-def _done(out: Path, digest: str) -> dict[str, Any] | None:
-    """The result of this very training, if `out` is what it made."""
+def _describe(
+    spec: TrainingSpec,
+    ranks: int,
+    files: ModelFiles,
+    last: ValidationResult,
+    run: TrackedRun,
+    quality: dict[str, float],
+) -> TrainedEncoderDescription:
+    return TrainedEncoderDescription(
+        **description_of(files).model_dump(exclude_none=True),
+        training=spec.digest(ranks),
+        catalogue=spec.cursor,
+        backbone=spec.backbone,
+        categories=list(spec.categories),
+        params=spec.hyperparameters.as_json(),
+        metrics={name: getattr(last, name) for name in ROUND_METRICS},
+        quality=quality,
+        ranks=ranks,
+        mlflow_run_id=run.run_id,
+        trained_at=time.time(),
+    )
+
+
+def _finished(out: Path, digest: str) -> TrainedEncoderDescription | None:
+    """The description in `out`, if this very training made it."""
     try:
-        description = read_json(out / DESCRIPTION_FILE)
-        return _told(description) if description["training"] == digest else None
-    except (OSError, ValueError, KeyError, TypeError):
+        description = TrainedEncoderDescription.read(out)
+    except InputError:
         return None
+    return description if description.training == digest else None
 
 
-def _told(description: Mapping[str, Any]) -> dict[str, Any]:
-    told = {name: description[name] for name in ("ranks", "metrics", "quality", "mlflow_run_id")}
-    return {"model_fingerprint": description["fingerprint"], **told}
+def _result(description: TrainedEncoderDescription) -> TrainResult:
+    return TrainResult(
+        model_fingerprint=description.fingerprint,
+        ranks=description.ranks,
+        metrics=description.metrics,
+        quality=description.quality,
+        mlflow_run_id=description.mlflow_run_id,
+        trained_at=description.trained_at,
+    )
 
 
-def _described(job: Job, ranks: int) -> dict[str, Any]:
+def _mlflow_params(spec: TrainingSpec, ranks: int) -> dict[str, Any]:
     """What MLflow lists as the run's parameters."""
-    names = ("backbone", "weights", "champion", "embedding_size", "images", "seed")
     return {
-        **job.parameters.as_json(), **{name: getattr(job, name) for name in names}, **asdict(job.preprocessing),
-        "ranks": ranks, "batch": job.batch * ranks, "categories": len(job.categories),
-    }  # fmt: skip
+        **spec.hyperparameters.as_json(),
+        "backbone": spec.backbone,
+        "weights": spec.backbone_weights,
+        "champion": spec.initial_model,
+        "embedding_size": spec.embedding_size,
+        "images": spec.images,
+        "seed": spec.seed,
+        **asdict(spec.preprocessing),
+        "ranks": ranks,
+        "batch": spec.batch_size * ranks,
+        "categories": len(spec.categories),
+    }

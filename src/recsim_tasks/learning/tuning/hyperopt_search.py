@@ -1,52 +1,87 @@
-"""The search itself: Hyperopt's TPE over the space, its trials spread by Spark. The only module that knows Hyperopt's trials."""
+"""The search: Hyperopt's TPE, with trials run by Spark. The only module that knows Hyperopt."""
 
 from __future__ import annotations
 
+import logging
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from recsim_tasks.foundation.spark_executors import has_ended
-from recsim_tasks.learning.hyperparameters import CHOICES, RANGES, Parameters
-from recsim_tasks.learning.tuning.trial import Trial
+from recsim_tasks.learning.hyperparameters import CHOICES, RANGES, Hyperparameters, Value
+from recsim_tasks.learning.tuning.trial import FAILED, OK, TrialResult
 
 POLL_SECONDS = 0.2
-OUTCOMES = ("ok", "fail")
-Objective = Callable[[Parameters], Trial]
+WORKER_DIED = "its process ended, mostly for lack of memory; its own message is further up in this log"
+Objective = Callable[[Hyperparameters], TrialResult]
 
 
-def search(
-    spark: Any, objective: Objective, parallel: int, trials: int, seconds: float, seed: int,
-    known: Sequence[Trial], first: Sequence[Parameters], finished: Callable[[Trial], None], enough: Callable[[], bool],
-) -> None:  # fmt: skip
-    """Have `objective` tried out until there are `trials` results with the `known` ones, the time is over, or there are `enough`.
+@dataclass(frozen=True)
+class Search:
+    """A search of `trials` trials at most, `parallelism` at a time, for at most `seconds`."""
 
-    `known` results, of an earlier run of the same search, guide it and are not tried again. The points `first` come before those that
-    Hyperopt suggests. `finished` hears each new result, once, as soon as it is there.
+    trials: int
+    parallelism: int
+    seconds: float
+    seed: int
+    earlier: Sequence[TrialResult] = ()
+    """Results of an earlier run of the same search: they count, guide it, and are not tried again."""
+    initial_points: Sequence[Hyperparameters] = ()
+    """Tried before the points that Hyperopt suggests."""
+
+
+def run_search(
+    spark: Any,
+    search: Search,
+    objective: Objective,
+    on_result: Callable[[TrialResult], None],
+    should_stop: Callable[[], bool],
+) -> None:
+    """Run trials of `objective` until the search has all its results, its time is over, or `should_stop`.
+
+    Calls `on_result` with each new result, once, as soon as it is there.
     """
     from hyperopt import SparkTrials, fmin, tpe
     from hyperopt.base import JOB_STATE_DONE, JOB_STATE_NEW
     from hyperopt.exceptions import AllTrialsFailed
 
-    found = SparkTrials(parallelism=parallel, timeout=max(1.0, seconds), spark_session=spark)
-    docs = [
-        _document(number, result["params"], JOB_STATE_DONE, result) for number, result in enumerate(known)
+    logging.getLogger("hyperopt-spark").setLevel(logging.WARNING)  # it sets its own level, INFO
+    trials = SparkTrials(
+        parallelism=search.parallelism, timeout=max(1.0, search.seconds), spark_session=spark
+    )
+    known = len(search.earlier)
+    documents = [
+        _document(number, result.params, JOB_STATE_DONE, result.as_json())
+        for number, result in enumerate(search.earlier)
     ]
-    docs += [
-        _document(len(known) + n, point.as_json(), JOB_STATE_NEW, {"status": "new"})
-        for n, point in enumerate(first)
+    documents += [
+        _document(known + number, point.as_json(), JOB_STATE_NEW, {"status": "new"})
+        for number, point in enumerate(search.initial_points)
     ]
-    found.insert_trial_docs(docs)
-    found.refresh()
-    with _hearing(spark, found, len(known), finished), suppress(AllTrialsFailed):  # the listener sees that
+    trials.insert_trial_docs(documents)
+    trials.refresh()
+    with (
+        _without_session_warning(),
+        _reporting(spark, trials, known, on_result),
+        suppress(AllTrialsFailed),  # `on_result` has them
+    ):
         fmin(
-            lambda point: objective(Parameters.of(point)), _space(), algo=tpe.suggest, max_evals=trials, trials=found,
-            rstate=np.random.default_rng([seed, len(known)]), early_stop_fn=lambda *_: (enough(), []), return_argmin=False,
-            show_progressbar=False, verbose=False,
-        )  # fmt: skip
+            lambda values: objective(Hyperparameters.parse(values)).as_json(),
+            _space(),
+            algo=tpe.suggest,
+            max_evals=search.trials,
+            trials=trials,
+            rstate=np.random.default_rng([search.seed, known]),
+            early_stop_fn=lambda *_: (should_stop(), []),
+            return_argmin=False,
+            show_progressbar=False,
+            verbose=False,
+        )
 
 
 def _space() -> dict[str, Any]:
@@ -62,10 +97,11 @@ def _space() -> dict[str, Any]:
     return space
 
 
-def _document(number: int, params: Mapping[str, Any], state: int, result: Trial) -> dict[str, Any]:
-    """A trial as Hyperopt keeps it; of a choice it keeps the position."""
+def _document(number: int, params: Mapping[str, Value], state: int, result: dict[str, Any]) -> dict[str, Any]:
+    """A trial in Hyperopt's form, which stores a choice by its position."""
     values = {
-        name: [CHOICES[name].index(value) if name in CHOICES else value] for name, value in params.items()
+        name: [CHOICES[name].index(str(value)) if name in CHOICES else value]
+        for name, value in params.items()
     }
     misc = {
         "tid": number,
@@ -79,22 +115,31 @@ def _document(number: int, params: Mapping[str, Any], state: int, result: Trial)
 
 
 @contextmanager
-def _hearing(spark: Any, found: Any, known: int, finished: Callable[[Trial], None]) -> Iterator[None]:
-    """Look for new results, in a thread, and once more at the end. Hyperopt itself tells of the good ones alone, and a second later."""
-    over, heard = threading.Event(), set(range(known))
+def _without_session_warning() -> Iterator[None]:
+    """Hide PySpark's warning that Hyperopt starts threads without the session's tags; there are none."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Spark session is not provided", UserWarning)
+        yield
 
-    def look() -> None:
-        for trial in list(found._dynamic_trials):
-            result = None if trial["tid"] in heard else _result(trial)
-            if result is not None and not (
-                result["status"] == "fail" and has_ended(spark)
-            ):  # else the outage would count against it
-                heard.add(trial["tid"])
-                finished(result)
+
+@contextmanager
+def _reporting(
+    spark: Any, trials: Any, known: int, on_result: Callable[[TrialResult], None]
+) -> Iterator[None]:
+    """Report new results from a thread; Hyperopt itself reports successes only, and a second later."""
+    over, reported = threading.Event(), set(range(known))
+
+    def report() -> None:
+        for trial in list(trials._dynamic_trials):
+            result = None if trial["tid"] in reported else _result(trial)
+            # A trial that failed because the session ended would count as the fault of its hyperparameters.
+            if result is not None and not (result.failed and has_ended(spark)):
+                reported.add(trial["tid"])
+                on_result(result)
 
     def watch() -> None:
         while not over.wait(POLL_SECONDS):
-            look()
+            report()
 
     thread = threading.Thread(target=watch, name="trials", daemon=True)
     thread.start()
@@ -103,21 +148,17 @@ def _hearing(spark: Any, found: Any, known: int, finished: Callable[[Trial], Non
     finally:
         over.set()
         thread.join()
-        look()
+        report()
 
 
-def _result(trial: Any) -> Trial | None:
-    """What came of a trial; None while it runs, and of one that was cancelled because the search ended."""
+def _result(trial: Any) -> TrialResult | None:
+    """The result of a trial; None while it runs, and when it was cancelled because the search ended."""
     from hyperopt.base import JOB_STATE_DONE, JOB_STATE_ERROR
 
-    if trial["state"] == JOB_STATE_DONE and trial["result"].get("status") in OUTCOMES:
-        return dict(trial["result"])
+    if trial["state"] == JOB_STATE_DONE and trial["result"].get("status") in (OK, FAILED):
+        return TrialResult.from_json(trial["result"])
     if trial["state"] != JOB_STATE_ERROR or "error" not in trial["misc"]:
         return None
-    vals = {name: value[0] for name, value in trial["misc"]["vals"].items()}
-    params = {name: CHOICES[name][value] if name in CHOICES else value for name, value in vals.items()}
-    return {
-        "status": "fail",
-        "reason": "its process ended, mostly for want of memory; its own message stands further up in this log",
-        "params": params,
-    }
+    values = {name: value[0] for name, value in trial["misc"]["vals"].items()}
+    params = {name: CHOICES[name][value] if name in CHOICES else value for name, value in values.items()}
+    return TrialResult(params, reason=WORKER_DIED)

@@ -1,77 +1,115 @@
-"""One trial of the search: train briefly with one set of hyperparameters, on one device."""
+"""One trial of the search: a short training with one set of hyperparameters, on one device."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.logging import configure
 from recsim_tasks.foundation.redaction import redacted
-from recsim_tasks.learning.devices import device, processors
-from recsim_tasks.learning.hyperparameters import Parameters
-from recsim_tasks.learning.spec import Job, Round
+from recsim_tasks.learning.devices import acquire_device, cpu_count
+from recsim_tasks.learning.hyperparameters import Hyperparameters, Value
+from recsim_tasks.learning.spec import TrainingSpec, ValidationResult
 from recsim_tasks.learning.tensorflow_runtime import tensorflow
-from recsim_tasks.learning.training.distributed import Alone
-from recsim_tasks.learning.training.loop import Shards, fit
-from recsim_tasks.learning.tuning.stopping import hopeless
+from recsim_tasks.learning.training.communicator import SingleProcess
+from recsim_tasks.learning.training.loop import FitOptions, fit
+from recsim_tasks.learning.training.training_data import TrainingData
+from recsim_tasks.learning.tuning.stopping import should_stop_trial
 
 log = logging.getLogger(__name__)
 
 METRIC = "map_at_r"
-Trial = dict[str, Any]
+OK, FAILED = "ok", "fail"  # as Hyperopt spells them
 
 
-def try_out(job: Job, shards: Shards, parameters: Parameters, finished: Sequence[Sequence[float]]) -> Trial:
-    """Hyperopt's result of a trial, with what it tried and how it went; `finished` are the curves of trials that ended before it began.
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial tried and how it went: its rounds or, if it failed, the reason."""
 
-    Whatever goes wrong is a failed trial with its reason, not a failed search.
+    params: Mapping[str, Value]
+    rounds: tuple[ValidationResult, ...] = ()
+    pruned: bool = False
+    """Whether it was stopped early."""
+    reason: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no score."""
+        return self.reason is not None
+
+    @property
+    def curve(self) -> list[float]:
+        """The score after each round."""
+        return [float(getattr(r, METRIC)) for r in self.rounds]
+
+    @property
+    def score(self) -> float:
+        """The score after the last round."""
+        return self.curve[-1]
+
+    def as_json(self) -> dict[str, Any]:
+        """The form that trials.json carries, which is also the one that Hyperopt understands."""
+        if self.failed:
+            return {"status": FAILED, "reason": self.reason, "params": dict(self.params)}
+        rounds = [asdict(r) for r in self.rounds]
+        outcome = {"status": OK, "loss": -self.score, "rounds": rounds, "pruned": self.pruned}
+        return {**outcome, "params": dict(self.params)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> TrialResult:
+        """Read the form of `as_json`."""
+        if value["status"] != OK:
+            return cls(value["params"], reason=str(value["reason"]))
+        rounds = tuple(ValidationResult(**r) for r in value["rounds"])
+        return cls(value["params"], rounds, bool(value["pruned"]))
+
+
+def run_trial(
+    spec: TrainingSpec,
+    data: TrainingData,
+    hyperparameters: Hyperparameters,
+    finished: Sequence[Sequence[float]],
+) -> TrialResult:
+    """Run a trial; `finished` has the curves of the trials that ended before it began.
+
+    An error of any kind is a failed trial with its reason, not a failed search.
     """
-    from hyperopt import STATUS_FAIL, STATUS_OK
-
     configure()  # a Spark worker is a process of its own
-    tried: Trial = {"params": parameters.as_json()}
+    resources, params = spec.resources, hyperparameters.as_json()
     try:
-        with device(job.machine.home, job.machine.gpus, job.machine.at_once):
+        with acquire_device(resources.home, gpus=resources.gpus, shares=resources.concurrency):
             tensorflow(
-                max(1, processors() // job.machine.at_once), job.machine.gpus, job.machine.deterministic
+                max(1, cpu_count() // resources.concurrency),
+                gpus=resources.gpus,
+                deterministic=resources.deterministic,
             )
-            rounds = _rounds(replace(job, parameters=parameters), shards, finished)
+            rounds = _train(replace(spec, hyperparameters=hyperparameters), data, finished)
     except RecsimError as error:
-        return {"status": STATUS_FAIL, "reason": redacted(str(error)), **tried}
+        return TrialResult(params, reason=redacted(str(error)))
     except Exception as error:
         log.error("A trial failed", exc_info=error)
-        return {
-            "status": STATUS_FAIL,
-            "reason": redacted(f"{type(error).__name__}: {str(error).splitlines()[:1]}"),
-            **tried,
-        }
-    score = getattr(rounds[-1], METRIC)
-    return {
-        "status": STATUS_OK,
-        "loss": -score,
-        "rounds": [asdict(r) for r in rounds],
-        "pruned": len(rounds) < job.rounds,
-        **tried,
-    }
+        first_line = next(iter(str(error).splitlines()), "")
+        return TrialResult(params, reason=redacted(f"{type(error).__name__}: {first_line}"))
+    return TrialResult(params, tuple(rounds), pruned=len(rounds) < spec.rounds)
 
 
-def _rounds(job: Job, shards: Shards, finished: Sequence[Sequence[float]]) -> list[Round]:
-    def heard(rounds: list[Round]) -> bool:
-        stop = hopeless([getattr(r, METRIC) for r in rounds], finished)
+def _train(
+    spec: TrainingSpec, data: TrainingData, finished: Sequence[Sequence[float]]
+) -> list[ValidationResult]:
+    def on_round(rounds: list[ValidationResult]) -> bool:
+        stop = should_stop_trial([getattr(r, METRIC) for r in rounds], finished)
         if stop:
             log.info(
-                f"Trial ends after {len(rounds)} of {job.rounds} rounds: it is below the median of the others"
+                "The trial ends after %d of %d rounds: it is below the median of the others",
+                len(rounds),
+                spec.rounds,
             )
         return not stop
 
-    _, rounds = fit(
-        job,
-        Alone(),
-        shards,
-        f"Trial with {job.parameters.pair_loss}, learning rate {job.parameters.learning_rate:.2g}",
-        heard=heard,
-    )
+    chosen = spec.hyperparameters
+    label = f"Trial with {chosen.pair_loss}, learning rate {chosen.learning_rate:.2g}"
+    _, rounds = fit(spec, SingleProcess(), data, FitOptions(label, on_round=on_round))
     return rounds

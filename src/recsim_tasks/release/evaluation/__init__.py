@@ -1,1 +1,1 @@
-"""Evaluation of a release: its answers, beside the champion and an exact search."""
+"""Evaluation of a release: the results of its queries, beside the champion's and those of an exact search."""

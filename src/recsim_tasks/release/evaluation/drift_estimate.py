@@ -7,40 +7,41 @@ from typing import Any
 import numpy as np
 
 from recsim_tasks.arrays import Float32Array, Float64Array, Int64Array
-from recsim_tasks.learning.data.shards import places
+from recsim_tasks.learning.data.shards import fractions_and_keys
 from recsim_tasks.learning.data.splits import splits_of
 from recsim_tasks.release.evaluation.drift import UNIFORM_VARIANCE, Drift
 from recsim_tasks.vectors.brute_force import exact_neighbours
 from recsim_tasks.vectors.index import Index
 
-# Held-out images of a category, below which a category is not measured.
-FEWEST_HELD_OUT = 20
-# Upper bounds of what is compared, so that the cost does not follow the size of the catalogue.
-MOST_NEW, MOST_HELD_OUT, MOST_KNOWN = 2_000, 300, 2_000
+# A category with fewer held-out images is not measured.
+MIN_HELD_OUT = 20
+# Upper bounds of what is compared, so that the cost does not grow with the catalogue.
+MAX_NEW, MAX_HELD_OUT, MAX_KNOWN = 2_000, 300, 2_000
 NEIGHBOURS = 5
 
 
 def estimate_drift(challenger: Index, champion: Index) -> Drift | None:
-    """The drift of the images that `challenger` has and `champion` has not.
+    """The drift of the images that `challenger` has and `champion` does not have.
 
-    Returns None when the two have different encoders, or when no new image has a category with 20 held-out images.
+    Returns None if the two have different encoders, or if no new image has a category with 20 held-out
+    images.
     """
-    if challenger.metadata["model_fingerprint"] != champion.metadata["model_fingerprint"]:
+    if challenger.metadata.model_fingerprint != champion.metadata.model_fingerprint:
         return None
     hashes = champion.products["image_hash"].to_pylist()
     categories = np.array([name or "" for name in champion.products["category"].to_pylist()], object)
-    held_out = splits_of(places(hashes)[0]) != "train"
+    held_out = splits_of(fractions_and_keys(hashes)[0]) != "train"
     likelihoods: list[Float64Array] = []
     errors: list[float] = []
     for category, rows in _new_rows(challenger, set(hashes)).items():
-        mine = categories == category
-        references, others = np.flatnonzero(mine & held_out), np.flatnonzero(mine & ~held_out)
-        if len(references) < FEWEST_HELD_OUT or len(others) < NEIGHBOURS:
+        mask = categories == category
+        references, others = np.flatnonzero(mask & held_out), np.flatnonzero(mask & ~held_out)
+        if len(references) < MIN_HELD_OUT or len(others) < NEIGHBOURS:
             continue
-        references = _sample(references, MOST_HELD_OUT)
-        known = champion.vectors_at(_sample(others, MOST_KNOWN))
+        references = _sample(references, MAX_HELD_OUT)
+        known = champion.vectors_at(_sample(others, MAX_KNOWN))
         expected = _distances(champion.vectors_at(references), known)
-        likelihoods.append(farther(_distances(challenger.vectors_at(rows), known), expected))
+        likelihoods.append(share_closer(_distances(challenger.vectors_at(rows), known), expected))
         errors.append(len(rows) ** 2 * UNIFORM_VARIANCE / len(references))
     if not likelihoods:
         return None
@@ -48,8 +49,11 @@ def estimate_drift(challenger: Index, champion: Index) -> Drift | None:
     return Drift(float(together.mean()), float(len(together)), float(np.sqrt(sum(errors)) / len(together)))
 
 
-def farther(distances: Float64Array, expected: Float64Array) -> Float64Array:
-    """For each of `distances` [n], the share of `expected` [m] that is smaller, in 0..1; equal ones count as one half."""
+def share_closer(distances: Float64Array, expected: Float64Array) -> Float64Array:
+    """For each of `distances` [n] the share of `expected` [m] that is smaller, 0 to 1.
+
+    Equal values count half.
+    """
     expected = np.sort(expected)
     smaller, not_larger = (np.searchsorted(expected, distances, side) for side in ("left", "right"))
     return np.asarray((smaller + not_larger) / (2 * len(expected)))
@@ -59,19 +63,22 @@ def _new_rows(challenger: Index, known: set[Any]) -> dict[str, Int64Array]:
     """Rows of at most 2,000 products whose image is not `known`, by category."""
     hashes, names = (challenger.products[name].to_pylist() for name in ("image_hash", "category"))
     rows = np.array([row for row, image_hash in enumerate(hashes) if image_hash not in known], np.int64)
-    rows = _sample(rows, MOST_NEW)
+    rows = _sample(rows, MAX_NEW)
     categories = np.array([names[row] or "" for row in rows], object)
     return {name: rows[categories == name] for name in sorted(set(categories.tolist()))}
 
 
 def _distances(vectors: Float32Array, known: Float32Array) -> Float64Array:
-    """Mean cosine distance, 0 to 2, of each of `vectors` [n, d] from its five nearest neighbours among `known` [m, d]; [n]."""
+    """Mean cosine distance, 0 to 2, of each of `vectors` [n, d] to its five nearest among `known` [m, d].
+
+    [n].
+    """
     _, scores = exact_neighbours(known, vectors, NEIGHBOURS)
     return np.asarray(1.0 - scores.mean(axis=1, dtype=np.float64))
 
 
-def _sample(rows: Int64Array, most: int) -> Int64Array:
-    """At most `most` of `rows`, drawn without replacement; always the same for the same rows."""
-    if len(rows) <= most:
+def _sample(rows: Int64Array, limit: int) -> Int64Array:
+    """At most `limit` of `rows`, drawn without replacement; always the same for the same rows."""
+    if len(rows) <= limit:
         return rows
-    return np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
+    return np.sort(np.random.default_rng(0).choice(rows, limit, replace=False))

@@ -1,4 +1,4 @@
-"""How much processor time a query takes, next to a reference that is asked in turn; measured again before a release is rejected."""
+"""Processor time of a query beside a reference, in turns; measured again before a release is rejected."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from recsim_tasks.vectors.index import Index
 from recsim_tasks.vectors.recall import K
 
 TIMED_QUERIES = 200
-# An exact search reads the whole catalogue: fewer of them tell as much.
+# An exact search reads the whole catalogue: fewer of them suffice.
 EXACT_QUERIES = 40
 ATTEMPTS = 3
 PERCENTILE = 95
-# No user notices a query below this, however much slower it has become, milliseconds.
+# Milliseconds: no user notices a query below this, however much slower it has become.
 QUICK_MS = 5.0
 
 Reference = Literal["champion", "exact search"]
@@ -29,7 +29,7 @@ Query = Callable[[int], Any]
 
 @dataclass(frozen=True)
 class QueryTimes:
-    """95th percentile of the processor time of one query, milliseconds: the release's own, and that of the reference.
+    """95th percentile of the processor time of a query in milliseconds, of the release and of the reference.
 
     Processor time, not wall-clock time: a query that waits for a busy processor has not become slower.
     """
@@ -44,7 +44,7 @@ class QueryTimes:
 
     @property
     def ratio(self) -> float:
-        """How many times as long as the reference a query takes."""
+        """The time of a query in multiples of the reference."""
         return self.own_ms / max(self.reference_ms, 1e-9)
 
 
@@ -56,8 +56,8 @@ def allowed_ms(reference_ms: float, slowdown: float) -> float:
 def query_times(index: Index, champion: Index | None, slowdown: float) -> QueryTimes:
     """Time queries of `index` and of the champion's index, or of an exact search where there is no champion.
 
-    Other work on the machine still takes caches and clock rate away. So the measurement is repeated, up to three times, until the
-    queries are `within` the `slowdown`; of several measurements the one with the smallest ratio counts.
+    Other work on the machine competes for caches and clock rate. So the measurement is repeated up to three
+    times until the queries are `within` the `slowdown`; the measurement with the smallest ratio counts.
     """
     own = _search(index)
     if champion is not None:
@@ -73,17 +73,17 @@ def query_times(index: Index, champion: Index | None, slowdown: float) -> QueryT
 
 
 def first_within(measure: Callable[[], QueryTimes], slowdown: float) -> QueryTimes:
-    """The first of up to three measurements that is `within` the `slowdown`, else the one with the smallest ratio."""
-    taken: list[QueryTimes] = []
+    """The first of up to three measurements `within` the `slowdown`, else the one with the smallest ratio."""
+    measurements: list[QueryTimes] = []
     for _ in range(ATTEMPTS):
-        taken.append(measure())
-        if taken[-1].within(slowdown):
-            return taken[-1]
-    return min(taken, key=lambda times: times.ratio)
+        measurements.append(measure())
+        if measurements[-1].within(slowdown):
+            return measurements[-1]
+    return min(measurements, key=lambda times: times.ratio)
 
 
 def cpu_p95_ms(searches: Sequence[Query], count: int) -> list[float]:
-    """95th percentile of the processor time of each search over `count` queries, asked in turn, milliseconds."""
+    """95th percentile of the processor time of each search over `count` queries, in turns; milliseconds."""
     times = np.empty((len(searches), count))
     for number in range(count):
         for row, search in enumerate(searches):

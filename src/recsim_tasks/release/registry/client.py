@@ -1,4 +1,4 @@
-"""The registry of releases: MLflow's registered model `recsim`, a version a release. What is in Production is `promotion`'s."""
+"""The registry of releases: the registered model `recsim` in MLflow, one version for each release."""
 
 from __future__ import annotations
 
@@ -9,30 +9,36 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recsim_tasks.contracts import REGISTERED_MODEL
 from recsim_tasks.foundation.errors import InputError, MissingError, RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.outages import diagnose
 from recsim_tasks.foundation.publishing import publishing, scratch
 from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.mlflow_errors import speaking
+from recsim_tasks.learning.mlflow_errors import translated_errors
 from recsim_tasks.learning.mlflow_runs import Tracker
 from recsim_tasks.release.manifest import MANIFEST_FILE, Manifest
-from recsim_tasks.release.registry.production import IN_PRODUCTION, Production, fault, judge_alias
+from recsim_tasks.release.registry.production import (
+    IN_PRODUCTION,
+    Production,
+    alias_fault,
+    resolve_champion,
+)
 from recsim_tasks.release.registry.references import ReleaseRef, is_release, reference_of
-from recsim_tasks.release.registry.stages import CHAMPION, NAME, Stages, unless
+from recsim_tasks.release.registry.stages import CHAMPION, Stages, none_on
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
-# The run whose metrics are curves over releases: recall of the index, precision, time of a query.
+# The run whose metrics are curves over releases: index recall, precision, query time.
 CURVE = "releases"
-# Where in a release's run its verdict lies, with `.html` and `.json`.
+# The artifacts of a release's run that hold its verdict, with `.html` and `.json` appended.
 VERDICT = "verdict/verdict"
 NO_RELEASE = (
     "No release is in Production yet. Run a refresh first: deliver a feed, or trigger the DAG recsim_refresh."
 )
-# Nothing pickled, nothing sent home, nothing printed to stdout, no lock file of whatever folder a job was started in.
+# No pickle, no telemetry, nothing on stdout, and no lock file in the folder where a job was started.
 MLFLOW_VARIABLES = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -47,25 +53,30 @@ class Registry:
     """The releases on the MLflow server of the settings."""
 
     def __init__(self, settings: Settings) -> None:
-        """Connect; `UnavailableError` within seconds when the server does not answer."""
+        """Connect; `UnavailableError` within seconds if the server does not answer."""
         os.environ.update(MLFLOW_VARIABLES)
         self.settings = settings
         self.tracker = Tracker(settings)
         self.client = self.tracker.client
         self.stages = Stages(self.client)
-        _tell_mlflow_where(settings.tracking_uri)
+        _set_default_uri(settings.tracking_uri)
 
     def production(self) -> Production:
-        """The release in Production, and what is wrong with how the registry names it; no release before the first promotion."""
-        with self.speaking():
-            named = self.stages.aliases().get(CHAMPION)
-            kept = self._tags([] if named is None else [named])
-            if named is not None and named in kept and fault(kept[named]) is None:
-                return Production(self.reference(named))
+        """The release in Production, and what is wrong with its alias.
+
+        No release before the first promotion.
+        """
+        with self.translated_errors():
+            aliased = self.stages.aliases().get(CHAMPION)
+            kept = self._tags([] if aliased is None else [aliased])
+            if aliased is not None and aliased in kept and alias_fault(kept[aliased]) is None:
+                return Production(self.reference(aliased))
             points = [version for _, version in self.curve(IN_PRODUCTION)]
-            found = judge_alias(named, points, kept | self._tags(points))
+            resolved = resolve_champion(aliased, points, kept | self._tags(points))
             return Production(
-                None if found.version is None else self.reference(found.version), found.problem, found.deleted
+                None if resolved.version is None else self.reference(resolved.version),
+                resolved.problem,
+                resolved.deleted,
             )
 
     def champion(self) -> ReleaseRef | None:
@@ -73,28 +84,32 @@ class Registry:
         return self.production().release
 
     def reference(self, version: int) -> ReleaseRef:
-        """What the registry knows of `version`; `MissingError` when there is none."""
-        with self.speaking():
-            found = self.version(version)
-        if not is_release(found):
+        """What the registry knows of `version`; `MissingError` if it does not exist."""
+        with self.translated_errors():
+            model_version = self.version(version)
+        if not is_release(model_version):
             raise InputError(
-                f"Version {version} of the model {NAME} was not registered by recsim: it is no release. Name another one."
+                f"Version {version} of the model {REGISTERED_MODEL} was not registered by recsim and is no "
+                f"release. Name another version."
             )
-        return reference_of(found)
+        return reference_of(model_version)
 
     def _tags(self, versions: Iterable[int]) -> dict[int, dict[str, str]]:
-        """The tags of those of `versions` that the registry keeps."""
-        found = {number: self._version(number) for number in set(versions)}
-        return {number: dict(version.tags) for number, version in found.items() if version is not None}
+        """The tags of those of `versions` that the registry has."""
+        known = {number: self._version(number) for number in set(versions)}
+        return {number: dict(version.tags) for number, version in known.items() if version is not None}
 
     def references(self) -> list[ReleaseRef]:
-        """What the registry knows of all releases that it keeps, oldest first."""
-        with self.speaking():
+        """What the registry knows of all its releases, oldest first."""
+        with self.translated_errors():
             return [reference_of(version) for version in self.stages.versions() if is_release(version)]
 
     def download(self, version: int, into: Path) -> Path:
-        """Fetch the bundle of `version` as the folder `into`. `local_copy` and `Release.open` check it, this does not."""
-        with self.speaking():
+        """Download the bundle of `version` as the folder `into`.
+
+        `local_copy` and `Release.open` check it later.
+        """
+        with self.translated_errors():
             place = self._place(version)
             with publishing(into) as staged:
                 fetched = self._fetched(place, str(staged))
@@ -105,10 +120,13 @@ class Registry:
 
     @contextmanager
     def bundle(self, version: int) -> Iterator[Path]:
-        """The bundle of `version` as MLflow keeps it: in its place when that is a folder of this machine, else fetched for the while."""
+        """The bundle of `version` as MLflow stores it.
+
+        In place if that is a local folder, else a temporary copy.
+        """
         from recsim_tasks.release.registry.deduplication import local_folder
 
-        with self.speaking():
+        with self.translated_errors():
             place = self._place(version)
         stored = local_folder(place)
         if stored is None:
@@ -123,16 +141,20 @@ class Registry:
 
     def manifest(self, version: int) -> Manifest:
         """The manifest of `version`, without the rest of its bundle."""
-        with self.speaking(), tempfile.TemporaryDirectory() as folder:
+        with self.translated_errors(), tempfile.TemporaryDirectory() as folder:
             return Manifest.read(self._fetched(f"{self._place(version)}/{MANIFEST_FILE}", folder).parent)
 
     def _place(self, version: int) -> str:
-        """Where the bundle of `version` is among MLflow's artifacts."""
-        found = self.version(version)
-        return f"{self.client.get_model_version_download_uri(NAME, str(version))}/{found.tags['bundle']}"
+        """The address of the bundle of `version` among MLflow's artifacts."""
+        model_version = self.version(version)
+        folder = self.client.get_model_version_download_uri(REGISTERED_MODEL, str(version))
+        return f"{folder}/{model_version.tags['bundle']}"
 
     def _fetched(self, place: str, into: str) -> Path:
-        """A file or folder of the artifacts, copied. MLflow names a full disk, a lost connection and a missing file in its text alone."""
+        """Copy a file or folder of the artifacts.
+
+        MLflow tells a full disk, a lost connection and a missing file apart only in its messages.
+        """
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
@@ -142,9 +164,8 @@ class Registry:
             )
         except (MlflowException, OSError) as error:
             uri = redacted(self.settings.tracking_uri)
-            if not self._is_there(
-                place
-            ):  # first, since MLflow's server answers 500 for a file that was removed
+            # Checked first, since MLflow's server answers 500 for a file that was removed.
+            if not self._exists(place):
                 raise MissingError(f"MLflow at {uri} has no {place}: it was removed.") from error
             if known := diagnose(error, f"{into}, or MLflow at {uri}"):
                 raise known from error
@@ -152,60 +173,70 @@ class Registry:
                 f"MLflow at {uri} does not give {place}: {' '.join(redacted(str(error)).split())[:500]}"
             ) from error
 
-    def _is_there(self, place: str) -> bool:
-        """Whether MLflow lists a file or folder of the artifacts; each kind of store tells in another way that one is missing."""
+    def _exists(self, place: str) -> bool:
+        """Whether MLflow lists a file or folder of the artifacts.
+
+        Each kind of store reports a missing one differently.
+        """
         from mlflow.artifacts import list_artifacts
 
         folder, _, name = place.rpartition("/")
-        found = list_artifacts(artifact_uri=folder, tracking_uri=self.settings.tracking_uri)
-        return any(file.path.rpartition("/")[2] == name for file in found)
+        files = list_artifacts(artifact_uri=folder, tracking_uri=self.settings.tracking_uri)
+        return any(file.path.rpartition("/")[2] == name for file in files)
 
     def page(self, version: int) -> str:
-        """Where MLflow's UI shows the verdict of `version`, after its `/#/`."""
-        with self.speaking():
-            return f"experiments/{self.tracker.experiment_id}/runs/{self.version(version).run_id}/artifacts/{VERDICT}.html"
+        """The page of MLflow's UI with the verdict of `version`, as it follows `/#/`."""
+        with self.translated_errors():
+            run = f"experiments/{self.tracker.experiment_id}/runs/{self.version(version).run_id}"
+            return f"{run}/artifacts/{VERDICT}.html"
 
     def model_fingerprints(self) -> set[str]:
-        """The models of all releases that the registry keeps, in whichever stage."""
-        with self.speaking():
+        """The fingerprints of the models of all releases, in any stage."""
+        with self.translated_errors():
             return {
                 version.tags["model_fingerprint"] for version in self.stages.versions() if is_release(version)
             }
 
     def curve(self, name: str) -> list[tuple[float, int]]:
-        """The points of a curve over releases, in order: when, in unix seconds, and the whole number."""
-        with self.speaking():
+        """The points of a curve over releases, in order.
+
+        The time in seconds since the epoch, and the value.
+        """
+        with self.translated_errors():
             return self.tracker.points(CURVE, name)
 
-    def follow(self, values: Mapping[str, float], step: int) -> None:
-        """Add a point to curves over releases; once a step."""
-        self.tracker.follow(CURVE, values, step)
+    def add_points(self, values: Mapping[str, float], step: int) -> None:
+        """Add a point to each curve over releases; a step that exists is left alone."""
+        self.tracker.log_point(CURVE, values, step)
 
     def version(self, version: int) -> ModelVersion:
-        """What the registry says of `version`; `MissingError` when there is none."""
-        found = self._version(version)
-        if found is None:
+        """The model version in MLflow; `MissingError` if it does not exist."""
+        model_version = self._version(version)
+        if model_version is None:
             raise MissingError(
-                f"There is no release {version} in the registry. Look at the versions of the model {NAME} in MLflow."
+                f"Release {version} does not exist. List the versions of the model {REGISTERED_MODEL} in "
+                f"MLflow."
             )
-        return found
+        return model_version
 
     def _version(self, version: int) -> ModelVersion | None:
-        return unless("RESOURCE_DOES_NOT_EXIST", lambda: self.client.get_model_version(NAME, str(version)))
+        return none_on(
+            "RESOURCE_DOES_NOT_EXIST", lambda: self.client.get_model_version(REGISTERED_MODEL, str(version))
+        )
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the registry against others that would change it."""
-        with lease(self.settings.home, f"registry {self.settings.tracking_uri}"), self.speaking():
+    def locked(self) -> Iterator[None]:
+        """Lock the registry against other changes."""
+        with lease(self.settings.home, f"registry {self.settings.tracking_uri}"), self.translated_errors():
             yield
 
-    def speaking(self) -> AbstractContextManager[None]:
-        """Talk to MLflow: its errors come out as ours."""
-        return speaking(self.settings.tracking_uri)
+    def translated_errors(self) -> AbstractContextManager[None]:
+        """Translate MLflow's errors into ours."""
+        return translated_errors(self.settings.tracking_uri)
 
 
-def _tell_mlflow_where(uri: str) -> None:
-    """Its stores look a model's address up at the process's own default, which else is a new database in the working directory."""
+def _set_default_uri(uri: str) -> None:
+    """MLflow's stores use this default, which is otherwise a new database in the working directory."""
     import mlflow
 
     mlflow.set_tracking_uri(uri)

@@ -1,6 +1,6 @@
-"""What two releases have in common is stored once, where MLflow's artifacts lie in a folder that this process sees.
+"""Files that two releases share are stored once, if MLflow's artifacts are in a local folder.
 
-A version is never a reference to another's files: it stays whole when that one is deleted. A link does both.
+They are hard links, not references: a version stays intact when the other is deleted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def local_folder(uri: str) -> Path | None:
-    """The folder of an artifact location; None where a server or an object store has it."""
+    """The folder of an artifact location; None if it is on a server or an object store."""
     from mlflow.utils.file_utils import local_file_uri_to_path
     from mlflow.utils.uri import is_local_uri
 
@@ -25,7 +25,7 @@ def local_folder(uri: str) -> Path | None:
 
 
 def same_files(manifest: Manifest, stored: Path) -> dict[str, Path]:
-    """The model's files that the bundle `stored` has exactly as `manifest` lists them, by their path in the bundle."""
+    """The model's files, by path in the bundle, that a stored bundle has exactly as in `manifest`."""
     names = {name: digest for name, digest in manifest.digests.items() if name.startswith(f"{MODEL}/")}
     return {
         name: stored / name
@@ -35,13 +35,13 @@ def same_files(manifest: Manifest, stored: Path) -> dict[str, Path]:
 
 
 def take_out(files: dict[str, Path], bundle: Path) -> None:
-    """Leave out of a bundle that is about to be uploaded what is stored already."""
+    """Remove files that are already stored from a bundle before it is uploaded."""
     for name in files:
         (bundle / name).unlink()
 
 
 def put_in(files: dict[str, Path], stored: Path) -> None:
-    """Complete an uploaded bundle by links to what was stored already."""
+    """Complete an uploaded bundle by links to the files that were already stored."""
     for name, file in files.items():
         (stored / name).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(file, stored / name)

@@ -1,4 +1,4 @@
-"""Copies of a release on this machine: verified at each use, and fetched again when they are damaged."""
+"""Copies of a release on this machine: verified at each use, and downloaded again if they are damaged."""
 
 from __future__ import annotations
 
@@ -22,40 +22,43 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-# Why a release cannot be read: an outage is none of these.
+# Errors that mean that a release cannot be read; an outage is not one of them.
 UNREADABLE = (InputError, MissingError)
 
 
 def open_copy(
     registry: Registry, release: ReleaseRef, folder: Path, max_pixels: int = DEFAULT_QUERY_PIXELS
 ) -> Release:
-    """Open the copy `folder` of a release with all its checks; a damaged or missing copy is fetched again.
+    """Open the copy `folder` of a release with all its checks; a damaged or missing copy is downloaded again.
 
-    Raises `InputError` when what MLflow keeps is damaged, `MissingError` when MLflow does not keep it.
+    Raises `InputError` if the release is damaged in MLflow, `MissingError` if MLflow does not have it.
     """
 
-    def opened(place: Path) -> Release:
-        found = Release.open(place, max_pixels)
-        _check_same(found.manifest, release)
-        return found
+    def open_release(place: Path) -> Release:
+        opened = Release.open(place, max_pixels)
+        _check_same(opened.manifest, release)
+        return opened
 
-    return _taken(registry, release, folder, opened)
-
-
-def whole_copy(registry: Registry, release: ReleaseRef, folder: Path) -> Manifest:
-    """Verify the files of the copy `folder` without opening them; otherwise as `open_copy`."""
-    return _taken(registry, release, folder, lambda place: whole(place, release))
+    return _read_or_download(registry, release, folder, open_release)
 
 
-def whole(folder: Path, release: ReleaseRef) -> Manifest:
-    """Read the manifest of a folder that holds this release, each file as listed; else `InputError`."""
+def verified_copy(registry: Registry, release: ReleaseRef, folder: Path) -> Manifest:
+    """Verify the files of the copy `folder` without opening the release; otherwise like `open_copy`."""
+    return _read_or_download(registry, release, folder, lambda place: read_intact(place, release))
+
+
+def read_intact(folder: Path, release: ReleaseRef) -> Manifest:
+    """Read the manifest of a folder with this release; `InputError` if any file does not match it."""
     manifest = Manifest.of_whole(folder)
     _check_same(manifest, release)
     return manifest
 
 
 def check_stored(registry: Registry, release: ReleaseRef) -> None:
-    """Open a release as MLflow keeps it, with all its checks; `InputError` or `MissingError` when that fails."""
+    """Open a release as MLflow stores it, with all its checks.
+
+    `InputError` or `MissingError` if that fails.
+    """
     with registry.bundle(release.version) as folder:
         try:
             _check_same(Release.open(folder).manifest, release)
@@ -63,15 +66,15 @@ def check_stored(registry: Registry, release: ReleaseRef) -> None:
             raise InputError(_damaged(registry, release, error)) from error
 
 
-def _taken(registry: Registry, release: ReleaseRef, folder: Path, read: Callable[[Path], T]) -> T:
+def _read_or_download(registry: Registry, release: ReleaseRef, folder: Path, read: Callable[[Path], T]) -> T:
     damage = ""
     if os.path.lexists(folder):
         try:
             return read(folder)
         except InputError as error:
             damage = f" The local copy in {folder} is damaged too."
-            log.info(
-                f"The local copy of release {release.version} is damaged and fetched again from MLflow: {error}"
+            log.warning(
+                "The local copy of release %d is damaged; downloading it again: %s", release.version, error
             )
     try:
         registry.download(release.version, folder)
@@ -86,10 +89,13 @@ def _taken(registry: Registry, release: ReleaseRef, folder: Path, read: Callable
 
 def _damaged(registry: Registry, release: ReleaseRef, error: InputError) -> str:
     uri = redacted(registry.settings.tracking_uri)
-    return f"What MLflow at {uri} keeps of release {release.version} is damaged: {error} Run a refresh, or go back with `recsim rollback`."
+    return (
+        f"Release {release.version} is damaged in MLflow at {uri}: {error} "
+        "Run a refresh, or go back with `recsim rollback`."
+    )
 
 
 def _check_same(manifest: Manifest, release: ReleaseRef) -> None:
-    found = (manifest.model_fingerprint, manifest.index_fingerprint, manifest.cursor)
-    if found != (release.model_fingerprint, release.index_fingerprint, release.cursor):
-        raise InputError("Its model, index or catalogue version is not the one that the registry names.")
+    actual = (manifest.model_fingerprint, manifest.index_fingerprint, manifest.cursor)
+    if actual != (release.model_fingerprint, release.index_fingerprint, release.cursor):
+        raise InputError("Its model, index or catalogue version is not the one in the registry.")

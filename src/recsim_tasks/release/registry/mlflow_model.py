@@ -1,4 +1,4 @@
-"""Pack a bundle as an MLflow model folder: code, signature, requirements, example; without a trial run and without pickle."""
+"""Pack a bundle as an MLflow model folder: code, signature, requirements, example; without pickle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ARTIFACT = "release"
 PACKAGE = Path(recsim_tasks.__file__).parent
 MODEL_CODE = PACKAGE / "release" / "registry" / "pyfunc_model.py"
-# All that opening and asking a release imports, beside the package itself.
+# All that opening and querying a release imports, besides the package itself.
 REQUIREMENTS = (
     "mlflow",
     "numpy",
@@ -36,7 +36,10 @@ REQUIREMENTS = (
 
 
 def pack(bundle: Path, manifest: Manifest, model: Model, out: Path) -> None:
-    """Write the bundle as the MLflow model folder `out`; `model` is filled with what MLflow must know of it."""
+    """Write the bundle as the MLflow model folder `out`.
+
+    `model` receives its flavor, signature and example.
+    """
     from mlflow.pyfunc import save_model
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -53,24 +56,24 @@ def pack(bundle: Path, manifest: Manifest, model: Model, out: Path) -> None:
 
 
 def bundle_place(model: Model) -> str:
-    """Where in its model folder a packed bundle stands, relative."""
+    """The relative path of a packed bundle in its model folder."""
     return str(model.flavors["python_function"]["artifacts"][ARTIFACT]["path"])
 
 
 def needed_modules(start: Path = MODEL_CODE) -> set[Path]:
-    """The files of this package that `start` imports when it is imported, itself and the packages' own files among them."""
-    found: set[Path] = set()
+    """The files of this package that are imported with `start`, itself and `__init__` files included."""
+    modules: set[Path] = set()
     waiting = {start}
     while waiting:
         path = waiting.pop()
-        found.add(path)
+        modules.add(path)
         packages = {folder / "__init__.py" for folder in path.parents if folder.is_relative_to(PACKAGE)}
-        waiting |= (packages | _imports(path)) - found
-    return found
+        waiting |= (packages | _imports(path)) - modules
+    return modules
 
 
 def _imports(path: Path) -> set[Path]:
-    """Files of this package that the statements at the top of `path` import: `from a.b import c` may mean b.py or b/c.py."""
+    """Files of this package that `path` imports at its top: `from a.b import c` may mean b.py or b/c.py."""
     statements = [
         node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ImportFrom) and node.module
     ]
@@ -85,7 +88,7 @@ def _imports(path: Path) -> set[Path]:
 
 
 def _copy_code(scratch: Path) -> Path:
-    """Only what is needed: MLflow uploads file by file, at some 50 ms each."""
+    """Copy only what is needed: MLflow uploads file by file, at about 50 ms each."""
     for path in needed_modules():
         target = scratch / path.relative_to(PACKAGE.parent)
         target.parent.mkdir(parents=True, exist_ok=True)

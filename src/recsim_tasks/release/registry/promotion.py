@@ -1,4 +1,4 @@
-"""Change which release is in Production: promote, reject, roll back, freeze; and who was there when."""
+"""Change which release is in Production: promote, reject, roll back, resume; and its history."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from recsim_tasks.foundation.errors import HeldError, MissingError
+from recsim_tasks.contracts import (
+    REGISTERED_MODEL,
+    Freeze,
+    ProductionPeriod,
+    PromoteResult,
+    ResumeResult,
+    RollbackResult,
+)
+from recsim_tasks.foundation.errors import MissingError, RejectedError
 from recsim_tasks.release.registry.approval import APPROVAL, Approval, Through, approval_of, refusal
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.local_copy import UNREADABLE, check_stored
@@ -17,24 +24,27 @@ from recsim_tasks.release.registry.production import (
     IN_PRODUCTION,
     ROLLED_BACK,
     Production,
-    earlier,
+    earlier_versions,
     production_tag,
-    unfit,
+    unfit_reason,
 )
 from recsim_tasks.release.registry.refusals import promotion_refusal
-from recsim_tasks.release.registry.stages import NAME, PREVIOUS, PRODUCTION, unless
+from recsim_tasks.release.registry.stages import PREVIOUS, PRODUCTION, none_on
 
 log = logging.getLogger(__name__)
 
-# A tag of the registered model, while nothing is promoted.
-HOLD = "promotion.held"
+# The tag of the registered model while promotions are frozen.
+FROZEN_TAG = "promotion.frozen"
 
 
 class Promotions:
-    """Changes of what is in Production, one at a time; each begins by mending what a killed one left.
+    """Changes which release is in Production, one change at a time.
 
-    A release is opened as MLflow keeps it, with all its checks, before anything is changed for it. A name comes
-    `through` Airflow, which knows its users, or through the command line, which takes what it is given.
+    Each first repairs what a killed one left.
+
+    A release is opened as MLflow stores it, with all its checks, before anything is changed for it. A name
+    comes `through` Airflow, which authenticates its users, or the command line, which takes the name it is
+    given.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -42,208 +52,207 @@ class Promotions:
 
     def promote(
         self, version: int, by: str = "refresh", through: Through = "cli", approved_at: float | None = None
-    ) -> dict[str, Any]:
-        """Make `version` the release in Production, model and index together; nothing changes when it is.
+    ) -> PromoteResult:
+        """Make `version` the release in Production, model and index together.
 
-        `approved_at` is when `by` approved it, if that was asked for. `HeldError` when the gate held it, when it
-        lacks an approval, when promotions are held since a rollback, or when another release has come into
-        Production since the gate compared it with what was there: only the latest refresh may promote.
-        `InputError` or `MissingError` when it cannot be read.
+        Nothing changes if it already is.
+
+        `approved_at` is when `by` approved it, if an approval was asked for. `RejectedError` if the gate or a
+        person rejected it, if it lacks an approval, or if another release came into Production since the gate
+        compared it with the champion; `FrozenError` while promotions are frozen; `InputError` or
+        `MissingError` if it cannot be read.
         """
-        with self._alone() as production:
+        with self._locked() as production:
             to_do = self._may_promote(version, production, approved_at)
         if to_do:
-            # A download may take minutes, for which no other change shall wait.
+            # A download may take minutes, and must not block other changes.
             check_stored(self.registry, self.registry.reference(version))
-            with self._alone() as production:
+            with self._locked() as production:
                 if self._may_promote(version, production, approved_at):
                     self._approve(version, by, through, approved_at)
-                    self._bring(version, production, by, through, "promoted")
+                    self._set_production(version, production, by, through, "promoted")
         previous = self._stages.aliases().get(PREVIOUS)
-        return {
-            "version": version,
-            "previous": previous if previous != version else None,
-            "stage": PRODUCTION,
-        }
+        return PromoteResult(
+            version=version, previous=previous if previous != version else None, stage=PRODUCTION
+        )
 
-    def reject(self, version: int, by: str, through: Through, at: float, reason: str = "") -> HeldError:
-        """Write down that `by` has rejected a release: it then needs a new approval. Returns what to raise."""
-        with self._alone() as production:
+    def reject(self, version: int, by: str, through: Through, at: float, reason: str = "") -> RejectedError:
+        """Record that `by` rejected a release, which then needs a new approval.
+
+        Returns the error to raise.
+        """
+        with self._locked() as production:
             if self._is_champion(version, production):
-                return HeldError(
+                return RejectedError(
                     f"Release {version} is in Production already. Go back with `recsim rollback`."
                 )
             known = approval_of(self.registry.version(version).tags)
             if known is None or known.state != "approved" or at > (known.at or 0):
                 self._tag(version, APPROVAL, Approval("rejected", by, at, through, reason).as_tag())
         reason = refusal(self.registry.version(version).tags) or "it was approved later"
-        return HeldError(f"Release {version} stays in Staging: {reason}.")
+        return RejectedError(f"Release {version} stays in Staging: {reason}.")
 
-    def rollback(self, to: int | None, reason: str, by: str, through: Through = "cli") -> dict[str, Any]:
+    def rollback(self, to: int | None, reason: str, by: str, through: Through = "cli") -> RollbackResult:
         """Put `to`, or the newest earlier release that can be read, back into Production.
 
-        Refreshes promote nothing until `resume`. Made again without `to`, as a retry does, it has the outcome of
-        the first time: it does not go one further back.
+        Promotions are frozen until `resume`. Repeated without `to`, as by a retry, it has the outcome of the
+        first time: it does not go back further.
         """
-        with self._alone() as production:
-            before = self.held()
-            if before and to in (None, before["to"]) and self._is_there(before["to"], production):
-                return self._rolled_back(before)
-            targets = [to] if to is not None else [*([before["to"]] if before else []), *self._earlier()]
-            self._may_return(targets)
-        target, unread = self._readable(targets, named=to is not None)
-        with self._alone() as production:
+        with self._locked() as production:
+            before = self.freeze()
+            if before and to in (None, before.to) and self._is_settled(before.to, production):
+                return _rolled_back(before)
+            targets = [to] if to is not None else [*([before.to] if before else []), *self._earlier()]
+            self._check_targets(targets)
+        target, unreadable = self._readable(targets, named=to is not None)
+        with self._locked() as production:
             champion = production.release.version if production.release and not production.deleted else None
-            held = {
-                "by": by,
-                "through": through,
-                "at": time.time(),
-                "reason": reason or "no reason given",
-                "release": champion,
-            }
-            held |= {"to": target, "unreadable": unread}
-            self._client.set_registered_model_tag(NAME, HOLD, json.dumps(held))
-            if not self._is_there(target, production):
-                self._put_back(target, champion, production, held)
-            return self._rolled_back(held)
+            freeze = Freeze(
+                by=by,
+                through=through,
+                at=time.time(),
+                reason=reason or "no reason given",
+                release=champion,
+                to=target,
+                unreadable=unreadable,
+            )
+            self._client.set_registered_model_tag(REGISTERED_MODEL, FROZEN_TAG, freeze.model_dump_json())
+            if not self._is_settled(target, production):
+                self._restore(production, freeze)
+            return _rolled_back(freeze)
 
-    def resume(self, by: str, through: Through = "cli") -> dict[str, Any]:
+    def resume(self, by: str, through: Through = "cli") -> ResumeResult:
         """Let refreshes promote again."""
-        with self._alone() as production:
-            held = self.held()
-            if held is not None:
-                self._client.delete_registered_model_tag(NAME, HOLD)
-            told = (
-                f"Promotions, held by {held['by']}, go on by {by} ({through})."
-                if held
-                else "Promotions were not held."
+        with self._locked() as production:
+            freeze = self.freeze()
+            if freeze is not None:
+                self._client.delete_registered_model_tag(REGISTERED_MODEL, FROZEN_TAG)
+            sentence = (
+                f"{by} ({through}) resumed promotions, which {freeze.by} had frozen."
+                if freeze
+                else "Promotions were not frozen."
             )
             champion = production.release.version if production.release else None
-            return {"version": champion, "held": None, "reasons": [told]}
+            return ResumeResult(version=champion, reasons=[sentence])
 
-    def held(self) -> dict[str, Any] | None:
-        """Who holds promotions (`by`), since when (`at`), for what `reason`, and which `release` left for it; None when nobody does."""
-        model = unless("RESOURCE_DOES_NOT_EXIST", lambda: self._client.get_registered_model(NAME))
-        return json.loads(model.tags[HOLD]) if model and HOLD in model.tags else None
+    def freeze(self) -> Freeze | None:
+        """Who froze promotions, when and why; None if they are not frozen."""
+        model = none_on(
+            "RESOURCE_DOES_NOT_EXIST", lambda: self._client.get_registered_model(REGISTERED_MODEL)
+        )
+        if model is None or FROZEN_TAG not in model.tags:
+            return None
+        return Freeze.model_validate_json(model.tags[FROZEN_TAG])
 
     def reconcile(self) -> None:
-        """Bring stages and times after the alias `champion`, from where a change that was killed half-way left them."""
-        with self._alone():
-            pass  # which every change begins with
+        """Bring stages and history in line with the alias `champion` after a killed change."""
+        with self._locked():
+            pass  # every change begins with this
+
+    def history(self) -> list[ProductionPeriod]:
+        """Which release was in Production when, oldest first, and who put it there."""
+        points = self.registry.curve(IN_PRODUCTION)
+        ends = [*(at for at, _ in points[1:]), None][: len(points)]
+        tags = {int(version.version): version.tags for version in self._stages.versions()}
+        periods = []
+        for number, ((start, version), end) in enumerate(zip(points, ends, strict=True)):
+            entry = json.loads(tags.get(version, {}).get(production_tag(number), "{}"))
+            who = {name: entry.get(name) for name in ("by", "through", "why")}
+            periods.append(
+                ProductionPeriod.model_validate({"version": version, "from": start, "to": end, **who})
+            )
+        return periods
 
     def _is_champion(self, version: int, production: Production) -> bool:
         return production.release is not None and production.release.version == version
 
-    def _is_there(self, version: int, production: Production) -> bool:
-        """Whether it is the champion, and the alias says so."""
+    def _is_settled(self, version: int, production: Production) -> bool:
+        """Whether it is the champion, and the alias agrees."""
         return self._is_champion(version, production) and production.problem is None
 
     def _earlier(self) -> list[int]:
-        """The releases that were in Production before the champion and may serve again; the newest first."""
+        """The releases that were in Production before the champion and may serve again, newest first."""
         points = [version for _, version in self.registry.curve(IN_PRODUCTION)]
-        return earlier(points, {int(version.version): version.tags for version in self._stages.versions()})
+        tags = {int(version.version): version.tags for version in self._stages.versions()}
+        return earlier_versions(points, tags)
 
-    def _readable(self, targets: list[int], named: bool) -> tuple[int, list[int]]:
-        """The first of `targets` that opens, and those before it that do not; an error when none does."""
-        unread: list[int] = []
+    def _readable(self, targets: list[int], *, named: bool) -> tuple[int, list[int]]:
+        """The first of `targets` that can be opened, and those before it that cannot.
+
+        An error if none can.
+        """
+        unreadable: list[int] = []
         for target in targets:
             try:
                 check_stored(self.registry, self.registry.reference(target))
-                return target, unread
+                return target, unreadable
             except UNREADABLE as error:
                 if named:
                     raise type(error)(
                         f"Release {target} cannot be read, nothing was changed: {error}"
                     ) from error
-                log.info(f"Release {target} is passed over, it cannot be read: {error}")
-                unread.append(target)
-        tried = ", ".join(map(str, unread))
+                log.warning("Release %d is skipped because it cannot be read: %s", target, error)
+                unreadable.append(target)
+        tried = ", ".join(map(str, unreadable))
         raise MissingError(
-            f"No earlier release can be read, nothing was changed; tried: {tried}. See the log for why."
+            f"No earlier release can be read, nothing was changed; tried: {tried}. The log says why."
         )
 
-    def _put_back(
-        self, target: int, champion: int | None, production: Production, held: dict[str, Any]
-    ) -> None:
-        if champion not in (None, target):
-            self._tag(champion, ROLLED_BACK, held["reason"])
-        if ROLLED_BACK in self.registry.version(target).tags:
-            self._client.delete_model_version_tag(NAME, str(target), ROLLED_BACK)
-        left = champion or production.deleted or "none"
-        self._bring(
-            target, production, held["by"], held["through"], f"rolled back from {left}: {held['reason']}"
-        )
+    def _restore(self, production: Production, freeze: Freeze) -> None:
+        if freeze.release not in (None, freeze.to):
+            self._tag(freeze.release, ROLLED_BACK, freeze.reason)
+        if ROLLED_BACK in self.registry.version(freeze.to).tags:
+            self._client.delete_model_version_tag(REGISTERED_MODEL, str(freeze.to), ROLLED_BACK)
+        left = freeze.release or production.deleted or "none"
+        why = f"rolled back from {left}: {freeze.reason}"
+        self._set_production(freeze.to, production, freeze.by, freeze.through, why)
 
-    def _rolled_back(self, held: dict[str, Any]) -> dict[str, Any]:
-        told = [
-            f"Release {held['to']} is in Production. Refreshes promote nothing until `recsim rollback --resume`."
-        ]
-        if held.get("unreadable"):
-            told.append(
-                f"Passed over, because they cannot be read: {', '.join(map(str, held['unreadable']))}."
-            )
-        known = {
-            "version": held["to"],
-            "previous": held["release"],
-            "stage": PRODUCTION,
-            "reason": held["reason"],
-        }
-        return {**known, "held": held, "reasons": told}
+    def _check_targets(self, targets: list[int]) -> None:
+        """Refuse a rollback to a release that the gate or a person rejected.
 
-    def _may_return(self, targets: list[int]) -> None:
-        """A person in haste may mistype a number: not to what the gate held, or a person rejected."""
+        The number may be a typing error.
+        """
         if not targets:
             raise MissingError(
                 "There is no earlier release to go back to. Name one with `--to`, or run a refresh."
             )
         for target in targets:
-            if reason := unfit(self.registry.version(target).tags):
-                raise HeldError(
-                    f"Release {target} may not go into Production: {reason}. Go back to one of `recsim releases`."
+            if reason := unfit_reason(self.registry.version(target).tags):
+                raise RejectedError(
+                    f"Release {target} may not go into Production: {reason}. Choose one of `recsim releases`."
                 )
 
     def _may_promote(self, version: int, production: Production, approved_at: float | None) -> bool:
-        """Whether there is anything to do, if only to set a moved alias again; `HeldError` when it may not be done."""
+        """Whether there is anything to do, if only to restore a moved alias.
+
+        `BlockedError` if it is not allowed.
+        """
         if self._is_champion(version, production):
             return production.problem is not None
         champion = production.release.version if production.release else None
-        if reason := promotion_refusal(
-            version, self.registry.version(version).tags, champion, self.held(), approved_at
-        ):
-            raise HeldError(reason)
+        tags = self.registry.version(version).tags
+        if error := promotion_refusal(version, tags, champion, self.freeze(), approved_at):
+            raise error
         return True
-
-    def history(self) -> list[dict[str, Any]]:
-        """Who was in Production when, oldest first: `version`, `from`, `to` (unix seconds), `by`, `through`, `why`."""
-        points = self.registry.curve(IN_PRODUCTION)
-        ends = [*(at for at, _ in points[1:]), None][: len(points)]
-        tags = {int(version.version): version.tags for version in self._stages.versions()}
-        told = [
-            json.loads(tags.get(version, {}).get(production_tag(number), "{}"))
-            for number, (_, version) in enumerate(points)
-        ]
-        return [
-            {"version": version, "from": at, "to": end}
-            | {name: why.get(name) for name in ("by", "through", "why")}
-            for (at, version), end, why in zip(points, ends, told, strict=True)
-        ]
 
     def _approve(self, version: int, by: str, through: Through, approved_at: float | None) -> None:
         if approved_at is not None:
             self._tag(version, APPROVAL, Approval("approved", by, approved_at, through).as_tag())
 
-    def _bring(self, version: int, production: Production, by: str, through: Through, why: str) -> None:
-        """By whom and why is written before the alias, the time after it."""
-        before = production.release.version if production.release else None
+    def _set_production(
+        self, version: int, production: Production, by: str, through: Through, why: str
+    ) -> None:
+        """Who and why is written before the alias, the time after it."""
+        previous = production.release.version if production.release else None
         number = len(self.registry.curve(IN_PRODUCTION))
         self._tag(version, production_tag(number), json.dumps({"by": by, "through": through, "why": why}))
         self._tag(version, "approver", by)
-        self._stages.enthrone(version, before if before != version else None)
-        self._note(version)
-        log.info(f"Release {version} is in Production, {f'before it {before}' if before else 'the first'}.")
+        self._stages.set_production(version, previous if previous != version else None)
+        self._record(version)
+        log.info("Release %d is in Production; the previous one is %s.", version, previous or "none")
 
-    def _note(self, champion: int | None) -> None:
-        """Have the champion as the last point of the history, with who brought it there."""
+    def _record(self, champion: int | None) -> None:
+        """Make the champion the last point of the history, with who put it into Production."""
         points = self.registry.curve(IN_PRODUCTION)
         if champion is None or (points and points[-1][1] == champion):
             return
@@ -252,20 +261,30 @@ class Promotions:
             self._tag(
                 champion, tag, json.dumps({"through": "mlflow", "why": "the alias was moved in MLflow"})
             )
-        self.registry.follow({IN_PRODUCTION: champion}, len(points))
+        self.registry.add_points({IN_PRODUCTION: champion}, len(points))
 
     def _tag(self, version: int | None, name: str, value: str) -> None:
-        self._client.set_model_version_tag(NAME, str(version), name, value)
+        self._client.set_model_version_tag(REGISTERED_MODEL, str(version), name, value)
 
     @contextmanager
-    def _alone(self) -> Iterator[Production]:
-        """Lock the registry against other changes, its stages and history brought after the champion."""
-        with self.registry.alone():
+    def _locked(self) -> Iterator[Production]:
+        """Lock the registry against other changes, with stages and history in line with the champion."""
+        with self.registry.locked():
             production = self.registry.production()
             if production.problem:
-                log.info(production.problem)
+                log.warning("%s", production.problem)
             champion = production.release.version if production.release else None
             self._stages.reconcile(champion)
             if production.problem is None:
-                self._note(champion)
+                self._record(champion)
             yield production
+
+
+def _rolled_back(freeze: Freeze) -> RollbackResult:
+    reasons = [f"Release {freeze.to} is in Production. Promotions are frozen until `recsim resume`."]
+    if freeze.unreadable:
+        skipped = ", ".join(map(str, freeze.unreadable))
+        reasons.append(f"Skipped because they cannot be read: {skipped}.")
+    return RollbackResult(
+        version=freeze.to, previous=freeze.release, stage=PRODUCTION, frozen=freeze, reasons=reasons
+    )

@@ -1,4 +1,6 @@
-"""A release as MLflow's own servers load it: models from code, so that this file is what is stored, and nothing is pickled.
+"""A release as MLflow's own servers load it.
+
+"models from code", so that this file is stored instead of a pickle.
 
 MLflow runs this file where the model is served, with a copy of this package beside it.
 """
@@ -19,10 +21,10 @@ from recsim_tasks.release.search_options import SearchOptions
 
 
 class ReleaseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined]  # MLflow's class has no types
-    """Takes rows with a column `image` (base64 of a JPEG, PNG or WebP); gives each row's neighbours, best first."""
+    """Finds the neighbours, best first, of each row's `image` (base64 of a JPEG, PNG or WebP)."""
 
     def load_context(self, context: Any) -> None:
-        """Open the bundle, digests and canaries first."""
+        """Open the bundle with all its checks."""
         self.release = Release.open(Path(context.artifacts["release"]))
 
     def predict(
@@ -31,12 +33,13 @@ class ReleaseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> list[Any]:
-        """Lists of products as `Release.similar` gives them, one a row; `params` are the fields of `SearchOptions`, `InputError` when they are not."""
+        """One list of products for each row, as `Release.similar` returns them.
+
+        `params` are the fields of `SearchOptions`; `InputError` if they are not valid.
+        """
         options = SearchOptions.of(params or {})
         if not all(isinstance(image, str) for image in model_input["image"]):
-            raise InputError(
-                "The column `image` holds something else than base64 text. Send one image in each row."
-            )
+            raise InputError("The column `image` must have base64 text. Send one image in each row.")
         k, filters, distinct = options.k, options.filters, options.distinct
         return [
             self.release.similar(from_base64(image), k, filters, distinct) for image in model_input["image"]

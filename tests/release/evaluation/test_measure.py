@@ -6,16 +6,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from recsim_tasks.contracts import SliceMetrics
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.data.splits import split_of
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.release.bundle import Release
-from recsim_tasks.release.evaluation.evaluate import compare, evaluate, findable, withdrawn
+from recsim_tasks.release.evaluation.measure import compare, coverage, measure, withdrawn_share
 from recsim_tasks.release.evaluation.queries import sample_rows
 from recsim_tasks.vectors.index import Index
 from recsim_tasks.vectors.search import Neighbours
 from release.bundles import picture, products
+from vectors.reference import ORIGIN
 
 SETTINGS = Settings.model_construct(evaluation_queries=1000)
 
@@ -40,9 +42,7 @@ def index_of(vectors: np.ndarray, categories: list[str | None]) -> Index:
             ]
         ),
     )
-    return Index.build(
-        table, units, {"model_fingerprint": "f", "cursor": {"table_id": "t", "version": 0}}, exact_below=10**6
-    )
+    return Index.build(table, units, ORIGIN, exact_below=10**6)
 
 
 def corners(count: int, categories: int = 3) -> tuple[np.ndarray, list[str | None]]:
@@ -53,10 +53,10 @@ def corners(count: int, categories: int = 3) -> tuple[np.ndarray, list[str | Non
 
 
 def test_categories_that_lie_apart_are_all_found() -> None:
-    measured = evaluate(index_of(*corners(90)), SETTINGS)
+    measured = measure(index_of(*corners(90)), SETTINGS)
     metrics = measured.metrics
     assert {
-        name: metrics[name]
+        name: getattr(metrics, name)
         for name in ("precision_at_1", "precision_at_10", "map_at_r", "r_precision", "ann_recall_at_10")
     } == {
         "precision_at_1": 1.0,
@@ -65,41 +65,33 @@ def test_categories_that_lie_apart_are_all_found() -> None:
         "r_precision": 1.0,
         "ann_recall_at_10": 1.0,
     }
-    assert metrics["query_cpu_p95_ms"] > 0
-    assert measured.as_result()["slices"]["c1"] == {
-        "queries": 30,
-        "precision_at_1": 1.0,
-        "precision_at_10": 1.0,
-    }
+    assert metrics.query_cpu_p95_ms > 0
+    assert measured.slices["c1"] == SliceMetrics(queries=30, precision_at_1=1.0, precision_at_10=1.0)
 
 
 def test_categories_without_meaning_are_found_by_chance() -> None:
     vectors = np.random.default_rng(1).normal(size=(600, 8))
-    metrics = evaluate(index_of(vectors, [f"c{n % 3}" for n in range(600)]), SETTINGS).metrics
-    assert metrics["precision_at_10"] == pytest.approx(1 / 3, abs=0.05)
+    metrics = measure(index_of(vectors, [f"c{n % 3}" for n in range(600)]), SETTINGS).metrics
+    assert metrics.precision_at_10 == pytest.approx(1 / 3, abs=0.05)
 
 
-def test_no_product_is_its_own_neighbour_even_when_another_is_the_same_picture() -> None:
+def test_no_product_is_its_own_neighbour_even_if_another_has_the_same_image() -> None:
     vectors, _ = corners(40)
     twins = np.repeat(vectors[:20], 2, axis=0)
-    measured = evaluate(index_of(twins, [f"c{n % 2}" for n in range(40)]), SETTINGS)
-    assert measured.metrics["precision_at_1"] < 0.5
-    assert measured.metrics["ann_recall_at_10"] == 1.0
+    measured = measure(index_of(twins, [f"c{n % 2}" for n in range(40)]), SETTINGS)
+    assert measured.metrics.precision_at_1 < 0.5
+    assert measured.metrics.ann_recall_at_10 == 1.0
 
 
-def test_only_images_that_no_training_has_seen_are_asked_for() -> None:
+def test_queries_are_images_that_no_training_has_seen() -> None:
     vectors, categories = corners(4096)
     index = index_of(vectors, categories)
     unseen = sum(split_of(name) == "test" for name in index.products.column("image_hash").to_pylist())
-    assert (
-        sum(part["queries"] for part in evaluate(index, SETTINGS).as_result()["slices"].values())
-        == unseen
-        == 205
-    )
+    assert sum(part.queries for part in measure(index, SETTINGS).slices.values()) == unseen == 205
 
 
 @pytest.mark.parametrize("queries", [50, 1_000])
-def test_the_products_asked_for_are_those_that_a_look_at_each_of_them_gives(queries: int) -> None:
+def test_the_sampled_queries_are_those_of_a_plain_implementation(queries: int) -> None:
     """Some have no category, some share an image; of all rows and of some."""
     vectors, categories = corners(3_000)
     index = index_of(vectors, [None if n % 7 == 0 else name for n, name in enumerate(categories)])
@@ -117,38 +109,38 @@ def test_the_products_asked_for_are_those_that_a_look_at_each_of_them_gives(quer
         assert set(found) <= set(rows)
 
 
-def test_products_that_came_after_the_training_are_told_apart() -> None:
+def test_products_newer_than_the_training_are_measured_apart() -> None:
     vectors, categories = corners(2_000)
     index = index_of(vectors, categories)
     hashes = index.products.column("image_hash").to_pylist()
     test = [image_hash for image_hash in hashes if split_of(image_hash) == "test"]
-    told = evaluate(index, SETTINGS, trained=set(hashes) - set(test[:30])).as_result()["since_training"]
-    assert told["added"] == {"queries": 30, "precision_at_1": 1.0, "precision_at_10": 1.0}
-    assert told["there_before"]["queries"] == len(test) - 30
-    assert evaluate(index, SETTINGS).as_result()["since_training"] == {}
+    parts = measure(index, SETTINGS, trained=set(hashes) - set(test[:30])).since_training
+    assert parts["added"] == SliceMetrics(queries=30, precision_at_1=1.0, precision_at_10=1.0)
+    assert parts["existing"].queries == len(test) - 30
+    assert measure(index, SETTINGS).since_training == {}
 
 
-def test_at_most_the_number_of_the_settings_is_asked_for_and_what_a_category_lacks_to_be_judged() -> None:
+def test_the_sample_has_the_size_of_the_settings_plus_enough_of_rare_categories() -> None:
     few = Settings.model_construct(evaluation_queries=120)
     vectors, categories = corners(4_000, 2)
     hashes = index_of(vectors, categories).products.column("image_hash").to_pylist()
     rare = {n for n in range(4_000) if split_of(hashes[n]) == "test"}
     rare = set(sorted(rare)[-30:])
-    slices = evaluate(
+    slices = measure(
         index_of(vectors, ["rare" if n in rare else name for n, name in enumerate(categories)]), few
-    ).as_result()["slices"]
-    common = slices["c0"]["queries"] + slices["c1"]["queries"]
-    assert slices["rare"]["queries"] == 20
+    ).slices
+    common = slices["c0"].queries + slices["c1"].queries
+    assert slices["rare"].queries == 20
     assert common == 120
 
 
-def test_products_without_a_category_are_not_asked_for_but_may_be_found() -> None:
+def test_products_without_a_category_are_no_queries_but_may_be_found() -> None:
     vectors, categories = corners(60)
-    measured = evaluate(
+    measured = measure(
         index_of(vectors, [None if n % 2 else name for n, name in enumerate(categories)]), SETTINGS
     )
-    assert sum(part["queries"] for part in measured.as_result()["slices"].values()) == 30
-    assert measured.metrics["precision_at_10"] < 1
+    assert sum(part.queries for part in measured.slices.values()) == 30
+    assert measured.metrics.precision_at_10 < 1
 
 
 def test_an_index_that_misses_neighbours_has_less_recall(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,18 +152,18 @@ def test_an_index_that_misses_neighbours_has_less_recall(monkeypatch: pytest.Mon
         return Neighbours(found.positions[:, kept], found.scores[:, kept])
 
     monkeypatch.setattr(index, "neighbours", forgetful)
-    assert evaluate(index, SETTINGS).metrics["ann_recall_at_10"] == pytest.approx(0.5)
+    assert measure(index, SETTINGS).metrics.ann_recall_at_10 == pytest.approx(0.5)
 
 
 def test_an_index_without_categories_cannot_be_measured() -> None:
-    with pytest.raises(InputError, match="fewer than two products with a category"):
-        evaluate(index_of(corners(5)[0], [None] * 5), SETTINGS)
+    with pytest.raises(InputError, match="Fewer than two products of the index have a category"):
+        measure(index_of(corners(5)[0], [None] * 5), SETTINGS)
 
 
 def test_a_small_index_is_measured_as_deep_as_it_goes(read_only_bundle: Path) -> None:
     vectors, categories = corners(6)
-    assert evaluate(index_of(vectors, categories), SETTINGS).metrics["precision_at_1"] == 1.0
-    assert evaluate(Release.open(read_only_bundle).index, SETTINGS).metrics["precision_at_1"] == 1.0
+    assert measure(index_of(vectors, categories), SETTINGS).metrics.precision_at_1 == 1.0
+    assert measure(Release.open(read_only_bundle).index, SETTINGS).metrics.precision_at_1 == 1.0
 
 
 def test_two_releases_are_compared_on_the_products_that_both_hold_with_the_same_image(
@@ -190,7 +182,7 @@ def test_two_releases_are_compared_on_the_products_that_both_hold_with_the_same_
             "in_stock": [True] * 60,
             "image_hash": image_hashes,
         }
-        return Index.build(pa.table(columns), vectors, {"model_fingerprint": "f"}, exact_below=100)
+        return Index.build(pa.table(columns), vectors, ORIGIN, exact_below=100)
 
     good = ["left"] * 30 + ["right"] * 30
     changed = [f"{n + 1000:064x}" for n in range(30)] + images[30:]
@@ -210,41 +202,41 @@ def test_two_releases_are_compared_on_the_products_that_both_hold_with_the_same_
     assert compare(index(["new"] * 60, images), index(good, images), settings) is None
 
 
-def test_what_is_between_two_releases_is_counted(settings: Settings) -> None:
+def test_differences_between_two_releases_are_counted(settings: Settings) -> None:
     vectors, categories = corners(60)
     champion = index_of(vectors, categories)
     again = compare(index_of(vectors, categories), champion, settings)
     assert again is not None
     assert (again.churn, again.lists_changed, again.same_model) == (0.0, 0.0, True)
-    assert withdrawn(champion, champion) == 0
+    assert withdrawn_share(champion, champion) == 0
 
     other = index_of(np.random.default_rng(9).permutation(vectors), categories)
     other.remove([f"p{n:05d}" for n in range(6)])
     changed = compare(other, champion, settings)
     assert changed is not None
-    assert withdrawn(other, champion) == pytest.approx(0.1)
-    assert withdrawn(champion, other) == 0
+    assert withdrawn_share(other, champion) == pytest.approx(0.1)
+    assert withdrawn_share(champion, other) == 0
     assert 0.3 < changed.churn <= changed.lists_changed <= 1.0
 
 
-def test_who_came_and_who_went_changes_no_neighbours() -> None:
+def test_added_and_withdrawn_products_do_not_count_as_changed_results() -> None:
     vectors, categories = corners(120)
     champion, thinned = index_of(vectors, categories), index_of(vectors, categories)
     thinned.remove([f"p{n:05d}" for n in range(0, 120, 2)])
     compared = compare(thinned, champion, SETTINGS)
     assert compared is not None
-    assert (compared.churn, withdrawn(thinned, champion)) == (0.0, 0.5)
+    assert (compared.churn, withdrawn_share(thinned, champion)) == (0.0, 0.5)
     back = compare(champion, thinned, SETTINGS)
     assert back is not None
     assert back.churn == 0
 
 
-def test_pictures_that_do_not_find_their_product_are_counted(read_only_bundle: Path) -> None:
+def test_images_that_do_not_find_their_product_lower_the_coverage(read_only_bundle: Path) -> None:
     release = Release.open(read_only_bundle)
     embedder = Embedder(read_only_bundle / "model")
-    pictures = [pa.table({"image": [picture(n) for n in range(start, start + 10)]}) for start in (0, 10)]
-    assert findable(release.index, embedder, pictures) == 1
-    assert findable(
-        release.index, embedder, [*pictures, pa.table({"image": [picture(n) for n in range(1000, 1005)]})]
+    images = [pa.table({"image": [picture(n) for n in range(start, start + 10)]}) for start in (0, 10)]
+    assert coverage(release.index, embedder, images) == 1
+    assert coverage(
+        release.index, embedder, [*images, pa.table({"image": [picture(n) for n in range(1000, 1005)]})]
     ) == pytest.approx(0.8)
-    assert np.isnan(findable(release.index, embedder, []))
+    assert np.isnan(coverage(release.index, embedder, []))

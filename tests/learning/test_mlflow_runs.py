@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from recsim_tasks.contracts import Cursor
+from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.learning.mlflow_runs import RoundLogger, Tracker
+from recsim_tasks.learning.spec import ValidationResult
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CURSOR = Cursor("table", 3)
+ROUNDS = [ValidationResult(n * 100, n * 1_000.0, 1.0 / n, 0.5, 0.4, 0.9) for n in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def tracker(tmp_path_factory: pytest.TempPathFactory) -> Tracker:
+    return Tracker(Settings.model_construct(home=tmp_path_factory.mktemp("home")))
+
+
+def status(tracker: Tracker, run_id: str) -> str:
+    return str(tracker.client.get_run(run_id).info.status)
+
+
+def test_work_that_is_retried_continues_its_run_and_other_work_starts_another(
+    tracker: Tracker, tmp_path: Path
+) -> None:
+    note = tmp_path / "run.json"
+    with (
+        pytest.raises(KeyError),
+        tracker.run("train", CURSOR, {"seed": 20}, note=note, digest="a") as first,
+    ):
+        raise KeyError("the work fails")
+    assert status(tracker, first.run_id) == "FAILED"
+    with tracker.run("train", CURSOR, {}, note=note, digest="a") as retried:
+        assert status(tracker, first.run_id) == "RUNNING"
+    assert retried.run_id == first.run_id
+    assert status(tracker, first.run_id) == "FINISHED"
+    with tracker.run("train", CURSOR, {}, note=note, digest="b") as other:
+        assert other.run_id != first.run_id
+
+
+def test_each_round_is_logged_once(tracker: Tracker) -> None:
+    run = tracker.start("train", CURSOR, {})
+    run.log_rounds(ROUNDS[:2])
+    run.log_rounds(ROUNDS)
+    points = tracker.client.get_metric_history(run.run_id, "loss")
+    assert [(p.step, p.timestamp) for p in points] == [(100, 1_000_000), (200, 2_000_000), (300, 3_000_000)]
+
+
+def test_a_curve_has_one_point_per_step(tracker: Tracker) -> None:
+    for step, size in ((2, 20), (1, 10), (2, 99)):
+        tracker.log_point("releases", {"size": float(size)}, step)
+    assert [value for _, value in tracker.points("releases", "size")] == [10, 20]
+    assert tracker.points("another", "size") == []
+
+
+def test_a_round_that_cannot_be_logged_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert RoundLogger("http://127.0.0.1:9", "run").on_round(ROUNDS), "training continues"
+    assert "it will be logged at the end of training" in caplog.text
