@@ -270,7 +270,7 @@ def test_mlflow_has_the_catalogues_version_the_table_and_the_plots(
 
 
 def table_queries(catalogue: Catalogue) -> int:
-    rows = catalogue.table.select_split(["category", "image_hash"]).to_pylist()
+    rows = catalogue.table.select(["category", "image_hash"]).to_pylist()
     return sum(bool(row["category"]) and split_of(row["image_hash"]) == "test" for row in rows)
 
 
