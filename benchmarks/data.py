@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from deltalake import write_deltalake
 
-from recsim_demo.dataset import FashionMnist
+from recsim_demo.fashion_mnist import FashionMnist
 from recsim_demo.feeds import png
 from recsim_tasks.arrays import Float32Array
 from recsim_tasks.catalogue.delta.reader import head

@@ -11,7 +11,7 @@ from pathlib import Path
 from recsim_tasks.foundation.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-CONTRACTS = ROOT / "src" / "recsim_tasks" / "contracts.py"
+CONTRACTS = sorted((ROOT / "src" / "recsim_tasks" / "contracts").glob("*.py"))
 
 
 def settings_table() -> str:
@@ -25,7 +25,8 @@ def settings_table() -> str:
 
 def results_tables() -> str:
     """One table per job, and one per record that a result contains: field, type, meaning."""
-    classes = [node for node in ast.parse(CONTRACTS.read_text()).body if isinstance(node, ast.ClassDef)]
+    statements = [node for path in CONTRACTS for node in ast.parse(path.read_text()).body]
+    classes = [node for node in statements if isinstance(node, ast.ClassDef)]
     by_name = {node.name: node for node in classes}
     results = [node for node in classes if node.name.endswith("Result") and node.name != "JobResult"]
     records = [node for node in classes if node not in results and _fields(node, by_name)]

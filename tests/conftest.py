@@ -18,7 +18,7 @@ from recsim_tasks.foundation.settings import Settings, load_settings
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from recsim_demo.dataset import FashionMnist
+    from recsim_demo.fashion_mnist import FashionMnist
 
 # Two busy cores make any draw slow now and then; how long a thing takes is for benchmarks to say.
 limits.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -78,6 +78,6 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def fashion_mnist() -> FashionMnist:
     """The real 70,000 images."""
-    from recsim_demo.dataset import fashion_mnist
+    from recsim_demo.fashion_mnist import load as load_fashion_mnist
 
-    return fashion_mnist()
+    return load_fashion_mnist()

@@ -17,7 +17,8 @@ from PIL import Image
 from benchmarks.distinct.copies import copies, in_colour, others
 from benchmarks.learning.quality import PREPROCESSING, train_encoder, write_products
 from benchmarks.report import Measure, last_line, machine, table
-from recsim_demo.dataset import FashionMnist, fashion_mnist
+from recsim_demo.fashion_mnist import FashionMnist
+from recsim_demo.fashion_mnist import load as load_fashion_mnist
 from recsim_tasks.arrays import AnyArray, BoolArray, UInt8Array
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.learning.preprocessing import resize_and_pad
@@ -50,7 +51,7 @@ def main() -> None:
     arguments = _arguments()
     for name in [name for name in os.environ if name.startswith("RECSIM_")]:
         del os.environ[name]
-    data = fashion_mnist()
+    data = load_fashion_mnist()
     with tempfile.TemporaryDirectory(prefix="recsim-bench-") as folder:
         settings = load_settings().model_copy(
             update={"home": Path(folder) / "home", "image_size": 28, "image_channels": 1, "ranks": 1}

@@ -18,7 +18,8 @@ from benchmarks.drift.deliveries import USUAL_MIX, Known, draws, over_releases, 
 from benchmarks.drift.distortions import distortions
 from benchmarks.learning.quality import train_encoder, write_products
 from benchmarks.report import Measure, last_line, machine, table
-from recsim_demo.dataset import CATEGORIES, FashionMnist, fashion_mnist
+from recsim_demo.fashion_mnist import CATEGORIES, FashionMnist
+from recsim_demo.fashion_mnist import load as load_fashion_mnist
 from recsim_tasks.arrays import Float32Array, Int64Array
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.release.evaluation.drift import Drift
@@ -50,7 +51,7 @@ def main() -> None:
     arguments = _arguments()
     for name in [name for name in os.environ if name.startswith("RECSIM_")]:
         del os.environ[name]
-    data = _part(fashion_mnist(), arguments.products)
+    data = _part(load_fashion_mnist(), arguments.products)
     settings = load_settings()
     with tempfile.TemporaryDirectory(prefix="recsim-bench-") as folder:
         home = settings.model_copy(

@@ -11,7 +11,7 @@ import pyarrow as pa
 from PIL import Image
 
 from benchmarks.data import ORIGIN
-from recsim_demo.dataset import CATEGORIES, FashionMnist
+from recsim_demo.fashion_mnist import CATEGORIES, FashionMnist
 from recsim_demo.feeds import Pixels
 from recsim_tasks.arrays import Float32Array, Int64Array
 from recsim_tasks.catalogue.images.decode import image_hash

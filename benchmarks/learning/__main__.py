@@ -16,7 +16,8 @@ from benchmarks.learning import goals, quality
 from benchmarks.learning.plot import draw
 from benchmarks.learning.speed import measure
 from benchmarks.report import Measure, last_line, machine, table
-from recsim_demo.dataset import FashionMnist, fashion_mnist
+from recsim_demo.fashion_mnist import FashionMnist
+from recsim_demo.fashion_mnist import load as load_fashion_mnist
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.learning.evaluation.retrieval import METRICS
 
@@ -34,7 +35,7 @@ def main() -> None:
     for name in [name for name in os.environ if name.startswith("RECSIM_")]:
         del os.environ[name]
     load_before = machine("tensorflow-cpu", "tensorflow-similarity", "horovod", "pyspark", "hyperopt")
-    bench, data = Bench(), _part(fashion_mnist(), arguments.images)
+    bench, data = Bench(), _part(load_fashion_mnist(), arguments.images)
     with tempfile.TemporaryDirectory(prefix="recsim-bench-", dir=arguments.folder) as folder:
         lines = _measure(bench, arguments, data, Path(folder))
     print(f"{load_before} before, {os.getloadavg()[0]:.1f} after; median of {arguments.rounds} rounds.\n")

@@ -13,7 +13,7 @@ from PIL import Image
 from benchmarks.bench import Bench
 from benchmarks.data import products_with_images
 from benchmarks.learning.recipes import article
-from recsim_demo.dataset import FashionMnist
+from recsim_demo.fashion_mnist import FashionMnist
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.images.decode import image_hash
 from recsim_tasks.contracts import Cursor

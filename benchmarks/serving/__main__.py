@@ -19,7 +19,7 @@ from benchmarks.serving.busy_cores import beside_busy_cores
 from benchmarks.serving.load import NEIGHBOURS, LoadResult, require_wrk, run_load, write_bodies
 from benchmarks.serving.plot import draw
 from benchmarks.serving.servers import Server, mlflow_server, recsim_server
-from recsim_demo.dataset import fashion_mnist
+from recsim_demo.fashion_mnist import load as load_fashion_mnist
 from recsim_demo.feeds import png
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.release.bundle import Release
@@ -42,7 +42,7 @@ def main() -> None:
     for name in [name for name in os.environ if name.startswith("RECSIM_")]:
         del os.environ[name]
     before = machine("fastapi", "uvicorn", "mlflow", "ai-edge-litert", "faiss-cpu")
-    bench, data = Bench(), fashion_mnist()
+    bench, data = Bench(), load_fashion_mnist()
     with tempfile.TemporaryDirectory(prefix="recsim-bench-") as folder:
         settings = load_settings().model_copy(update={"home": Path(folder, "home")})
         bundle = release.make(settings, data, arguments.products, Path(folder, "made"))

@@ -7,16 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.data import products_with_images
-from recsim_demo.dataset import FashionMnist
+from recsim_demo.fashion_mnist import FashionMnist
 from recsim_demo.feeds import png
 from recsim_tasks.catalogue.schema import INDEXED
-from recsim_tasks.contracts import (
-    REGISTERED_MODEL,
-    Cursor,
-    EvaluateResult,
-    Metrics,
-    RebuildComparison,
-)
+from recsim_tasks.contracts import REGISTERED_MODEL, Cursor, EvaluateResult, Metrics, RebuildComparison
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.model.export import description_of, export, publish

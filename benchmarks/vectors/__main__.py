@@ -17,7 +17,8 @@ from benchmarks.vectors import embedding_rounds, goals, index_rounds
 from benchmarks.vectors.peers import Faiss, Hnswlib
 from benchmarks.vectors.plot import draw
 from benchmarks.vectors.scale import scale
-from recsim_demo.dataset import FashionMnist, fashion_mnist
+from recsim_demo.fashion_mnist import FashionMnist
+from recsim_demo.fashion_mnist import load as load_fashion_mnist
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.vectors.index import VECTORS_FILE
 
@@ -35,7 +36,7 @@ def main() -> None:
     load_before = machine(
         "faiss-cpu", "hnswlib", "usearch", "onnxruntime", "tensorflow-cpu", "ai-edge-litert"
     )
-    bench, data = Bench(), fashion_mnist()
+    bench, data = Bench(), load_fashion_mnist()
     with tempfile.TemporaryDirectory(prefix="recsim-bench-", dir=arguments.folder) as folder:
         lines = _measure(bench, arguments, data, Path(folder))
     print(f"{load_before} before, {os.getloadavg()[0]:.1f} after; median of {arguments.rounds} rounds.\n")

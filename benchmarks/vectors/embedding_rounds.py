@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 
 from benchmarks.bench import Bench
 from benchmarks.data import products_with_images, write_catalogue
-from recsim_demo.dataset import FashionMnist
+from recsim_demo.fashion_mnist import FashionMnist
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings

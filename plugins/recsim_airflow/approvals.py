@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from recsim_airflow.approval_texts import feed_question, release_question
 from recsim_airflow.links import mlflow_page
-from recsim_airflow.status import STATUS_LINE_TEMPLATE, set_status_line
+from recsim_airflow.status_line import STATUS_LINE_TEMPLATE, set_status_line
 from recsim_tasks.contracts import EvaluateResult, HeldFeed, IngestResult, RegisterResult
 from recsim_tasks.foundation.settings import load_settings
 

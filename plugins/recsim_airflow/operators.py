@@ -24,7 +24,7 @@ from recsim_airflow.job_log import log_job_line
 from recsim_airflow.job_process import JobProcess, stop_recorded
 from recsim_airflow.links import MlflowLink
 from recsim_airflow.results import JobOutput, VersionMismatchError, failure_reason, outcome, parse_output
-from recsim_airflow.status import STATUS_LINE_TEMPLATE, set_status_line
+from recsim_airflow.status_line import STATUS_LINE_TEMPLATE, set_status_line
 from recsim_tasks.contracts import IngestResult, PlanResult
 
 PROCESS_KEY = "process"

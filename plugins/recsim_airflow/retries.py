@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from recsim_airflow.commits import UnreadableTableError
 from recsim_airflow.operators import JobUnavailableError
-from recsim_airflow.status import set_status_line
+from recsim_airflow.status_line import set_status_line
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from recsim_airflow.commits import (
     decide,
 )
 from recsim_airflow.hooks import DeltaTableHook
-from recsim_airflow.status import STATUS_LINE_TEMPLATE, set_status_line
+from recsim_airflow.status_line import STATUS_LINE_TEMPLATE, set_status_line
 from recsim_airflow.triggers import DeltaChangeDataFeedTrigger
 from recsim_tasks.contracts import Cursor
 

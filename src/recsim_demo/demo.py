@@ -18,9 +18,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from recsim_demo.dataset import fashion_mnist
+from recsim_demo.fashion_mnist import load as load_fashion_mnist
 from recsim_demo.feeds import deliver
-from recsim_demo.queries import QueryResults, run_queries
+from recsim_demo.held_out import QueryResults, run_queries
 from recsim_demo.sheet import draw_sheet
 from recsim_demo.story import Story, make_story
 from recsim_demo.watch import Refresh, follow
@@ -120,7 +120,7 @@ def main() -> int:
 def _run_demo(home: Path) -> dict[str, Any]:
     echo("Starting Airflow, MLflow, the HTTP API and the shop ...")
     began = time.monotonic()
-    story = make_story(fashion_mnist())
+    story = make_story(load_fashion_mnist())
     with running(home, SETTINGS) as stack:
         demo = Demo(stack, story)
         demo.phases["start"] = round(time.monotonic() - began, 1)

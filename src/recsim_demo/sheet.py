@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from recsim_demo.feeds import Pixels
-from recsim_demo.queries import QueryResults
+from recsim_demo.held_out import QueryResults
 from recsim_tasks.learning.evaluation.plots import escape_mathtext
 
 NEIGHBOURS = 8

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recsim_demo.dataset import CATEGORIES, FashionMnist
+from recsim_demo.fashion_mnist import CATEGORIES, FashionMnist
 from recsim_demo.feeds import Pixels, delete, upsert
 
 NEW, REPLACED, REPRICED, DELETED = 1_000, 200, 300, 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from recsim_demo import dataset
+from recsim_demo import fashion_mnist
 from recsim_local.console import echo
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.settings import load_settings
@@ -18,7 +18,7 @@ def main() -> int:
         if not delta_jars():
             echo("Fetching Delta's jars (90 MB) through Spark's Ivy")
             fetch_delta_jars(settings)
-        dataset.fashion_mnist()
+        fashion_mnist.load()
     except RecsimError as error:
         echo(str(error))
         return error.exit_code

@@ -5,7 +5,7 @@ from benchmarks.distinct.__main__ import OURS, PHASH, goals, near_pairs, shares,
 from benchmarks.distinct.copies import copies, in_colour, others
 from PIL import Image
 
-from recsim_demo.dataset import FashionMnist
+from recsim_demo.fashion_mnist import FashionMnist
 
 
 def test_a_small_run_finds_copies_and_tells_products_apart(fashion_mnist: FashionMnist) -> None:

@@ -8,7 +8,7 @@ from benchmarks.drift.__main__ import Line, goals, measured
 from benchmarks.drift.deliveries import USUAL_MIX, draws
 from benchmarks.drift.distortions import distortions
 
-from recsim_demo.dataset import CATEGORIES, FashionMnist
+from recsim_demo.fashion_mnist import CATEGORIES, FashionMnist
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.evaluation.drift import Drift
 

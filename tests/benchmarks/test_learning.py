@@ -12,7 +12,7 @@ from benchmarks.learning.plot import draw
 from benchmarks.learning.recipes import article
 from benchmarks.learning.speed import measure
 
-from recsim_demo.dataset import FashionMnist
+from recsim_demo.fashion_mnist import FashionMnist
 from recsim_tasks.foundation.settings import Settings
 
 METRICS = ("precision_at_1", "map_at_r")

@@ -12,7 +12,7 @@ from benchmarks.vectors.peers import Faiss, Hnswlib
 from benchmarks.vectors.plot import draw
 from benchmarks.vectors.scale import scale
 
-from recsim_demo.dataset import FashionMnist
+from recsim_demo.fashion_mnist import FashionMnist
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.vectors.index import VECTORS_FILE
 from release.bundles import make_model

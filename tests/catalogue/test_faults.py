@@ -23,7 +23,7 @@ from delta import DeltaTable as DeltaTables
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from recsim_demo.dataset import FashionMnist
+from recsim_demo.fashion_mnist import FashionMnist
 from recsim_demo.feeds import delete, deliver, upsert
 from recsim_tasks.catalogue.feeds.ingest import ingest_feed
 from recsim_tasks.foundation.settings import Settings

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from recsim_demo.dataset import FashionMnist
+from recsim_demo.fashion_mnist import FashionMnist
 from recsim_demo.feeds import deliver, upsert
 from recsim_tasks.catalogue.delta.feed_commits import feeds_between
 from recsim_tasks.catalogue.delta.reader import head

@@ -17,8 +17,8 @@ from typing import Any
 
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
+from recsim_tasks.catalogue.feeds.feed_manifest import MANIFEST
 from recsim_tasks.catalogue.feeds.listing import closed_feeds
-from recsim_tasks.catalogue.feeds.manifest import MANIFEST
 from recsim_tasks.catalogue.feeds.transfer import APPLIED, REFUSED, move_aside
 
 HOME = Path(os.environ["RECSIM_HOME"])

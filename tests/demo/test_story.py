@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from recsim_demo.dataset import FashionMnist
+from recsim_demo.fashion_mnist import FashionMnist
 from recsim_demo.feeds import png
 from recsim_demo.story import make_story
 

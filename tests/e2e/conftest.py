@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from e2e.outages import Outage, interrupt
-from recsim_demo.dataset import FashionMnist
+from recsim_demo.fashion_mnist import FashionMnist
 from recsim_demo.feeds import deliver
 from recsim_demo.story import Story, make_story
 from recsim_demo.watch import Refresh, follow

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from recsim_demo.queries import K, run_queries
+from recsim_demo.held_out import K, run_queries
 from recsim_demo.sheet import draw_sheet
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from recsim_tasks.learning.training.train import train
 
 if TYPE_CHECKING:
     from learning.conftest import Catalogue
-    from recsim_demo.dataset import FashionMnist
+    from recsim_demo.fashion_mnist import FashionMnist
     from recsim_tasks.learning.spec import TrainingSpec
     from recsim_tasks.learning.training.communicator import Communicator
 

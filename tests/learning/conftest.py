@@ -19,7 +19,7 @@ from recsim_tasks.foundation.settings import Settings
 from sessions import shared_spark
 
 if TYPE_CHECKING:
-    from recsim_demo.dataset import FashionMnist
+    from recsim_demo.fashion_mnist import FashionMnist
 
 __all__ = ["shared_spark"]
 

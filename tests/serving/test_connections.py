@@ -10,12 +10,7 @@ from typing import Any
 
 import pytest
 
-from recsim_tasks.serving.connections import (
-    MAX_CONNECTIONS,
-    MIN_CONNECTIONS,
-    Connection,
-    max_connections,
-)
+from recsim_tasks.serving.connections import MAX_CONNECTIONS, MIN_CONNECTIONS, Connection, max_connections
 from serving.sockets import alive, answer_to, listening, opened
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"

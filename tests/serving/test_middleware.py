@@ -10,9 +10,9 @@ import uvicorn
 from fastapi import FastAPI, Request
 
 from recsim_tasks.serving.access_log import RequestLog
-from recsim_tasks.serving.metrics import Metrics
 from recsim_tasks.serving.middleware import BodyLimit, ConcurrencyLimit
 from recsim_tasks.serving.problems import install
+from recsim_tasks.serving.prometheus import Metrics
 
 
 def slow_app(limit: int, seconds: float = 20.0) -> tuple[FastAPI, threading.Event]:

@@ -16,7 +16,7 @@ from recsim_tasks.serving.connections import Connection
 from recsim_tasks.serving.hot_swap import ServedRelease
 from recsim_tasks.serving.product_listing import ProductListing
 from recsim_tasks.serving.raw_paths import normalised
-from recsim_tasks.shop.client import ApiClient
+from recsim_tasks.shop.api_client import ApiClient
 from release.bundles import AT, METRICS, TRAINING, make_index, make_model, picture, products
 from serving.sockets import listening
 

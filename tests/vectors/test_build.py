@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from recsim_tasks.catalogue.delta.maintenance import maintain
+from recsim_tasks.catalogue.delta.compaction import maintain
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.contracts import Cursor, IndexCounts
 from recsim_tasks.foundation.errors import RecsimError

@@ -8,7 +8,7 @@ from recsim_tasks.foundation.settings import Settings
 
 def maintain(settings: Settings) -> MaintainResult:
     """Compact and vacuum the tables, and remove embeddings by models that no release in the registry uses."""
-    from recsim_tasks.catalogue.delta.maintenance import maintain as maintain_tables
+    from recsim_tasks.catalogue.delta.compaction import maintain as maintain_tables
     from recsim_tasks.release.registry.client import Registry
     from recsim_tasks.vectors.embeddings import delete_unused_embeddings
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from recsim_tasks.release.evaluation.drift import Drift
     from recsim_tasks.release.evaluation.measure import Evaluation
     from recsim_tasks.release.gate.judge import Evidence, Judgement
-    from recsim_tasks.release.gate.report import Product
+    from recsim_tasks.release.gate.verdict_page import Product
     from recsim_tasks.vectors.consistency import Verification
     from recsim_tasks.vectors.index import Index
 
@@ -105,7 +105,7 @@ def _page(
     settings: Settings, workspace: Workspace, candidate: Candidate, evidence: Evidence, judgement: Judgement
 ) -> str:
     """The verdict, with what champion and challenger find."""
-    from recsim_tasks.release.gate.report import Side, page
+    from recsim_tasks.release.gate.verdict_page import Side, page
 
     title = f"Release of refresh {workspace.refresh_id}"
     images = partial(page_images, settings, candidate.head)
@@ -117,7 +117,7 @@ def _page(
 
 
 def _products(index: Index) -> Callable[[str], Product]:
-    from recsim_tasks.release.gate.report import Product
+    from recsim_tasks.release.gate.verdict_page import Product
 
     def product(product_id: str) -> Product:
         fields = index.product(product_id)

@@ -75,8 +75,8 @@ def plan(settings: Settings, workspace: Workspace, mode: Mode, pool_slots: int |
 def _checked_head(settings: Settings) -> Cursor:
     """The head of the catalogue, which must be usable; `MissingError` without a catalogue."""
     from recsim_tasks.catalogue.delta.change_feed import short_retentions
-    from recsim_tasks.catalogue.delta.health import check_catalogue
     from recsim_tasks.catalogue.delta.reader import head
+    from recsim_tasks.catalogue.delta.table_health import check_catalogue
 
     newest = head(settings.products_uri)
     if newest is None:

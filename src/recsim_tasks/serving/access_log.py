@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 
-from recsim_tasks.serving.metrics import Metrics
 from recsim_tasks.serving.problems import RELEASE_HEADER, internal_error
+from recsim_tasks.serving.prometheus import Metrics
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

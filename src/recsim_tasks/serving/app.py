@@ -23,8 +23,8 @@ from recsim_tasks.serving.access_log import RequestLog, configure_access_log
 from recsim_tasks.serving.backoff import Clock
 from recsim_tasks.serving.hot_swap import HotSwap
 from recsim_tasks.serving.image_cache import ImageCache
-from recsim_tasks.serving.metrics import Metrics, delete_gauges_of_dead_workers
 from recsim_tasks.serving.middleware import BodyLimit, ConcurrencyLimit, TrustedHost
+from recsim_tasks.serving.prometheus import Metrics, delete_gauges_of_dead_workers
 
 MAX_BODY_BYTES = 16 * 2**20
 BODY_SECONDS = 20.0

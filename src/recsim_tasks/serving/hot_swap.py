@@ -12,8 +12,8 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release
 from recsim_tasks.serving.backoff import Backoff, Clock
 from recsim_tasks.serving.champion_follower import RETRY_REFUSED_SECONDS
-from recsim_tasks.serving.metrics import Metrics
 from recsim_tasks.serving.product_listing import ProductListing
+from recsim_tasks.serving.prometheus import Metrics
 from recsim_tasks.serving.target import JUST_STARTED, Problem, ServingTarget, releases_dir, suspect_file
 from recsim_tasks.vectors.filters import Filters
 

@@ -11,8 +11,8 @@ from starlette.datastructures import Headers
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from recsim_tasks.serving.access_log import UNLOGGED
-from recsim_tasks.serving.metrics import Metrics
 from recsim_tasks.serving.problems import problem
+from recsim_tasks.serving.prometheus import Metrics
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from recsim_tasks.catalogue.images.decode import small_jpeg
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.shop.client import Product
+from recsim_tasks.shop.api_client import Product
 
 STYLESHEET = Path(__file__).with_name("templates") / "style.css"
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&$:])")

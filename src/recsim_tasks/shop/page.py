@@ -11,7 +11,7 @@ import streamlit as st
 from recsim_tasks.foundation.errors import InputError, RecsimError
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.shop import components
-from recsim_tasks.shop.client import ApiClient, Json, Product
+from recsim_tasks.shop.api_client import ApiClient, Json, Product
 
 PAGE_SIZE, RESULT_COUNTS = 24, (12, 24, 48)
 SMALL, LARGE = 240, 640

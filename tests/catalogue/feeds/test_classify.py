@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from recsim_demo.dataset import FashionMnist
+from recsim_demo.fashion_mnist import FashionMnist
 from recsim_demo.feeds import deliver, upsert
 from recsim_tasks.catalogue.feeds.ingest import ingest_feed
 from recsim_tasks.catalogue.feeds.quarantine import quarantined

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from recsim_demo.dataset import FashionMnist
+from recsim_demo.fashion_mnist import FashionMnist
 from recsim_demo.feeds import deliver, upsert
 from recsim_tasks.catalogue.feeds import inbox as inbox_module
 from recsim_tasks.catalogue.feeds.decisions import FeedDecision

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from recsim_demo.dataset import FashionMnist
+from recsim_demo.fashion_mnist import FashionMnist
 from recsim_demo.feeds import delete, deliver, upsert
 from recsim_tasks.catalogue.delta.reader import head, open_table, read_image, read_products
 from recsim_tasks.catalogue.feeds import ingest

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recsim_tasks.catalogue.feeds import manifest
+from recsim_tasks.catalogue.feeds import feed_manifest
 from recsim_tasks.catalogue.feeds.feed import open_feed
 from recsim_tasks.catalogue.feeds.listing import closed_feeds, mark_of, stray_entries
 from recsim_tasks.foundation.errors import InputError
@@ -134,14 +134,14 @@ def test_a_manifest_without_permission_stops_no_other_feed(
     land(inbox / "good")
     land(inbox / "bad")
     age(inbox)
-    read = manifest.read_small
+    read = feed_manifest.read_small
 
     def refuse(path: Path, largest: int) -> bytes:
         if path.parent.name == "bad":
             raise PermissionError(13, "Permission denied", str(path))
         return read(path, largest)
 
-    monkeypatch.setattr(manifest, "read_small", refuse)
+    monkeypatch.setattr(feed_manifest, "read_small", refuse)
     assert len(closed_feeds(inbox)) == 2
     with pytest.raises(InputError, match="Permission denied"):
         open_feed(inbox / "bad")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from recsim_demo.dataset import FashionMnist
+from recsim_demo.fashion_mnist import FashionMnist
 from recsim_demo.feeds import deliver, upsert
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.feeds.ingest import ingest_feed

@@ -12,7 +12,7 @@ from recsim_tasks.learning.data.near_duplicates import grey_signature, has_near_
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from recsim_demo.dataset import FashionMnist
+    from recsim_demo.fashion_mnist import FashionMnist
 
 
 def recompressed(image: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from recsim_tasks.learning.training.train import train
 
 if TYPE_CHECKING:
     from learning.conftest import Catalogue
-    from recsim_demo.dataset import FashionMnist
+    from recsim_demo.fashion_mnist import FashionMnist
 
 pytestmark = [pytest.mark.ml, pytest.mark.usefixtures("shared_spark")]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from recsim_tasks.catalogue.feeds.manifest import MANIFEST, Manifest, read_manifest, stays_inside
+from recsim_tasks.catalogue.feeds.feed_manifest import MANIFEST, Manifest, read_manifest, stays_inside
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import digest_of, digests
 from recsim_tasks.foundation.reading import kind_of

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from recsim_tasks.catalogue.delta.change_feed import check_table_properties
 from recsim_tasks.catalogue.delta.constraints import check_foreign_columns
-from recsim_tasks.catalogue.delta.health import check_catalogue
 from recsim_tasks.catalogue.delta.reader import head
+from recsim_tasks.catalogue.delta.table_health import check_catalogue
 from recsim_tasks.catalogue.delta.writer import create_tables, flush
 from recsim_tasks.catalogue.feeds.applied import applied_state
 from recsim_tasks.catalogue.feeds.classify import classify, feed_effect, withdrawn_products
@@ -30,13 +30,7 @@ from recsim_tasks.catalogue.feeds.quarantine import quarantine_rows
 from recsim_tasks.catalogue.feeds.read_errors import explain_read_error, unseen_file_error
 from recsim_tasks.catalogue.feeds.readers import read_rows
 from recsim_tasks.catalogue.feeds.validate import validate_rows
-from recsim_tasks.contracts import (
-    Acceptance,
-    FeedResult,
-    IngestResult,
-    RowCounts,
-    StrayEntry,
-)
+from recsim_tasks.contracts import Acceptance, FeedResult, IngestResult, RowCounts, StrayEntry
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings

@@ -10,7 +10,7 @@ import stat
 import time
 from pathlib import Path
 
-from recsim_tasks.catalogue.feeds.manifest import MANIFEST, parse_json_object, read_manifest_bytes
+from recsim_tasks.catalogue.feeds.feed_manifest import MANIFEST, parse_json_object, read_manifest_bytes
 from recsim_tasks.contracts import StrayEntry
 from recsim_tasks.foundation.reading import kind_of
 from recsim_tasks.foundation.text import one_line

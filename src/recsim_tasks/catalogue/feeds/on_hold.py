@@ -12,14 +12,7 @@ from typing import TYPE_CHECKING
 
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.feeds.feed import Feed
-from recsim_tasks.contracts import (
-    Acceptance,
-    GuardViolation,
-    HeldFeed,
-    HoldRecord,
-    IngestResult,
-    RowReason,
-)
+from recsim_tasks.contracts import Acceptance, GuardViolation, HeldFeed, HoldRecord, IngestResult, RowReason
 from recsim_tasks.foundation.errors import OnHoldError
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.reading import read_json

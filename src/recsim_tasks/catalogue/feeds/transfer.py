@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from recsim_tasks.catalogue.feeds.manifest import MANIFEST
+from recsim_tasks.catalogue.feeds.feed_manifest import MANIFEST
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import fsync_directory, write_json
 from recsim_tasks.foundation.reading import read_json

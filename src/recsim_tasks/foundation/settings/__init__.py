@@ -13,15 +13,15 @@ from recsim_tasks.foundation.settings.environment import (
     parent_pid,
     visible_gpus,
 )
-from recsim_tasks.foundation.settings.gate import GateSettings
-from recsim_tasks.foundation.settings.guards import GuardSettings
-from recsim_tasks.foundation.settings.learning import LearningSettings
+from recsim_tasks.foundation.settings.gate_settings import GateSettings
+from recsim_tasks.foundation.settings.guard_settings import GuardSettings
+from recsim_tasks.foundation.settings.learning_settings import LearningSettings
 from recsim_tasks.foundation.settings.load import Settings, load_settings
-from recsim_tasks.foundation.settings.locations import LocationSettings
-from recsim_tasks.foundation.settings.plan import PlanSettings
-from recsim_tasks.foundation.settings.serving import ServingSettings
-from recsim_tasks.foundation.settings.spark import SparkSettings, is_local
-from recsim_tasks.foundation.settings.vectors import VectorSettings
+from recsim_tasks.foundation.settings.location_settings import LocationSettings
+from recsim_tasks.foundation.settings.plan_settings import PlanSettings
+from recsim_tasks.foundation.settings.serving_settings import ServingSettings
+from recsim_tasks.foundation.settings.spark_settings import SparkSettings, is_local
+from recsim_tasks.foundation.settings.vector_settings import VectorSettings
 
 __all__ = [
     "GateSettings",

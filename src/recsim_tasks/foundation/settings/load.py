@@ -18,15 +18,15 @@ from pydantic_settings import (
 from recsim_tasks.foundation.errors import ConfigurationError
 from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings.environment import PARENT_PID
-from recsim_tasks.foundation.settings.gate import GateSettings
-from recsim_tasks.foundation.settings.guards import GuardSettings
-from recsim_tasks.foundation.settings.learning import LearningSettings
-from recsim_tasks.foundation.settings.locations import LocationSettings
-from recsim_tasks.foundation.settings.plan import PlanSettings
+from recsim_tasks.foundation.settings.gate_settings import GateSettings
+from recsim_tasks.foundation.settings.guard_settings import GuardSettings
+from recsim_tasks.foundation.settings.learning_settings import LearningSettings
+from recsim_tasks.foundation.settings.location_settings import LocationSettings
+from recsim_tasks.foundation.settings.plan_settings import PlanSettings
 from recsim_tasks.foundation.settings.secrets import redact_secrets, without_credentials
-from recsim_tasks.foundation.settings.serving import ServingSettings
-from recsim_tasks.foundation.settings.spark import SparkSettings
-from recsim_tasks.foundation.settings.vectors import VectorSettings
+from recsim_tasks.foundation.settings.serving_settings import ServingSettings
+from recsim_tasks.foundation.settings.spark_settings import SparkSettings
+from recsim_tasks.foundation.settings.vector_settings import VectorSettings
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -15,7 +15,7 @@ from recsim_tasks.catalogue.delta.image_files import iter_images
 from recsim_tasks.catalogue.delta.reader import read_products
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError, MissingError
-from recsim_tasks.learning.data.image_cache import ImageStore, InMemoryImages, OnDiskImages
+from recsim_tasks.learning.data.decoded_images import ImageStore, InMemoryImages, OnDiskImages
 from recsim_tasks.learning.data.near_duplicates import grey_signature
 from recsim_tasks.learning.data.sampler import MIN_IMAGES_PER_CATEGORY
 from recsim_tasks.learning.data.shards import SUBSAMPLE, assigned_ranks, fractions_and_keys, uniform_draws

@@ -16,12 +16,7 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import Embedder
 from recsim_tasks.learning.preprocessing import decode_all
 from recsim_tasks.release.evaluation.drift import Drift
-from recsim_tasks.release.evaluation.queries import (
-    MIN_QUERIES,
-    QueryResults,
-    run_queries,
-    sample_rows,
-)
+from recsim_tasks.release.evaluation.queries import MIN_QUERIES, QueryResults, run_queries, sample_rows
 from recsim_tasks.release.evaluation.speed import QueryTimes, query_times
 from recsim_tasks.vectors.index import Index
 

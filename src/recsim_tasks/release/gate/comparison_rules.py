@@ -10,7 +10,7 @@ from recsim_tasks.arrays import BoolArray
 from recsim_tasks.contracts import RuleResult
 from recsim_tasks.release.evaluation.bootstrap import LEVEL, interval, interval_between
 from recsim_tasks.release.evaluation.queries import MIN_QUERIES, MIN_SLICE_QUERIES
-from recsim_tasks.release.gate.losses import (
+from recsim_tasks.release.gate.metric_losses import (
     SLICE_METRIC,
     SLICE_SETTING,
     Loss,

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsim_tasks.contracts import RuleResult
 from recsim_tasks.release.evaluation.speed import QUICK_MS, allowed_ms
-from recsim_tasks.release.gate.losses import measured
+from recsim_tasks.release.gate.metric_losses import measured
 
 if TYPE_CHECKING:
     from recsim_tasks.release.evaluation.measure import Comparison, Evaluation

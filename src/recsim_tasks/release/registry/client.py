@@ -19,12 +19,7 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.mlflow_errors import translated_errors
 from recsim_tasks.learning.mlflow_runs import Tracker
 from recsim_tasks.release.manifest import MANIFEST_FILE, Manifest
-from recsim_tasks.release.registry.production import (
-    IN_PRODUCTION,
-    Production,
-    alias_fault,
-    resolve_champion,
-)
+from recsim_tasks.release.registry.production import IN_PRODUCTION, Production, alias_fault, resolve_champion
 from recsim_tasks.release.registry.references import ReleaseRef, is_release, reference_of
 from recsim_tasks.release.registry.stages import CHAMPION, Stages, none_on
 

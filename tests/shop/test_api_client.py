@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from recsim_tasks.foundation.errors import RecsimError, UnavailableError
-from recsim_tasks.shop.client import ApiClient
+from recsim_tasks.shop.api_client import ApiClient
 
 
 class Echo(BaseHTTPRequestHandler):

@@ -6,7 +6,7 @@ import pytest
 from jinja2 import Template
 
 from plugins.airflow_fakes import fake_context
-from recsim_airflow.status import STATUS_LINE_TEMPLATE, set_status_line
+from recsim_airflow.status_line import STATUS_LINE_TEMPLATE, set_status_line
 
 pytestmark = pytest.mark.airflow
 

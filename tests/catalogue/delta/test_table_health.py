@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from recsim_tasks.catalogue.delta.health import check_catalogue, column_faults, row_faults
 from recsim_tasks.catalogue.delta.reader import head
+from recsim_tasks.catalogue.delta.table_health import check_catalogue, column_faults, row_faults
 from recsim_tasks.catalogue.schema import PRODUCT_TYPES, arrow_schema
 from recsim_tasks.foundation.errors import InputError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recsim_tasks.catalogue.feeds.manifest import MANIFEST, Manifest, read_manifest, stays_inside
+from recsim_tasks.catalogue.feeds.feed_manifest import MANIFEST, Manifest, read_manifest, stays_inside
 from recsim_tasks.foundation.errors import InputError
 
 

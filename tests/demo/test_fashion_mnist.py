@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recsim_demo import dataset
-from recsim_demo.dataset import CATEGORIES, FILES, FashionMnist
+from recsim_demo import fashion_mnist
+from recsim_demo.fashion_mnist import CATEGORIES, FILES, FashionMnist
 from recsim_tasks.foundation.errors import ConfigurationError, InputError
 from recsim_tasks.foundation.settings import Settings
 
@@ -20,7 +20,7 @@ from recsim_tasks.foundation.settings import Settings
 @pytest.fixture(scope="session")
 def real() -> Path:
     """The folder with the real files; located before a test has settings of its own."""
-    return dataset.locate()
+    return fashion_mnist.locate()
 
 
 @pytest.fixture
@@ -51,14 +51,14 @@ def test_labels_belong_to_their_images(fashion_mnist: FashionMnist) -> None:
 def test_files_with_another_compression_are_the_same_data_set(folder: Path) -> None:
     labels = folder / "t10k-labels-idx1-ubyte.gz"
     labels.write_bytes(gzip.compress(gzip.decompress(labels.read_bytes()), compresslevel=1, mtime=7))
-    assert len(dataset.fashion_mnist(folder).test_labels) == 10_000
+    assert len(fashion_mnist.load(folder).test_labels) == 10_000
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_refused_by_name(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(InputError, match=f"{name} is missing"):
-        dataset.fashion_mnist(folder)
+        fashion_mnist.load(folder)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -67,7 +67,7 @@ def test_a_file_with_other_content_is_refused_by_name(folder: Path, name: str) -
     content[-1] ^= 1
     (folder / name).write_bytes(gzip.compress(bytes(content), compresslevel=1))
     with pytest.raises(InputError, match=f"{name} is not the published file"):
-        dataset.fashion_mnist(folder)
+        fashion_mnist.load(folder)
 
 
 @pytest.mark.parametrize("damage", ["truncate", "scramble", "replace"])
@@ -80,26 +80,26 @@ def test_an_incomplete_gzip_file_is_refused_by_name(folder: Path, damage: str) -
         ]
     )
     with pytest.raises(InputError, match=r"train-labels-idx1-ubyte\.gz is not"):
-        dataset.fashion_mnist(folder)
+        fashion_mnist.load(folder)
 
 
 def test_the_configured_folder_is_used_and_no_other(
     settings: Settings, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FASHION_MNIST_DIR", str(folder))
-    assert dataset.locate() == folder
+    assert fashion_mnist.locate() == folder
     monkeypatch.setenv("FASHION_MNIST_DIR", str(tmp_path))
     with pytest.raises(InputError, match="FASHION_MNIST_DIR"):
-        dataset.fashion_mnist()
+        fashion_mnist.load()
 
 
 def test_files_that_were_fetched_before_are_used_again(
     settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset, "INSTALLED", Path("/absent"))
+    monkeypatch.setattr(fashion_mnist, "INSTALLED", Path("/absent"))
     cached = settings.home / "datasets" / "fashion-mnist"
     shutil.copytree(folder, cached)
-    assert dataset.locate() == cached
+    assert fashion_mnist.locate() == cached
 
 
 def program(folder: Path, name: str, script: str) -> None:
@@ -111,7 +111,7 @@ def program(folder: Path, name: str, script: str) -> None:
 @pytest.fixture
 def debian(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An apt-get and a dpkg that deliver the real files as Debian's package does."""
-    monkeypatch.setattr(dataset, "INSTALLED", Path("/usr/share/datasets/absent"))
+    monkeypatch.setattr(fashion_mnist, "INSTALLED", Path("/usr/share/datasets/absent"))
     program(
         tmp_path / "bin",
         "apt-get",
@@ -127,10 +127,10 @@ def debian(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def test_debians_package_is_unpacked_without_installing_it(settings: Settings, debian: Path) -> None:
-    fetched = dataset.locate()
+    fetched = fashion_mnist.locate()
     assert fetched == settings.home / "datasets" / "fashion-mnist"
     assert {path.name for path in fetched.iterdir()} == set(FILES)
-    assert len(dataset.fashion_mnist().train_images) == 60_000
+    assert len(fashion_mnist.load().train_images) == 60_000
 
 
 def test_old_package_lists_are_updated_by_root_and_named_to_other_users(
@@ -143,32 +143,32 @@ def test_old_package_lists_are_updated_by_root_and_named_to_other_users(
         '{ echo "E: Unable to locate package" >&2; exit 100; }; touch a.deb',
     )
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert len(list(dataset.locate().iterdir())) == 4
+    assert len(list(fashion_mnist.locate().iterdir())) == 4
     (debian / "updated").unlink()
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(ConfigurationError, match=r"Unable to locate package.*run `sudo apt-get update`"):
-        dataset._download_package(settings.home)
+        fashion_mnist._download_package(settings.home)
 
 
 def test_without_a_source_the_error_says_what_to_do(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset, "INSTALLED", Path("/absent"))
+    monkeypatch.setattr(fashion_mnist, "INSTALLED", Path("/absent"))
 
     def unreachable(_: Path) -> None:
         raise ConfigurationError("The network is down.")
 
-    monkeypatch.setattr(dataset, "_from_debian", unreachable)
-    monkeypatch.setattr(dataset, "_from_keras", unreachable)
+    monkeypatch.setattr(fashion_mnist, "_from_debian", unreachable)
+    monkeypatch.setattr(fashion_mnist, "_from_keras", unreachable)
     with pytest.raises(ConfigurationError, match=r"The network is down\. .*name it in FASHION_MNIST_DIR"):
-        dataset.locate()
+        fashion_mnist.locate()
     assert not list((settings.home / "datasets").iterdir())
 
 
 def test_the_command_prints_the_error_and_ends_with_exit_code_2(settings: Settings, tmp_path: Path) -> None:
     environment = {**os.environ, "FASHION_MNIST_DIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-m", "recsim_demo.dataset"],
+        [sys.executable, "-m", "recsim_demo.fashion_mnist"],
         env=environment,
         capture_output=True,
         text=True,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recsim_tasks.serving.metrics import GAUGES, Metrics, delete_gauges_of_dead_workers
+from recsim_tasks.serving.prometheus import GAUGES, Metrics, delete_gauges_of_dead_workers
 
 
 def test_a_gauge_has_no_value_before_the_first_one_is_set() -> None:

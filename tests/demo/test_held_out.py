@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 import pytest
 
-from recsim_demo.queries import IMAGES_PER_REQUEST, K, run_queries
+from recsim_demo.held_out import IMAGES_PER_REQUEST, K, run_queries
 from recsim_tasks.foundation.errors import RecsimError
 
 IMAGES = np.zeros((IMAGES_PER_REQUEST + 1, 28, 28), np.uint8)

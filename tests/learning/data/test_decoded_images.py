@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from recsim_tasks.foundation.errors import UnavailableError
-from recsim_tasks.learning.data import image_cache
-from recsim_tasks.learning.data.image_cache import InMemoryImages, OnDiskImages
+from recsim_tasks.learning.data import decoded_images
+from recsim_tasks.learning.data.decoded_images import InMemoryImages, OnDiskImages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def test_rows_are_read_back_in_any_order_and_repeatedly() -> None:
 
 def test_a_killed_process_leaves_no_file(tmp_path: Path) -> None:
     program = (
-        "import os, numpy as np; from recsim_tasks.learning.data.image_cache import OnDiskImages; "
+        "import os, numpy as np; from recsim_tasks.learning.data.decoded_images import OnDiskImages; "
         "images = OnDiskImages(iter([np.zeros((9, 4, 4, 1), np.uint8)]), 9, (4, 4, 1)); "
         "os.kill(os.getpid(), 9)"
     )
@@ -39,7 +39,7 @@ def test_a_killed_process_leaves_no_file(tmp_path: Path) -> None:
 
 def test_images_that_do_not_fit_are_refused_before_one_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", ["total", "used", "free"])
-    monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda folder: usage(0, 0, 4_499))
+    monkeypatch.setattr(decoded_images.shutil, "disk_usage", lambda folder: usage(0, 0, 4_499))
     with pytest.raises(
         UnavailableError,
         match=rf"50 decoded images take 4,500 bytes, but {tempfile.gettempdir()} has 4,499 left.*TMPDIR",

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
-from recsim_tasks.catalogue.delta.maintenance import maintain
+from recsim_tasks.catalogue.delta.compaction import maintain
 from recsim_tasks.foundation.settings import Settings
 
 

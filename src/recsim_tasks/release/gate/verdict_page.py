@@ -14,7 +14,7 @@ from recsim_tasks.catalogue.images.decode import small_jpeg
 from recsim_tasks.release.evaluation.queries import QueryResults
 from recsim_tasks.release.gate.judge import Judgement
 
-TEMPLATE = "report.html.j2"
+TEMPLATE = "verdict_page.html.j2"
 # Queries that lost most, and as many that gained most, with this many neighbours each.
 QUERIES, NEIGHBOURS = 6, 6
 THUMBNAIL_PIXELS = 64

@@ -8,7 +8,7 @@ import pytest
 from recsim_tasks.contracts import ConfidenceInterval, RuleResult
 from recsim_tasks.release.evaluation.queries import QueryResults
 from recsim_tasks.release.gate.judge import Judgement
-from recsim_tasks.release.gate.report import NEIGHBOURS, QUERIES, Product, Side, page
+from recsim_tasks.release.gate.verdict_page import NEIGHBOURS, QUERIES, Product, Side, page
 from release.bundles import picture
 
 MARKUP = "<script>alert(1)</script>"

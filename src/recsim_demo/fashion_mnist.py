@@ -1,6 +1,6 @@
 """Fashion-MNIST, 70,000 images of products: found on this machine or fetched, and checked before use.
 
-`python -m recsim_demo.dataset` fetches the files and prints where they are.
+`python -m recsim_demo.fashion_mnist` fetches the files and prints where they are.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class FashionMnist:
     test_labels: UInt8
 
 
-def fashion_mnist(folder: Path | None = None) -> FashionMnist:
+def load(folder: Path | None = None) -> FashionMnist:
     """Read the data set from `folder`, by default from the one that `locate` finds or fetches.
 
     `InputError` if a file is missing or differs from the published one, `ConfigurationError` if no source has
@@ -175,7 +175,7 @@ def main() -> int:
     """Fetch and check the files, and print where they are; the exit code is 0, or an error's."""
     try:
         folder = locate()
-        fashion_mnist(folder)
+        load(folder)
     except RecsimError as error:
         echo(str(error))
         return error.exit_code

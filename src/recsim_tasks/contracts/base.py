@@ -1,0 +1,64 @@
+"""The base of all results, and the cursor."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Verdict = Literal["passed", "rejected"]
+
+# The registered model in MLflow, whose versions are the releases.
+REGISTERED_MODEL = "recsim"
+
+FailureType = Literal[
+    "failed", "unavailable", "input", "configuration", "missing", "rejected", "on_hold", "frozen"
+]
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """One version of one Delta table; a table that was dropped and created again has another id."""
+
+    table_id: str
+    version: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The form that manifests and results carry."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Cursor:
+        """Read the form that manifests and results carry."""
+        return cls(table_id=str(value["table_id"]), version=int(value["version"]))
+
+
+class Record(BaseModel):
+    """A frozen part of a result; unknown fields are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class JobResult(Record):
+    """What a job returns."""
+
+    job: ClassVar[str]
+    """The job's name, which is the stem of its file in a workspace."""
+    elapsed_seconds: float | None = None
+    """How long the job took, as its runner measured it."""
+
+    @property
+    def summary(self) -> str:
+        """What the job did, in one line."""
+        raise NotImplementedError
+
+
+class Failure(Record):
+    """What a failed job prints, beside the fields of its result where it has one."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    error: str
+    error_type: str
+    exit_code: int
