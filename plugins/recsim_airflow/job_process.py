@@ -17,7 +17,7 @@ from recsim_tasks.foundation.processes import descendants
 
 Stream = Literal["stdout", "stderr"]
 
-# Seconds between TERM and KILL. Airflow kills a task five seconds after it was told to stop.
+# Seconds between TERM and KILL. Airflow kills a task five seconds after it asked it to stop.
 GRACE_SECONDS = 3.5
 POLL_SECONDS = 0.2
 # A training takes every core that it gets; scheduler and serving on the same machine have priority.

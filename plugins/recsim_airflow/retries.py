@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 OUTAGES = (JobUnavailableError, UnreadableTableError)
 # Between tries, seconds: the first delay is doubled up to the longest.
 FIRST_DELAY, LONGEST_DELAY = 30.0, 600.0
-# More tries than the time limit of the longest task has room for.
+# More tries than the time limit of the longest task allows.
 MAX_TRIES = 60
 TRIES_KEY = "tries"
 

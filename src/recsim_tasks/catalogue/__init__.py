@@ -1,7 +1,7 @@
 """The catalogue: from a feed to one row a product.
 
-Comes in: feed directories closed by a manifest. Goes out: the Delta tables `products` (with change feed) and
+Input: feed directories closed by a manifest. Output: the Delta tables `products` (with change feed) and
 `quarantine`, and the net changes between two versions.
-Promises: a feed is applied once; an invalid row is kept with its reason; a row that changes nothing writes
+Guarantees: a feed is applied once; an invalid row is kept with its reason; a row that changes nothing writes
 nothing.
 """

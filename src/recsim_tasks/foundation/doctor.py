@@ -60,7 +60,7 @@ def _home(home: Path) -> Finding:
             return Finding("RECSIM_HOME", True, f"{home.absolute()} can be written", "")
     except OSError as error:
         away = isinstance(diagnose(error, str(home)), UnavailableError)
-        remedy = "Make room there, or set" if away else "Make that folder writable, or set"
+        remedy = "Free space there, or set" if away else "Make that folder writable, or set"
         return Finding(
             "RECSIM_HOME",
             False,

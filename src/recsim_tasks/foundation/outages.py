@@ -53,7 +53,7 @@ CONDITIONS = (
         r"no space left on device|disk quota exceeded|file too large|disk is full|disk i/o error"
         r"|no usable temporary directory",
         "The disk is full, or a quota or the limit on file sizes is reached, at {place} ({detail}). "
-        "Make room, then run this job again.",
+        "Free space, then run this job again.",
     ),
     _condition(
         UnavailableError,

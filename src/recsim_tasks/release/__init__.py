@@ -1,6 +1,6 @@
 """Releases: model, index, product fields and manifest as one bundle, evaluated and promoted as a whole.
 
-Comes in: a model folder and an index folder. Goes out: a version of the registered model `recsim` in MLflow,
-and its bundle. Promises: no file is opened before its digest is checked; a query is answered by one release;
+Input: a model folder and an index folder. Output: a version of the registered model `recsim` in MLflow,
+and its bundle. Guarantees: no file is opened before its digest is checked; a query is answered by one release;
 a worse challenger is rejected, with the reason.
 """

@@ -58,7 +58,7 @@ class ApplyOptions:
 
     refresh: str | None = None
     accepted_by: str | None = None
-    """Who accepts the feed even if a guard puts it on hold; None: nobody does."""
+    """Who accepts the feed even if a guard puts it on hold, if any."""
 
 
 def ingest_feed(settings: Settings, folder: Path, request: IngestRequest | None = None) -> IngestResult:

@@ -114,5 +114,5 @@ def _run_rank(function: RankFunction, spec: TrainingSpec) -> Any:
         ):
             return function(HorovodCommunicator(resources, shutdown), spec)
     except RecsimError as error:
-        log.error("Rank %s ends: %s", os.environ.get("HOROVOD_RANK", "?"), error)
+        log.error("Rank %s ends: %s", environment().get("HOROVOD_RANK", "?"), error)
         return error
