@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from recsim_tasks.foundation.errors import ConfigurationError, RecsimError, UnavailableError
-from recsim_tasks.foundation.settings import Settings, is_local
+from recsim_tasks.foundation.settings import Settings, environment, is_local
 from recsim_tasks.learning.devices import acquire_device, cpu_count
 from recsim_tasks.learning.spec import TrainingSpec
 from recsim_tasks.learning.tensorflow_runtime import tensorflow
