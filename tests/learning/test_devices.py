@@ -43,7 +43,8 @@ def test_each_process_gets_its_own_device_and_one_too_many_is_refused(tmp_path: 
         ]
         with (
             pytest.raises(
-                RecsimError, match=r"None of the 3 processor shares of this machine is free.*holds its lease"
+                RecsimError,
+                match=r"None of the 3 processor shares of this machine is free.*has held its lease",
             ),
             acquire_device(tmp_path, gpus=0, shares=3),
         ):

@@ -154,11 +154,9 @@ CASES: dict[str, tuple[Facts, str, list[str]]] = {
         but(drift=Drift(0.71, 300, 0.0)),
         "retrain",
         [
-            "The new images drift: with a likelihood of 0.71, one of them lies farther from the known "
-            "images of its "
-            "category than a held-out image does (300 images, at least 0.660, 0.5 without drift); the limit "
-            "is 0.55 "
-            "(RECSIM_RETRAIN_DRIFT).",
+            "The new images drift: with a likelihood of 0.71, one of them lies farther from the known images "
+            "of its category than a held-out image does (300 images, at least 0.660, 0.5 without drift); the "
+            "limit is 0.55 (RECSIM_RETRAIN_DRIFT).",
             CHANGED,
         ],
     ),

@@ -76,7 +76,7 @@ LOSSES: list[tuple[Callable[[Settings], None], str]] = [
     (vacuum, "files that it needs were removed"),
     (clean_log, "was cleaned"),
     (turn_off, "is off"),
-    (create_anew, "was created anew"),
+    (create_anew, "was recreated"),
 ]
 
 
@@ -231,7 +231,7 @@ def trained(model_fingerprint: str) -> TrainResult:
         model_fingerprint=model_fingerprint,
         ranks=1,
         metrics={},
-        quality=None,
+        quality={},
         mlflow_run_id="run",
         trained_at=0.0,
     )

@@ -205,9 +205,9 @@ def unreadable(folder: Path) -> Manifest:
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        ("canary", "other vectors for its canary images"),
-        ("model", "not the one that the registry names"),
-        ("cursor", "not the one that the"),
+        ("canary", "embeds its canary images differently"),
+        ("model", "is not the one in the registry"),
+        ("cursor", "is not the one in the registry"),
     ],
 )
 def test_a_release_that_contradicts_its_canaries_or_the_registry_is_refused(
@@ -332,9 +332,9 @@ def test_an_alias_moved_by_hand_to_a_forbidden_release_is_not_followed(
     assert readiness(app) == (1, "alias_not_followed")
     assert swap.problem is not None
     assert swap.problem.reason.startswith(
-        "The alias champion was moved to release 2 by hand, which is not served: "
+        "The alias champion was moved by hand to release 2, which is not served: "
     )
-    assert "`recsim promote --version 1` sets the alias again" in swap.problem.reason
+    assert "`recsim promote --version 1` restores the alias" in swap.problem.reason
     restarted: HotSwap = create_app(follower._settings).state.swap
     shutil.rmtree(follower._folder)
     poll(follower, restarted)

@@ -142,10 +142,8 @@ def _check_devices(settings: Settings) -> None:
         if slots > settings.device_slots:
             raise ConfigurationError(
                 f"{name} needs {slots} slots of gpu_pool, which has {settings.device_slots}: one for each "
-                f"GPU "
-                f"(RECSIM_GPUS), or without GPUs one for each slot of {settings.spark_master} "
-                f"(RECSIM_SPARK_MASTER). "
-                "Lower the one or raise the other."
+                f"GPU (RECSIM_GPUS), or without GPUs one for each slot of {settings.spark_master} "
+                "(RECSIM_SPARK_MASTER). Lower the one or raise the other."
             )
 
 
@@ -199,8 +197,7 @@ def _retrain(facts: Facts, settings: Settings) -> Iterator[str]:
     if unseen > settings.retrain_unseen_share:
         yield (
             f"{unseen:.0%} of the images are newer than the training, more than "
-            f"{settings.retrain_unseen_share:.0%} "
-            "(RECSIM_RETRAIN_UNSEEN_SHARE)."
+            f"{settings.retrain_unseen_share:.0%} (RECSIM_RETRAIN_UNSEEN_SHARE)."
         )
     for name, count in sorted((facts.categories or {}).items()):
         if name not in champion.categories and count >= settings.retrain_category_products:
@@ -212,10 +209,9 @@ def _retrain(facts: Facts, settings: Settings) -> Iterator[str]:
     if (drift := champion.drift) and drift.at_least > settings.retrain_drift:
         yield (
             f"The new images drift: with a likelihood of {drift.likelihood:.2f}, one of them lies farther "
-            f"from the known "
-            f"images of its category than a held-out image does ({drift.images:,.0f} images, at least "
-            f"{drift.at_least:.3f}, 0.5 without drift); the limit is {settings.retrain_drift:g} "
-            f"(RECSIM_RETRAIN_DRIFT)."
+            f"from the known images of its category than a held-out image does ({drift.images:,.0f} images, "
+            f"at least {drift.at_least:.3f}, 0.5 without drift); the limit is {settings.retrain_drift:g} "
+            "(RECSIM_RETRAIN_DRIFT)."
         )
 
 
@@ -238,8 +234,8 @@ def _rebuild(facts: Facts, settings: Settings) -> Iterator[str]:
     if champion.imbalance > settings.rebuild_imbalance:
         yield (
             f"The lists of the champion's index have become unequal: a query scans {champion.imbalance:.2f} "
-            f"times as much "
-            f"as when it was built, more than {settings.rebuild_imbalance:g} (RECSIM_REBUILD_IMBALANCE)."
+            f"times as much as when it was built, more than {settings.rebuild_imbalance:g} "
+            "(RECSIM_REBUILD_IMBALANCE)."
         )
     # A rebuild of an index that has not changed since it was built would give the same index, every night.
     if champion.churn and champion.recall < settings.rebuild_recall:

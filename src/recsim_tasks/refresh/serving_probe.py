@@ -30,9 +30,8 @@ def wait_until_live(settings: Settings, version: int) -> float:
         time.sleep(POLL_SECONDS)
     raise (RecsimError if state.ready else UnavailableError)(
         f"{settings.serving_url} does not answer from release {version} after {TIMEOUT_SECONDS:.0f} s; its "
-        f"last "
-        f"answer: {answer}. The registry has the release in Production. Check the log of the server, then "
-        f"clear this task."
+        f"last answer: {answer}. The registry has the release in Production. Check the log of the server, "
+        "then clear this task."
     )
 
 

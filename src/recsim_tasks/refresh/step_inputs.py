@@ -105,8 +105,8 @@ def take_model(settings: Settings, workspace: Workspace) -> Path:
 def _again(workspace: Workspace, made: str, job: str, error: InputError) -> str:
     step, refresh = job.split()[0], workspace.refresh_id
     return (
-        f"The {made} of refresh {refresh} is missing or damaged: {error} "
-        f"Run `{step}` again: clear that task, or `recsim {job} --refresh {refresh}`."
+        f"The {made} of refresh {refresh} is missing or damaged: {error} Run `{step}` again: clear that "
+        f"task, or `recsim {job} --refresh {refresh}`."
     )
 
 

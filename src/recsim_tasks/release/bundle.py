@@ -159,11 +159,9 @@ def _check_canaries(folder: Path, manifest: Manifest, embedder: Embedder) -> Non
     )
     if not difference <= TOLERANCE:
         raise InputError(
-            f"The model in {folder} embeds its canary images differently than its manifest says: the "
-            f"vectors differ "
-            f"by up to {difference:.1e}, at most {TOLERANCE} is accepted. It does not fit its index: "
-            f"register the "
-            "release again."
+            f"The model in {folder} embeds its canary images differently than its manifest says: the vectors "
+            f"differ by up to {difference:.1e}, at most {TOLERANCE} is accepted. It does not fit its index: "
+            "register the release again."
         )
 
 

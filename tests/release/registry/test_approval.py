@@ -40,7 +40,7 @@ def rejected(promotions: Promotions) -> Promotions:
     answer = promotions.reject(4, "ada", "airflow", TEN, "the shoes look like bags")
     assert str(answer) == (
         "Release 4 stays in Staging: ada rejected it on 2027-01-15 09:00 UTC: the shoes look like bags. "
-        "It needs a new approval: clear the task `approve` of refresh the fourth in Airflow to be awaiting "
+        "It needs a new approval: clear the task `approve` of refresh the fourth in Airflow to be asked "
         "again."
     )
     return promotions

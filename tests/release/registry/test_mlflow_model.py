@@ -105,7 +105,7 @@ def test_what_cannot_be_wished_for_is_refused_by_name(model: Any, params: dict[s
 
 
 def test_a_column_of_something_else_than_text_is_refused(model: Any) -> None:
-    with pytest.raises(InputError, match="`image` holds something else than base64 text"):
+    with pytest.raises(InputError, match="The column `image` must have base64 text"):
         model.predict({"image": ROWS["image"].tolist()})
 
 

@@ -54,9 +54,8 @@ class Loss:
             limit=f"at most {self.limit} lower",
             sentence=(
                 f"{self.metric} is {self.challenger:.4f}, compared with {self.reference:.4f}, for "
-                f"{self.queries:,} "
-                f"queries: a difference of {mean:+.4f} ({low:+.4f} to {high:+.4f}); "
-                f"the limit is -{self.limit} ({self.setting}).{doubt}"
+                f"{self.queries:,} queries: a difference of {mean:+.4f} ({low:+.4f} to {high:+.4f}); the "
+                f"limit is -{self.limit} ({self.setting}).{doubt}"
             ),
             doubtful=too_large and not significant,
         )

@@ -90,8 +90,8 @@ def _read_or_download(registry: Registry, release: ReleaseRef, folder: Path, rea
 def _damaged(registry: Registry, release: ReleaseRef, error: InputError) -> str:
     uri = redacted(registry.settings.tracking_uri)
     return (
-        f"Release {release.version} is damaged in MLflow at {uri}: {error} "
-        "Run a refresh, or go back with `recsim rollback`."
+        f"Release {release.version} is damaged in MLflow at {uri}: {error} Run a refresh, or go back with "
+        "`recsim rollback`."
     )
 
 

@@ -34,8 +34,7 @@ def promotion_refusal(
     if freeze:
         return FrozenError(
             f"Promotions are frozen by {freeze.by} since {minute(freeze.at)}: {freeze.reason}. Release "
-            f"{version} "
-            "stays in Staging; after `recsim resume`, the next refresh promotes again."
+            f"{version} stays in Staging; after `recsim resume`, the next refresh promotes again."
         )
     return _overtaken(version, tags.get(COMPARED_TAG, ""), str(champion or ""))
 
