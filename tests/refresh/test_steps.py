@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from recsim_tasks.contracts import TuneResult
+from recsim_tasks.contracts import TrainResult, TuneResult
 from recsim_tasks.foundation.errors import InputError, MissingError, RejectedError
 from recsim_tasks.foundation.gpus import CPU_ONLY, Usable
 from recsim_tasks.foundation.leases import lease
@@ -20,17 +20,19 @@ from refresh.conftest import PRODUCTS, at_head
 from refresh.test_plan_inputs import planned
 from release.bundles import TRAINING, products
 
-TUNED = {
-    "best_params": {"learning_rate": 0.002},
-    "trials": 7,
-    "failed": 0,
-    "pruned": 0,
-    "metric": "map_at_r",
-    "best_score": 0.5,
-    "champion_score": None,
-    "reasons": [],
-}
-TRAINED = {"model_fingerprint": "f", "ranks": 1, "metrics": {}, "quality": None, "mlflow_run_id": "run"}
+TUNED = TuneResult(
+    best_params={"learning_rate": 0.002},
+    trials=7,
+    failed=0,
+    pruned=0,
+    metric="map_at_r",
+    best_score=0.5,
+    champion_score=None,
+    reasons=[],
+)
+TRAINED = TrainResult(
+    model_fingerprint="f", ranks=1, metrics={}, quality={}, mlflow_run_id="run", trained_at=1.0
+)
 
 
 def test_writing_the_index_of_a_refresh_waits_for_another_writer(behind: Settings) -> None:
@@ -104,9 +106,8 @@ def test_a_training_starts_from_the_champion_when_it_is_planned_so(
     )
     planned(settings, mode="retrain")
     workspace = Workspace.of(settings, "r")
-    workspace.keep(TuneResult.model_validate(TUNED))
-    trained = steps.train(settings, workspace)
-    assert trained.trained_at > 0
+    workspace.keep(TUNED)
+    assert steps.train(settings, workspace) == TRAINED
     assert calls[0][2:] == (
         {"learning_rate": 0.002},
         workspace.own_model,
