@@ -1,7 +1,7 @@
 """Print the path of a uv that can install this project; fetch one into `.tools` when the PATH has none.
 
-Runs before there is an environment, on a bare Python 3.11: pip where there is one (it knows the site's mirror and
-proxy), else the wheel itself by the standard library alone, as Debian's Python comes without pip and venv.
+Runs before there is an environment, on a bare Python 3.11: with pip if it is installed (it knows the site's
+mirror and proxy), else with the standard library alone, because Debian's Python has neither pip nor venv.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def main() -> int:
         print(_on_path() or _private())
     except (OSError, ValueError) as error:
         print(
-            f"uv {VERSION} could not be fetched: {error}. Install uv by hand (docs.astral.sh/uv) and run this again.",
+            f"uv {VERSION} could not be fetched: {error}. "
+            "Install uv by hand (docs.astral.sh/uv) and run this again.",
             file=sys.stderr,
         )
         return 2

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 AT_LEAST = ("peer/ours", "of", "ours")
+Ratio = Literal["ours/peer", "peer/ours", "ours-peer", "peer-ours", "of", "ours"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Measure:
     ours: float
     peer: float
     against: str
-    ratio: Literal["ours/peer", "peer/ours", "ours-peer", "peer-ours", "of", "ours"] = "ours/peer"
+    ratio: Ratio = "ours/peer"
     """`of` is ours divided by the peer where more is better; `ours` is no ratio."""
     goal: float | None = None
     """Minimum of `peer/ours`, `of` and `ours`, maximum of the others; None without a goal."""

@@ -17,7 +17,8 @@ CONTRACTS = sorted((ROOT / "src" / "recsim_tasks" / "contracts").glob("*.py"))
 def settings_table() -> str:
     """One row per setting: variable, default, description."""
     rows = [
-        f"| `{field.validation_alias or f'RECSIM_{name.upper()}'}` | {_default(field.default)} | {field.description} |"
+        f"| `{field.validation_alias or f'RECSIM_{name.upper()}'}` "
+        f"| {_default(field.default)} | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
     return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows])

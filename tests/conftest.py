@@ -1,4 +1,4 @@
-"""What tests of several rooms share: the order of running, settings of one's own, the real images."""
+"""What tests of several packages share: their order, settings for each test, the real images."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings whose every location is under `tmp_path`; set variables and call `load_settings` for others."""
+    """Settings with all locations under `tmp_path`; set variables and call `load_settings` for others."""
     for name in os.environ:
         if name.startswith("RECSIM_") or name == "MLFLOW_TRACKING_URI":
             monkeypatch.delenv(name)
@@ -65,7 +65,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium; while it is open, the main thread has an event loop that no other may run beside."""
+    """A headless Chromium. While it is open, the main thread can run no other event loop."""
     from playwright.sync_api import sync_playwright
 
     with (

@@ -12,7 +12,7 @@ from recsim_tasks.foundation.spark import spark_session
 
 @pytest.fixture(scope="package")
 def shared_spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The session that everything in this process takes; a folder whose tests want it imports this into its conftest."""
+    """One Spark session for this process; a folder whose tests use it imports this into its conftest."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECSIM_HOME", str(tmp_path_factory.mktemp("shared-spark")))
         settings = load_settings()

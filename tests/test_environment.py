@@ -11,13 +11,13 @@ STRAYS = {"tests/conftest.py"}
 
 
 def recorded(distribution: Distribution) -> dict[str, str]:
-    """The digest of every file that a distribution installed, by its path in site-packages; scripts in `bin` are left out."""
+    """The digest of each file of a distribution, by its path in site-packages, without scripts in `bin`."""
     lines = csv.reader((distribution.read_text("RECORD") or "").splitlines())
     return {path: digest for path, digest, _ in lines if digest and not path.startswith("../")}
 
 
 def contested(installed: dict[str, dict[str, str]]) -> dict[str, list[str]]:
-    """The files that several distributions installed with different contents, with the names of these distributions."""
+    """The files that several distributions installed with different contents, and these distributions."""
     owners: dict[str, dict[str, str]] = defaultdict(dict)
     for name, files in installed.items():
         for path, digest in files.items():
@@ -34,9 +34,7 @@ def test_no_two_distributions_of_the_environment_overwrite_each_others_files() -
     assert sum(map(len, installed.values())) > 1_000, "the environment records no files"
 
 
-def test_a_file_that_two_distributions_install_alike_is_shared_and_one_that_they_install_differently_is_contested() -> (
-    None
-):
+def test_a_file_is_contested_if_two_distributions_install_it_with_different_contents() -> None:
     installed = {
         "mlflow": {"mlflow/a.py": "1", "mlflow/b.py": "2"},
         "mlflow-skinny": {"mlflow/a.py": "1", "mlflow/b.py": "3"},

@@ -47,11 +47,18 @@ class Cost:
 
 
 class Attack:
-    """An attack on `host`:`port` by threads, until it is stopped."""
+    """An attack on the server at `url` by threads, until it is stopped.
 
-    def __init__(self, host: str, port: int, connections: int, headers: int, bodies: int) -> None:
+    :param connections: connections that send a byte of a header now and then
+    :param headers: connections that send endless headers
+    :param bodies: clients that send JSON with 770,000 keys
+    """
+
+    def __init__(self, url: str, *, connections: int, headers: int, bodies: int) -> None:
+        parts = urlsplit(url)
         self.cost = Cost()
-        self._where, self._count = (host, port), connections
+        self.address = str(parts.hostname), int(parts.port or 80)
+        self._count = connections
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=self._trickle, daemon=True)]
         self._threads += [
@@ -82,7 +89,7 @@ class Attack:
                     each.close()
             while len(connections) < self._count and not self._stopping.is_set():
                 with suppress(OSError):
-                    connections.add(_half_open(self._where))
+                    connections.add(_half_open(self.address))
                 if time.monotonic() - began > TRICKLE_SECONDS:
                     break
             self.cost.connections = max(self.cost.connections, len(connections))
@@ -93,7 +100,7 @@ class Attack:
     def _send_headers(self, piece: bytes) -> None:
         """Send endless headers, as fast as the server reads them."""
         while not self._stopping.is_set():
-            with suppress(OSError), socket.create_connection(self._where, timeout=5) as connection:
+            with suppress(OSError), socket.create_connection(self.address, timeout=5) as connection:
                 connection.sendall(HALF + b"1\r\n" if piece is MANY else HALF)
                 while not self._stopping.is_set():
                     connection.sendall(piece)
@@ -102,7 +109,7 @@ class Attack:
     def _send_json(self) -> None:
         """Send JSON with as many keys as fit into a body, repeatedly."""
         while not self._stopping.is_set():
-            connection = http.client.HTTPConnection(*self._where, timeout=CLIENT_SECONDS)
+            connection = http.client.HTTPConnection(*self.address, timeout=CLIENT_SECONDS)
             with suppress(OSError, http.client.HTTPException):
                 connection.request("POST", "/v1/similar", KEYS, {"Content-Type": "application/json"})
                 connection.getresponse().read()
@@ -128,19 +135,14 @@ def _alive(connection: socket.socket) -> bool:
     return True
 
 
-def measure(
-    address: str, connections: int, headers: int, bodies: int, seconds: float, process: int | None
-) -> Cost:
-    """Attack `address` for `seconds`, and check its health meanwhile."""
-    parts = urlsplit(address)
-    host, port = str(parts.hostname), int(parts.port or 80)
-    attack = Attack(host, port, connections, headers, bodies)
+def measure(attack: Attack, seconds: float, process: int | None) -> Cost:
+    """Run the attack for `seconds`; meanwhile check the server's health and the memory of `process`."""
     attack.cost.memory_before_mib = family_mib(process)
     attack.start()
     until = time.monotonic() + seconds
     try:
         while time.monotonic() < until:
-            _check_health(attack.cost, host, port)
+            _check_health(attack.cost, *attack.address)
             attack.cost.memory_max_mib = max(attack.cost.memory_max_mib, family_mib(process))
             time.sleep(0.1)
     finally:
@@ -200,14 +202,13 @@ def main() -> None:
     )
     parser.add_argument("--process", type=int, help="process id of the server, to watch its memory")
     arguments = parser.parse_args(sys.argv[1:])
-    cost = measure(
+    attack = Attack(
         arguments.address,
-        arguments.connections,
-        arguments.headers,
-        arguments.bodies,
-        arguments.seconds,
-        arguments.process,
+        connections=arguments.connections,
+        headers=arguments.headers,
+        bodies=arguments.bodies,
     )
+    cost = measure(attack, arguments.seconds, arguments.process)
     shown = {name: round(value, 3) for name, value in asdict(cost).items() if name != "times"}
     print(json.dumps(shown))
 

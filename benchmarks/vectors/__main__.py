@@ -56,9 +56,11 @@ def _measure(bench: Bench, arguments: argparse.Namespace, data: FashionMnist, fo
     for name, spread in (("tight", TIGHT), ("loose", LOOSE)):
         _large(bench, arguments, name, spread, folder)
     scale(bench, arguments.rows, SCALE_DIMENSIONS, folder / "scale")
-    embedding_rounds.refreshes(bench, "small", small, data, cursor, arguments.small, model)
+    catalogue = embedding_rounds.Catalogue(small, data, arguments.small, cursor)
+    embedding_rounds.refreshes(bench, "small", catalogue, model)
     cursor = write_catalogue(large.products_uri, data, arguments.rows)
-    embedding_rounds.refreshes(bench, "large", large, data, cursor, arguments.rows, model)
+    catalogue = embedding_rounds.Catalogue(large, data, arguments.rows, cursor)
+    embedding_rounds.refreshes(bench, "large", catalogue, model)
     # Last, because it imports TensorFlow into this process.
     embedding_rounds.runtimes(
         bench, embedding_rounds.fresh_network(), model, data.train_images, arguments.rounds
@@ -82,9 +84,10 @@ def _small(bench: Bench, arguments: argparse.Namespace, data: FashionMnist, fold
     index = index_rounds.build(bench, "small", base)
     index.save(folder / "small-index")
     index_rounds.add_rounds(bench, "small", index, more, arguments.rounds)
+    batches = index_rounds.one_percent_batches(len(base), more, arguments.rounds)
     for name, peer in index_rounds.all_peers(base.shape[1], 2 * len(base)).items():
         index_rounds.peer_build(bench, name, peer, base)
-        index_rounds.peer_add_rounds(bench, name, peer, len(base), more, arguments.rounds)
+        index_rounds.peer_add_rounds(bench, name, peer, len(base), batches)
     index_rounds.layer(bench, "small", folder / "small-index", queries, arguments.rounds)
     index_rounds.churn(bench, np.concatenate([base, more]), queries)
 
@@ -95,19 +98,20 @@ def _large(bench: Bench, arguments: argparse.Namespace, name: str, spread: float
         arguments.rows + arguments.rounds * (arguments.rows // 100), QUERIES, DIMENSIONS, spread
     )
     base, more = vectors[: arguments.rows], vectors[arguments.rows :]
-    near = index_rounds.truth(base, queries)
+    known = index_rounds.with_nearest(base, queries)
+    batches = index_rounds.one_percent_batches(len(base), more, arguments.rounds)
     index = index_rounds.build(bench, f"{name} ours", base, exact_below=1)
     index.save(folder / name)
     if name == "tight":
         index_rounds.layer(bench, "large", folder / name, queries, arguments.rounds)
     index_rounds.speed_at_recall(
-        bench, f"{name} ours", Faiss.read(folder / name / VECTORS_FILE), queries, near, arguments.rounds
+        bench, f"{name} ours", Faiss.read(folder / name / VECTORS_FILE), known, arguments.rounds
     )
     index_rounds.add_rounds(bench, f"{name} ours", index, more, arguments.rounds)
     hnswlib = Hnswlib(DIMENSIONS, len(vectors))
     index_rounds.peer_build(bench, f"{name} hnswlib", hnswlib, base)
-    index_rounds.speed_at_recall(bench, f"{name} hnswlib", hnswlib, queries, near, arguments.rounds)
-    index_rounds.peer_add_rounds(bench, f"{name} hnswlib", hnswlib, len(base), more, arguments.rounds)
+    index_rounds.speed_at_recall(bench, f"{name} hnswlib", hnswlib, known, arguments.rounds)
+    index_rounds.peer_add_rounds(bench, f"{name} hnswlib", hnswlib, len(base), batches)
 
 
 def _settings(home: Path) -> Settings:

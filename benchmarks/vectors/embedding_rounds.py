@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,22 @@ def runtimes(bench: Bench, network: Any, model: Path, images: Any, rounds: int) 
             )
 
 
-def refreshes(
-    bench: Bench, name: str, settings: Settings, data: FashionMnist, cursor: Cursor, count: int, model: Path
-) -> None:
+@dataclass(frozen=True)
+class Catalogue:
+    """A catalogue of `count` products, made from the images of `data`."""
+
+    settings: Settings
+    data: FashionMnist
+    count: int
+    cursor: Cursor
+
+
+def refreshes(bench: Bench, name: str, catalogue: Catalogue, model: Path) -> None:
     """Embed and index a catalogue, then what 0.1, 1 and 10 % of change leave to do.
 
     The session's start is noted apart.
     """
+    settings, cursor = catalogue.settings, catalogue.cursor
     starting = spark_session(settings, "benchmark of the vectors")
     bench.call("Spark session", starting.__enter__)
     try:
@@ -93,8 +103,8 @@ def refreshes(
         bench.call(f"{name} embed all", embed_missing, settings, cursor, model)
         bench.call(f"{name} index all", _build, settings, cursor, Embedder(model).fingerprint, folder)
         for share in SHARES:
-            changed = int(count * share)
-            cursor = _change(settings, data, count, changed)
+            changed = int(catalogue.count * share)
+            cursor = _change(catalogue, changed)
             result = bench.call(f"{name} embed {share}", embed_missing, settings, cursor, model)
             bench.call(f"{name} index {share}", _append, settings, cursor, folder)
             if result.embedded != changed:
@@ -113,12 +123,13 @@ def _append(settings: Settings, cursor: Cursor, folder: Path) -> None:
     index.save(folder)
 
 
-def _change(settings: Settings, data: FashionMnist, count: int, changed: int) -> Cursor:
+def _change(catalogue: Catalogue, changed: int) -> Cursor:
     """Half of the changes are new products, half are other images of old ones.
 
     None of these images was there before.
     """
-    table = DeltaTable(settings.products_uri)
+    uri, data, count = catalogue.settings.products_uri, catalogue.data, catalogue.count
+    table = DeltaTable(uri)
     fresh = products_with_images(data, 10 * count + table.version() * count + np.arange(changed))
     old = [
         f"product-{n:08d}" for n in np.random.default_rng(changed).choice(count, changed // 2, replace=False)
@@ -127,7 +138,7 @@ def _change(settings: Settings, data: FashionMnist, count: int, changed: int) ->
     rows = fresh.set_column(0, "product_id", pa.array([*old, *new]))
     merging = table.merge(rows, "s.product_id = t.product_id", source_alias="s", target_alias="t")
     merging.when_matched_update_all().when_not_matched_insert_all().execute()
-    cursor = head(settings.products_uri)
+    cursor = head(uri)
     assert cursor is not None
     return cursor
 

@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from benchmarks.bench import Bench
-from benchmarks.report import Measure
+from benchmarks.report import Measure, Ratio
 from benchmarks.vectors.embedding_rounds import SHARES
 
 GIB = 6.0
 
 
+@dataclass(frozen=True)
+class _Comparison:
+    """A line of the table: `name` of the goal and the names of both times."""
+
+    name: str
+    what: str
+    ours: str
+    peer: str
+    against: str
+    ratio: Ratio = "ours/peer"
+    goal: float | None = None
+
+    def measure(self, bench: Bench) -> Measure:
+        ours, peer = bench.median(self.ours), bench.median(self.peer)
+        return Measure(self.name, self.what, ours, peer, self.against, self.ratio, self.goal)
+
+
 def index_measures(bench: Bench, small: int, large: int) -> list[Measure]:
     """Return measures of additions, churn, speed at a recall, our layer and mapped files."""
-    add = f"a product added to {small:,}, 1 % at a time, found afterwards"
-    return [
+    additions = f"a product added to {small:,}, 1 % at a time, found afterwards"
+    itself = f"itself at {small:,}"
+    large_additions = _Comparison(
+        "P2", f"a product added to {large:,}", "tight ours add 1 %", "small add 1 %", itself, goal=3.0
+    )
+    lines = [
         *(
-            _line(bench, name, add, "small add 1 %", f"{peer} add 1 %", peer, "peer/ours", goal)
+            _Comparison(name, additions, "small add 1 %", f"{peer} add 1 %", peer, "peer/ours", goal)
             for name, peer, goal in ADDS
         ),
-        _line(
-            bench,
-            "P2",
-            f"a product added to {large:,}",
-            "tight ours add 1 %",
-            "small add 1 %",
-            f"itself at {small:,}",
-            goal=3.0,
-        ),
+        large_additions,
+        *_speeds(large),
+        *_layer("small", small),
+        *_layer("large", large),
+    ]
+    return [
+        *(line.measure(bench) for line in lines),
         *(_lost(bench, name, who, goal) for name, who, goal in CHURNED),
-        *_speeds(bench, large),
-        *_layer(bench, "small", small),
-        *_layer(bench, "large", large),
     ]
 
 
@@ -72,55 +90,49 @@ def embedding_measures(bench: Bench) -> list[Measure]:
     """Return measures of the encoder in several runtimes, with two threads each."""
     ours = bench.median("ours batch 1024")
     best = min(ours, bench.median("ONNX Runtime batch 1024"))
+    batches = "an image embedded, batches of 1,024"
     return [
-        _line(
-            bench,
-            "P7_predict",
-            "an image embedded, batches of 1,024",
-            "ours batch 1024",
-            "Keras predict batch 1024",
-            "Keras predict",
-            "peer/ours",
-            1.0,
-        ),
-        Measure(
-            "P7_best",
-            "an image embedded, batches of 1,024",
-            ours,
-            best,
-            "the best of all runtimes",
-            "peer/ours",
-            0.95,
-        ),
-        _line(
-            bench,
-            "embed_256",
-            "an image embedded, batches of 256",
-            "ours batch 256",
-            "ONNX Runtime batch 256",
-            "ONNX Runtime",
-            "peer/ours",
-        ),
-        _line(
-            bench,
-            "P7_single",
-            "one image alone",
-            "ours single",
-            "Keras predict single",
-            "Keras predict",
-            "peer/ours",
-            100.0,
-        ),
-        _line(
-            bench,
-            "single_onnx",
-            "one image alone",
-            "ours single",
-            "ONNX Runtime single",
-            "ONNX Runtime",
-            "peer/ours",
-        ),
+        *(line.measure(bench) for line in RUNTIMES),
+        Measure("P7_best", batches, ours, best, "the best of all runtimes", "peer/ours", 0.95),
     ]
+
+
+RUNTIMES = (
+    _Comparison(
+        "P7_predict",
+        "an image embedded, batches of 1,024",
+        "ours batch 1024",
+        "Keras predict batch 1024",
+        "Keras predict",
+        "peer/ours",
+        1.0,
+    ),
+    _Comparison(
+        "embed_256",
+        "an image embedded, batches of 256",
+        "ours batch 256",
+        "ONNX Runtime batch 256",
+        "ONNX Runtime",
+        "peer/ours",
+    ),
+    _Comparison(
+        "P7_single",
+        "one image alone",
+        "ours single",
+        "Keras predict single",
+        "Keras predict",
+        "peer/ours",
+        100.0,
+    ),
+    _Comparison(
+        "single_onnx",
+        "one image alone",
+        "ours single",
+        "ONNX Runtime single",
+        "ONNX Runtime",
+        "peer/ours",
+    ),
+)
 
 
 def refresh_measures(bench: Bench, name: str, count: int) -> list[Measure]:
@@ -148,19 +160,6 @@ def refresh_measures(bench: Bench, name: str, count: int) -> list[Measure]:
     return lines
 
 
-def _line(
-    bench: Bench,
-    name: str,
-    what: str,
-    ours: str,
-    peer: str,
-    against: str,
-    ratio: str = "ours/peer",
-    goal: float | None = None,
-) -> Measure:
-    return Measure(name, what, bench.median(ours), bench.median(peer), against, ratio, goal)  # type: ignore[arg-type]
-
-
 def _lost(bench: Bench, name: str, who: str, goal: float | None) -> Measure:
     churned, fresh = (bench.figures[f"recall {who} {how}"] for how in ("churned", "fresh"))
     return Measure(
@@ -175,13 +174,12 @@ def _lost(bench: Bench, name: str, who: str, goal: float | None) -> Measure:
     )
 
 
-def _speeds(bench: Bench, large: int) -> list[Measure]:
+def _speeds(large: int) -> list[_Comparison]:
     lines = []
     for name, spread in (("P4", "tight"), ("P4_loose", "loose")):
         what = f"a query of {large:,} x 64 at recall@10 0.99, clusters {spread}"
         lines.append(
-            _line(
-                bench,
+            _Comparison(
                 name,
                 what,
                 f"{spread} ours query",
@@ -193,8 +191,7 @@ def _speeds(bench: Bench, large: int) -> list[Measure]:
         )
         what = f"a vector added to {large:,} x 64, clusters {spread}"
         lines.append(
-            _line(
-                bench,
+            _Comparison(
                 f"add_{spread}",
                 what,
                 f"{spread} ours add 1 %",
@@ -206,11 +203,10 @@ def _speeds(bench: Bench, large: int) -> list[Measure]:
     return lines
 
 
-def _layer(bench: Bench, name: str, count: int) -> list[Measure]:
+def _layer(name: str, count: int) -> list[_Comparison]:
     key = "" if name == "large" else f"_{name}"
     return [
-        _line(
-            bench,
+        _Comparison(
             f"P5{key}",
             f"one query of {count:,}",
             f"{name} single ours",
@@ -219,8 +215,7 @@ def _layer(bench: Bench, name: str, count: int) -> list[Measure]:
             "ours-peer",
             50e-6,
         ),
-        _line(
-            bench,
+        _Comparison(
             f"P5_batch{key}",
             f"a query of {count:,}, batches of 1,000",
             f"{name} batch ours",
@@ -228,8 +223,7 @@ def _layer(bench: Bench, name: str, count: int) -> list[Measure]:
             "FAISS alone",
             goal=1.1,
         ),
-        _line(
-            bench,
+        _Comparison(
             f"P6_open{key}",
             f"open {count:,} for search, by mapping it",
             f"{name} map",
@@ -237,8 +231,7 @@ def _layer(bench: Bench, name: str, count: int) -> list[Measure]:
             "load into memory",
             goal=0.5,
         ),
-        _line(
-            bench,
+        _Comparison(
             f"P6_search{key}",
             f"one query of {count:,} in a mapped file",
             f"{name} single mapped",
@@ -247,8 +240,7 @@ def _layer(bench: Bench, name: str, count: int) -> list[Measure]:
             "peer/ours",
             0.9,
         ),
-        _line(
-            bench,
+        _Comparison(
             f"open{key}",
             f"open {count:,} with products, digests checked",
             f"{name} open",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import faiss
 import numpy as np
@@ -42,12 +43,18 @@ def peer_build(bench: Bench, name: str, peer: Peer, vectors: Float32Array) -> No
     bench.call(f"{name} build", peer.add, vectors, np.arange(len(vectors)))
 
 
-def peer_add_rounds(bench: Bench, name: str, peer: Peer, size: int, more: Float32Array, rounds: int) -> None:
-    """Repeatedly add 1 % of `size` of new products."""
+def peer_add_rounds(bench: Bench, name: str, peer: Peer, size: int, batches: list[Float32Array]) -> None:
+    """Add batches of new products to an index of `size` products."""
+    for batch in batches:
+        keys = np.arange(size, size + len(batch))
+        bench.call(f"{name} add 1 %", peer.add, batch, keys, each=len(batch))
+        size += len(batch)
+
+
+def one_percent_batches(size: int, more: Float32Array, rounds: int) -> list[Float32Array]:
+    """Return `rounds` batches of 1 % of `size` products each."""
     count = size // 100
-    for at in range(rounds):
-        keys = np.arange(size + at * count, size + (at + 1) * count)
-        bench.call(f"{name} add 1 %", peer.add, more[at * count : (at + 1) * count], keys, each=count)
+    return [more[at * count : (at + 1) * count] for at in range(rounds)]
 
 
 def all_peers(dimensions: int, most: int) -> dict[str, Peer]:
@@ -104,18 +111,23 @@ def churn(bench: Bench, vectors: Float32Array, queries: Float32Array, rounds: in
         bench.figure(f"recall {name} fresh", _overlap(rebuilt.search(queries, K), near))
 
 
-def speed_at_recall(
-    bench: Bench, name: str, peer: Peer, queries: Float32Array, near: Int64Array, rounds: int
-) -> None:
+class Queries(NamedTuple):
+    """Query vectors and their exact ten nearest."""
+
+    vectors: Float32Array
+    nearest: Int64Array
+
+
+def speed_at_recall(bench: Bench, name: str, peer: Peer, queries: Queries, rounds: int) -> None:
     """Record seconds per query on one thread, at the lowest effort that reaches a recall@10 of 0.99."""
     for level in peer.levels:
         peer.level(level)
-        found = _overlap(peer.search(queries, K), near)
+        found = _overlap(peer.search(queries.vectors, K), queries.nearest)
         if found >= RECALL:
             break
     bench.figure(f"{name} level", level)
     bench.figure(f"{name} recall", found)
-    one_by_one(bench, f"{name} query", peer, queries, rounds)
+    one_by_one(bench, f"{name} query", peer, queries.vectors, rounds)
 
 
 def one_by_one(bench: Bench, name: str, peer: Peer, queries: Float32Array, rounds: int) -> None:
@@ -156,9 +168,9 @@ def layer(bench: Bench, name: str, folder: Path, queries: Float32Array, rounds: 
     bench.figure(f"{name} MB", folder_size(folder) / 1e6)
 
 
-def truth(vectors: Float32Array, queries: Float32Array) -> Int64Array:
-    """Return the exact ten nearest."""
-    return _truth(vectors, queries, np.arange(len(vectors)))
+def with_nearest(vectors: Float32Array, queries: Float32Array) -> Queries:
+    """Find the exact ten nearest of `queries` among `vectors`."""
+    return Queries(queries, _truth(vectors, queries, np.arange(len(vectors))))
 
 
 def _truth(vectors: Float32Array, queries: Float32Array, keys: Int64Array) -> Int64Array:

@@ -36,8 +36,8 @@ class JobOutput:
 def parse_output(job: str, line: str) -> JobOutput | None:
     """Parse the last line of a job's stdout; None if it is not a JSON object.
 
-    `VersionMismatchError` if the object is not a result of this job as this version of recsim defines it; beside
-    a failure, that is added to the failure's sentence.
+    `VersionMismatchError` if the object is not a result of this job as this version of recsim defines it;
+    beside a failure, that is added to the failure's sentence.
     """
     try:
         fields = json.loads(line)

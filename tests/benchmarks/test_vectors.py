@@ -20,17 +20,18 @@ from release.bundles import make_model
 
 def test_all_indexes_are_measured_on_the_same_vectors_at_a_high_recall(tmp_path: Path) -> None:
     bench, (vectors, queries) = Bench(), clustered(3_000, 50, 16, TIGHT)
-    base, more, near = vectors[:2_000], vectors[2_000:], index_rounds.truth(vectors[:2_000], queries)
+    base, more = vectors[:2_000], vectors[2_000:]
+    known = index_rounds.with_nearest(base, queries)
     index = index_rounds.build(bench, "small", base)
     index.save(tmp_path / "index")
     index_rounds.add_rounds(bench, "small", index, more, 2)
     hnswlib = Hnswlib(16, 3_000)
     index_rounds.peer_build(bench, "hnswlib", hnswlib, base)
-    index_rounds.speed_at_recall(bench, "tight hnswlib", hnswlib, queries, near, 1)
-    index_rounds.peer_add_rounds(bench, "hnswlib", hnswlib, 2_000, more, 2)
-    index_rounds.speed_at_recall(
-        bench, "tight ours", Faiss.read(tmp_path / "index" / VECTORS_FILE), queries, near, 1
+    index_rounds.speed_at_recall(bench, "tight hnswlib", hnswlib, known, 1)
+    index_rounds.peer_add_rounds(
+        bench, "hnswlib", hnswlib, 2_000, index_rounds.one_percent_batches(2_000, more, 2)
     )
+    index_rounds.speed_at_recall(bench, "tight ours", Faiss.read(tmp_path / "index" / VECTORS_FILE), known, 1)
     index_rounds.layer(bench, "small", tmp_path / "index", queries, 1)
     assert len(index) == 2_040
     assert min(bench.figures["tight hnswlib recall"], bench.figures["tight ours recall"]) >= 0.99
@@ -58,9 +59,8 @@ def test_a_refresh_embeds_only_changed_images(
 ) -> None:
     cursor = write_catalogue(settings.products_uri, fashion_mnist, 2_000)
     bench = Bench()
-    embedding_rounds.refreshes(
-        bench, "small", settings, fashion_mnist, cursor, 2_000, make_model(tmp_path / "model")
-    )
+    catalogue = embedding_rounds.Catalogue(settings, fashion_mnist, 2_000, cursor)
+    embedding_rounds.refreshes(bench, "small", catalogue, make_model(tmp_path / "model"))
     lines = {line.name: line for line in goals.refresh_measures(bench, "small", 2_000)}
     assert (lines["P14"].goal, lines["refresh_small_0.1"].met) == (0.03, None)
 

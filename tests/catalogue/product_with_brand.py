@@ -44,9 +44,9 @@ def catalogue_head() -> Cursor:
 
 def ingest_brands() -> pa.Table:
     """Ingest products from all formats, change a brand, and return the net changes of the last feed."""
-    one, two = (base64.b64encode(bundles.picture(number)).decode() for number in range(2))
+    one, two = (base64.b64encode(bundles.png_image(number)).decode() for number in range(2))
     rows = [
-        {"product_id": "c", "brand": "Corona", "image": bundles.picture(2)},
+        {"product_id": "c", "brand": "Corona", "image": bundles.png_image(2)},
         {"product_id": "d", "brand": "Dorado", "image": b"no image"},
     ]
     with spark_session(SETTINGS, "brand"):

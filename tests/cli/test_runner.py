@@ -1,4 +1,4 @@
-"""What a person or an operator gets from the command line when something is wrong: a sentence, an exit code, nothing half-written."""
+"""When something is wrong, the command line says so in a sentence, with an exit code, and cleans up."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def run(command: Sequence[str | bytes], **variables: str) -> Done:
 
 
 def recsim_on(disk: Path, options: str, *arguments: str) -> Done:
-    """Run `recsim` with its home on a disk of its own, mounted with `options`, that only this process sees."""
+    """Run `recsim` with its home on a disk that is mounted with `options` for this process only."""
     namespace = ["unshare", "--map-root-user", "--mount"]
     if subprocess.run(
         [*namespace, "mount", "-t", "tmpfs", "none", str(disk)], capture_output=True, check=False
     ).returncode:
-        pytest.skip("this machine lets nobody mount a disk in a namespace")
+        pytest.skip("this machine refuses to mount a disk in a namespace")
     script = 'mount -t tmpfs -o "$1" none "$2"; shift 2; exec "$@"'
     return run(
         [*namespace, "bash", "-c", script, "bash", options, str(disk), *RECSIM, *arguments],

@@ -19,7 +19,10 @@ from recsim_tasks.contracts import (
     StatusResult,
 )
 
-ODD = ["[slim fit] shirt", "[/sale]", "[bold]b[/bold]", "<b>", "**x**", "$a$", "\x1b[31mred", "a\rb\nc", "\\[x]", "trailing\\", ":smile:", "[link=http://x]y[/link]"]  # fmt: skip
+ODD = [
+    *("[slim fit] shirt", "[/sale]", "[bold]b[/bold]", "<b>", "**x**", "$a$", "\x1b[31mred", "a\rb\nc"),
+    *("\\[x]", "trailing\\", ":smile:", "[link=http://x]y[/link]"),
+]
 SHOWN = [*ODD[:6], r"\x1b[31mred", r"a\rb\nc", *ODD[8:]]
 
 

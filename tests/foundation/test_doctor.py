@@ -61,7 +61,7 @@ def test_either_build_of_tensorflow_will_do(
     assert finding(settings, "tensorflow-cpu").ok == ok
 
 
-def test_all_faults_are_told_at_once_with_exit_code_2(
+def test_all_faults_are_named_at_once_with_exit_code_2(
     settings: Settings, user: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -69,14 +69,14 @@ def test_all_faults_are_told_at_once_with_exit_code_2(
     with pytest.raises(ConfigurationError) as refused:
         examine(load_settings())
     assert refused.value.exit_code == 2
-    for told in (
+    for fault in (
         "openjdk-17-jre-headless",
         "install g++",
         "install cmake",
         "install make",
         "http://127.0.0.1:9 does not answer",
     ):
-        assert told in str(refused.value)
+        assert fault in str(refused.value)
 
 
 def test_what_is_away_and_nothing_else_is_exit_1(
@@ -151,8 +151,7 @@ def test_something_else_at_mlflows_address_is_not_taken_for_it(
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = "import sys; from recsim_tasks.foundation import doctor; print(*{'tensorflow', 'pyspark', 'delta', 'mlflow', 'horovod', 'numpy'} & set(sys.modules))"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        == "\n"
-    )
+    heavy = {"tensorflow", "pyspark", "delta", "mlflow", "horovod", "numpy"}
+    code = f"import sys; from recsim_tasks.foundation import doctor; print(*{heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"

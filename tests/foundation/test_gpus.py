@@ -14,12 +14,15 @@ from recsim_tasks.foundation.settings import Settings, visible_gpus
 # What TensorFlow 2.18 logs where it is built with CUDA: without a driver, and without CUDA's libraries.
 NO_DRIVER = """\
 2026-11-27 21:53:26.420159: I tensorflow/core/util/port.cc:153] oneDNN custom operations are on.
-2026-11-27 21:53:26.441720: E external/local_xla/xla/stream_executor/cuda/cuda_fft.cc:477] Unable to register cuFFT factory
-2026-11-27 21:53:40.622834: E external/local_xla/xla/stream_executor/cuda/cuda_driver.cc:152] failed call to cuInit: UNKNOWN ERROR (303)
+2026-11-27 21:53:26.441720: E external/local_xla/xla/stream_executor/cuda/cuda_fft.cc:477] \
+Unable to register cuFFT factory
+2026-11-27 21:53:40.622834: E external/local_xla/xla/stream_executor/cuda/cuda_driver.cc:152] \
+failed call to cuInit: UNKNOWN ERROR (303)
 """
 NO_LIBRARIES = """\
-2026-11-27 21:53:40.622834: W tensorflow/core/common_runtime/gpu/gpu_device.cc:2344] Cannot dlopen some GPU libraries. Please make sure \
-the missing libraries mentioned above are installed properly if you would like to use GPU. Skipping registering GPU devices...
+2026-11-27 21:53:40.622834: W tensorflow/core/common_runtime/gpu/gpu_device.cc:2344] \
+Cannot dlopen some GPU libraries. Please make sure the missing libraries mentioned above are installed \
+properly if you would like to use GPU. Skipping registering GPU devices...
 """
 
 

@@ -124,11 +124,13 @@ def test_a_lost_connection_names_the_service_that_was_used(number: int) -> None:
             UnavailableError,
         ),
         (
-            "An error occurred while calling o1.count.\n: E\n\tat a.B(C.java:1)\nCaused by: java.io.IOException: Too many open files",
+            "An error occurred while calling o1.count.\n: E\n\tat a.B(C.java:1)\n"
+            "Caused by: java.io.IOException: Too many open files",
             UnavailableError,
         ),
         (
-            "Generic S3 error\n  \x1b[31m↳\x1b[0m Error performing GET http://s3\n  \x1b[31m↳\x1b[0m error sending request",
+            "Generic S3 error\n  \x1b[31m↳\x1b[0m Error performing GET http://s3\n"
+            "  \x1b[31m↳\x1b[0m error sending request",
             UnavailableError,
         ),
         ('Could not connect to the endpoint URL: "http://s3/b"', UnavailableError),
@@ -147,7 +149,8 @@ def test_what_a_library_kept_as_text_is_known_too(text: str, kind: type[RecsimEr
         KeyError("no space left on device"),
         ValueError("the line is not a JSON object: connection refused"),
         LibraryError(
-            'Traceback:\n  File "a.py", line 1, in f\n    raise TimeoutError("timed out")\nZeroDivisionError: division by zero'
+            'Traceback:\n  File "a.py", line 1, in f\n    raise TimeoutError("timed out")\n'
+            "ZeroDivisionError: division by zero"
         ),
         FileNotFoundError(errno.ENOENT, "No such file or directory", "/data/file"),
         LibraryError("404 Client Error: NOT FOUND for url: http://mlflow/x"),
@@ -183,9 +186,10 @@ def test_a_locked_database_is_an_outage(tmp_path: Path) -> None:
 )
 def test_a_limit_of_the_process_is_named(tmp_path: Path, limit: int, program: str, said: str) -> None:
     head = "import sys; path = sys.argv[1]; from recsim_tasks.foundation.outages import diagnose"
-    told = f"{head}\ntry:\n    {program}\nexcept OSError as error:\n    known = diagnose(error, path); print(type(known).__name__, known)"
+    diagnosis = "known = diagnose(error, path); print(type(known).__name__, known)"
+    script = f"{head}\ntry:\n    {program}\nexcept OSError as error:\n    {diagnosis}"
     done = subprocess.run(
-        [sys.executable, "-c", told, str(tmp_path / "file")],
+        [sys.executable, "-c", script, str(tmp_path / "file")],
         preexec_fn=lambda: resource.setrlimit(limit, (64, 64)),
         capture_output=True,
         text=True,

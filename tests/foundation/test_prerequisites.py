@@ -59,11 +59,11 @@ def test_an_old_java_is_named_with_its_version(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "version",
     ['openjdk version "17.0.15" 2025-04-15', 'openjdk version "21" 2023-09-19', 'java version "22-ea"'],
 )
-def test_java_17_and_later_will_do(tmp_path: Path, told: str) -> None:
-    program(tmp_path / "bin", "java", f"echo '{told}' >&2")
+def test_java_17_and_later_will_do(tmp_path: Path, version: str) -> None:
+    program(tmp_path / "bin", "java", f"echo '{version}' >&2")
     assert "Java" not in run(tmp_path / "bin", tmp_path).stderr
 
 

@@ -7,8 +7,13 @@ import psutil
 
 from recsim_tasks.foundation.processes import descendants, end
 
-# A starter starts a job, the job starts a child in a session of its own that does not mind TERM; all wait.
-CHILD = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+# A starter starts a job, the job starts a child in a session of its own that ignores TERM; all wait.
+CHILD = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print('up', flush=True)
+time.sleep(60)
+"""
 JOB = f"""
 import os, subprocess, sys, time
 from recsim_tasks.foundation.processes import die_with

@@ -95,7 +95,8 @@ def test_publishing_replaces_all_of_the_old(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_try_left_is_not_published_and_is_removed_by_the_next(tmp_path: Path) -> None:
-    dies = "with publishing(target) as folder: fill(folder, 1); print('filled', flush=True); os.kill(os.getpid(), 9)"
+    work = "fill(folder, 1); print('filled', flush=True); os.kill(os.getpid(), 9)"
+    dies = f"with publishing(target) as folder: {work}"
     run_and_kill(tmp_path / "release", dies, 1)
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".release")], (
         "the control: the kill left something"
@@ -204,7 +205,7 @@ def test_a_changed_an_added_or_a_missing_file_is_refused_by_name(
 
 
 class Recorder:
-    """What reached the disk: which files and folders were flushed, in which order with the renames, as a loss of power sees it."""
+    """What a loss of power leaves: which files and folders were flushed, in order with the renames."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, flush: bool = True) -> None:
         self.steps: list[tuple[str, str]] = []
@@ -255,7 +256,7 @@ class Recorder:
 def test_nothing_that_was_published_is_lost_with_the_power(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush: bool
 ) -> None:
-    """Files and folders are flushed before the rename, the folder around them after it; the control flushes nothing."""
+    """Files and folders are flushed before the rename, their parent after it; the control flushes nothing."""
     recorder = Recorder(monkeypatch, flush)
     with publishing(tmp_path / "release") as folder:
         (folder / "inner").mkdir()
@@ -270,7 +271,7 @@ def test_nothing_that_was_published_is_lost_with_the_power(
 def test_new_folders_around_what_was_published_are_not_lost_with_the_power(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, flush: bool
 ) -> None:
-    """A new refresh makes `refreshes/ID`: each new folder is flushed into the one around it, before what it holds is published."""
+    """A new refresh makes `refreshes/ID`: each new folder is flushed before its content is published."""
     recorder = Recorder(monkeypatch, flush)
     target = tmp_path / "refreshes" / "one" / kind
     if kind == "file":

@@ -35,7 +35,18 @@ def test_every_text_becomes_one_line_that_can_be_written(text: str) -> None:
     assert json.loads(json.dumps(line)) == line
 
 
-ALIKE = ["nightly:1", "nightly+1", "nightly-1", "Nightly-1", "nightly 1", "nightly-1 ", "nightly-1-3ecb4a5e2b0c", "..", ".", "...", "", "x", "a" * 300, "a" * 301, "ü" * 200]  # fmt: skip
+ALIKE = [
+    *(
+        "nightly:1",
+        "nightly+1",
+        "nightly-1",
+        "Nightly-1",
+        "nightly 1",
+        "nightly-1 ",
+        "nightly-1-3ecb4a5e2b0c",
+    ),
+    *("..", ".", "...", "", "x", "a" * 300, "a" * 301, "ü" * 200),
+]
 
 
 def test_texts_that_look_alike_have_folders_of_their_own_also_where_case_does_not_count() -> None:

@@ -12,7 +12,7 @@ from recsim_tasks.contracts import QueryResult
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.operations.query import query
-from release.bundles import picture
+from release.bundles import png_image
 
 CONDITIONS: list[tuple[dict[str, Any], list[int]]] = [
     ({"categories": ["rings"]}, [n for n in range(1, 40) if n % 2]),
@@ -30,7 +30,7 @@ CONDITIONS: list[tuple[dict[str, Any], list[int]]] = [
 def test_every_condition_holds_for_every_product_of_the_answer(
     behind: Settings, tmp_path: Path, wanted: dict[str, Any], numbers: list[int]
 ) -> None:
-    (tmp_path / "asked.png").write_bytes(picture(2))
+    (tmp_path / "asked.png").write_bytes(png_image(2))
     by_image = query(behind, tmp_path / "asked.png", None, {"k": 100, **wanted}).results
     assert {row["product_id"] for row in by_image} == {f"p{n:03d}" for n in numbers}
     by_product = query(behind, None, "p002", {"k": 100, **wanted}).results

@@ -66,7 +66,7 @@ def turn_off(settings: Settings) -> None:
     DeltaTable(settings.products_uri).alter.set_table_properties({"delta.enableChangeDataFeed": "false"})
 
 
-def create_anew(settings: Settings) -> None:
+def recreate(settings: Settings) -> None:
     rows = pa.RecordBatchReader.from_stream(DeltaTable(settings.products_uri).scan()).read_all()
     shutil.rmtree(settings.products_uri)
     write_deltalake(settings.products_uri, rows, configuration={"delta.enableChangeDataFeed": "true"})
@@ -76,7 +76,7 @@ LOSSES: list[tuple[Callable[[Settings], None], str]] = [
     (vacuum, "files that it needs were removed"),
     (clean_log, "was cleaned"),
     (turn_off, "is off"),
-    (create_anew, "was recreated"),
+    (recreate, "was recreated"),
 ]
 
 

@@ -20,16 +20,16 @@ from refresh.conftest import PRODUCTS, at_head
 from refresh.test_plan_inputs import planned
 from release.bundles import TRAINING, products
 
-TUNED = {
-    "best_params": {"learning_rate": 0.002},
-    "trials": 7,
-    "failed": 0,
-    "pruned": 0,
-    "metric": "map_at_r",
-    "best_score": 0.5,
-    "champion_score": None,
-    "reasons": [],
-}
+TUNED = TuneResult(
+    best_params={"learning_rate": 0.002},
+    trials=7,
+    failed=0,
+    pruned=0,
+    metric="map_at_r",
+    best_score=0.5,
+    champion_score=None,
+    reasons=[],
+)
 TRAINED = TrainResult(
     model_fingerprint="f", ranks=1, metrics={}, quality={}, mlflow_run_id="run", trained_at=1.0
 )
@@ -106,9 +106,8 @@ def test_a_training_starts_from_the_champion_when_it_is_planned_so(
     )
     planned(settings, mode="retrain")
     workspace = Workspace.of(settings, "r")
-    workspace.keep(TuneResult.model_validate(TUNED))
-    trained = steps.train(settings, workspace)
-    assert trained == TRAINED
+    workspace.keep(TUNED)
+    assert steps.train(settings, workspace) == TRAINED
     assert calls[0][2:] == (
         {"learning_rate": 0.002},
         workspace.own_model,

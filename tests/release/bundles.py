@@ -1,6 +1,6 @@
 """Bundles for tests, in milliseconds.
 
-A LiteRT model put together by hand (no TensorFlow) and small pictures as products.
+A LiteRT model put together by hand (no TensorFlow) and small images as products.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def litert_model(seed: int, blind: int = 0) -> bytes:
     return bytes(builder.Output())
 
 
-def picture(number: int) -> bytes:
+def png_image(number: int) -> bytes:
     """A PNG: stripes when `number` is even, rings when it is odd, with noise of its own."""
     y, x = np.mgrid[:SIZE, :SIZE]
     shape = (x // 2) % 2 if number % 2 == 0 else (np.hypot(x - 7.5, y - 7.5) // 2) % 2
@@ -106,7 +106,7 @@ def picture(number: int) -> bytes:
 
 def products(count: int, suffix: str = "") -> pa.Table:
     """A catalogue: even products are stripes at 10, 12, ..., odd ones rings; every third is out of stock."""
-    images = [picture(number) for number in range(count)]
+    images = [png_image(number) for number in range(count)]
     return pa.table(
         {
             "product_id": [f"p{number:03d}{suffix}" for number in range(count)],
@@ -158,7 +158,7 @@ def make_bundle(
     table = products(count, suffix)
     model = make_model(folder / "model", seed)
     index = make_index(folder / "index", model, table, cursor)
-    canaries = [picture(number) for number in range(4)]
+    canaries = [png_image(number) for number in range(4)]
     contents = BundleContents(model, index, canaries, METRICS, TRAINING, AT)
     return assemble(contents, folder / "release")
 

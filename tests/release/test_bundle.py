@@ -21,7 +21,7 @@ from release.bundles import (
     make_bundle,
     make_index,
     make_model,
-    picture,
+    png_image,
     products,
     reseal,
 )
@@ -35,13 +35,13 @@ def files_of(folder: Path) -> list[Path]:
 
 def test_a_release_finds_each_product_by_its_own_image(bundle: Path) -> None:
     release = Release.open(bundle)
-    assert [release.similar(picture(number), 1, ALL)[0]["product_id"] for number in range(40)] == [
+    assert [release.similar(png_image(number), 1, ALL)[0]["product_id"] for number in range(40)] == [
         f"p{n:03d}" for n in range(40)
     ]
 
 
 def test_an_answer_has_the_products_fields(bundle: Path) -> None:
-    found = Release.open(bundle).similar(picture(4), 1, ALL)[0]
+    found = Release.open(bundle).similar(png_image(4), 1, ALL)[0]
     assert found.pop("score") == pytest.approx(1)
     assert found == {
         "product_id": "p004",
@@ -65,7 +65,7 @@ def test_more_like_an_unknown_product_is_refused(bundle: Path) -> None:
 
 def test_filters_hold_for_every_product_of_an_answer(bundle: Path) -> None:
     filters = Filters(categories=("rings",), min_price=15, max_price=35, in_stock=True)
-    found = Release.open(bundle).similar(picture(4), 40, filters)
+    found = Release.open(bundle).similar(png_image(4), 40, filters)
     expected = {f"p{n:03d}" for n in range(40) if n % 2 and n % 3 and 5 <= n <= 25}
     assert {row["product_id"] for row in found} == expected
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from release.bundles import picture
+from release.bundles import png_image
 
 
 @dataclass
@@ -36,7 +36,7 @@ class LoadGenerator:
                 thread.join()
 
     def _ask(self, done: threading.Event) -> None:
-        image = picture(7)
+        image = png_image(7)
         with httpx.Client(base_url=self.address, timeout=30) as client:
             while not done.is_set():
                 try:

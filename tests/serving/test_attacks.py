@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from benchmarks.serving.attack import Cost, measure
+from benchmarks.serving.attack import Attack, Cost, measure
 
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.client import Registry
@@ -50,10 +50,10 @@ def test_slow_connections_and_endless_headers_do_not_harm_a_server_with_few_file
     home: Settings, tmp_path: Path
 ) -> None:
     with served(home, tmp_path, files=256) as (address, process):
-        check(measure(address, connections=700, headers=2, bodies=0, seconds=4, process=process), 700)
+        check(measure(Attack(address, connections=700, headers=2, bodies=0), 4, process), 700)
         assert httpx.get(f"{address}/v1/products/p007/image").status_code == 200
 
-        fed = measure(address, connections=0, headers=0, bodies=4, seconds=4, process=process)
+        fed = measure(Attack(address, connections=0, headers=0, bodies=4), 4, process)
         check(fed, 0)
         assert fed.bodies >= 4
 
@@ -63,5 +63,5 @@ def test_1500_slow_connections_and_endless_headers_do_not_harm_a_server(
     home: Settings, tmp_path: Path
 ) -> None:
     with served(home, tmp_path, files=4096) as (address, process):
-        check(measure(address, connections=1500, headers=2, bodies=0, seconds=30, process=process), 1500)
+        check(measure(Attack(address, connections=1500, headers=2, bodies=0), 30, process), 1500)
         assert httpx.get(f"{address}/v1/products/p007/image").status_code == 200

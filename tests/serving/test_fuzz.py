@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from recsim_tasks.serving.app import create_app
-from release.bundles import picture
+from release.bundles import png_image
 from serving.conftest import LOCAL
 
 REFUSALS = {400, 404, 405, 408, 413, 415, 422}
@@ -24,12 +24,12 @@ REFUSALS = {400, 404, 405, 408, 413, 415, 422}
 
 def packed(format_: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    Image.open(io.BytesIO(picture(3))).convert("RGB").save(buffer, format_, **options)
+    Image.open(io.BytesIO(png_image(3))).convert("RGB").save(buffer, format_, **options)
     return buffer.getvalue()
 
 
 WHOLE = [
-    picture(1),
+    png_image(1),
     packed("JPEG"),
     packed("JPEG", progressive=True),
     packed("WEBP"),
@@ -43,7 +43,7 @@ PARTS = [
     b"--x--\r\n",
     b'Content-Disposition: form-data; name="image"; filename="a"\r\n\r\n',
     b"\r\n",
-    picture(1),
+    png_image(1),
     b'name="k"',
     b"{",
     b'"image"',
@@ -133,7 +133,7 @@ def test_damaged_images(client: TestClient, pytestconfig: pytest.Config) -> None
 
 
 def test_requests_of_any_form(client: TestClient, pytestconfig: pytest.Config) -> None:
-    image = base64.b64encode(picture(1)).decode()
+    image = base64.b64encode(png_image(1)).decode()
 
     @fuzzed(pytestconfig)
     @given(options=OPTIONS, body=JSON)
@@ -203,7 +203,7 @@ def test_forms_in_any_character_set(client: TestClient, pytestconfig: pytest.Con
         part = b'--x\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
         upload = (
             b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
-            + picture(1)
+            + png_image(1)
             + b"\r\n--x--\r\n"
         )
         content = b"".join(part % field for field in fields) + upload

@@ -19,7 +19,7 @@ from recsim_tasks.serving.champion_follower import RETRY_REFUSED_SECONDS, Champi
 from recsim_tasks.serving.hot_swap import HotSwap
 from recsim_tasks.serving.target import STATES
 from recsim_tasks.vectors.filters import Filters
-from release.bundles import picture, reseal
+from release.bundles import png_image, reseal
 from release.registered import move_alias, set_production, stored
 from serving.conftest import LOCAL
 
@@ -83,7 +83,7 @@ ASKED = [
 def answering(swap: HotSwap) -> tuple[int, str]:
     """The version that answers, and the product that it finds for image 7."""
     assert swap.current is not None
-    return swap.current.version, swap.current.release.similar(picture(7), 1, Filters())[0]["product_id"]
+    return swap.current.version, swap.current.release.similar(png_image(7), 1, Filters())[0]["product_id"]
 
 
 def test_without_a_release_a_request_gets_a_clear_error(
@@ -133,7 +133,7 @@ def test_a_request_ends_on_the_release_it_started_with(
     taken = swap.current
     serve(registry, follower, swap, 2)
     assert taken is not None
-    assert taken.release.similar(picture(7), 1, Filters())[0]["product_id"] == "p007"
+    assert taken.release.similar(png_image(7), 1, Filters())[0]["product_id"] == "p007"
 
 
 @pytest.mark.parametrize("fault", ["changed", "added", "missing", "no manifest"])
@@ -478,7 +478,7 @@ def test_swaps_under_load_fail_no_request_and_mix_no_response(
 
     def ask() -> None:
         while not done.is_set():
-            answer = followed.post("/v1/similar", files={"image": picture(7)}, data={"k": "10"})
+            answer = followed.post("/v1/similar", files={"image": png_image(7)}, data={"k": "10"})
             body = answer.json()
             answers.append(
                 (

@@ -14,7 +14,7 @@ from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import MissingError
 from recsim_tasks.serving import image_cache
 from recsim_tasks.serving.image_cache import ImageCache, media_type
-from release.bundles import picture
+from release.bundles import png_image
 
 
 def table(images: dict[str, bytes]) -> pa.Table:
@@ -123,10 +123,10 @@ def test_threads_read_the_images_of_two_releases_side_by_side(uri: str) -> None:
 
 def test_a_smaller_copy_is_a_jpeg_and_the_original_keeps_its_type(tmp_path: Path) -> None:
     uri = str(tmp_path / "products")
-    write_deltalake(uri, table({"a": picture(3)}))
+    write_deltalake(uri, table({"a": png_image(3)}))
     images = ImageCache(uri)
-    whole, small = (images.get(cursor_of(uri), "a", hash_of(picture(3)), side) for side in (None, 16))
-    assert whole == picture(3)
+    whole, small = (images.get(cursor_of(uri), "a", hash_of(png_image(3)), side) for side in (None, 16))
+    assert whole == png_image(3)
     assert small is not None
     assert (media_type(whole), media_type(small)) == ("image/png", "image/jpeg")
     assert media_type(b"RIFF....WEBP") == "image/webp"

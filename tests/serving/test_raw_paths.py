@@ -17,7 +17,7 @@ from recsim_tasks.serving.hot_swap import ServedRelease
 from recsim_tasks.serving.product_listing import ProductListing
 from recsim_tasks.serving.raw_paths import normalised
 from recsim_tasks.shop.api_client import ApiClient
-from release.bundles import AT, METRICS, TRAINING, make_index, make_model, picture, products
+from release.bundles import AT, METRICS, TRAINING, make_index, make_model, png_image, products
 from serving.sockets import listening
 
 IDS = [
@@ -66,7 +66,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     write_deltalake(str(folder / "home" / "tables" / "products"), table)
     model = make_model(folder / "model")
     index = make_index(folder / "index", model, table)
-    assemble(BundleContents(model, index, [picture(0)], METRICS, TRAINING, AT), folder / "release")
+    assemble(BundleContents(model, index, [png_image(0)], METRICS, TRAINING, AT), folder / "release")
     app = create_app(Settings.model_construct(home=folder / "home"))
     release = Release.open(folder / "release")
     app.state.swap.current = ServedRelease(1, release, ProductListing(release.index.products))
@@ -88,7 +88,7 @@ def test_every_product_is_reached_with_its_neighbours_and_its_image(
     found = [row["product_id"] for row in api.search_by_product(product_id, {"k": len(IDS)})["results"]]
     assert set(found) == set(IDS) - {product_id}
     whole = httpx.get(f"{address}{api_path(product_id)}/image")
-    assert whole.content == picture(IDS.index(product_id))
+    assert whole.content == png_image(IDS.index(product_id))
 
 
 def api_path(product_id: str) -> str:
@@ -139,7 +139,7 @@ def test_an_id_that_is_not_utf8_is_refused(address: str, name: str, what: str) -
 
 def test_other_routes_are_found_as_before(address: str) -> None:
     assert httpx.get(f"{address}/v1/products").status_code == 200
-    assert httpx.post(f"{address}/v1/similar", files={"image": picture(1)}).status_code == 200
+    assert httpx.post(f"{address}/v1/similar", files={"image": png_image(1)}).status_code == 200
     assert httpx.get(f"{address}/v1%2Fproducts").status_code == 404
     assert httpx.post(f"{address}/v1/products/MUSIC").status_code == 405
 

@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
 from recsim_tasks.serving import responses
-from release.bundles import picture
+from release.bundles import png_image
 
-IMAGE = base64.b64encode(picture(7)).decode()
+IMAGE = base64.b64encode(png_image(7)).decode()
 
 
 @pytest.mark.parametrize(

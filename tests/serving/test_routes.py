@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from recsim_tasks.serving.app import MAX_BODY_BYTES, create_app
 from recsim_tasks.serving.requests import MAX_JSON_BYTES
-from release.bundles import picture, products
+from release.bundles import png_image, products
 from serving.conftest import LOCAL
 
 
@@ -33,7 +33,7 @@ def assert_problem(answer: Any, status: int, *words: str) -> None:
 
 
 def test_an_image_in_json_finds_its_product(client: TestClient) -> None:
-    answer = client.post("/v1/similar", json={"image": encoded(picture(7)), "k": 3})
+    answer = client.post("/v1/similar", json={"image": encoded(png_image(7)), "k": 3})
     assert answer.status_code == 200
     body = answer.json()
     assert (body["release"], answer.headers["X-Recsim-Release"]) == (1, "1")
@@ -50,8 +50,9 @@ def test_an_image_in_json_finds_its_product(client: TestClient) -> None:
 
 def test_an_upload_and_json_get_the_same_response(client: TestClient) -> None:
     options = {"k": "5", "categories": ["rings"], "max_price": "40", "in_stock": "true"}
-    uploaded = client.post("/v1/similar", files={"image": ("a.png", picture(7))}, data=options)
-    sent = {"image": encoded(picture(7)), "k": 5, "categories": ["rings"], "max_price": 40, "in_stock": True}
+    uploaded = client.post("/v1/similar", files={"image": ("a.png", png_image(7))}, data=options)
+    limits = {"categories": ["rings"], "max_price": 40, "in_stock": True}
+    sent = {"image": encoded(png_image(7)), "k": 5, **limits}
     assert uploaded.status_code == 200, uploaded.text
     assert uploaded.json() == client.post("/v1/similar", json=sent).json()
 
@@ -73,14 +74,14 @@ def test_filters_apply_to_a_search_by_product(client: TestClient) -> None:
 
 def test_a_k_above_the_number_of_products_returns_all(client: TestClient) -> None:
     assert (
-        len(client.post("/v1/similar", json={"image": encoded(picture(1)), "k": 1000}).json()["results"])
+        len(client.post("/v1/similar", json={"image": encoded(png_image(1)), "k": 1000}).json()["results"])
         == 40
     )
 
 
 @pytest.mark.parametrize("k", [0, -1, 1001, 10**9, "many", None, 1.5])
 def test_an_invalid_k_is_refused(client: TestClient, k: object) -> None:
-    assert_problem(client.post("/v1/similar", json={"image": encoded(picture(1)), "k": k}), 422, "k: ")
+    assert_problem(client.post("/v1/similar", json={"image": encoded(png_image(1)), "k": k}), 422, "k: ")
 
 
 def thin() -> bytes:
@@ -102,7 +103,7 @@ def test_an_image_of_one_pixel_width_takes_no_more_memory_than_another(client: T
 
 def bomb() -> bytes:
     """A PNG that says it is 40,000 x 40,000."""
-    data = bytearray(picture(0))
+    data = bytearray(png_image(0))
     data[16:24] = (40_000).to_bytes(4, "big") * 2
     return bytes(data)
 
@@ -112,7 +113,7 @@ def bomb() -> bytes:
     [
         (b"", "no bytes"),
         (b"not an image", "does not decode"),
-        (picture(1)[:80], ""),
+        (png_image(1)[:80], ""),
         (b"GIF89a" + bytes(50), "does not decode"),
         (bomb(), ""),
     ],
@@ -142,7 +143,7 @@ def test_an_image_of_any_mode_is_accepted(client: TestClient, mode: str) -> None
 SURROGATE = (
     b'--x\r\nContent-Disposition: form-data; name="categories"\r\n\r\n\\ud800\r\n'
     b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
-    + picture(1)
+    + png_image(1)
     + b"\r\n--x--\r\n"
 )
 SURROGATE_NAME = SURROGATE.replace(b"categories", b"+2AA-").replace(b"\\ud800", b"1")
@@ -202,8 +203,8 @@ FORM = b'--x\r\nContent-Disposition: form-data; name="k"\r\n\r\n5\r\n--x--\r\n'
         ({"json": {f"field {n}": 0 for n in range(100_000)}}, 422),
         ({"json": {"image": "", "exclude": [0] * 1_000_000}}, 422),
         ({"content": b"x"}, 415),
-        ({"data": {"k": "3"}, "files": {"picture": b"x"}}, 422),
-        ({"files": [("image", picture(1)), ("image", picture(2))]}, 400),
+        ({"data": {"k": "3"}, "files": {"photo": b"x"}}, 422),
+        ({"files": [("image", png_image(1)), ("image", png_image(2))]}, 400),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -214,15 +215,15 @@ def test_an_invalid_body_is_refused(client: TestClient, body: dict[str, Any], st
 @pytest.mark.parametrize("half", ["\\ud800", "\\uDFFF", "a\\udc00b"])
 @pytest.mark.parametrize("where", ["categories", "exclude"])
 def test_a_lone_surrogate_is_refused_with_a_sentence(client: TestClient, half: str, where: str) -> None:
-    content = f'{{"image": "{encoded(picture(1))}", "{where}": ["{half}"]}}'
+    content = f'{{"image": "{encoded(png_image(1))}", "{where}": ["{half}"]}}'
     assert_problem(
         client.post("/v1/similar", content=content, headers={"Content-Type": "application/json"}),
         422,
         "surrogate",
     )
-    content = f'{{"inputs": {{"image": ["{encoded(picture(1))}"]}}, "params": {{"{where}": ["{half}"]}}}}'
+    content = f'{{"inputs": {{"image": ["{encoded(png_image(1))}"]}}, "params": {{"{where}": ["{half}"]}}}}'
     assert_problem(client.post("/invocations", content=content), 422, "surrogate")
-    whole = f'{{"image": "{encoded(picture(1))}", "{where}": ["\\ud83d\\ude00"]}}'
+    whole = f'{{"image": "{encoded(png_image(1))}", "{where}": ["\\ud83d\\ude00"]}}'
     assert (
         client.post("/v1/similar", content=whole, headers={"Content-Type": "application/json"}).status_code
         == 200
@@ -249,12 +250,12 @@ def test_an_unknown_product_is_not_found(client: TestClient, name: str, what: st
 @pytest.mark.parametrize(
     ("method", "path", "parts", "status"),
     [
-        ("POST", "/v1/similar", {"json": {"image": encoded(picture(1))}}, 200),
-        ("POST", "/v1/similar", {"files": {"image": picture(1)}}, 200),
+        ("POST", "/v1/similar", {"json": {"image": encoded(png_image(1))}}, 200),
+        ("POST", "/v1/similar", {"files": {"image": png_image(1)}}, 200),
         ("POST", "/v1/similar", {"json": {"image": "none"}}, 422),
         ("POST", "/v1/similar", {"content": b"{", "headers": {"Content-Type": "application/json"}}, 400),
         ("POST", "/v1/similar", {"content": b"x"}, 415),
-        ("POST", "/invocations", {"json": {"inputs": {"image": [encoded(picture(1))]}}}, 200),
+        ("POST", "/invocations", {"json": {"inputs": {"image": [encoded(png_image(1))]}}}, 200),
         ("POST", "/invocations", {"json": {}}, 422),
         ("GET", "/v1/products", {}, 200),
         ("GET", "/v1/products/p001/similar", {}, 200),
@@ -298,7 +299,7 @@ def test_the_image_of_a_product_is_returned_as_delivered(client: TestClient) -> 
     answer = client.get("/v1/products/p003/image")
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (
         200,
-        picture(3),
+        png_image(3),
         "image/png",
     )
     assert answer.headers["ETag"] == f'"{products(4).column("image_hash")[3].as_py()}-whole"'
@@ -344,7 +345,7 @@ def test_pages_hold_every_product_once(client: TestClient) -> None:
 def test_distinct_returns_no_more_products_and_the_same_nearest_one(
     client: TestClient,
 ) -> None:
-    sent = {"image": encoded(picture(7)), "k": 10}
+    sent = {"image": encoded(png_image(7)), "k": 10}
     every, distinct = (
         client.post("/v1/similar", json={**sent, "distinct": given}).json()["results"]
         for given in (False, True)
@@ -360,7 +361,7 @@ def test_a_category_lists_its_products_alone(client: TestClient) -> None:
     assert client.get("/v1/products", params={"category": "none such"}).json()["results"] == []
 
 
-IMAGES = [encoded(picture(5)), encoded(picture(6))]
+IMAGES = [encoded(png_image(5)), encoded(png_image(6))]
 
 
 @pytest.mark.parametrize(
@@ -394,7 +395,7 @@ def test_mlflows_protocol_gets_a_list_per_row(client: TestClient, table: dict[st
     "body",
     [
         {},
-        {"dataframe_split": {"columns": ["picture"], "data": [["x"]]}},
+        {"dataframe_split": {"columns": ["photo"], "data": [["x"]]}},
         {"dataframe_split": {"columns": ["image"], "data": [[]]}},
         {"dataframe_records": [{}]},
         {"inputs": {}},

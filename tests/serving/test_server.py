@@ -15,7 +15,7 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.serving.app import MAX_BODY_BYTES
 from recsim_tasks.serving.champion_follower import ChampionFollower
-from release.bundles import picture
+from release.bundles import png_image
 from release.registered import set_production
 from release.servers import free_port, running, script
 
@@ -39,7 +39,7 @@ def address(home: Settings, tmp_path: Path) -> Iterator[str]:
 
 
 def test_recsim_serve_answers_and_limits_chunked_bodies(address: str) -> None:
-    answer = httpx.post(f"http://{address}/v1/similar", files={"image": picture(7)}, timeout=30)
+    answer = httpx.post(f"http://{address}/v1/similar", files={"image": png_image(7)}, timeout=30)
     assert answer.json()["results"][0]["product_id"] == "p007"
     connection = http.client.HTTPConnection(address, timeout=30)
     connection.request(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from release.bundles import picture
+from release.bundles import png_image
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -93,7 +93,7 @@ def test_a_photo_finds_similar_products_and_a_bad_file_gets_a_clear_message(
     visit(page, running_servers)
     page.get_by_text("Search by photo").click()
     chooser = page.locator("input[type=file]")
-    chooser.set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": picture(7)})
+    chooser.set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": png_image(7)})
     expect(page.get_by_text("Similar to your photo")).to_be_visible()
     expect(cards(page).first.locator("b")).to_have_text("Product 7")
     expect(page.locator(".score").first).to_have_text("100% similar")

@@ -61,7 +61,9 @@ def quarantine(
         result = quarantined(
             settings, feed_id=feed, product_id=product, include_released=released, limit=limit
         )
-        return result if json else show_quarantine(result)
+        if not json:
+            show_quarantine(result)
+        return result
 
     run("quarantine", work)
 

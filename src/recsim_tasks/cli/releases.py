@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.operations import query as queries
 from recsim_tasks.operations import status as operations
 from recsim_tasks.refresh import release_steps
+from recsim_tasks.release.registry.approval import Approval
 
 app = typer.Typer()
 
@@ -36,7 +38,8 @@ def promote(
 
     def work(settings: Settings) -> JobResult:
         if reject:
-            release_steps.reject(settings, version, by, through, at, reason)
+            rejection = Approval("rejected", by, at or time.time(), through, reason)
+            release_steps.reject(settings, version, rejection)
         return release_steps.promote(settings, version, by, through, at)
 
     run("promote", work, refresh)
@@ -72,9 +75,13 @@ def releases(
     def work(settings: Settings) -> JobResult:
         if feed is not None:
             traced = operations.release_of_feed(settings, feed)
-            return traced if json else show_feed_release(traced)
+            if not json:
+                show_feed_release(traced)
+            return traced
         history = operations.releases(settings)
-        return history if json else show_releases(history)
+        if not json:
+            show_releases(history)
+        return history
 
     run("releases", work)
 
@@ -84,8 +91,10 @@ def status(json: JsonOnly = False) -> None:
     """Show the release in Production and how far it is behind the catalogue."""
 
     def work(settings: Settings) -> JobResult:
-        found = operations.status(settings)
-        return found if json else show_status(found)
+        result = operations.status(settings)
+        if not json:
+            show_status(result)
+        return result
 
     run("status", work)
 
@@ -123,7 +132,9 @@ def query(
     }
 
     def work(settings: Settings) -> JobResult:
-        found = queries.query(settings, image, product, options)
-        return found if json else show_neighbours(found)
+        answer = queries.query(settings, image, product, options)
+        if not json:
+            show_neighbours(answer)
+        return answer
 
     run("query", work)

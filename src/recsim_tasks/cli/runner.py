@@ -7,9 +7,8 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
-from recsim_tasks.contracts import JobResult
+from recsim_tasks.contracts import Failure, JobResult
 from recsim_tasks.foundation.errors import BlockedError, ConfigurationError, RecsimError
 from recsim_tasks.foundation.outages import diagnose, outage_behind
 from recsim_tasks.foundation.processes import die_with
@@ -19,9 +18,8 @@ from recsim_tasks.foundation.text import one_line
 from recsim_tasks.refresh.workspace import Workspace
 
 log = logging.getLogger(__name__)
-Result = JobResult | dict[str, Any]
-Work = Callable[[Settings], Result]
-Step = Callable[[Settings, Workspace], Result]
+Work = Callable[[Settings], JobResult | None]
+Step = Callable[[Settings, Workspace], JobResult]
 
 SERVICE = "A service that this job needs"
 
@@ -29,9 +27,9 @@ SERVICE = "A service that this job needs"
 def run(name: str, work: Work, refresh: str | None = None) -> None:
     """Do `work`, print its result on the last line of stdout, and exit with the code of the contract.
 
-    With a `refresh`, its workspace keeps the result. Exit codes: 0 done; 1 failed or unavailable, a retry may
-    help; 2 bad input or configuration, or something does not exist; 3 rejected or on hold. The reason is also
-    the last line of stderr.
+    A server has no result and prints `{}`. With a `refresh`, its workspace keeps the result. Exit codes: 0
+    done; 1 failed or unavailable, a retry may help; 2 bad input or configuration, or something does not
+    exist; 3 rejected or on hold. The reason is also the last line of stderr.
     """
     settings: Settings | None = None
     try:
@@ -40,32 +38,30 @@ def run(name: str, work: Work, refresh: str | None = None) -> None:
         settings = load_settings()
         # A bad id is refused before any work.
         workspace = None if refresh is None else Workspace.of(settings, refresh)
-        result, code = _done(work, settings, workspace), 0
+        line, code = _done(work, settings, workspace), 0
     except Exception as error:
-        result, code = _failure(name, _meaning(error, _place(settings)))
+        failure = _meaning(error, _place(settings))
+        line, code = _failed(name, failure), failure.exit_code
     sys.stderr.flush()
-    print(redacted(as_json(result)), flush=True)
+    print(redacted(line), flush=True)
     raise SystemExit(code)
 
 
-def _done(work: Work, settings: Settings, workspace: Workspace | None) -> Result:
-    """The result with the time that it took, kept in the workspace."""
+def _done(work: Work, settings: Settings, workspace: Workspace | None) -> str:
+    """The result in JSON with the time that it took; also kept in the workspace."""
     started = time.monotonic()
     result = work(settings)
-    if isinstance(result, JobResult):
-        result = result.model_copy(update={"elapsed_seconds": round(time.monotonic() - started, 1)})
-        return workspace.keep(result) if workspace else result
-    return result
+    if result is None:
+        return "{}"
+    result = result.model_copy(update={"elapsed_seconds": round(time.monotonic() - started, 1)})
+    if workspace:
+        workspace.keep(result)
+    return result.model_dump_json()
 
 
 def run_step(name: str, refresh: str, step: Step) -> None:
     """Run one step of a refresh; it finds the results of the steps before it in the workspace."""
     run(name, lambda settings: step(settings, Workspace.of(settings, refresh)), refresh)
-
-
-def as_json(result: JobResult | dict[str, Any]) -> str:
-    """The one line in which a result is printed."""
-    return result.model_dump_json() if isinstance(result, JobResult) else json.dumps(result, default=str)
 
 
 def _meaning(error: Exception, place: str) -> RecsimError:
@@ -93,13 +89,10 @@ def _cause(error: Exception) -> str:
     return (causes or lines[:1])[-1].rstrip(".")
 
 
-def _failure(name: str, error: RecsimError) -> tuple[dict[str, Any], int]:
+def _failed(name: str, error: RecsimError) -> str:
+    """The failure in JSON, with the result of a job that was blocked."""
     sentence = redacted(one_line(error))
     log.error("recsim %s: %s", name, sentence)
-    extra = error.result if isinstance(error, BlockedError) else {}
-    return {
-        **extra,
-        "error": sentence,
-        "error_type": error.error_type,
-        "exit_code": error.exit_code,
-    }, error.exit_code
+    result = error.result if isinstance(error, BlockedError) else {}
+    failure = Failure(error=sentence, error_type=error.error_type, exit_code=error.exit_code)
+    return json.dumps({**result, **failure.model_dump()}, default=str)

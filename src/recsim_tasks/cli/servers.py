@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import typer
 
 from recsim_tasks.cli.runner import run
@@ -17,11 +15,10 @@ app = typer.Typer()
 def serve() -> None:
     """Serve the release in Production over HTTP until stopped."""
 
-    def work(settings: Settings) -> dict[str, Any]:
+    def work(settings: Settings) -> None:
         from recsim_tasks.serving.server import serve as run_server
 
         run_server(settings)
-        return {}
 
     run("serve", work)
 
@@ -30,11 +27,10 @@ def serve() -> None:
 def shop() -> None:
     """Run the shop until stopped."""
 
-    def work(settings: Settings) -> dict[str, Any]:
+    def work(settings: Settings) -> None:
         from recsim_tasks.shop.run import shop as run_shop
 
         run_shop(settings)
-        return {}
 
     run("shop", work)
 

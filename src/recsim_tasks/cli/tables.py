@@ -1,4 +1,4 @@
-"""Answers as tables, for people; the JSON line follows for programs."""
+"""Prints results as tables for people; the JSON line for programs follows."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from recsim_tasks.contracts import (
 from recsim_tasks.foundation.text import one_line
 
 
-def show_status(status: StatusResult) -> StatusResult:
-    """Print `recsim status` as a table; returns it unchanged."""
+def show_status(status: StatusResult) -> None:
+    """Print `recsim status` as a table."""
     champion, head, behind = status.champion, status.head, status.behind
     table = Table(show_header=False)
     table.add_row("release in Production", str(champion.version) if champion else "none yet")
@@ -33,50 +33,46 @@ def show_status(status: StatusResult) -> StatusResult:
     if status.problem:
         table.add_row("attention", _cell(status.problem))
     Console().print(table)
-    return status
 
 
-def show_releases(history: ReleasesResult) -> ReleasesResult:
-    """Print `recsim releases` as a table; returns it unchanged."""
+def show_releases(history: ReleasesResult) -> None:
+    """Print `recsim releases` as a table."""
     table = Table("release", "from", "to", "by", "through", "why")
     for period in history.releases:
         end = _minute(period.end) if period.end else "now"
         who = map(_cell, (period.by, period.through, period.why))
         table.add_row(str(period.version), _minute(period.start), end, *who)
     Console().print(table)
-    return history
 
 
-def show_feed_release(found: FeedReleaseResult) -> FeedReleaseResult:
-    """Print `recsim releases --feed` as a table; returns it unchanged."""
-    first = found.first_served
+def show_feed_release(traced: FeedReleaseResult) -> None:
+    """Print `recsim releases --feed` as a table."""
+    first = traced.first_served
     table = Table(show_header=False)
-    table.add_row("feed", _cell(found.feed_id))
+    table.add_row("feed", _cell(traced.feed_id))
     taken_in = "no longer in the log"
-    if found.taken_in is not None:
-        taken_in = f"{_minute(found.taken_in)}, version {found.catalogue_version} of the catalogue"
+    if traced.taken_in is not None:
+        taken_in = f"{_minute(traced.taken_in)}, version {traced.catalogue_version} of the catalogue"
     table.add_row("taken in", taken_in)
     served = f"{_minute(first.start)}, release {first.version}" if first else "not yet"
     table.add_row("first served", served)
     Console().print(table)
-    return found
 
 
-def show_neighbours(found: QueryResult) -> QueryResult:
-    """Print `recsim query` as a table; returns it unchanged."""
+def show_neighbours(answer: QueryResult) -> None:
+    """Print `recsim query` as a table."""
     columns = ("product", "score", "category", "price", "in stock", "title")
-    table = Table(*columns, title=f"release {found.release}")
-    for row in found.results:
+    table = Table(*columns, title=f"release {answer.release}")
+    for row in answer.results:
         price = None if row["price"] is None else f"{row['price']:,.2f}"
         in_stock = {True: "yes", False: "no"}.get(row["in_stock"])
         cells = (row["product_id"], f"{row['score']:.3f}", row["category"], price, in_stock, row["title"])
         table.add_row(*map(_cell, cells))
-    Console().print(table if found.results else "No product meets these conditions.")
-    return found
+    Console().print(table if answer.results else "No product meets these conditions.")
 
 
-def show_quarantine(result: QuarantineResult) -> QuarantineResult:
-    """Print `recsim quarantine` as tables: rows by reason, the newest of them, and the feeds on hold; returns it unchanged."""
+def show_quarantine(result: QuarantineResult) -> None:
+    """Print `recsim quarantine` as tables: rows by reason, the newest rows, and feeds on hold."""
     reasons = Table("rows", "reason", title=f"{result.rows:,} rows in quarantine")
     for reason, count in result.by_reason.items():
         reasons.add_row(f"{count:,}", _cell(reason))
@@ -89,11 +85,10 @@ def show_quarantine(result: QuarantineResult) -> QuarantineResult:
     if result.newest:
         console.print(newest)
     for record in result.on_hold:
-        console.print(_hold(record))
-    return result
+        console.print(_feed_on_hold(record))
 
 
-def _hold(record: HoldRecord) -> Table:
+def _feed_on_hold(record: HoldRecord) -> Table:
     title = Text(
         f"Feed {one_line(record.feed_id)} is on hold since {_minute(record.at)}; nothing of it was written"
     )
@@ -104,7 +99,7 @@ def _hold(record: HoldRecord) -> Table:
 
 
 def _cell(value: object) -> Text:
-    """What others wrote, letter by letter: `Text` is not read as Rich's markup, and one line moves no terminal's cursor."""
+    """Foreign text as it is: `Text` is not parsed as Rich's markup, and control characters are escaped."""
     return Text(one_line(value) if value not in (None, "") else "-")
 
 

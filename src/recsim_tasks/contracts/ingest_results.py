@@ -161,7 +161,7 @@ class QuarantinedRow(Record):
     """A row of the quarantine, without its image."""
 
     feed_id: str | None
-    """The feed that it came with, or `model FINGERPRINT` where an encoder cannot embed the product's image."""
+    """The feed it came with; `model FINGERPRINT` where that encoder cannot embed the product's image."""
     product_id: str | None
     reason: str | None
     row: str | None

@@ -1,7 +1,7 @@
 """Errors that a person can act on: what happened, where, and what to do next.
 
 RecsimError                1  the job failed; a retry may help
-├── UnavailableError       1  a service, an executor or disk space is unavailable; a retry helps once it is back
+├── UnavailableError       1  a service, an executor or disk space is unavailable; retry until it is back
 ├── InputError             2  a feed, an image or a parameter is unusable
 ├── ConfigurationError     2  a setting is wrong or a prerequisite is missing
 ├── MissingError           2  a catalogue, a release, a version or a GPU does not exist

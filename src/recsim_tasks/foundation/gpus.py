@@ -71,7 +71,8 @@ def shortage(wanted: int, found: Usable) -> str:
     given = visible_gpus()
     left = "" if given is None else f" (CUDA_VISIBLE_DEVICES leaves {', '.join(given) or 'none'})"
     return (
-        f"{wanted} {'GPU is' if wanted == 1 else 'GPUs are'} requested (RECSIM_GPUS, or Spark's resource `gpu`), "
+        f"{wanted} {'GPU is' if wanted == 1 else 'GPUs are'} requested "
+        "(RECSIM_GPUS, or Spark's resource `gpu`), "
         f"but TensorFlow sees {found.count or 'none'} on {socket.gethostname()}{left}: "
         f"{found.reason or 'it gives no reason'}"
     )

@@ -1,4 +1,4 @@
-"""One writer per table, one trainer per refresh: an exclusive lease that the kernel frees when its holder dies."""
+"""One writer per table, one trainer per refresh: a lease that the kernel frees when its holder dies."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def lease(home: Path, resource: str, timeout: float = 600) -> Iterator[None]:
         lock.acquire(timeout=timeout)
     except BLOCKED as error:
         raise ConfigurationError(
-            f"The lease {path} of {resource} cannot be acquired: {error}. Move away what is at that path, or make "
-            "its folder writable (it is under RECSIM_HOME), then run this again."
+            f"The lease {path} of {resource} cannot be acquired: {error}. Move away what is at that path, "
+            "or make its folder writable (it is under RECSIM_HOME), then run this again."
         ) from error
     except Timeout as error:
         raise RecsimError(

@@ -1,7 +1,7 @@
 """The logging configuration of a process: one format, one line per record, no secrets.
 
-On a terminal, rich shows time and level. Elsewhere a line begins with the level and the logger's name, so that
-a collector of logs (Airflow, journald, a container's log driver) can tell a warning from progress.
+On a terminal, rich shows time and level. Elsewhere a line begins with the level and the logger's name, so
+that a collector of logs (Airflow, journald, a container's log driver) can tell a warning from progress.
 """
 
 from __future__ import annotations

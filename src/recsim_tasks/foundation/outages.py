@@ -97,9 +97,11 @@ CONDITIONS = (
             ),
             *(errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET),
         },
-        r"connection (refused|reset|aborted|closed|timed out)|could not connect to|unable to execute http request"
+        r"connection (refused|reset|aborted|closed|timed out)|could not connect to"
+        r"|unable to execute http request"
         r"|error sending request|max retries exceeded|\btimed? ?out\b|no route to host|network is unreachable"
-        r"|server closed the connection|(temporary failure in|error in) name resolution|name or service not known"
+        r"|server closed the connection"
+        r"|(temporary failure in|error in) name resolution|name or service not known"
         r"|failed to resolve|could not translate host name|too many \d+ error responses|\b5\d\d server error"
         r"|\b429 client error|service ?unavailable|reduce your request rate|stale file handle",
         "{place} does not answer ({detail}). Start it, or correct its address in the settings, "

@@ -20,7 +20,8 @@ WATCHDOG = """
 import os, select, signal, sys
 while True:
     if not select.select([0], [], [], float(sys.argv[2]))[0]:
-        sentence = f"ERROR recsim_tasks: Process {sys.argv[1]} has been frozen for {sys.argv[2]} s and is killed"
+        process, seconds = sys.argv[1:3]
+        sentence = f"ERROR recsim_tasks: Process {process} has been frozen for {seconds} s and is killed"
         print(sentence, file=sys.stderr, flush=True)
         os.kill(int(sys.argv[1]), signal.SIGKILL)
     if not os.read(0, 64):
@@ -31,8 +32,8 @@ while True:
 def die_with(parent: int, before_exit: Callable[[], None] | None = None) -> None:
     """End this process and all its descendants once process `parent` is gone and `before_exit` has returned.
 
-    The kernel's parent-death signal is not enough: it is lost if the parent died before this call, and it does
-    not reach grandchildren (JVM, Spark worker, Horovod rank) that are in sessions of their own.
+    The kernel's parent-death signal is not enough: it is lost if the parent died before this call, and it
+    does not reach grandchildren (JVM, Spark worker, Horovod rank) that are in sessions of their own.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)

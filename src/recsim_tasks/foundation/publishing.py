@@ -1,4 +1,4 @@
-"""Publish files atomically: write beside the target, fsync files and folders, write the receipt last, rename."""
+"""Publish files atomically: write beside the target, fsync all of it, write the receipt last, rename."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def publishing(target: Path) -> Iterator[Path]:
-    """Yield a folder to fill beside `target`; on success one rename makes it `target`, on error it is removed.
+    """Yield a folder to fill beside `target`: renamed to `target` on success, removed on error.
 
-    A folder that is at `target` already, left by an earlier try of the same work, is replaced in the same step.
+    A folder that an earlier try of the same work left at `target` is replaced in the same step.
     """
     with _staged(target, folder=True) as staged:
         yield staged

@@ -15,7 +15,7 @@ READABLE = 100
 
 
 def one_line(text: object) -> str:
-    r"""`text` in one line, with control characters escaped, such as `\x1b`, so that no terminal obeys them."""
+    r"""`text` in one line; control characters are escaped, such as `\x1b`, so that no terminal obeys them."""
     return "".join(_escaped(character) if _is_unshown(character) else character for character in str(text))
 
 

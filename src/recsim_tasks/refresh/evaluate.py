@@ -89,16 +89,15 @@ def _drift(candidate: Candidate) -> Drift | None:
 
 
 def _rebuild(settings: Settings, candidate: Candidate, evaluation: Evaluation) -> Verification:
-    from recsim_tasks.vectors.consistency import evenly_spaced, overlap, verification
+    from recsim_tasks.vectors.consistency import Recalls, evenly_spaced, overlap, verification
 
     index, queries = candidate.index, settings.evaluation_queries
     own_overlap = overlap(index, queries)
     # An index that has not changed since it was built is the rebuild: its recall on another sample is not
     # comparable.
     rebuilt = evaluation.metrics.built_recall if index.metadata.churn else own_overlap
-    return verification(
-        settings, index, candidate.head, evenly_spaced(len(index), queries), own_overlap, rebuilt
-    )
+    rows = evenly_spaced(len(index), queries)
+    return verification(settings, index, candidate.head, rows, Recalls(own_overlap, rebuilt))
 
 
 def _page(

@@ -5,7 +5,6 @@ And what a person does instead.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, NoReturn
 
 from recsim_tasks.contracts import (
@@ -26,7 +25,7 @@ from recsim_tasks.refresh.workspace import Workspace
 
 if TYPE_CHECKING:
     from recsim_tasks.release.manifest import Manifest
-    from recsim_tasks.release.registry.approval import Through
+    from recsim_tasks.release.registry.approval import Approval, Through
 
 
 def register(settings: Settings, workspace: Workspace, ask: bool = False) -> RegisterResult:
@@ -101,15 +100,12 @@ def promote(
     return Promotions(Registry(settings)).promote(version, by, through, answered_at)
 
 
-def reject(
-    settings: Settings, version: int, by: str, through: Through, answered_at: float | None, reason: str
-) -> NoReturn:
-    """Record that `by` rejected a release; always raises `RejectedError`."""
+def reject(settings: Settings, version: int, rejection: Approval) -> NoReturn:
+    """Record the rejection of a release; always raises `RejectedError`."""
     from recsim_tasks.release.registry.client import Registry
     from recsim_tasks.release.registry.promotion import Promotions
 
-    at = time.time() if answered_at is None else answered_at
-    raise Promotions(Registry(settings)).reject(version, by, through, at, reason)
+    raise Promotions(Registry(settings)).reject(version, rejection)
 
 
 def rollback(settings: Settings, to: int | None, reason: str, by: str, through: Through) -> RollbackResult:

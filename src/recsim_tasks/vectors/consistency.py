@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class Verification:
 
     @property
     def same_contents(self) -> bool:
-        """Whether the index holds the catalogue's products and the embeddings table's vectors."""
+        """Whether the index contains the catalogue's products and the embeddings table's vectors."""
         return not (self.missing or self.unexpected or self.outdated or self.differing)
 
     @property
@@ -69,8 +70,8 @@ class Verification:
 def verify(settings: Settings, index: Index, cursor: Cursor) -> Verification:
     """Rebuild the index at `cursor`; compare every product, every vector, and the neighbours of a sample."""
     rebuilt, _ = build(settings, cursor, index.metadata.model_fingerprint)
-    recalls = [overlap(one, settings.evaluation_queries) for one in (index, rebuilt)]
-    return verification(settings, index, cursor, np.arange(len(index)), *recalls)
+    recalls = Recalls(*(overlap(one, settings.evaluation_queries) for one in (index, rebuilt)))
+    return verification(settings, index, cursor, np.arange(len(index)), recalls)
 
 
 def evenly_spaced(count: int, limit: int) -> Int64Array:
@@ -78,8 +79,15 @@ def evenly_spaced(count: int, limit: int) -> Int64Array:
     return np.linspace(0, count - 1, min(limit, count)).astype(np.int64)
 
 
+class Recalls(NamedTuple):
+    """The recall@10 of an index and of its rebuild."""
+
+    own: float
+    rebuilt: float
+
+
 def verification(
-    settings: Settings, index: Index, cursor: Cursor, rows: Int64Array, overlap: float, rebuilt_overlap: float
+    settings: Settings, index: Index, cursor: Cursor, rows: Int64Array, recalls: Recalls
 ) -> Verification:
     """Compare the products of `index` with the catalogue at `cursor`.
 
@@ -101,8 +109,8 @@ def verification(
         outdated=kinds["update"] + kinds["replace"],
         compared=len(rows),
         differing=int((~same).sum()),
-        overlap=overlap,
-        rebuilt_overlap=rebuilt_overlap,
+        overlap=recalls.own,
+        rebuilt_overlap=recalls.rebuilt,
     )
 
 

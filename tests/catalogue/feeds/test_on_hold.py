@@ -37,7 +37,8 @@ def test_the_error_of_a_hold_states_why_and_how_to_decide(settings: Settings, tm
     feed = deliver(tmp_path / "one")
     error = put_on_hold(settings, feed, [VIOLATION], [REASON])
     assert str(error).startswith(
-        "Feed one is on hold. The feed would withdraw 6 of 10 products. Most frequent reasons of invalid rows: "
+        "Feed one is on hold. The feed would withdraw 6 of 10 products. "
+        "Most frequent reasons of invalid rows: "
         "3 rows: price … is not a number (p1: price 'x' is not a number). Nothing was written. Accept it"
     )
     result = IngestResult.model_validate(error.result)

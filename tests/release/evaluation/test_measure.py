@@ -16,7 +16,7 @@ from recsim_tasks.release.evaluation.measure import compare, coverage, measure, 
 from recsim_tasks.release.evaluation.queries import sample_rows
 from recsim_tasks.vectors.index import Index
 from recsim_tasks.vectors.search import Neighbours
-from release.bundles import picture, products
+from release.bundles import png_image, products
 from vectors.reference import ORIGIN
 
 SETTINGS = Settings.model_construct(evaluation_queries=1000)
@@ -234,9 +234,9 @@ def test_added_and_withdrawn_products_do_not_count_as_changed_results() -> None:
 def test_images_that_do_not_find_their_product_lower_the_coverage(read_only_bundle: Path) -> None:
     release = Release.open(read_only_bundle)
     embedder = Embedder(read_only_bundle / "model")
-    images = [pa.table({"image": [picture(n) for n in range(start, start + 10)]}) for start in (0, 10)]
+    images = [pa.table({"image": [png_image(n) for n in range(start, start + 10)]}) for start in (0, 10)]
     assert coverage(release.index, embedder, images) == 1
     assert coverage(
-        release.index, embedder, [*images, pa.table({"image": [picture(n) for n in range(1000, 1005)]})]
+        release.index, embedder, [*images, pa.table({"image": [png_image(n) for n in range(1000, 1005)]})]
     ) == pytest.approx(0.8)
     assert np.isnan(coverage(release.index, embedder, []))

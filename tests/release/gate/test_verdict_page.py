@@ -9,7 +9,7 @@ from recsim_tasks.contracts import ConfidenceInterval, RuleResult
 from recsim_tasks.release.evaluation.queries import QueryResults
 from recsim_tasks.release.gate.judge import Judgement
 from recsim_tasks.release.gate.verdict_page import NEIGHBOURS, QUERIES, Product, Side, page
-from release.bundles import picture
+from release.bundles import png_image
 
 MARKUP = "<script>alert(1)</script>"
 PASSED = RuleResult(
@@ -43,7 +43,7 @@ def side(precisions: list[float], category: str = "rings") -> Side:
 
 
 def images(hashes: set[str]) -> dict[str, bytes]:
-    return {name: picture(1) for name in hashes}
+    return {name: png_image(1) for name in hashes}
 
 
 def queries(html: str) -> list[str]:

@@ -37,7 +37,7 @@ def approval(promotions: Promotions) -> Approval:
 
 
 def rejected(promotions: Promotions) -> Promotions:
-    answer = promotions.reject(4, "ada", "airflow", TEN, "the shoes look like bags")
+    answer = promotions.reject(4, Approval("rejected", "ada", TEN, "airflow", "the shoes look like bags"))
     assert str(answer) == (
         "Release 4 stays in Staging: ada rejected it on 2027-01-15 09:00 UTC: the shoes look like bags. "
         "It needs a new approval: clear the task `approve` of refresh the fourth in Airflow to be asked "
@@ -115,18 +115,19 @@ def test_a_repeated_rejection_changes_neither_a_later_approval_nor_production(
     awaiting: Promotions,
 ) -> None:
     rejected(awaiting)
-    assert "ada rejected it" in str(awaiting.reject(4, "ada", "airflow", TEN))
+    assert "ada rejected it" in str(awaiting.reject(4, Approval("rejected", "ada", TEN, "airflow")))
     awaiting.promote(4, "grace", "airflow", ELEVEN)
-    assert "is in Production already" in str(awaiting.reject(4, "ada", "airflow", TEN))
+    assert "is in Production already" in str(awaiting.reject(4, Approval("rejected", "ada", TEN, "airflow")))
     awaiting.rollback(2, "poor", "bob")
     assert (
-        str(awaiting.reject(4, "ada", "airflow", TEN)) == "Release 4 stays in Staging: it was approved later."
+        str(awaiting.reject(4, Approval("rejected", "ada", TEN, "airflow")))
+        == "Release 4 stays in Staging: it was approved later."
     )
     assert approval(awaiting).state == "approved"
 
 
 def test_a_release_without_a_request_for_approval_can_be_rejected_by_hand(three: Promotions) -> None:
-    three.reject(3, "ada", "cli", TEN)
+    three.reject(3, Approval("rejected", "ada", TEN, "cli"))
     with pytest.raises(RejectedError, match="ada rejected it"):
         three.promote(3)
 
@@ -137,7 +138,8 @@ def test_a_rejection_killed_at_any_call_leaves_the_release_where_it_was(
     states = []
     for fatal in range(1, 10):
         settings = copied(with_registry, tmp_path / f"killed at {fatal}")
-        status = in_a_child(fatal, lambda: Promotions(Registry(settings)).reject(4, "ada", "airflow", TEN))  # noqa: B023
+        rejection = Approval("rejected", "ada", TEN, "airflow")
+        status = in_a_child(fatal, lambda: Promotions(Registry(settings)).reject(4, rejection))  # noqa: B023
         promotions = Promotions(Registry(settings))
         with pytest.raises(RejectedError, match=r"Release 4 stays in Staging: .*"):
             promotions.promote(4)
@@ -154,7 +156,7 @@ def test_no_request_and_an_approval_are_no_reason_to_refuse() -> None:
 
 
 def test_a_reason_of_any_length_fits_the_registry(awaiting: Promotions) -> None:
-    awaiting.reject(4, "ada", "airflow", TEN, "x" * 20_000)
+    awaiting.reject(4, Approval("rejected", "ada", TEN, "airflow", "x" * 20_000))
     assert len(approval(awaiting).reason) == 1000
 
 

@@ -14,7 +14,7 @@ from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.learning.mlflow_runs import Tracker
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry.client import Registry
-from release.bundles import CURSOR, make_bundle, picture
+from release.bundles import CURSOR, make_bundle, png_image
 from release.registered import register, set_production, stages
 from release.servers import free_port
 
@@ -122,7 +122,7 @@ def test_mlflows_own_server_answers_from_a_registered_release(
     }
     with running(command, f"http://127.0.0.1:{port}/health", tmp_path / "serve.log", env):
         body = {
-            "dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(picture(5)).decode()]]},
+            "dataframe_split": {"columns": ["image"], "data": [[base64.b64encode(png_image(5)).decode()]]},
             "params": {"k": 2, "max_price": 20, "exclude": ["p007"], "distinct": True},
         }
         request = urllib.request.Request(

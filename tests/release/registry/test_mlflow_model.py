@@ -14,10 +14,10 @@ from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.search_options import SearchOptions
-from release.bundles import picture
+from release.bundles import png_image
 from release.registered import register
 
-ROWS = pd.DataFrame({"image": [base64.b64encode(picture(number)).decode() for number in (5, 8)]})
+ROWS = pd.DataFrame({"image": [base64.b64encode(png_image(number)).decode() for number in (5, 8)]})
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_the_model_answers_what_the_release_answers_with_every_wish(
     options, release = SearchOptions.of(wished), Release.open(read_only_bundle)
     found = model.predict(ROWS, params=wished)
     assert found == [
-        release.similar(picture(number), options.k, options.filters, options.distinct) for number in (5, 8)
+        release.similar(png_image(number), options.k, options.filters, options.distinct) for number in (5, 8)
     ]
     assert "p005" not in {product["product_id"] for product in found[0]}
     assert model.predict(ROWS)[0][0]["product_id"] == "p005"

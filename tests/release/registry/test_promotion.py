@@ -13,7 +13,7 @@ from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
 from recsim_tasks.vectors.filters import Filters
-from release.bundles import CURSOR, make_bundle, picture
+from release.bundles import CURSOR, make_bundle, png_image
 from release.killed import copied, in_a_child
 from release.registered import REJECTED, register, stages, stored
 
@@ -118,7 +118,7 @@ def test_a_rollback_brings_model_and_index_back(three: Promotions, tmp_path: Pat
     )
     release = Release.open(three.registry.download(1, tmp_path / "fetched"))
     assert release.manifest.cursor == CURSOR
-    assert release.similar(picture(7), 1, Filters())[0]["product_id"] == "p007"
+    assert release.similar(png_image(7), 1, Filters())[0]["product_id"] == "p007"
     assert state(three)[0] == {1: "Production", 2: "Archived", 3: "Staging"}
     assert three.registry.version(2).tags["rolled_back"] == "poor answers"
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import TrainedEncoderDescription
 from recsim_tasks.learning.evaluation.report import report
 from recsim_tasks.learning.hyperparameters import Hyperparameters
-from recsim_tasks.learning.mlflow_runs import ROUND_METRICS, RoundLogger, TrackedRun, Tracker
+from recsim_tasks.learning.mlflow_runs import ROUND_METRICS, RoundLogger, Tracker
 from recsim_tasks.learning.model.export import ModelFiles, description_of, export, publish
 from recsim_tasks.learning.spec import TrainingSpec, ValidationResult
 from recsim_tasks.learning.training.checkpoints import Checkpoints
@@ -81,7 +81,7 @@ def train(
     with lease(settings.home, f"model folder {out.absolute()}", LEASE_SECONDS):
         description = _finished(out, spec.digest(settings.ranks))
         if description:
-            log.info("%s already holds the model of this training", out)
+            log.info("%s already has the model of this training", out)
         else:
             description = _train(settings, spec, checkpoints, out)
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -104,31 +104,34 @@ def _train(settings: Settings, spec: TrainingSpec, checkpoints: Path, out: Path)
         files, rounds = run_on_ranks(settings, function, spec)
         run.log_rounds(rounds)
         quality = report(spec, files, rounds, run, threads=settings.ranks)
-        description = _describe(spec, settings.ranks, files, rounds[-1], run, quality)
+        trained = _Trained(files, rounds[-1], quality, run.run_id)
+        description = _describe(spec, settings.ranks, trained)
         publish(files, description, out)
         run.set_tag("model_fingerprint", description.fingerprint)
     return description
 
 
-def _describe(
-    spec: TrainingSpec,
-    ranks: int,
-    files: ModelFiles,
-    last: ValidationResult,
-    run: TrackedRun,
-    quality: dict[str, float],
-) -> TrainedEncoderDescription:
+class _Trained(NamedTuple):
+    """An exported encoder, its last validation, its quality on the test images, and its run in MLflow."""
+
+    files: ModelFiles
+    last: ValidationResult
+    quality: dict[str, float]
+    run_id: str
+
+
+def _describe(spec: TrainingSpec, ranks: int, trained: _Trained) -> TrainedEncoderDescription:
     return TrainedEncoderDescription(
-        **description_of(files).model_dump(exclude_none=True),
+        **description_of(trained.files).model_dump(exclude_none=True),
         training=spec.digest(ranks),
         catalogue=spec.cursor,
         backbone=spec.backbone,
         categories=list(spec.categories),
         params=spec.hyperparameters.as_json(),
-        metrics={name: getattr(last, name) for name in ROUND_METRICS},
-        quality=quality,
+        metrics={name: getattr(trained.last, name) for name in ROUND_METRICS},
+        quality=trained.quality,
         ranks=ranks,
-        mlflow_run_id=run.run_id,
+        mlflow_run_id=trained.run_id,
         trained_at=time.time(),
     )
 

@@ -76,8 +76,8 @@ class Promotions:
             version=version, previous=previous if previous != version else None, stage=PRODUCTION
         )
 
-    def reject(self, version: int, by: str, through: Through, at: float, reason: str = "") -> RejectedError:
-        """Record that `by` rejected a release, which then needs a new approval.
+    def reject(self, version: int, rejection: Approval) -> RejectedError:
+        """Record the rejection of a release, which then needs a new approval.
 
         Returns the error to raise.
         """
@@ -87,8 +87,8 @@ class Promotions:
                     f"Release {version} is in Production already. Go back with `recsim rollback`."
                 )
             known = approval_of(self.registry.version(version).tags)
-            if known is None or known.state != "approved" or at > (known.at or 0):
-                self._tag(version, APPROVAL, Approval("rejected", by, at, through, reason).as_tag())
+            if known is None or known.state != "approved" or (rejection.at or 0) > (known.at or 0):
+                self._tag(version, APPROVAL, rejection.as_tag())
         reason = refusal(self.registry.version(version).tags) or "it was approved later"
         return RejectedError(f"Release {version} stays in Staging: {reason}.")
 
