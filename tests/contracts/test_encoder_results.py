@@ -28,7 +28,8 @@ def test_the_summary_of_a_training_has_the_measures_of_test_images_first() -> No
         trained_at=0.0,
     )
     assert trained.summary == (
-        "encoder 0123456789ab by 2 ranks; test images: precision_at_1 0.900; validation images: map_at_r 0.700"
+        "encoder 0123456789ab by 2 ranks; test images: precision_at_1 0.900; "
+        "validation images: map_at_r 0.700"
     )
     assert "test images" not in trained.model_copy(update={"quality": {}}).summary
 
