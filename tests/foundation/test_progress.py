@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+from itertools import count
 
 import pytest
 
@@ -18,23 +19,30 @@ print('{"embedded": 50}')
 """
 
 
-def test_a_log_gets_a_line_for_each_tenth(caplog: pytest.LogCaptureFixture) -> None:
-    with progress("Embedding", 1_000, "images") as advance:
-        for _ in range(1_000):
+def test_a_log_gets_a_line_every_ten_seconds_and_one_at_the_end(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = count(0, 1)
+    monkeypatch.setattr("recsim_tasks.foundation.progress.time.monotonic", lambda: next(clock))
+    with progress("Embedding", 40, "images") as advance:
+        for _ in range(40):
             advance(1)
-    lines = caplog.messages
-    assert len(lines) == 11
-    assert lines[4].startswith("Embedding: 500 of 1,000 images (50%), about ")
-    assert lines[-1].startswith("Embedding: 1,000 images in ")
+    assert caplog.messages == [
+        "Embedding: 10 of 40 images (25%), about 30 s left",
+        "Embedding: 20 of 40 images (50%), about 20 s left",
+        "Embedding: 30 of 40 images (75%), about 10 s left",
+        "Embedding: 40 of 40 images (100%), about 0 s left",
+        "Embedding: 40 images in 41.0 s",
+    ]
 
 
-def test_work_of_size_nothing_is_told_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_work_without_any_items_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
     with progress("Embedding", 0, "images"):
         pass
     assert caplog.text.endswith("Embedding: 0 images in 0.0 s\n")
 
 
-def test_work_that_fails_is_not_told_as_done(caplog: pytest.LogCaptureFixture) -> None:
+def test_work_that_fails_is_not_logged_as_done(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ZeroDivisionError), progress("Embedding", 10, "images"):
         raise ZeroDivisionError
     assert caplog.messages == []

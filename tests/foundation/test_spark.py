@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,17 @@ import pytest
 from recsim_tasks.foundation import spark
 from recsim_tasks.foundation.errors import UnavailableError
 from recsim_tasks.foundation.settings import Settings
+
+SILENT = """
+from recsim_tasks.foundation.settings import load_settings
+from recsim_tasks.foundation.spark import spark_session
+
+with spark_session(load_settings(), "silent") as spark:
+    spark.range(10).count()
+    log = spark._jvm.org.apache.logging.log4j.LogManager.getLogger("shop")
+    log.warn("not for operators")
+    log.error("out of coffee")
+"""
 
 
 def test_a_master_that_does_not_answer_is_named() -> None:
@@ -52,3 +66,13 @@ def test_the_driver_is_on_loopback_only_for_a_local_master(
 )
 def test_the_reason_of_a_jvm_error_is_the_line_with_the_exception(message: str, reason: str) -> None:
     assert spark._reason(ValueError(message)) == reason
+
+
+@pytest.mark.spark
+def test_spark_starts_without_a_word_and_its_errors_have_the_format_of_the_log(settings: Settings) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SILENT], env=os.environ, capture_output=True, text=True, timeout=120
+    )
+    lines = [line for line in done.stderr.splitlines() if "incubator modules" not in line]
+    assert [line for line in lines if not line.startswith("ERROR shop: ")] == []
+    assert len(lines) == 1

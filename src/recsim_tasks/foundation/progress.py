@@ -13,7 +13,6 @@ from recsim_tasks.foundation.logging import terminal
 log = logging.getLogger(__name__)
 Advance = Callable[[int], None]
 LINE_EVERY_SECONDS = 10.0
-LINES_OF_ALL = 10
 
 
 @contextmanager
@@ -45,21 +44,19 @@ def _bar(label: str, total: int, unit: str) -> Iterator[Advance]:
 
 
 class _Lines:
-    """Logs a line at every tenth of the work or every ten seconds, with the time left."""
+    """Logs a line every ten seconds, with the time left, and one at the end."""
 
     def __init__(self, label: str, total: int, unit: str) -> None:
         self.label, self.total, self.unit = label, total, unit
         self.done = 0
         self.started = self.logged_at = time.monotonic()
-        self.logged_step = 0
 
     def advance(self, n: int) -> None:
         self.done += n
         share, now = self.done / max(self.total, 1), time.monotonic()
-        step = LINES_OF_ALL * self.done // max(self.total, 1)
-        if step == self.logged_step and now - self.logged_at < LINE_EVERY_SECONDS:
+        if now - self.logged_at < LINE_EVERY_SECONDS:
             return
-        self.logged_step, self.logged_at = step, now
+        self.logged_at = now
         left = (now - self.started) * (1 - share) / share if share else 0.0
         done = f"{self.done:,} of {self.total:,} {self.unit} ({share:.0%})"
         log.info("%s: %s, about %.0f s left", self.label, done, left)

@@ -50,10 +50,11 @@ WRONG_SETTINGS = ("Could not parse Master URL", "IllegalArgumentException")
 ONE_MACHINE = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
-    # Jobs last seconds to minutes: Java's optimising compiler used half the processor time and never earned
-    # it back.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
 }
+# Jobs last seconds to minutes: Java's optimising compiler used half the processor time and never earned it
+# back.
+QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+LOG_CONFIGURATION = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}"
 
 
 @contextmanager
@@ -72,7 +73,6 @@ def spark_session(
         yield running
         return
     spark = _start(settings, name, extra or {})
-    spark.sparkContext.setLogLevel("ERROR")
     try:
         with watch_executors(spark, settings.spark_master):
             yield spark
@@ -190,6 +190,7 @@ def _configuration(settings: Settings, name: str) -> dict[str, str | int | float
         **(ONE_MACHINE if one_machine else {}),
         **source,
         "spark.app.name": name,
+        "spark.driver.extraJavaOptions": f"{LOG_CONFIGURATION} {QUICK_JAVA if one_machine else ''}".rstrip(),
         "spark.master": settings.spark_master,
         "spark.driver.memory": settings.spark_driver_memory,
         "spark.sql.shuffle.partitions": str(settings.spark_shuffle_partitions),
