@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from recsim_tasks.catalogue.feeds.listing import closed_feeds, mark_of
 from recsim_tasks.foundation.text import one_line
@@ -14,8 +14,16 @@ FIRST_REPEAT_SECONDS = 60.0
 
 FeedMarks = dict[str, str]
 """Folder name to mark, in order of arrival; a folder that is delivered again has another mark."""
-Payload = dict[str, Any]
-"""What an event carries, and what the asset's state store keeps: JSON objects."""
+
+
+class FeedAnnouncement(TypedDict, total=False):
+    """What the state store keeps of the last announcement; nothing before the first one."""
+
+    feeds: FeedMarks
+    at: float
+    """Seconds since the epoch."""
+    again_after: float
+    """Seconds after which it is repeated if no refresh starts."""
 
 
 def closed_feed_marks(inbox: Path) -> FeedMarks:
@@ -28,30 +36,28 @@ def closed_feed_marks(inbox: Path) -> FeedMarks:
 
 
 def announcement_due(
-    feeds: FeedMarks, announced: Payload, refresh_started: Payload, *, now: float, longest: float
+    feeds: FeedMarks, announced: FeedAnnouncement, refresh_started: float, *, now: float, longest: float
 ) -> bool:
     """Whether `feeds` has a new feed, or the announcement of the known ones is to be repeated.
 
-    :param announced: the last announcement: `feeds`, `at` and `again_after`
-    :param refresh_started: when the last refresh started: `at`
-    :param now: seconds since the epoch, as every `at`
+    :param announced: the last announcement
+    :param refresh_started: when the last refresh started, 0 if none did
+    :param now: seconds since the epoch, like all times here
     :param longest: seconds after which an announcement is repeated although a refresh started after it
     """
     if not feeds or _has_new_feed(feeds, announced):
         return bool(feeds)
-    again_after = (
-        longest if refresh_started.get("at", 0) > announced["at"] else announced.get("again_after", longest)
-    )
-    return bool(now - announced["at"] > again_after)
+    at = announced["at"]
+    return now - at > (longest if refresh_started > at else announced.get("again_after", longest))
 
 
-def repeat_after(feeds: FeedMarks, announced: Payload, longest: float) -> float:
+def repeat_after(feeds: FeedMarks, announced: FeedAnnouncement, longest: float) -> float:
     """Seconds until `feeds` are announced again if no refresh starts: doubled at each repetition."""
     if _has_new_feed(feeds, announced):
         return min(longest, FIRST_REPEAT_SECONDS)
     return min(longest, 2 * float(announced.get("again_after", 0)))
 
 
-def _has_new_feed(feeds: FeedMarks, announced: Payload) -> bool:
+def _has_new_feed(feeds: FeedMarks, announced: FeedAnnouncement) -> bool:
     known = announced.get("feeds", {})
     return any(known.get(name) != mark for name, mark in feeds.items())

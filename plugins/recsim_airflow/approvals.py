@@ -108,7 +108,7 @@ class FeedApprovalOperator(PersonApprovalOperator):
             raise AirflowSkipException("No feed is on hold.")
         return self.ask(context, f"Feed {feed.feed_id} is on hold: apply it?", feed_question(feed))
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str | None]:
         """Return the decision."""
         feed = self._feed(context)
         assert feed is not None
@@ -160,7 +160,7 @@ class ReleaseApprovalOperator(PersonApprovalOperator):
             release_question(evaluation.rules, page),
         )
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str | None]:
         """Return the decision."""
         version = self._release(context).version
         response = self.read_response(

@@ -31,7 +31,7 @@ def record_cursor(context: Context, catalogue: Asset, *, plan_task: str) -> Curs
     The task needs `catalogue` as an inlet.
     """
     cursor = Cursor.from_json(context["ti"].xcom_pull(task_ids=plan_task)["head"])
-    context["asset_state_store"][catalogue].set(COMMITTED, cursor.as_json())
+    context["asset_state_store"][catalogue].set(COMMITTED, {**cursor.as_json()})
     return cursor
 
 

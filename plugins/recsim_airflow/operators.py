@@ -90,7 +90,7 @@ class RecsimJobOperator(BaseOperator):
         self.succeed_on_hold = succeed_on_hold
         self._process: JobProcess | None = None
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> dict[str, object]:
         """Run the job to its end and repeat its output in the task's log."""
         self._stop_earlier_try(context)
         process = self._start(context)
@@ -137,7 +137,7 @@ class RecsimJobOperator(BaseOperator):
 
     def _conclude(
         self, context: Context, exit_code: int, last_output: str, last_message: str
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         output = self._parse(context, last_output)
         end = outcome(exit_code, output)
         result = output.result if output else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -57,7 +58,7 @@ def parse_output(job: str, line: str) -> JobOutput | None:
         return JobOutput(failure=failure.model_copy(update={"error": f"{failure.error} {error}"}))
 
 
-def _parse_result(job: str, fields: dict[str, Any]) -> JobResult:
+def _parse_result(job: str, fields: Mapping[str, object]) -> JobResult:
     model = result_model(job)
     if model is None:
         raise VersionMismatchError(f"The Airflow plugin knows no job {job!r}. {SAME_VERSION}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -126,7 +127,7 @@ def begin_try(context: Context) -> None:
 
 
 # Part of the `default_args` of every DAG. The delays apply where no policy is asked, after a kill.
-RETRIES: dict[str, Any] = {
+RETRIES: Mapping[str, object] = {
     "retries": MAX_TRIES,
     "retry_policy": OutageRetryPolicy(),
     "retry_delay": timedelta(seconds=FIRST_DELAY),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypedDict
 
 from airflow.sdk import Asset, BaseOperator, BaseSensorOperator, Context
 from airflow.sdk.exceptions import (
@@ -27,6 +27,15 @@ from recsim_airflow.hooks import DeltaTableHook
 from recsim_airflow.status_line import STATUS_LINE_TEMPLATE, set_status_line
 from recsim_airflow.triggers import DeltaChangeDataFeedTrigger
 from recsim_tasks.contracts import Cursor
+
+
+class VersionRange(TypedDict):
+    """The XCom of the sensor: new versions of a table, both ends inclusive."""
+
+    table_id: str
+    start_version: int
+    end_version: int
+    n_commits: int
 
 
 class DeltaChangeDataFeedSensor(BaseSensorOperator):
@@ -78,7 +87,7 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
         self.cursor_of = cursor_of
         self.conn_id = conn_id
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> VersionRange:
         """Return at once if the commit is there, else wait in the triggerer."""
         condition = self._condition(context)
         after = condition.after.as_json() if condition.after else None
@@ -100,8 +109,8 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
         )
 
     def execute_complete(
-        self, context: Context, event: dict[str, Any], after: dict[str, Any] | None
-    ) -> dict[str, Any]:
+        self, context: Context, event: dict[str, Any], after: dict[str, str | int] | None
+    ) -> VersionRange:
         """Apply the same rule to the head that the trigger saw."""
         if error := event.get("error"):
             set_status_line(context, error, level=logging.ERROR)
@@ -148,7 +157,7 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
 
     def _conclude(
         self, context: Context, head: TableHead | None, condition: VersionCondition
-    ) -> dict[str, Any]:
+    ) -> VersionRange:
         decision = decide(self.table_uri, head, condition)
         set_status_line(context, decision.sentence)
         if decision.kind != "ready" or head is None:

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Required, TypedDict
 
 from airflow.sdk import yaml
 
 from recsim_airflow.retries import OutageRetryPolicy
 
 
-def read_task_table(dag_file: str) -> dict[str, dict[str, Any]]:
+class OperatorArguments(TypedDict, total=False):
+    """What the table says of a task, as arguments of its operator."""
+
+    doc_md: Required[str]
+    execution_timeout: Required[timedelta]
+    response_timeout: timedelta
+    retry_policy: OutageRetryPolicy
+
+
+def read_task_table(dag_file: str) -> dict[str, OperatorArguments]:
     """Operator arguments by task, from the file that has the name of `dag_file` and the suffix `.yaml`.
 
     A task has `doc_md` and `execution_timeout` (minutes); `failure_retries`, if it is not the default; and
@@ -26,7 +35,7 @@ def read_task_table(dag_file: str) -> dict[str, dict[str, Any]]:
         TASKS = read_task_table(__file__)
         RecsimJobOperator(task_id="embed", job="embed", **TASKS["embed"])
     """
-    table: dict[str, dict[str, Any]] = yaml.safe_load(Path(dag_file).with_suffix(".yaml").read_text())
+    table = yaml.safe_load(Path(dag_file).with_suffix(".yaml").read_text())
     return {task: _operator_arguments(**row) for task, row in table.items()}
 
 
@@ -36,8 +45,8 @@ def _operator_arguments(
     execution_timeout: float,
     response_timeout: float | None = None,
     failure_retries: int | None = None,
-) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
+) -> OperatorArguments:
+    arguments: OperatorArguments = {
         "doc_md": doc_md,
         "execution_timeout": timedelta(minutes=execution_timeout),
     }

@@ -21,11 +21,12 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
+from pydantic import JsonValue
 
-from recsim_airflow.announcements import Payload, announcement_due, closed_feed_marks, repeat_after
+from recsim_airflow.announcements import FeedAnnouncement, announcement_due, closed_feed_marks, repeat_after
 from recsim_airflow.asset_state import ANNOUNCED, COMMITTED, REFRESH_STARTED
 from recsim_airflow.commits import LastLook, VersionCondition, decide
 from recsim_airflow.hooks import DeltaTableHook, InboxHook
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 # it.
 EVENT_STORED_SECONDS = 2.5
 MAX_POLL_SECONDS = 60.0
+
+Payload = dict[str, JsonValue]
+"""What an event carries, or what the asset's state store keeps."""
 
 
 class DeltaChangeDataFeedTrigger(BaseTrigger):
@@ -58,7 +62,7 @@ class DeltaChangeDataFeedTrigger(BaseTrigger):
         *,
         table_uri: str,
         min_version: int | None,
-        after: dict[str, Any] | None,
+        after: dict[str, str | int] | None,
         poll_interval: float,
         conn_id: str | None = None,
     ) -> None:
@@ -144,7 +148,7 @@ class AssetTrigger(BaseEventTrigger):
     async def look(self) -> tuple[Payload | None, Payload | None]:
         """An event's payload to announce now, and what to record in the state store after it; or None."""
 
-    async def read_state(self, key: str) -> Payload:
+    async def read_state(self, key: str) -> dict[str, Any]:
         """A value of the asset's state store; empty if there is none."""
         value = await self._store().aget(key)
         return dict(value) if isinstance(value, dict) else {}
@@ -188,15 +192,16 @@ class FeedManifestTrigger(AssetTrigger):
 
     async def look(self) -> tuple[Payload | None, Payload | None]:
         """Compare the closed feeds with the announced ones."""
-        announced, refresh_started = await self.read_state(ANNOUNCED), await self.read_state(REFRESH_STARTED)
+        announced = cast(FeedAnnouncement, await self.read_state(ANNOUNCED))
+        refresh_started = float((await self.read_state(REFRESH_STARTED)).get("at", 0))
         feeds = await self._closed_feeds()
         now = time.time()
         due = announcement_due(feeds, announced, refresh_started, now=now, longest=self.reannounce_after)
         if not due and not (self.first_look and feeds):
             return None, None
         again_after = repeat_after(feeds, announced, self.reannounce_after)
-        event = {"inbox": self.inbox, "feeds": list(feeds)}
-        return event, {"feeds": feeds, "at": now, "again_after": again_after}
+        event: Payload = {"inbox": self.inbox, "feeds": [*feeds]}
+        return event, {"feeds": {**feeds}, "at": now, "again_after": again_after}
 
     async def _closed_feeds(self) -> dict[str, str]:
         if self._path is None:
@@ -245,5 +250,5 @@ class CatalogueCommitTrigger(AssetTrigger):
         now, reannounce_after = time.time(), 0 if self.first_look else self.reannounce_after
         announce, record = changes.due(last, committed, now=now, reannounce_after=reannounce_after)
         head = changes.head.as_json()
-        event = {"table_uri": self.table_uri, **head} if announce else None
+        event: Payload | None = {"table_uri": self.table_uri, **head} if announce else None
         return event, {**head, "at": now} if record else None

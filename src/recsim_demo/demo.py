@@ -12,14 +12,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from recsim_demo.fashion_mnist import load as load_fashion_mnist
-from recsim_demo.feeds import deliver
+from recsim_demo.feeds import FeedRow, deliver
 from recsim_demo.held_out import QueryResults, run_queries
 from recsim_demo.sheet import draw_sheet
 from recsim_demo.story import Story, make_story
@@ -27,12 +27,30 @@ from recsim_demo.watch import Refresh, follow
 from recsim_local.console import echo
 from recsim_local.interrupt import exit_on_signals, wait_for_interrupt
 from recsim_local.stack import Stack, running, show_pages
+from recsim_tasks.contracts import EmbedResult
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.settings import load_settings
 
 # Fashion-MNIST is grey and 28 pixels wide. All other settings have their defaults.
 SETTINGS = {"RECSIM_IMAGE_SIZE": "28", "RECSIM_IMAGE_CHANNELS": "1"}
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What the demo prints on its last line."""
+
+    decisions: list[str]
+    embedded_full: int
+    embedded_append: int
+    reused_append: int
+    precision_at_1: float
+    precision_at_10: float
+    phases: dict[str, float]
+    """Seconds."""
+    release: int
+    append_over_retrain: float
+    """Ratio of their durations."""
 
 
 class Demo:
@@ -43,7 +61,7 @@ class Demo:
         self.refreshes: list[Refresh] = []
         self.phases: dict[str, float] = {}
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Measurements:
         """Deliver three feeds, then query the release; returns the measurements."""
         first = self._refresh("feed 1", f"{len(self.story.first):,} products", self.story.first, "demo-1")
         second = self._refresh("feed 2", f"{len(self.story.second):,} changes", self.story.second, "demo-2")
@@ -58,9 +76,9 @@ class Demo:
                 self.stack.home / "retrieval-sheet.png",
             )
         echo(f"Retrieval sheet: {sheet}")
-        return self._figures(first, second, results)
+        return self._measurements(first, second, results)
 
-    def _refresh(self, name: str, what: str, rows: list[dict[str, Any]], feed_id: str) -> Refresh:
+    def _refresh(self, name: str, what: str, rows: list[FeedRow], feed_id: str) -> Refresh:
         echo("")
         echo(f"{name}: {what}")
         deliver(self.stack.inbox, f"{len(self.refreshes) + 1}-{feed_id}", rows, feed_id)
@@ -82,21 +100,22 @@ class Demo:
         yield
         self.phases[name] = round(time.monotonic() - began, 1)
 
-    def _figures(self, first: Refresh, second: Refresh, results: QueryResults) -> dict[str, Any]:
-        return {
-            "decisions": [refresh.decision for refresh in self.refreshes],
-            "embedded_full": self._embedded(first)["embedded"],
-            "embedded_append": self._embedded(second)["embedded"],
-            "reused_append": self._embedded(second)["reused"],
-            "precision_at_1": results.precision_at_1,
-            "precision_at_10": results.precision_at_10,
-            "phases": self.phases,
-            "release": results.release,
-            "append_over_retrain": round(second.seconds / first.seconds, 4),
-        }
+    def _measurements(self, first: Refresh, second: Refresh, results: QueryResults) -> Measurements:
+        return Measurements(
+            decisions=[refresh.decision for refresh in self.refreshes],
+            embedded_full=self._embedded(first).embedded,
+            embedded_append=self._embedded(second).embedded,
+            reused_append=self._embedded(second).reused,
+            precision_at_1=results.precision_at_1,
+            precision_at_10=results.precision_at_10,
+            phases=self.phases,
+            release=results.release,
+            append_over_retrain=round(second.seconds / first.seconds, 4),
+        )
 
-    def _embedded(self, refresh: Refresh) -> dict[str, int]:
-        return dict(self.stack.airflow.xcom("recsim_refresh", refresh.run_id, f"{refresh.decision}.embed"))
+    def _embedded(self, refresh: Refresh) -> EmbedResult:
+        task = f"{refresh.decision}.embed"
+        return EmbedResult.model_validate(self.stack.airflow.xcom("recsim_refresh", refresh.run_id, task))
 
 
 def main() -> int:
@@ -106,18 +125,18 @@ def main() -> int:
     try:
         home = load_settings().home / "demo"
         shutil.rmtree(home, ignore_errors=True)
-        figures = _run_demo(home)
+        measurements = _run_demo(home)
     except RecsimError as error:
         echo(f"make demo: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         echo("Stopped.")
         return 130
-    print(json.dumps(figures), flush=True)
+    print(json.dumps(asdict(measurements)), flush=True)
     return 0
 
 
-def _run_demo(home: Path) -> dict[str, Any]:
+def _run_demo(home: Path) -> Measurements:
     echo("Starting Airflow, MLflow, the HTTP API and the shop ...")
     began = time.monotonic()
     story = make_story(load_fashion_mnist())
@@ -125,21 +144,21 @@ def _run_demo(home: Path) -> dict[str, Any]:
         demo = Demo(stack, story)
         demo.phases["start"] = round(time.monotonic() - began, 1)
         show_pages(stack)
-        figures = demo.run()
-        _show(figures)
+        measurements = demo.run()
+        _show(measurements)
         if sys.stdin.isatty():
             show_pages(stack)
             wait_for_interrupt("All servers run until Ctrl-C.")
-    return figures
+    return measurements
 
 
-def _show(figures: dict[str, Any]) -> None:
+def _show(measurements: Measurements) -> None:
     table = Table("", "", title="Measurements", show_header=False)
-    for name, value in figures.items():
+    for name, value in asdict(measurements).items():
         if name != "phases":
             table.add_row(name, str(value))
     phases = Table("phase", "seconds")
-    for name, seconds in figures["phases"].items():
+    for name, seconds in measurements.phases.items():
         phases.add_row(name, f"{seconds:.1f}")
     Console(stderr=True).print(table, phases)
 

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
@@ -15,7 +15,19 @@ from recsim_tasks.catalogue.schema import STATED, arrow_schema, select_types
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-def upsert(number: int, category: str, pixels: Pixels | None, price: float | None = None) -> dict[str, Any]:
+class FeedRow(TypedDict):
+    """A row of a feed; None leaves the image as it is, and clears any other field."""
+
+    product_id: str
+    op: Literal["upsert", "delete"]
+    title: str | None
+    category: str | None
+    price: float | None
+    in_stock: bool | None
+    image: bytes | None
+
+
+def upsert(number: int, category: str, pixels: Pixels | None, price: float | None = None) -> FeedRow:
     """A row that inserts or updates a product; without `pixels` its image does not change."""
     return {
         "product_id": product_id(number),
@@ -28,11 +40,16 @@ def upsert(number: int, category: str, pixels: Pixels | None, price: float | Non
     }
 
 
-def delete(number: int) -> dict[str, Any]:
+def delete(number: int) -> FeedRow:
     """A row that deletes a product."""
-    return dict.fromkeys(("title", "category", "price", "in_stock", "image")) | {
+    return {
         "product_id": product_id(number),
         "op": "delete",
+        "title": None,
+        "category": None,
+        "price": None,
+        "in_stock": None,
+        "image": None,
     }
 
 
@@ -50,7 +67,7 @@ def png(pixels: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def deliver(inbox: Path, name: str, rows: Iterable[dict[str, Any]], feed_id: str, full: bool = False) -> Path:
+def deliver(inbox: Path, name: str, rows: Iterable[FeedRow], feed_id: str, full: bool = False) -> Path:
     """Write a Parquet feed into `inbox`, close it with its manifest, and return its folder."""
     import pyarrow as pa
     import pyarrow.parquet as pq

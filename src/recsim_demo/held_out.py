@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import httpx
 
@@ -17,20 +17,35 @@ K = 10
 IMAGES_PER_REQUEST = 100
 
 
+class Neighbour(TypedDict):
+    """A product in an answer of the HTTP API."""
+
+    product_id: str
+    score: float
+    category: str
+
+
+class Reply(TypedDict):
+    """The answer to one request: the neighbours of each image."""
+
+    release: int
+    predictions: list[list[Neighbour]]
+
+
 @dataclass(frozen=True)
 class QueryResults:
     """The results of one release."""
 
     release: int
-    neighbours: list[list[dict[str, Any]]]
-    """For each image its `K` nearest products: `product_id`, `score`, `category`, ..."""
+    neighbours: list[list[Neighbour]]
+    """For each image its `K` nearest products."""
     precision_at_1: float
     precision_at_10: float
 
 
 def run_queries(client: httpx.Client, images: Pixels, categories: list[str]) -> QueryResults:
     """Query the HTTP API with `images` uint8 [n, h, w]; neighbours of the same category are relevant."""
-    replies: list[dict[str, Any]] = []
+    replies: list[Reply] = []
     with progress("query", len(images), "images") as advance:
         for start in range(0, len(images), IMAGES_PER_REQUEST):
             batch = images[start : start + IMAGES_PER_REQUEST]
@@ -50,16 +65,17 @@ def run_queries(client: httpx.Client, images: Pixels, categories: list[str]) -> 
     )
 
 
-def _query(client: httpx.Client, images: Pixels) -> dict[str, Any]:
+def _query(client: httpx.Client, images: Pixels) -> Reply:
     rows = [[base64.b64encode(png(pixels)).decode()] for pixels in images]
     request = {"dataframe_split": {"columns": ["image"], "data": rows}, "params": {"k": K}}
     reply = client.post("/invocations", json=request)
     if reply.is_error:
         raise RecsimError(f"The HTTP API refused the images ({reply.status_code}): {reply.text[:300]}")
-    return dict(reply.json())
+    answer: Reply = reply.json()
+    return answer
 
 
-def _precision(neighbours: list[list[dict[str, Any]]], categories: list[str], k: int) -> float:
+def _precision(neighbours: list[list[Neighbour]], categories: list[str], k: int) -> float:
     relevant: int = sum(
         product["category"] == category
         for products, category in zip(neighbours, categories, strict=True)

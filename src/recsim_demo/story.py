@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from recsim_demo.fashion_mnist import CATEGORIES, FashionMnist
-from recsim_demo.feeds import Pixels, delete, upsert
+from recsim_demo.feeds import FeedRow, Pixels, delete, upsert
 
 NEW, REPLACED, REPRICED, DELETED = 1_000, 200, 300, 100
 
@@ -17,8 +16,8 @@ NEW, REPLACED, REPRICED, DELETED = 1_000, 200, 300, 100
 class Story:
     """The rows of both feeds, and the test images that are in neither."""
 
-    first: list[dict[str, Any]]
-    second: list[dict[str, Any]]
+    first: list[FeedRow]
+    second: list[FeedRow]
     held_out: Pixels
     held_out_categories: list[str]
 
@@ -45,7 +44,7 @@ def make_story(data: FashionMnist, products: int = 60_000, scale: float = 1.0) -
     )
 
 
-def _row(number: int, pixels: Pixels | None, label: int, price: float | None = None) -> dict[str, Any]:
+def _row(number: int, pixels: Pixels | None, label: int, price: float | None = None) -> FeedRow:
     return upsert(number, CATEGORIES[label], pixels, price)
 
 

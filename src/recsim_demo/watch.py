@@ -6,9 +6,9 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from recsim_local.airflow import PrivateAirflow
+from recsim_local.airflow_api import TaskInstance
 from recsim_local.console import echo
 from recsim_tasks.foundation.errors import RecsimError
 
@@ -87,17 +87,13 @@ class _ProgressPrinter:
         return f"{self.failed}: {self.airflow.xcom(DAG, self.run_id, self.failed, 'reason')}"
 
 
-def _durations(instances: list[dict[str, Any]]) -> dict[str, float]:
-    def seconds(instance: dict[str, Any]) -> float:
-        began, ended = (datetime.fromisoformat(instance[name]) for name in ("start_date", "end_date"))
-        return round((ended - began).total_seconds(), 1)
-
+def _durations(instances: list[TaskInstance]) -> dict[str, float]:
+    """Seconds of each task that succeeded, by its start."""
     finished = [
-        instance
+        (datetime.fromisoformat(start), datetime.fromisoformat(end), instance["task_id"])
         for instance in instances
-        if instance["state"] == "success" and instance["start_date"] and instance["end_date"]
+        if instance["state"] == "success"
+        and (start := instance["start_date"])
+        and (end := instance["end_date"])
     ]
-    return {
-        instance["task_id"]: seconds(instance)
-        for instance in sorted(finished, key=lambda instance: instance["start_date"])
-    }
+    return {task_id: round((end - start).total_seconds(), 1) for start, end, task_id in sorted(finished)}

@@ -6,14 +6,13 @@ Airflow's command line takes seconds per call.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Required, TypedDict, cast
 
 import httpx
 
 from recsim_tasks.foundation.errors import RecsimError, UnavailableError
 
-Json = dict[str, Any]
 OnChange = Callable[[str, str], None]
 
 FINISHED = {"success", "failed"}
@@ -22,6 +21,37 @@ POLL_SECONDS = 1.5
 # Long, because a training on the same machine takes the cores.
 TIMEOUT_SECONDS = 60.0
 READ_TRIES = 3
+
+
+class DagRun(TypedDict):
+    """A run of a DAG; the fields that are used here."""
+
+    dag_run_id: str
+    state: str
+
+
+class TaskInstance(TypedDict):
+    """A task instance of a run; the fields that are used here."""
+
+    task_id: str
+    state: str | None
+    start_date: str | None
+    end_date: str | None
+
+
+class Question(TypedDict):
+    """What a task asks a person."""
+
+    subject: str
+    body: str
+
+
+class LogEvent(TypedDict, total=False):
+    """A message of a task's log."""
+
+    event: Required[str]
+    level: str
+    logger: str
 
 
 class AirflowApi:
@@ -47,7 +77,7 @@ class AirflowApi:
         response = self._send("POST", "/auth/token", {"username": self.username, "password": self.password})
         return str(_json(response)["access_token"])
 
-    def trigger(self, dag_id: str, conf: Json | None = None) -> str:
+    def trigger(self, dag_id: str, conf: Mapping[str, object] | None = None) -> str:
         """Trigger a run, and return its id."""
         return str(
             self._call("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})[
@@ -55,7 +85,7 @@ class AirflowApi:
             ]
         )
 
-    def runs(self, dag_id: str) -> list[Json]:
+    def runs(self, dag_id: str) -> list[DagRun]:
         """All runs of a DAG, oldest first."""
         return list(self._call("GET", f"/dags/{dag_id}/dagRuns?order_by=id&limit=100")["dag_runs"])
 
@@ -79,17 +109,17 @@ class AirflowApi:
         on_change: OnChange | None = None,
         on_poll: Callable[[], None] | None = None,
         timeout: float = 7200,
-    ) -> Json:
+    ) -> DagRun:
         """Wait for the end of a run, and return it. `on_change(task_id, state)` gets each change."""
         states: dict[str, str] = {}
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
-            run = self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")
+            run: DagRun = self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")
             for task_id, state in self._changes(dag_id, run_id, states):
                 if on_change:
                     on_change(task_id, state)
             if run["state"] in FINISHED:
-                return dict(run)
+                return run
             if on_poll:
                 on_poll()
             self.check()
@@ -99,7 +129,7 @@ class AirflowApi:
             f"See {self.url}/dags/{dag_id}/runs/{run_id}."
         )
 
-    def task_instances(self, dag_id: str, run_id: str) -> list[Json]:
+    def task_instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """The task instances of a run."""
         return list(
             self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances?limit=100")["task_instances"]
@@ -118,13 +148,13 @@ class AirflowApi:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
         self._call("PATCH", path, {"chosen_options": [option], "params_input": {}})
 
-    def hitl_details(self, dag_id: str, run_id: str, task_id: str) -> Json:
-        """The question of a task that waits for a person: `subject`, `body`, ..."""
-        return dict(
-            self._call("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails")
-        )
+    def hitl_details(self, dag_id: str, run_id: str, task_id: str) -> Question:
+        """The question of a task that waits for a person."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
+        question: Question = self._call("GET", path)
+        return question
 
-    def asset_state(self, name: str) -> Json:
+    def asset_state(self, name: str) -> dict[str, Any]:
         """The values of an asset's state store, by key."""
         (asset,) = (
             asset
@@ -149,11 +179,12 @@ class AirflowApi:
             str(event["event"]) for event in self.log_events(dag_id, run_id, task_id, try_number)
         )
 
-    def log_events(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> list[Json]:
-        """The log of one try of a task: `event`, `level`, `logger`, ..."""
+    def log_events(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> list[LogEvent]:
+        """The log of one try of a task."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}?full_content=true"
         content = self._call("GET", path)["content"]
-        return [event if isinstance(event, dict) else {"event": event} for event in content]
+        events = (event if isinstance(event, dict) else {"event": event} for event in content)
+        return [cast(LogEvent, event) for event in events]
 
     def check(self) -> None:
         """Raise if Airflow can no longer answer. Overridden by the class that runs the processes."""
@@ -165,11 +196,13 @@ class AirflowApi:
                 states[task_id] = state
                 yield task_id, state
 
-    def _call(self, method: str, path: str, body: Json | None = None, ignore: int | None = None) -> Any:
+    def _call(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, ignore: int | None = None
+    ) -> Any:
         response = self._send(method, f"/api/v2{path}", body)
         return None if response.status_code == ignore else _json(response)
 
-    def _send(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
+    def _send(self, method: str, path: str, body: Mapping[str, object] | None = None) -> httpx.Response:
         tries = READ_TRIES if method == "GET" else 1  # a repeated GET is harmless, a repeated POST is not
         while True:
             tries -= 1

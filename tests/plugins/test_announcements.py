@@ -41,7 +41,7 @@ def test_an_announcement_is_due_for_a_new_feed_or_when_no_refresh_started_or_muc
     due: bool,
 ) -> None:
     announced = {"feeds": feeds_announced, "at": 10_000 - seconds_ago, "again_after": 100}
-    started = {"at": announced["at"] + 5} if refresh_started else {"at": 1}
+    started = announced["at"] + 5 if refresh_started else 1
     assert announcement_due(feeds, announced, started, now=10_000, longest=3600) is due
 
 

@@ -19,6 +19,8 @@ ColumnType = Literal["string", "double", "boolean", "bigint", "timestamp", "bina
 """The name of a type in Spark SQL."""
 Value = str | float | bool | datetime | bytes | None
 """A product's value of a field; None where it is unknown."""
+ProductFields = dict[str, Value]
+"""Fields of a product by name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,7 +65,7 @@ def show_neighbours(answer: QueryResult) -> None:
     table = Table(*columns, title=f"release {answer.release}")
     for row in answer.results:
         price = None if row["price"] is None else f"{row['price']:,.2f}"
-        in_stock = {True: "yes", False: "no"}.get(row["in_stock"])
+        in_stock = None if row["in_stock"] is None else "yes" if row["in_stock"] else "no"
         cells = (row["product_id"], f"{row['score']:.3f}", row["category"], price, in_stock, row["title"])
         table.add_row(*map(_cell, cells))
     Console().print(table if answer.results else "No product meets these conditions.")

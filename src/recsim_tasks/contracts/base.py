@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -24,12 +25,12 @@ class Cursor:
     table_id: str
     version: int
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, str | int]:
         """The form that manifests and results carry."""
-        return asdict(self)
+        return {"table_id": self.table_id, "version": self.version}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Cursor:
+    def from_json(cls, value: Mapping[str, Any]) -> Cursor:
         """Read the form that manifests and results carry."""
         return cls(table_id=str(value["table_id"]), version=int(value["version"]))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from recsim_tasks.contracts.base import JobResult
 
@@ -64,6 +64,5 @@ class EmbedResult(JobResult):
         return f"embedded {self.embedded:,} of {self.of:,}, reused {self.reused:,}"
 
 
-def _listing(values: dict[str, Any]) -> str:
-    numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
-    return ", ".join(f"{name} {value:.3f}" for name, value in numbers.items())
+def _listing(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in values.items())

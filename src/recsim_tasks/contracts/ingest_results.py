@@ -166,7 +166,7 @@ class QuarantinedRow(Record):
     reason: str | None
     row: str | None
     """The row as it was delivered, in JSON or as its line; None where an encoder quarantined the product."""
-    at: datetime | None
+    at: datetime
     released_by: str | None
     """The feed whose valid row for the product released it."""
     released_at: datetime | None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import ConfigDict, Field
 
 from recsim_tasks.contracts.base import Cursor, JobResult, Record
@@ -94,7 +92,7 @@ class QueryResult(JobResult):
 
     job = "query"
     release: int
-    results: list[dict[str, Any]]
+    results: list[dict[str, str | float | bool | None]]
     """`product_id`, `score` and the fields that the catalogue's schema shows."""
 
     @property

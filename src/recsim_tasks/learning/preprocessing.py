@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -37,7 +36,7 @@ class Preprocessing:
         """Height, width, channels."""
         return self.size, self.size, self.channels
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, int]:
         """The form that model.json and manifests carry."""
         return asdict(self)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.publishing import digest_of
@@ -54,7 +53,7 @@ class TrainingSpec:
 
     def digest(self, ranks: int) -> str:
         """The identity of this training on this many ranks, wherever it runs."""
-        fields: dict[str, Any] = {**asdict(self), "ranks": ranks, "cursor": self.cursor.as_json()}
+        fields = {**asdict(self), "ranks": ranks}
         del fields["resources"]
         return digest_of(fields)
 

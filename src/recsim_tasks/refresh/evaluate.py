@@ -120,6 +120,6 @@ def _products(index: Index) -> Callable[[str], Product]:
 
     def product(product_id: str) -> Product:
         fields = index.product(product_id)
-        return Product(product_id, fields["category"] or "", fields["image_hash"])
+        return Product(product_id, str(fields["category"] or ""), str(fields["image_hash"]))
 
     return product

@@ -6,12 +6,11 @@ import base64
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from recsim_tasks.arrays import Float32Array
-from recsim_tasks.catalogue.schema import ANSWERED
+from recsim_tasks.catalogue.schema import ANSWERED, ProductFields
 from recsim_tasks.contracts import Metrics
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.limits import DEFAULT_QUERY_PIXELS
@@ -95,7 +94,7 @@ class Release:
         _check_same_model(embedder, index)
         return cls(manifest, embedder, index, max_pixels)
 
-    def similar(self, image: bytes, k: int, filters: Filters, distinct: bool = False) -> list[dict[str, Any]]:
+    def similar(self, image: bytes, k: int, filters: Filters, distinct: bool = False) -> list[ProductFields]:
         """The `k` products most similar to the image, best first; `InputError` if it cannot be decoded.
 
         With `distinct`, products with copies of one image appear once. Each product is a dict of
@@ -106,7 +105,7 @@ class Release:
 
     def more_like(
         self, product_id: str, k: int, filters: Filters, distinct: bool = False
-    ) -> list[dict[str, Any]]:
+    ) -> list[ProductFields]:
         """The `k` products most similar to a product, without itself.
 
         `InputError` if the release does not have it.
@@ -118,7 +117,7 @@ class Release:
             distinct,
         )
 
-    def _results(self, query: Float32Array, k: int, filters: Filters, distinct: bool) -> list[dict[str, Any]]:
+    def _results(self, query: Float32Array, k: int, filters: Filters, distinct: bool) -> list[ProductFields]:
         neighbours = self.index.neighbours(query, k, filters, distinct)
         valid = neighbours.positions[0] >= 0
         products = self.index.products_at(neighbours.positions[0][valid], ANSWERED)

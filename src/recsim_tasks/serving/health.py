@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
@@ -43,7 +41,7 @@ async def get_readiness(request: Request) -> JSONResponse:
     if current is None or not oldest:
         return problem(503, STATES[state or "starting"], {"Retry-After": RETRY_SECONDS})
     manifest = current.release.manifest
-    readiness: dict[str, Any] = {
+    readiness = {
         "status": "ready",
         "release": current.version,
         "oldest_release": oldest,

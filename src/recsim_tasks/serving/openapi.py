@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -71,7 +72,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema or {}
 
 
-def _upload(options: dict[str, Any]) -> dict[str, Any]:
+def _upload(options: Mapping[str, Any]) -> dict[str, object]:
     image = {"type": "string", "format": "binary", "description": "A JPEG, PNG or WebP file."}
     return {
         **options,
@@ -82,5 +83,5 @@ def _upload(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _reference(name: str) -> dict[str, Any]:
+def _reference(name: str) -> dict[str, dict[str, str]]:
     return {"schema": {"$ref": SCHEMAS + name}}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recsim_tasks.arrays import Int64Array
-from recsim_tasks.catalogue.schema import ANSWERED
+from recsim_tasks.catalogue.schema import ANSWERED, ProductFields
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +29,7 @@ class ProductListing:
         self.categories = {name: len(rows) for name, rows in self._rows.items() if name}
         """Number of products by category."""
 
-    def page(self, category: str | None, *, size: int, seed: int, number: int) -> list[dict[str, Any]]:
+    def page(self, category: str | None, *, size: int, seed: int, number: int) -> list[ProductFields]:
         """Return page `number`, from 0, of `size` products.
 
         The order is the same for one seed, and no product is on two pages.

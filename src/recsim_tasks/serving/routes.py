@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
 from recsim_tasks.catalogue.images.base64 import from_base64
-from recsim_tasks.catalogue.schema import ANSWERED
+from recsim_tasks.catalogue.schema import ANSWERED, ProductFields
 from recsim_tasks.foundation.errors import InputError, UnavailableError
 from recsim_tasks.release.search_options import SearchOptions, Text
 from recsim_tasks.serving import openapi
@@ -207,7 +207,7 @@ def invoke(request: Request, served: Served, body: Annotated[Any, Depends(json_b
     """Returns a list of similar products for each row."""
     invocation = InvocationRequest.model_validate(body)
     options, deadline = invocation.params, time.monotonic() + ANSWER_SECONDS
-    predictions: list[list[dict[str, Any]]] = []
+    predictions: list[list[ProductFields]] = []
     for image in [from_base64(text) for text in invocation.images()]:
         with cpu_slot(request):
             predictions.append(served.release.similar(image, options.k, options.filters, options.distinct))
@@ -217,7 +217,7 @@ def invoke(request: Request, served: Served, body: Annotated[Any, Depends(json_b
     return _json(served, {"predictions": predictions, "release": served.version})
 
 
-def _answer(served: ServedRelease, results: list[dict[str, Any]], **more: Any) -> JSONResponse:
+def _answer(served: ServedRelease, results: list[ProductFields], **more: object) -> JSONResponse:
     manifest = served.release.manifest
     release = {
         "release": served.version,
@@ -227,12 +227,12 @@ def _answer(served: ServedRelease, results: list[dict[str, Any]], **more: Any) -
     return _json(served, {**release, "results": results, **more})
 
 
-def _json(served: ServedRelease, value: dict[str, Any]) -> JSONResponse:
+def _json(served: ServedRelease, value: Mapping[str, object]) -> JSONResponse:
     """Serialise here, in a thread, and not on the event loop."""
     return JSONResponse(value, headers={RELEASE_HEADER: str(served.version)})
 
 
-def _product(served: ServedRelease, product_id: str) -> dict[str, Any]:
+def _product(served: ServedRelease, product_id: str) -> ProductFields:
     try:
         return served.release.index.product(product_id)
     except InputError as error:

@@ -14,17 +14,48 @@ TIMEOUT_SECONDS = 10.0
 INVALID = {400, 413, 415, 422}
 # The server has no time for it now.
 BUSY = {408, 429}
-Json = dict[str, Any]
 
 
 class Product(TypedDict):
-    """A product as the HTTP API returns it; search results have a `score` as well."""
+    """A product as the HTTP API returns it."""
 
     product_id: str
     title: str | None
     category: str | None
     price: float | None
     in_stock: bool | None
+
+
+class FoundProduct(Product):
+    """A product among the results of a search."""
+
+    score: float
+
+
+class ProductPage(TypedDict):
+    """A page of products, and all categories with their number of products."""
+
+    release: int
+    catalogue_at: float
+    categories: dict[str, int]
+    results: list[Product]
+
+
+class SimilarProducts(TypedDict):
+    """The results of a search, best first."""
+
+    release: int
+    results: list[FoundProduct]
+
+
+class SearchOptions(TypedDict, total=False):
+    """Options of a search; one that is left out has the API's default."""
+
+    k: int
+    categories: list[str]
+    max_price: float
+    in_stock: bool
+    distinct: bool
 
 
 class ApiClient:
@@ -35,18 +66,21 @@ class ApiClient:
         self._client = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, headers=headers)
         self._url = url
 
-    def list_products(self, *, size: int, category: str | None, seed: int, page: int = 0) -> Json:
+    def list_products(self, *, size: int, category: str | None, seed: int, page: int = 0) -> ProductPage:
         """Return a page of products, and all categories with their number of products."""
-        params: Json = {"k": size, "seed": seed, "page": page}
-        return self._json("GET", "/v1/products", params=params | ({"category": category} if category else {}))
+        params = {"k": size, "seed": seed, "page": page, **({"category": category} if category else {})}
+        products: ProductPage = self._json("GET", "/v1/products", params=params)
+        return products
 
-    def search_by_product(self, product_id: str, options: Json) -> Json:
+    def search_by_product(self, product_id: str, options: SearchOptions) -> SimilarProducts:
         """Return the products most similar to a product."""
-        return self._json("GET", f"{_path(product_id)}/similar", params=options)
+        similar: SimilarProducts = self._json("GET", f"{_path(product_id)}/similar", params=options)
+        return similar
 
-    def search_by_image(self, image: bytes, options: Json) -> Json:
+    def search_by_image(self, image: bytes, options: SearchOptions) -> SimilarProducts:
         """Return the products most similar to an image."""
-        return self._json("POST", "/v1/similar", files={"image": image}, data=options)
+        similar: SimilarProducts = self._json("POST", "/v1/similar", files={"image": image}, data=options)
+        return similar
 
     def product(self, product_id: str) -> Product | None:
         """Return a product; None when the release does not have it."""
@@ -61,8 +95,8 @@ class ApiClient:
         response = self._send("GET", f"{_path(product_id)}/image", params={"side": side})
         return None if response.status_code == httpx.codes.NOT_FOUND else self._checked(response).content
 
-    def _json(self, method: str, path: str, **parts: Any) -> Json:
-        return dict(self._checked(self._send(method, path, **parts)).json())
+    def _json(self, method: str, path: str, **parts: Any) -> Any:
+        return self._checked(self._send(method, path, **parts)).json()
 
     def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
         try:

@@ -11,7 +11,7 @@ import streamlit as st
 from recsim_tasks.foundation.errors import InputError, RecsimError
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.shop import components
-from recsim_tasks.shop.api_client import ApiClient, Json, Product
+from recsim_tasks.shop.api_client import ApiClient, Product, ProductPage, SearchOptions, SimilarProducts
 
 PAGE_SIZE, RESULT_COUNTS = 24, (12, 24, 48)
 SMALL, LARGE = 240, 640
@@ -94,7 +94,7 @@ def photo_search() -> bytes | None:
     return photo.getvalue() if photo is not None else None
 
 
-def draw_listing(listing: Json, category: str | None, number: int) -> None:
+def draw_listing(listing: ProductPage, category: str | None, number: int) -> None:
     """Draw the categories and a page of products."""
     names = list(listing["categories"])
     chosen = st.pills(
@@ -117,7 +117,7 @@ def draw_listing(listing: Json, category: str | None, number: int) -> None:
         _go_to_page(number + 1)
 
 
-def draw_product(api: ApiClient, product_id: str, listing: Json) -> None:
+def draw_product(api: ApiClient, product_id: str, listing: ProductPage) -> None:
     """Draw a product, and the products similar to it."""
     product = api.product(product_id)
     if product is None:
@@ -151,7 +151,7 @@ def draw_similar_to_photo(api: ApiClient, photo: bytes, categories: dict[str, in
     draw_results(results)
 
 
-def search_options(categories: dict[str, int]) -> Json:
+def search_options(categories: dict[str, int]) -> SearchOptions:
     """Return the search options that the visitor has set."""
     with st.expander("Filter", icon=":material/tune:"):
         chosen = st.multiselect("Categories", list(categories), placeholder="all")
@@ -159,24 +159,24 @@ def search_options(categories: dict[str, int]) -> Json:
         in_stock = st.toggle("In stock only")
         distinct = st.toggle("Hide copies of the same image", value=True)
         count = st.segmented_control("Number of results", RESULT_COUNTS, default=RESULT_COUNTS[0])
-    options: Json = {
-        "k": count or RESULT_COUNTS[0],
-        "categories": chosen,
-        "max_price": max_price,
-        "in_stock": True if in_stock else None,
-        "distinct": distinct,
-    }
-    return {name: value for name, value in options.items() if value not in (None, [])}
+    options: SearchOptions = {"k": count or RESULT_COUNTS[0], "distinct": distinct}
+    if chosen:
+        options["categories"] = chosen
+    if max_price is not None:
+        options["max_price"] = max_price
+    if in_stock:
+        options["in_stock"] = True
+    return options
 
 
-def draw_results(response: Json) -> None:
+def draw_results(response: SimilarProducts) -> None:
     """Draw the results of a search."""
     if not response["results"]:
         st.info("No product matches these filters. Add categories, or raise the maximum price.")
     draw_grid(response)
 
 
-def draw_grid(response: Json) -> None:
+def draw_grid(response: ProductPage | SimilarProducts) -> None:
     """Draw the products of a response."""
     products = response["results"]
     st.html(components.product_grid(products, small_images(products, response["release"])))

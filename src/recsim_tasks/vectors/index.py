@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsim_tasks.arrays import Float32Array, Int64Array, UInt8Array
-from recsim_tasks.catalogue.schema import INDEXED
+from recsim_tasks.catalogue.schema import INDEXED, ProductFields
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import check_digests, digest_of, digests, publishing, write_json
@@ -55,7 +55,7 @@ class IndexMetadata(IndexOrigin):
     """Covers every file; empty until the index is saved."""
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Self:
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Read the form in `index.json`; `KeyError` or `TypeError` if a field is missing or unknown."""
         return cls(**{**value, "cursor": Cursor.from_json(value["cursor"])})
 
@@ -228,13 +228,13 @@ class Index:
         """Return all product ids and their embeddings float32 [n, d], in the order of `products`."""
         return self.products.column("product_id").to_pylist(), self._vectors.get(self._products.row_keys)
 
-    def product(self, product_id: str) -> dict[str, Any]:
+    def product(self, product_id: str) -> ProductFields:
         """Return the fields of a product; `InputError` when it is not in the index."""
         return self._products.rows(
             self._products.positions(np.array([self._products.key_of(product_id)])), INDEXED
         )[0]
 
-    def products_at(self, positions: Int64Array, fields: Sequence[str]) -> list[dict[str, Any]]:
+    def products_at(self, positions: Int64Array, fields: Sequence[str]) -> list[ProductFields]:
         """Return these fields of the products at `positions` [n]."""
         return self._products.rows(positions, fields)
 

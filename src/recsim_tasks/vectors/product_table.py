@@ -6,14 +6,13 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsim_tasks.arrays import BoolArray, Int64Array, UInt8Array
-from recsim_tasks.catalogue.schema import INDEXED
+from recsim_tasks.catalogue.schema import INDEXED, ProductFields
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.vectors.thumbnails import BYTES
 
@@ -110,7 +109,7 @@ class ProductTable:
         names: list[str] = self._ids.take(pa.array(positions)).to_pylist()
         return names
 
-    def rows(self, positions: Int64Array, fields: Sequence[str]) -> list[dict[str, Any]]:
+    def rows(self, positions: Int64Array, fields: Sequence[str]) -> list[ProductFields]:
         """Return these fields of the products at `positions` [n]."""
         rows = positions.tolist()
         values = [[column[row].as_py() for row in rows] for column in map(self._columns.__getitem__, fields)]

@@ -22,7 +22,8 @@ def record(**cells: Any) -> dict[str, Any]:
 
 
 def validated(**cells: Any) -> dict[str, Any]:
-    return validate._validate(record(**cells), Path("/nowhere"), 10_000)
+    row = record(**cells)
+    return validate._validate(row, row["image"], Path("/nowhere"), 10_000)
 
 
 @pytest.mark.parametrize(
@@ -67,11 +68,11 @@ def test_an_error_of_the_machine_is_not_a_reason(
 
     fails_with(number)
     with pytest.raises(UnavailableError, match=str(tmp_path)):
-        validate._validate(record(image_path="a.png"), tmp_path, 10_000)
+        validate._validate(record(image_path="a.png"), None, tmp_path, 10_000)
     fails_with(errno.EIO)
     assert (
         "image_path 'a.png' cannot be read"
-        in validate._validate(record(image_path="a.png"), tmp_path, 10_000)["reason"]
+        in validate._validate(record(image_path="a.png"), None, tmp_path, 10_000)["reason"]
     )
 
 

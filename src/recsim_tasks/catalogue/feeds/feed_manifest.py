@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -72,7 +71,7 @@ def read_manifest_bytes(folder: Path) -> bytes:
     return path.read_bytes()
 
 
-def parse_json_object(text: bytes) -> dict[str, Any]:
+def parse_json_object(text: bytes) -> dict[str, object]:
     """Parse a JSON object in UTF-8 or UTF-16, with or without a byte order mark; may raise `ValueError`."""
     value = json.loads(text, object_pairs_hook=_without_duplicates)
     if not isinstance(value, dict):
@@ -88,7 +87,7 @@ def stays_inside(path: Path, folder: Path) -> bool:
         return False
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Build an object, but refuse repeated names: which of the values is meant is unknown."""
     names = [name for name, _ in pairs]
     if repeated := sorted({name for name in names if names.count(name) > 1}):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from recsim_tasks.catalogue.delta.writer import create_quarantine
 from recsim_tasks.catalogue.feeds.feed import Feed
@@ -15,12 +17,20 @@ from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 COPY = f"coalesce(row, to_json(struct(product_id, op, {', '.join(STATED)}, updated_at)))"
 VALID = "action IN ('insert', 'update', 'delete', 'unchanged')"
-OWNERS = ["feed_id", "product_id", "released_by", "released_at"]
-LISTED = list(QuarantinedRow.model_fields)
+T = TypeVar("T")
+
+
+class _Owner(NamedTuple):
+    """Whose a row is: the feed, or the encoder, that brought it, and the feed that released it."""
+
+    feed_id: str
+    product_id: str | None
+    released_by: str | None
+    released_at: datetime | None
 
 
 def quarantine_rows(
@@ -32,10 +42,10 @@ def quarantine_rows(
     replaces what another delivery under the same id left unfinished.
     """
     own = f"feed_id = '{feed.feed_id}' OR released_by = '{feed.feed_id}'"
-    present = _read(settings, OWNERS, f"released_at IS NULL OR {own}")
-    others = [row for row in present if row["feed_id"] != feed.feed_id and row["product_id"] is not None]
+    present = _read(settings, _Owner, _Owner._fields, f"released_at IS NULL OR {own}")
+    others = [row for row in present if row.feed_id != feed.feed_id]
     with lease(settings.home, settings.quarantine_uri):
-        if count or any(row["feed_id"] == feed.feed_id for row in present):
+        if count or any(row.feed_id == feed.feed_id for row in present):
             invalid = _invalid_rows(feed, rows, classified).write.format("delta").mode("overwrite")
             invalid.option("replaceWhere", f"feed_id = '{feed.feed_id}'").save(settings.quarantine_uri)
         _Release(settings, feed, classified).release(others)
@@ -51,12 +61,11 @@ def quarantine_products(
     from delta import DeltaTable
     from pyspark.sql import functions as f
 
-    present = _read(
-        settings, ["feed_id", "product_id"], f"released_at IS NULL AND feed_id LIKE '{model.split()[0]} %'"
-    )
+    unreleased = f"released_at IS NULL AND feed_id LIKE '{model.split()[0]} %'"
+    present = _read(settings, _Owner, _Owner._fields, unreleased)
     if not present and not products:
         return
-    known = {row["product_id"] for row in present if row["feed_id"] == model}
+    known = {row.product_id for row in present if row.feed_id == model}
     new = sorted((product, model, reason) for product in set(products) - known)
     with lease(settings.home, settings.quarantine_uri):
         if new:
@@ -64,8 +73,8 @@ def quarantine_products(
             rows = spark.createDataFrame(new, "product_id string, feed_id string, reason string")
             rows = rows.withColumn("at", f.current_timestamp())
             rows.write.format("delta").mode("append").save(settings.quarantine_uri)
-        if any(row["feed_id"] != model or row["product_id"] not in products for row in present):
-            models = sorted({row["feed_id"] for row in present})
+        if any(row.feed_id != model or row.product_id not in products for row in present):
+            models = sorted({row.feed_id for row in present})
             waiting = f.col("released_at").isNull() & f.col("feed_id").isin(models)
             kept = (f.col("feed_id") == model) & f.col("product_id").isin(products)
             marks = {"released_by": f.lit(model), "released_at": f.current_timestamp()}
@@ -84,16 +93,17 @@ def quarantined(
 
     Also lists the feeds on hold, of which no row is in quarantine yet.
     """
+    where = None if include_released else "released_at IS NULL"
     rows = [
         row
-        for row in _read(settings, LISTED, None if include_released else "released_at IS NULL")
-        if feed_id in (None, row["feed_id"]) and product_id in (None, row["product_id"])
+        for row in _read(settings, QuarantinedRow, tuple(QuarantinedRow.model_fields), where)
+        if feed_id in (None, row.feed_id) and product_id in (None, row.product_id)
     ]
-    rows.sort(key=lambda row: (row["at"], row["product_id"] or ""), reverse=True)
+    rows.sort(key=lambda row: (row.at, row.product_id or ""), reverse=True)
     return QuarantineResult(
         rows=len(rows),
-        by_reason=dict(Counter(str(row["reason"]) for row in rows).most_common()),
-        newest=[QuarantinedRow.model_validate(row) for row in rows[:limit]],
+        by_reason=dict(Counter(str(row.reason) for row in rows).most_common()),
+        newest=rows[:limit],
         on_hold=feeds_on_hold(settings, feed_id) if product_id is None else [],
     )
 
@@ -106,12 +116,13 @@ class _Release:
     feed: Feed
     classified: DataFrame
 
-    def release(self, others: list[dict[str, Any]]) -> None:
+    def release(self, others: list[_Owner]) -> None:
         """Mark those of `others` whose product has a valid row now; remove marks of an unfinished try."""
         from pyspark.sql import functions as f
 
-        waiting = {row["product_id"] for row in others if row["released_at"] is None}
-        marked = {row["product_id"] for row in others if row["released_by"] == self.feed.feed_id}
+        owned = [(row, row.product_id) for row in others if row.product_id is not None]
+        waiting = {product for row, product in owned if row.released_at is None}
+        marked = {product for row, product in owned if row.released_by == self.feed.feed_id}
         valid = self._valid(waiting | marked)
         marks = {"released_by": f.lit(self.feed.feed_id), "released_at": f.current_timestamp()}
         no_marks = {"released_by": f.lit(None), "released_at": f.lit(None)}
@@ -125,7 +136,7 @@ class _Release:
         rows = self.classified.where(VALID).join(self._ids(products), "product_id", "left_semi")
         return {row[0] for row in rows.select("product_id").distinct().collect()}
 
-    def _update(self, products: set[str], where: str, values: dict[str, Any]) -> None:
+    def _update(self, products: set[str], where: str, values: dict[str, Column]) -> None:
         from delta import DeltaTable
 
         if not products:
@@ -141,15 +152,15 @@ class _Release:
         return f.broadcast(self.classified.sparkSession.createDataFrame(rows, "product_id string"))
 
 
-def _read(settings: Settings, columns: list[str], where: str | None) -> list[dict[str, Any]]:
+def _read(settings: Settings, make: Callable[..., T], columns: Sequence[str], where: str | None) -> list[T]:
+    """Make an object of each row that matches `where`; none if there is no quarantine yet."""
     import pyarrow as pa
     from deltalake import DeltaTable
 
     if not DeltaTable.is_deltatable(settings.quarantine_uri):
         return []
-    scan = DeltaTable(settings.quarantine_uri).scan(columns=columns, predicate=where)
-    rows: list[dict[str, Any]] = pa.RecordBatchReader.from_stream(scan).read_all().to_pylist()
-    return rows
+    scan = DeltaTable(settings.quarantine_uri).scan(columns=list(columns), predicate=where)
+    return [make(**row) for row in pa.RecordBatchReader.from_stream(scan).read_all().to_pylist()]
 
 
 def _invalid_rows(feed: Feed, rows: DataFrame, classified: DataFrame) -> DataFrame:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recsim_tasks.catalogue.feeds.rows import TEXT_COLUMNS, Cells, image_bytes, parse_row
 from recsim_tasks.catalogue.row_errors import reason_of
@@ -51,7 +51,7 @@ def validate_rows(raw: DataFrame, folder: Path, max_pixels: int) -> DataFrame:
         for batch in batches:
             yield _batch(
                 [
-                    {"number": next(number), **_validate(record, folder, max_pixels)}
+                    {"number": next(number), **_validate(record, record["image"], folder, max_pixels)}
                     for record in batch.to_pylist()
                 ]
             )
@@ -82,9 +82,8 @@ def _batch(rows: list[Row]) -> pa.RecordBatch:
         return pa.RecordBatch.from_pylist([storable(row) for row in rows], schema=schema)
 
 
-def _validate(record: dict[str, Any], folder: Path, max_pixels: int) -> Row:
+def _validate(record: Cells, image: bytes | None, folder: Path, max_pixels: int) -> Row:
     cells: Cells = {name: record[name] for name in TEXT_COLUMNS}
-    image = record["image"]
     try:
         if record["fault"]:
             raise InputError(record["fault"])

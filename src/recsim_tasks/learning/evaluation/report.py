@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,6 +34,9 @@ from recsim_tasks.learning.evaluation.retrieval import (
 from recsim_tasks.learning.mlflow_runs import TrackedRun
 from recsim_tasks.learning.model.export import ModelFiles, write_files
 from recsim_tasks.learning.spec import TrainingSpec, ValidationResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +134,7 @@ def markdown_table(rows: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 def _figures(
     spec: TrainingSpec, rounds: Sequence[ValidationResult], comparison: Comparison
-) -> dict[str, Any]:
+) -> dict[str, Figure]:
     queries, names = comparison.queries, spec.categories
     neighbours = comparison.references.labels[comparison.results[MODEL].nearest]
     hits = (neighbours == queries.labels[:, None]).mean(axis=1)

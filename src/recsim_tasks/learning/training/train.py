@@ -156,7 +156,7 @@ def _result(description: TrainedEncoderDescription) -> TrainResult:
     )
 
 
-def _mlflow_params(spec: TrainingSpec, ranks: int) -> dict[str, Any]:
+def _mlflow_params(spec: TrainingSpec, ranks: int) -> dict[str, object]:
     """What MLflow lists as the run's parameters."""
     return {
         **spec.hyperparameters.as_json(),

@@ -84,10 +84,10 @@ def run_search(
         )
 
 
-def _space() -> dict[str, Any]:
+def _space() -> dict[str, object]:
     from hyperopt import hp
 
-    space: dict[str, Any] = {name: hp.choice(name, choices) for name, choices in CHOICES.items()}
+    space = {name: hp.choice(name, choices) for name, choices in CHOICES.items()}
     for name, (low, high) in RANGES.items():
         space[name] = (
             hp.loguniform(name, np.log(low), np.log(high))
@@ -97,7 +97,9 @@ def _space() -> dict[str, Any]:
     return space
 
 
-def _document(number: int, params: Mapping[str, Value], state: int, result: dict[str, Any]) -> dict[str, Any]:
+def _document(
+    number: int, params: Mapping[str, Value], state: int, result: Mapping[str, object]
+) -> dict[str, object]:
     """A trial in Hyperopt's form, which stores a choice by its position."""
     values = {
         name: [CHOICES[name].index(str(value)) if name in CHOICES else value]

@@ -50,7 +50,7 @@ class TrialResult:
         """The score after the last round."""
         return self.curve[-1]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """The form that trials.json carries, which is also the one that Hyperopt understands."""
         if self.failed:
             return {"status": FAILED, "reason": self.reason, "params": dict(self.params)}
