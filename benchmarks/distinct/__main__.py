@@ -62,11 +62,11 @@ def main() -> None:
             *([cosine(settings, data, arguments.train, Path(folder) / "model")] if arguments.train else []),
         ]
         small = [Image.fromarray(pixels) for pixels in data.test_images[: arguments.images]]
-        found = shares(methods, small)
+        recognised = shares(methods, small)
         large = list(in_colour(arguments.folder))
-        found[f"thumbnails, {len(large):,} images in colour"] = shares([OURS], large)[OURS.name]
+        recognised[f"thumbnails, {len(large):,} images in colour"] = shares([OURS], large)[OURS.name]
         merged = {method.name: method.taken_for_copies(small) for method in methods}
-    print(f"{machine('pillow', 'faiss-cpu')}; {len(small):,} images of 28 pixels.\n\n{_table(found)}\n")
+    print(f"{machine('pillow', 'faiss-cpu')}; {len(small):,} images of 28 pixels.\n\n{_table(recognised)}\n")
     for name, count in merged.items():
         print(f"Of {len(small):,} different products, {name} takes {count:,} for copies.")
     pairs = near_pairs(thumbnails([Image.fromarray(pixels) for pixels in data.train_images]))
@@ -74,21 +74,21 @@ def main() -> None:
         f"Of {len(data.train_images):,} different products, thumbnails takes {len(np.unique(pairs)):,} "
         f"for copies, in {len(pairs):,} pairs."
     )
-    lines = goals(found, merged, len(small))
+    lines = goals(recognised, merged, len(small))
     print("", table(lines), last_line(lines), sep="\n")
 
 
 def shares(methods: Sequence[Method], images: Images) -> dict[str, dict[str, float]]:
     """Measure by method and change the share of `images` whose changed version is recognised as a copy."""
     plain = {method.name: method.features(images) for method in methods}
-    found: dict[str, dict[str, float]] = {method.name: {} for method in methods}
+    recognised: dict[str, dict[str, float]] = {method.name: {} for method in methods}
     for name, change in {**copies(), **others()}.items():
         changed = [change(image) for image in images]
         for method in methods:
-            found[method.name][name] = float(
+            recognised[method.name][name] = float(
                 method.are_copies(plain[method.name], method.features(changed)).mean()
             )
-    return found
+    return recognised
 
 
 def near_pairs(thumbnails: AnyArray) -> AnyArray:
@@ -101,13 +101,13 @@ def near_pairs(thumbnails: AnyArray) -> AnyArray:
     return np.asarray(pairs[_copies(thumbnails[pairs[:, 0]], thumbnails[pairs[:, 1]])])
 
 
-def goals(found: dict[str, dict[str, float]], merged: dict[str, int], products: int) -> list[Measure]:
-    """Return the goals: copies are found, and different products are told apart."""
-    ours, peer = (min(found[method.name][name] for name in STATED) for method in (OURS, PHASH))
+def goals(recognised: dict[str, dict[str, float]], merged: dict[str, int], products: int) -> list[Measure]:
+    """Return the goals: copies are found, and different products are kept apart."""
+    ours, peer = (min(recognised[method.name][name] for name in STATED) for method in (OURS, PHASH))
     apart, peer_apart = (1 - merged[method.name] / products for method in (OURS, PHASH))
     return [
         Measure("C1", "copies found: JPEG 75, half the size", ours, peer, PHASH.name, "ours", 0.99, unit=""),
-        Measure("C2", "different products told apart", apart, peer_apart, PHASH.name, "ours", 0.998, unit=""),
+        Measure("C2", "different products kept apart", apart, peer_apart, PHASH.name, "ours", 0.998, unit=""),
     ]
 
 
@@ -156,10 +156,13 @@ def _copies(one: AnyArray, other: AnyArray) -> BoolArray:
     return np.array([not distinct_mask(np.stack(pair), 2)[1] for pair in zip(one, other, strict=True)], bool)
 
 
-def _table(found: dict[str, dict[str, float]]) -> str:
-    lines = ["| share recognised after | " + " | ".join(found) + " |", "|---|" + "---|" * len(found)]
+def _table(recognised: dict[str, dict[str, float]]) -> str:
+    lines = [
+        "| share recognised after | " + " | ".join(recognised) + " |",
+        "|---|" + "---|" * len(recognised),
+    ]
     lines += [
-        f"| {change} | " + " | ".join(f"{by[change]:.3f}" for by in found.values()) + " |"
+        f"| {change} | " + " | ".join(f"{by[change]:.3f}" for by in recognised.values()) + " |"
         for change in {**copies(), **others()}
     ]
     return "\n".join(lines)

@@ -122,11 +122,11 @@ def speed_at_recall(bench: Bench, name: str, peer: Peer, queries: Queries, round
     """Record seconds per query on one thread, at the lowest effort that reaches a recall@10 of 0.99."""
     for level in peer.levels:
         peer.level(level)
-        found = _overlap(peer.search(queries.vectors, K), queries.nearest)
-        if found >= RECALL:
+        recall = _overlap(peer.search(queries.vectors, K), queries.nearest)
+        if recall >= RECALL:
             break
     bench.figure(f"{name} level", level)
-    bench.figure(f"{name} recall", found)
+    bench.figure(f"{name} recall", recall)
     one_by_one(bench, f"{name} query", peer, queries.vectors, rounds)
 
 
@@ -186,12 +186,12 @@ def _level(peer: Peer, queries: Float32Array, vectors: Float32Array, keys: Int64
     return peer.levels[-1]
 
 
-def _overlap(found: Int64Array, near: Int64Array) -> float:
+def _overlap(nearest: Int64Array, exact: Int64Array) -> float:
     return float(
         np.mean(
             [
-                len(set(one) & set(other)) / near.shape[1]
-                for one, other in zip(found.tolist(), near.tolist(), strict=True)
+                len(set(one) & set(other)) / exact.shape[1]
+                for one, other in zip(nearest.tolist(), exact.tolist(), strict=True)
             ]
         )
     )

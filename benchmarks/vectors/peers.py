@@ -85,8 +85,8 @@ class Usearch(Peer):
         self.index.remove(keys)
 
     def search(self, queries: Float32Array, k: int) -> Int64Array:  # noqa: D102
-        found = self.index.search(queries, k, threads=1)
-        return np.asarray(found.keys, np.int64).reshape(len(queries), -1)
+        matches = self.index.search(queries, k, threads=1)
+        return np.asarray(matches.keys, np.int64).reshape(len(queries), -1)
 
     def level(self, effort: int) -> None:  # noqa: D102
         self.index.expansion_search = effort

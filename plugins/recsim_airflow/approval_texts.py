@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from recsim_tasks.contracts import ConfidenceInterval, HeldFeed, RowReason, RuleResult
+from recsim_tasks.contracts import ConfidenceInterval, FeedOnHold, RowReason, RuleResult
 from recsim_tasks.foundation.text import one_line
 
 # A feed's own texts are shown literally: nothing in them may become a link, an image or a heading.
 MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&$:/])")
 
 
-def feed_question(feed: HeldFeed) -> str:
+def feed_question(feed: FeedOnHold) -> str:
     """What the guards measured, and what each answer does."""
     figures = "\n".join(
         f"| {guard_label(figure.guard)} | {figure.value:.1%} | {figure.limit:.1%} |"

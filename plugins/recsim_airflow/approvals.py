@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from recsim_airflow.approval_texts import feed_question, release_question
 from recsim_airflow.links import mlflow_page
 from recsim_airflow.status_line import STATUS_LINE_TEMPLATE, set_status_line
-from recsim_tasks.contracts import EvaluateResult, HeldFeed, IngestResult, RegisterResult
+from recsim_tasks.contracts import EvaluateResult, FeedOnHold, IngestResult, RegisterResult
 from recsim_tasks.foundation.settings import load_settings
 
 
@@ -123,7 +123,7 @@ class FeedApprovalOperator(PersonApprovalOperator):
         answer: Literal["accept", "refuse"] = "accept" if response.approved else "refuse"
         return asdict(FeedDecision(answer, feed.feed_id, feed.digest, response.by, response.at))
 
-    def _feed(self, context: Context) -> HeldFeed | None:
+    def _feed(self, context: Context) -> FeedOnHold | None:
         return IngestResult.model_validate(context["ti"].xcom_pull(task_ids=self.ingest_task)).on_hold
 
 

@@ -9,7 +9,7 @@ from recsim_tasks.cli import tables
 from recsim_tasks.contracts import (
     FeedReleaseResult,
     Freeze,
-    HoldRecord,
+    OnHoldRecord,
     ProductionPeriod,
     QuarantinedRow,
     QuarantineResult,
@@ -54,7 +54,7 @@ def test_every_table_shows_text_of_feeds_letter_by_letter(
     tables.show_neighbours(QueryResult(release=1, results=rows))
     assert printed(capsys).count(shown) == 4
     reason = RowReason(reason=text, rows=3, example=text)
-    hold = HoldRecord(feed_id=text, digest="d", at=0.0, row_reasons=[reason])
+    hold = OnHoldRecord(feed_id=text, digest="d", at=0.0, row_reasons=[reason])
     quarantined = QuarantinedRow(
         feed_id=text,
         product_id=text,

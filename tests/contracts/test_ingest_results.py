@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from recsim_tasks.contracts import HeldFeed, IngestResult, QuarantineResult, RowReason, StrayEntry
+from recsim_tasks.contracts import FeedOnHold, IngestResult, QuarantineResult, RowReason, StrayEntry
 
-HELD = HeldFeed(feed_id="b", digest="0", folder="/inbox/b", figures=[], row_reasons=[])
+HELD = FeedOnHold(feed_id="b", digest="0", folder="/inbox/b", figures=[], row_reasons=[])
 
 
 @pytest.mark.parametrize(

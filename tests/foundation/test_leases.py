@@ -30,7 +30,7 @@ import sys, time
 from pathlib import Path
 from recsim_tasks.foundation.leases import lease
 with lease(Path(sys.argv[1]), "table"):
-    print("held", flush=True)
+    print("acquired", flush=True)
     time.sleep(60)
 """
 
@@ -51,7 +51,7 @@ def test_two_writers_without_the_lease_lose_some(tmp_path: Path) -> None:
     assert count_with_two(tmp_path, "nullcontext()") < 2 * TIMES
 
 
-def test_a_held_lease_is_refused_with_who_holds_it_and_a_killed_holder_frees_it(tmp_path: Path) -> None:
+def test_a_lease_in_use_is_refused_with_its_owner_and_a_killed_owner_frees_it(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout
         holder.stdout.readline()

@@ -65,7 +65,7 @@ def test_a_trained_encoder_has_its_training(tmp_path: Path) -> None:
 def test_a_folder_without_a_description_is_refused_by_field(
     tmp_path: Path, fields: object, message: str
 ) -> None:
-    with pytest.raises(InputError, match=f"holds no model that can be opened: {message}"):
+    with pytest.raises(InputError, match=f"contains no model that can be opened: {message}"):
         EncoderDescription.read(folder(tmp_path, fields))
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from recsim_airflow.approval_texts import feed_question, literal, release_question
-from recsim_tasks.contracts import ConfidenceInterval, HeldFeed, RuleResult
+from recsim_tasks.contracts import ConfidenceInterval, FeedOnHold, RuleResult
 
 FIGURE = {
     "guard": "max_withdrawn_share",
@@ -13,9 +13,9 @@ FIGURE = {
 }
 
 
-def feed(**fields: Any) -> HeldFeed:
+def feed(**fields: Any) -> FeedOnHold:
     known = {"feed_id": "full-7", "digest": "0123456789abcdef" * 4, "folder": "/inbox/full-7"}
-    return HeldFeed.model_validate({**known, "figures": [FIGURE], "row_reasons": [], **fields})
+    return FeedOnHold.model_validate({**known, "figures": [FIGURE], "row_reasons": [], **fields})
 
 
 def test_the_question_has_every_figure_and_names_the_feed() -> None:

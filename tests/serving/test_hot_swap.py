@@ -199,7 +199,7 @@ def test_a_worker_that_suspects_a_good_release_does_not_take_it_from_others(
 
 
 def unreadable(folder: Path) -> Manifest:
-    raise InputError(f"{folder} holds no release: manifest.json cannot be read.")
+    raise InputError(f"{folder} contains no release: manifest.json cannot be read.")
 
 
 @pytest.mark.parametrize(

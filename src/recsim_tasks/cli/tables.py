@@ -10,7 +10,7 @@ from rich.text import Text
 
 from recsim_tasks.contracts import (
     FeedReleaseResult,
-    HoldRecord,
+    OnHoldRecord,
     QuarantineResult,
     QueryResult,
     ReleasesResult,
@@ -88,7 +88,7 @@ def show_quarantine(result: QuarantineResult) -> None:
         console.print(_feed_on_hold(record))
 
 
-def _feed_on_hold(record: HoldRecord) -> Table:
+def _feed_on_hold(record: OnHoldRecord) -> Table:
     title = Text(
         f"Feed {one_line(record.feed_id)} is on hold since {_minute(record.at)}; nothing of it was written"
     )

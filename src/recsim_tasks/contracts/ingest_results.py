@@ -46,7 +46,7 @@ class GuardViolation(Record):
     """Value, limit and setting in words."""
 
 
-class HeldFeed(Record):
+class FeedOnHold(Record):
     """A feed on hold: nothing of it is written until a person accepts or refuses it."""
 
     feed_id: str
@@ -58,7 +58,7 @@ class HeldFeed(Record):
     """The most frequent reasons why rows are invalid."""
 
 
-class HoldRecord(Record):
+class OnHoldRecord(Record):
     """What a home keeps of a feed on hold: none of its rows are in the quarantine table yet."""
 
     feed_id: str
@@ -135,7 +135,7 @@ class IngestResult(RowCounts, JobResult):
     """Entries of the inbox that are not feeds."""
     reasons: list[str] = Field(default=[])
     """Why a feed is on hold, a sentence for each guard."""
-    on_hold: HeldFeed | None = None
+    on_hold: FeedOnHold | None = None
     """The feed that a guard put on hold (exit code 3)."""
 
     @property
@@ -182,7 +182,7 @@ class QuarantineResult(JobResult):
     """The number of rows by reason, most frequent first."""
     newest: list[QuarantinedRow]
     """The newest rows, up to the limit."""
-    on_hold: list[HoldRecord]
+    on_hold: list[OnHoldRecord]
     """Feeds on hold, newest first."""
 
     @property

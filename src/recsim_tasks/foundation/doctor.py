@@ -30,14 +30,14 @@ def examine(settings: Settings) -> DoctorResult:
 
     Raises `ConfigurationError` with every fault, or `UnavailableError` if all of them are outages.
     """
-    found = findings(settings)
-    faults = [finding for finding in found if not finding.ok]
+    results = findings(settings)
+    faults = [finding for finding in results if not finding.ok]
     if faults:
         listed = " · ".join(f"{fault.name}: {fault.detail}. {fault.remedy}" for fault in faults)
         raise (UnavailableError if all(fault.away for fault in faults) else ConfigurationError)(
             f"Found {len(faults)} problem{'s'[: len(faults) > 1]}: {listed}"
         )
-    return DoctorResult(ok=True, findings=[CheckFinding(**finding._asdict()) for finding in found])
+    return DoctorResult(ok=True, findings=[CheckFinding(**finding._asdict()) for finding in results])
 
 
 def findings(settings: Settings) -> list[Finding]:
@@ -79,12 +79,12 @@ def _package(name: str, other: str | None = None) -> Finding:
 def _gpus(settings: Settings) -> Finding:
     if not settings.is_local:
         return Finding("GPUs", True, "not checked here: they belong to the executors", "")
-    found = ask_tensorflow()
-    enough = found.count >= settings.gpus
+    usable = ask_tensorflow()
+    enough = usable.count >= settings.gpus
     return Finding(
         "GPUs",
         enough,
-        f"TensorFlow sees {found.count}" if enough else shortage(settings.gpus, found),
+        f"TensorFlow sees {usable.count}" if enough else shortage(settings.gpus, usable),
         "" if enough else REMEDY,
     )
 

@@ -43,13 +43,13 @@ def ask_tensorflow() -> Usable:
     """Ask TensorFlow in a child process, which takes 5 s: an import here would initialise it for good."""
     command, loud = [sys.executable, "-c", ASK], environment(TF_CPP_MIN_LOG_LEVEL="0")
     try:
-        asked = subprocess.run(
+        done = subprocess.run(
             command, env=loud, capture_output=True, text=True, timeout=ASK_SECONDS, check=False
         )
-        count, built_with_cuda = json.loads(asked.stdout.splitlines()[-1])
+        count, built_with_cuda = json.loads(done.stdout.splitlines()[-1])
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
         return Usable(0, f"TensorFlow cannot be imported ({error})")
-    return Usable(count, reason(asked.stderr) if built_with_cuda else CPU_ONLY)
+    return Usable(count, reason(done.stderr) if built_with_cuda else CPU_ONLY)
 
 
 def check_gpus(settings: Settings) -> None:
@@ -57,29 +57,29 @@ def check_gpus(settings: Settings) -> None:
 
     On a cluster the executors have the GPUs: each rank and each trial checks its own when it starts.
     """
-    if settings.gpus and settings.is_local and (found := ask_tensorflow()).count < settings.gpus:
-        raise MissingError(missing(settings.gpus, found))
+    if settings.gpus and settings.is_local and (usable := ask_tensorflow()).count < settings.gpus:
+        raise MissingError(missing(settings.gpus, usable))
 
 
-def missing(wanted: int, found: Usable) -> str:
+def missing(wanted: int, usable: Usable) -> str:
     """The sentence that TensorFlow uses fewer GPUs than wanted, with the cause and the remedy."""
-    return f"{shortage(wanted, found)}. {REMEDY}"
+    return f"{shortage(wanted, usable)}. {REMEDY}"
 
 
-def shortage(wanted: int, found: Usable) -> str:
+def shortage(wanted: int, usable: Usable) -> str:
     """The sentence that TensorFlow uses fewer GPUs than wanted, with the cause."""
     given = visible_gpus()
     left = "" if given is None else f" (CUDA_VISIBLE_DEVICES leaves {', '.join(given) or 'none'})"
     return (
         f"{wanted} {'GPU is' if wanted == 1 else 'GPUs are'} requested "
         "(RECSIM_GPUS, or Spark's resource `gpu`), "
-        f"but TensorFlow sees {found.count or 'none'} on {socket.gethostname()}{left}: "
-        f"{found.reason or 'it gives no reason'}"
+        f"but TensorFlow sees {usable.count or 'none'} on {socket.gethostname()}{left}: "
+        f"{usable.reason or 'it gives no reason'}"
     )
 
 
 def reason(log: str) -> str:
     """Why TensorFlow uses no GPU, according to its log; empty when the log does not say."""
     lines = [re.sub(r"^.*?\] ", "", line).strip() for line in log.splitlines()]
-    found = [line for mark in REASONS for line in lines if mark in line]
-    return found[0].rstrip(".") if found else ""
+    reasons = [line for mark in REASONS for line in lines if mark in line]
+    return reasons[0].rstrip(".") if reasons else ""

@@ -140,8 +140,8 @@ def outage_behind(error: BaseException, place: str) -> UnavailableError | None:
     The text of a `RecsimError` may quote the input, so that only its cause counts.
     """
     suspect = error.__cause__ if isinstance(error, RecsimError) else error
-    found = diagnose(suspect, place) if suspect else None
-    return found if isinstance(found, UnavailableError) else None
+    known = diagnose(suspect, place) if suspect else None
+    return known if isinstance(known, UnavailableError) else None
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -165,8 +165,8 @@ def _detail(condition: Condition, error: BaseException) -> str | None:
     if isinstance(error, QUOTING):
         return None
     text = STACK_LINES.sub("", str(error))
-    found = [line for line in text.splitlines() if condition.text.search(line)]
-    return _line(found[-1]) if found else None  # causes come last
+    matches = [line for line in text.splitlines() if condition.text.search(line)]
+    return _line(matches[-1]) if matches else None  # causes come last
 
 
 def _file(chain: list[BaseException]) -> str | None:

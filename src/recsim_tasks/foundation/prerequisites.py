@@ -59,7 +59,7 @@ def find_python() -> Optional[str]:
         )
     )
     report = "import os, sys; print(*sys.version_info[:2], os.path.realpath(sys._base_executable))"
-    for candidate in [found for found in on_path if found] + pyenv:
+    for candidate in [path for path in on_path if path] + pyenv:
         answer = _output([candidate, "-I", "-c", report])
         if answer and answer.startswith("3 11 "):
             return answer.strip().split(" ", 2)[2]
@@ -92,21 +92,24 @@ def main(arguments: List[str]) -> int:
 
 
 def _system() -> Finding:
-    found = "{} on {}".format(platform.system(), platform.machine())
-    ok = found in ("Linux on x86_64", "Linux on AMD64")
+    platform_name = "{} on {}".format(platform.system(), platform.machine())
+    ok = platform_name in ("Linux on x86_64", "Linux on AMD64")
     return Finding(
         "Linux x86-64",
         ok,
-        "this is " + found,
+        "this is " + platform_name,
         "" if ok else "Use a Linux x86-64 machine, a virtual machine or WSL 2.",
     )
 
 
 def _python() -> Finding:
-    found = find_python()
+    python = find_python()
     remedy = "Run: sudo apt-get install python3.11 (or, where the distribution has none: pyenv install 3.11)"
     return Finding(
-        "Python 3.11", bool(found), found or "no python3.11 on the PATH or in pyenv", "" if found else remedy
+        "Python 3.11",
+        bool(python),
+        python or "no python3.11 on the PATH or in pyenv",
+        "" if python else remedy,
     )
 
 
@@ -173,21 +176,21 @@ def _program(name: str) -> Finding:
 
 
 def _browser() -> Finding:
-    found = find_browser()
+    browser = find_browser()
     return Finding(
         "Chromium",
-        bool(found),
-        found or "none on the PATH; the tests open the shop with it",
+        bool(browser),
+        browser or "none on the PATH; the tests open the shop with it",
         "Run: sudo apt-get install chromium",
     )
 
 
 def _wrk() -> Finding:
-    found = shutil.which("wrk")
+    wrk = shutil.which("wrk")
     return Finding(
         "wrk",
-        bool(found),
-        found or "none on the PATH; the serving benchmark needs it",
+        bool(wrk),
+        wrk or "none on the PATH; the serving benchmark needs it",
         "Run: sudo apt-get install wrk",
     )
 

@@ -167,8 +167,8 @@ def digest_of(value: Any) -> str:
 
 def check_digests(folder: Path, expected: dict[str, str], leave_out: str) -> None:
     """Raise `InputError` unless the files of `folder` are exactly `expected`, by name and content."""
-    found = digests(folder, leave_out)
-    wrong = sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+    actual = digests(folder, leave_out)
+    wrong = sorted(name for name in actual.keys() | expected.keys() if actual.get(name) != expected.get(name))
     if wrong:
         raise InputError(
             f"{folder} does not match its manifest: {', '.join(wrong)} missing, added or changed. "

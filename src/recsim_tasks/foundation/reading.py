@@ -23,11 +23,11 @@ def read_small(path: Path, largest: int = LARGEST) -> bytes:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise NotAFileError(f"is {kind_of(found.st_mode)}, not a file")
-        if found.st_size > largest:
-            raise NotAFileError(f"has {found.st_size:,} bytes, more than {largest:,}")
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotAFileError(f"is {kind_of(status.st_mode)}, not a file")
+        if status.st_size > largest:
+            raise NotAFileError(f"has {status.st_size:,} bytes, more than {largest:,}")
         with open(descriptor, "rb", closefd=False) as file:  # a descriptor has no path
             return file.read(largest + 1)
     finally:

@@ -79,7 +79,7 @@ class Embedder:
     batch_size = 256
 
     def __init__(self, model_dir: Path, threads: int = 1) -> None:
-        """Open `model_dir`, whose digests the caller has checked; `InputError` if it holds no model."""
+        """Open `model_dir`, whose digests the caller has checked; `InputError` if it contains no model."""
         self.description = EncoderDescription.read(model_dir)
         self.fingerprint = self.description.fingerprint
         self.preprocessing = self.description.preprocessing
@@ -134,4 +134,6 @@ class Embedder:
 
 
 def _no_model(model_dir: Path, reason: object) -> InputError:
-    return InputError(f"{model_dir} holds no model that can be opened: {reason}. Run `recsim train` first.")
+    return InputError(
+        f"{model_dir} contains no model that can be opened: {reason}. Run `recsim train` first."
+    )

@@ -71,7 +71,7 @@ async def json_body(request: Request) -> Any:
 def parse_json(body: bytes) -> Any:
     """Parse JSON.
 
-    The parser holds the interpreter's lock meanwhile, so the number of values is limited first.
+    The parser keeps the interpreter's lock meanwhile, so the number of values is limited first.
     """
     if sum(map(body.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
         raise InputError(f"The body has more than {MAX_JSON_VALUES:,} values; no request needs so many.")

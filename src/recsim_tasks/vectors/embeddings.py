@@ -40,7 +40,7 @@ class Embeddings(NamedTuple):
 
 
 def create_table(spark: SparkSession, uri: str) -> None:
-    """Create the table if it is missing, partitioned by encoder. The caller must hold the table's lease."""
+    """Create the table if it is missing, partitioned by encoder. The caller has the table's lease."""
     spec = writer.TableSpec(
         uri=uri,
         columns=SCHEMA,
@@ -74,7 +74,7 @@ def read_embeddings(uri: str, model_fingerprint: str, image_hashes: pa.ChunkedAr
     `RecsimError` when any is missing.
     """
     encoded = image_hashes.combine_chunks().dictionary_encode()
-    found, seen = _scan(uri, model_fingerprint, encoded.dictionary)
+    read, seen = _scan(uri, model_fingerprint, encoded.dictionary)
     if not seen.all():
         raise RecsimError(
             f"{int((~seen).sum()):,} of {len(seen):,} images are not embedded by encoder "
@@ -82,7 +82,7 @@ def read_embeddings(uri: str, model_fingerprint: str, image_hashes: pa.ChunkedAr
         )
     rows = np.asarray(encoded.indices)
     # Do not copy a million vectors that are in order already.
-    return found if np.array_equal(rows, np.arange(len(seen))) else found.take(rows)
+    return read if np.array_equal(rows, np.arange(len(seen))) else read.take(rows)
 
 
 def delete_unused_embeddings(settings: Settings, used: set[str]) -> int:
@@ -130,7 +130,7 @@ def _hashes(uri: str, where: str) -> pa.Array:
 def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Embeddings, BoolArray]:
     """Read the rows of the unique hashes `wanted` [n], in their order, and which of them the table has.
 
-    Scans the encoder's partition one record batch at a time, and never holds all of it.
+    Scans the encoder's partition one record batch at a time, and never loads all of it.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -154,9 +154,9 @@ def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Embedding
         thumbnails[np.asarray(positions.filter(decoded))] = np.frombuffer(images, np.uint8).reshape(-1, BYTES)
         rows = np.asarray(positions.filter(embedded))
         if len(rows):
-            found = np.asarray(batch["embedding"].filter(embedded).flatten(), np.float32).reshape(
+            chosen = np.asarray(batch["embedding"].filter(embedded).flatten(), np.float32).reshape(
                 len(rows), -1
             )
-            vectors = vectors if vectors.shape[1] else np.zeros((len(wanted), found.shape[1]), np.float32)
-            vectors[rows], valid[rows] = found, True
+            vectors = vectors if vectors.shape[1] else np.zeros((len(wanted), chosen.shape[1]), np.float32)
+            vectors[rows], valid[rows] = chosen, True
     return Embeddings(vectors, valid, thumbnails), seen

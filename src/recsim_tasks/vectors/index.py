@@ -99,7 +99,7 @@ class Index:
     ) -> Index:
         """Build an index of `products` (one row each) and their unit `vectors` float32 [n, d].
 
-        A column `thumbnail` of `products` holds the results of `thumbnails.thumbnail`; without it, no product
+        A column `thumbnail` of `products` has the results of `thumbnails.thumbnail`; without it, no product
         is taken for a copy of another. Raises `InputError` when products or vectors are not valid.
 
         The index is exact when n is below `exact_below`; otherwise it compares as many vectors as it takes to
@@ -189,12 +189,12 @@ class Index:
         self, queries: Float32Array, k: int, filters: Filters | None = None, distinct: bool = False
     ) -> list[list[Hit]]:
         """Search like `neighbours`, and return product ids."""
-        found = self.neighbours(queries, k, filters, distinct)
-        valid = found.positions >= 0
-        ids, counts = iter(self._products.ids_at(found.positions[valid])), valid.sum(axis=1).tolist()
+        neighbours = self.neighbours(queries, k, filters, distinct)
+        valid = neighbours.positions >= 0
+        ids, counts = iter(self._products.ids_at(neighbours.positions[valid])), valid.sum(axis=1).tolist()
         return [
             list(map(Hit, islice(ids, count), scores))
-            for count, scores in zip(counts, found.scores.tolist(), strict=True)
+            for count, scores in zip(counts, neighbours.scores.tolist(), strict=True)
         ]
 
     def neighbours(
@@ -204,7 +204,7 @@ class Index:
 
         All `k` are found when at least `k` products match `filters`. Ties are broken by product id. With
         `distinct`, only the nearest of products whose images are copies of each other is kept (`thumbnails`).
-        Both hold among the 10,000 nearest that match. Raises `InputError` when k is below 1, or the queries
+        Both apply to the 10,000 nearest that match. Raises `InputError` when k is below 1, or the queries
         have another size than the index's vectors.
         """
         check_queries(queries, k, self._metadata.embedding_size)

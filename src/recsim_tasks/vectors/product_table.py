@@ -78,8 +78,8 @@ class ProductTable:
         """Return the row keys of `product_ids`, int64 [n]; -1 for an unknown product."""
         if len(product_ids) <= FEW_IDS:
             return np.array([self._key_of(name) for name in product_ids], np.int64)
-        found = pc.index_in(pa.array(product_ids, pa.string()), value_set=self._ids)
-        positions = np.asarray(pc.fill_null(found, -1), np.int64)
+        matches = pc.index_in(pa.array(product_ids, pa.string()), value_set=self._ids)
+        positions = np.asarray(pc.fill_null(matches, -1), np.int64)
         return np.where(positions < 0, -1, self.row_keys[positions] if len(self) else -1)
 
     def key_of(self, product_id: str) -> int:

@@ -18,26 +18,26 @@ def neighbours_without_self(index: Index, rows: Int64Array, vectors: Float32Arra
 
     A product is not its own neighbour. An index of ten products or fewer gives fewer.
     """
-    found = index.neighbours(vectors, min(K, len(index) - 1) + 1)
-    positions = found.positions
-    return Neighbours(drop_self(positions, rows, positions), drop_self(positions, rows, found.scores))
+    neighbours = index.neighbours(vectors, min(K, len(index) - 1) + 1)
+    positions = neighbours.positions
+    return Neighbours(drop_self(positions, rows, positions), drop_self(positions, rows, neighbours.scores))
 
 
-def mean_recall(found: Neighbours, rows: Int64Array, vectors: Float32Array) -> float:
+def mean_recall(neighbours: Neighbours, rows: Int64Array, vectors: Float32Array) -> float:
     """Return the mean of `recall_per_query`."""
-    return float(np.mean(recall_per_query(found, rows, vectors)))
+    return float(np.mean(recall_per_query(neighbours, rows, vectors)))
 
 
-def recall_per_query(found: Neighbours, rows: Int64Array, vectors: Float32Array) -> Float64Array:
+def recall_per_query(neighbours: Neighbours, rows: Int64Array, vectors: Float32Array) -> Float64Array:
     """Return recall@10 of each query, [q], against an exact search among `vectors` [n, d], all of the index.
 
     A result counts when it is as near as the last of the exact search: with equal images, any of them will
     do.
     """
-    depth = found.scores.shape[1]
+    depth = neighbours.scores.shape[1]
     exact, scores = exact_neighbours(vectors, vectors[rows], depth + 1)
     farthest = drop_self(exact, rows, scores)[:, -1:]
-    return np.asarray((found.scores >= farthest - ROUNDING).mean(axis=1))
+    return np.asarray((neighbours.scores >= farthest - ROUNDING).mean(axis=1))
 
 
 def drop_self(rows: Int64Array, own: Int64Array, values: AnyArray) -> AnyArray:

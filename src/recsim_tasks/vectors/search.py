@@ -72,14 +72,14 @@ class Searcher:
         # Compare as many matching products as would be compared if all products matched.
         effort = min(len(self._products) / self._matching_count, self._vectors.max_effort)
         limit = min(max(wanted, MAX_CANDIDATES), self._matching_count)
-        found, final = self._search_once(queries, k, wanted, effort)
+        nearest, final = self._search_once(queries, k, wanted, effort)
         while not final.all() and (wanted < limit or effort < self._vectors.max_effort):
             wanted, effort = min(wanted * WIDENING, limit), min(effort * WIDENING, self._vectors.max_effort)
             pending, per_batch = np.flatnonzero(~final), max(1, VECTORS_PER_BATCH // wanted)
             for rows in (pending[at : at + per_batch] for at in range(0, len(pending), per_batch)):
                 wider, final[rows] = self._search_once(queries[rows], k, wanted, effort)
-                found.positions[rows], found.scores[rows] = wider.positions, wider.scores
-        return found
+                nearest.positions[rows], nearest.scores[rows] = wider.positions, wider.scores
+        return nearest
 
     def _search_once(
         self, queries: Float32Array, k: int, wanted: int, effort: float
@@ -109,9 +109,9 @@ class Searcher:
         order, rows = rank_order(scores, self._products.ranks[positions]), np.arange(len(keys))[:, None]
         if self._distinct:
             order = self._without_copies(positions, scores, order, k)
-        found = _first(k, positions[rows, order], scores[rows, order])
-        last = found.scores[:, -1]
-        return found, np.isfinite(last) & (missing.any(axis=1) | settled(last, worst))
+        nearest = _first(k, positions[rows, order], scores[rows, order])
+        last = nearest.scores[:, -1]
+        return nearest, np.isfinite(last) & (missing.any(axis=1) | settled(last, worst))
 
     def _without_copies(
         self, positions: Int64Array, scores: Float64Array, order: Int64Array, k: int

@@ -62,7 +62,7 @@ def check_queries(queries: AnyArray, k: int, size: int) -> None:
         raise InputError(f"k is {k}. Ask for one neighbour or more.")
     if queries.ndim != 2 or queries.shape[1] != size:
         raise InputError(
-            f"The index holds vectors of {size} dimensions, the query has shape {queries.shape}. "
+            f"The index has vectors of {size} dimensions, the query has shape {queries.shape}. "
             "Embed it with the encoder of the index."
         )
     if not np.isfinite(queries.sum()):

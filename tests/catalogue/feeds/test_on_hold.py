@@ -56,7 +56,7 @@ def test_an_acceptance_names_the_person_and_the_guards() -> None:
 def test_a_hold_is_recorded_until_it_is_cleared(settings: Settings, tmp_path: Path) -> None:
     for name in ("one", "two"):
         record_hold(settings, deliver(tmp_path / name), [REASON])
-    (settings.home / "held" / "broken.json").write_text("[1]")
+    (settings.home / "on_hold" / "broken.json").write_text("[1]")
     assert [record.feed_id for record in feeds_on_hold(settings)] == ["two", "one"]
     (record,) = feeds_on_hold(settings, "one")
     assert record.row_reasons == [REASON]

@@ -231,7 +231,7 @@ def test_the_embedder_refuses_images_of_another_shape_and_an_empty_folder(
 ) -> None:
     with pytest.raises(InputError, match=r"takes uint8 images of \(28, 28, 1\)"):
         Embedder(trained[1]).embed(np.zeros((1, 28, 28, 3), np.uint8))
-    with pytest.raises(InputError, match="holds no model"):
+    with pytest.raises(InputError, match="contains no model"):
         Embedder(tmp_path)
 
 

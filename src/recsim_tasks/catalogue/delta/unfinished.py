@@ -22,7 +22,7 @@ LEFTOVER = re.compile(
 
 
 def remove_unfinished(uri: str) -> None:
-    """Remove the remains of a creation at `uri`, where there is no table; the caller holds the table's lease.
+    """Remove the remains of a creation at `uri`, where there is no table; the caller has its lease.
 
     Removes only a log without commits, with the data files that no commit names. Raises `InputError` if
     anything else is there.

@@ -41,7 +41,7 @@ class TableSpec:
 
 
 def create_tables(spark: SparkSession, settings: Settings) -> None:
-    """Create catalogue and quarantine where they are missing; the caller holds the catalogue's lease."""
+    """Create catalogue and quarantine where they are missing; the caller has the catalogue's lease."""
     create_table(
         spark, TableSpec(uri=settings.products_uri, columns=PRODUCTS, properties=_properties(settings))
     )
@@ -50,14 +50,14 @@ def create_tables(spark: SparkSession, settings: Settings) -> None:
 
 
 def create_quarantine(spark: SparkSession, settings: Settings) -> None:
-    """Create the quarantine where it is missing; the caller holds its lease."""
+    """Create the quarantine where it is missing; the caller has its lease."""
     create_table(
         spark, TableSpec(uri=settings.quarantine_uri, columns=QUARANTINE, properties=_properties(settings))
     )
 
 
 def create_table(spark: SparkSession, spec: TableSpec) -> None:
-    """Create a table where it is missing; the caller holds its lease.
+    """Create a table where it is missing; the caller has its lease.
 
     Replaces the remains of an interrupted creation.
     """

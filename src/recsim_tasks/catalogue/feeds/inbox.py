@@ -148,8 +148,8 @@ def ingest_inbox(settings: Settings, request: IngestRequest | None = None) -> In
             for folder in folders:
                 inbox.ingest(folder)
         except OnHoldError as error:
-            held = IngestResult.model_validate(error.result)
-            result = inbox.result.model_copy(update={"reasons": held.reasons, "on_hold": held.on_hold})
+            stopped = IngestResult.model_validate(error.result)
+            result = inbox.result.model_copy(update={"reasons": stopped.reasons, "on_hold": stopped.on_hold})
             raise OnHoldError(" ".join([str(error), *inbox.refusals, *inbox.stuck]), result) from error
         _report(inbox)
         return inbox.result

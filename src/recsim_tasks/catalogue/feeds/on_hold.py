@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.feeds.feed import Feed
-from recsim_tasks.contracts import Acceptance, GuardViolation, HeldFeed, HoldRecord, IngestResult, RowReason
+from recsim_tasks.contracts import (
+    Acceptance,
+    FeedOnHold,
+    GuardViolation,
+    IngestResult,
+    OnHoldRecord,
+    RowReason,
+)
 from recsim_tasks.foundation.errors import OnHoldError
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.reading import read_json
@@ -55,7 +62,7 @@ def put_on_hold(
     sentences = [violation.sentence for violation in violations]
     invalid = "; ".join(reason.sentence for reason in reasons)
     cursor = head(settings.products_uri)
-    held = HeldFeed(
+    on_hold = FeedOnHold(
         feed_id=feed.feed_id,
         digest=feed.digest,
         folder=str(feed.folder),
@@ -73,7 +80,7 @@ def put_on_hold(
             applied=False,
             table_version=cursor.version if cursor else None,
             reasons=sentences,
-            on_hold=held,
+            on_hold=on_hold,
         ),
     )
 
@@ -91,7 +98,7 @@ def record_hold(settings: Settings, feed: Feed, reasons: list[RowReason]) -> Non
 
     Replaces the record of an earlier delivery under the same id.
     """
-    record = HoldRecord(feed_id=feed.feed_id, digest=feed.digest, at=time.time(), row_reasons=reasons)
+    record = OnHoldRecord(feed_id=feed.feed_id, digest=feed.digest, at=time.time(), row_reasons=reasons)
     write_json(_path(settings, feed.feed_id), record.model_dump(mode="json"))
 
 
@@ -100,7 +107,7 @@ def clear_hold(settings: Settings, feed_id: str) -> None:
     _path(settings, feed_id).unlink(missing_ok=True)
 
 
-def feeds_on_hold(settings: Settings, feed_id: str | None = None) -> list[HoldRecord]:
+def feeds_on_hold(settings: Settings, feed_id: str | None = None) -> list[OnHoldRecord]:
     """The feeds on hold in this home, newest first, or the one with this id.
 
     Unreadable records are skipped.
@@ -108,7 +115,7 @@ def feeds_on_hold(settings: Settings, feed_id: str | None = None) -> list[HoldRe
     records = []
     for path in _folder(settings).glob("*.json"):
         try:
-            record = HoldRecord.model_validate(read_json(path))
+            record = OnHoldRecord.model_validate(read_json(path))
         except (OSError, ValueError):
             continue
         if feed_id in (None, record.feed_id):
@@ -117,7 +124,7 @@ def feeds_on_hold(settings: Settings, feed_id: str | None = None) -> list[HoldRe
 
 
 def _folder(settings: Settings) -> Path:
-    return settings.home.absolute() / "held"
+    return settings.home.absolute() / "on_hold"
 
 
 def _path(settings: Settings, feed_id: str) -> Path:

@@ -57,7 +57,7 @@ class Limits(NamedTuple):
     """Upper bounds on the work of decoding an image."""
 
     pixels: int
-    """Pixels that the decoder may hold in memory."""
+    """Pixels that the decoder may keep in memory."""
     setting: str = "RECSIM_IMAGE_MAX_PIXELS"
     """The setting that defines this limit, for the error."""
     parts: int = MAX_PARTS
@@ -165,7 +165,7 @@ def _decode(data: bytes, kind: str, limits: Limits) -> Decoded:
 
 
 def _scaled(opened: ImageFile, limits: Limits) -> tuple[int, int]:
-    """The size that the decoder will hold in memory; selects a fraction of it for a large JPEG."""
+    """The size that the decoder will keep in memory; selects a fraction of it for a large JPEG."""
     whole = opened.size
     if limits.side and isinstance(opened, JpegImageFile) and opened.width * opened.height <= MAX_IMAGE_PIXELS:
         opened.draft(None, (limits.side, limits.side))

@@ -46,10 +46,10 @@ HEAD_BYTES = 1_024
 
 def format_of(data: bytes) -> str:
     """`JPEG`, `PNG` or `WEBP`; `InputError` names any other format that is recognised."""
-    found = next((name for start, name in STARTS if data.startswith(start)), None) or _by_content(data)
-    if found in ACCEPTED:
-        return found
-    what = f"it is {found}" if found else "its first bytes match none of them"
+    name = next((name for start, name in STARTS if data.startswith(start)), None) or _by_content(data)
+    if name in ACCEPTED:
+        return name
+    what = f"it is {name}" if name else "its first bytes match none of them"
     raise InputError(f"the image does not decode as JPEG, PNG or WebP: {what}. Send one of these formats.")
 
 

@@ -1,6 +1,6 @@
 """The settings, read once at the start of a job; the only package that reads the environment.
 
-Order: `RECSIM_*` variables, then the TOML file named by `RECSIM_CONFIG`, then the defaults. Each module holds
+Order: `RECSIM_*` variables, then the TOML file named by `RECSIM_CONFIG`, then the defaults. Each module has
 the settings of one concern; a function that needs no others takes its class, such as `GateSettings`.
 """
 

@@ -25,8 +25,8 @@ DATABASE_PASSWORD = re.compile(r"[^:/]+://[^:/@]*:(\S*)@")
 def redact_secrets(mlflow_tracking_uri: str | None, api_token: str | None) -> None:
     """Redact the environment's secrets and these two from everything that this process prints."""
     uri = mlflow_tracking_uri or ""
-    found = DATABASE_PASSWORD.match(uri)
-    password = _server_password(uri) if uri.startswith(("http://", "https://")) else found and found[1]
+    match = DATABASE_PASSWORD.match(uri)
+    password = _server_password(uri) if uri.startswith(("http://", "https://")) else match and match[1]
     variables = [os.environ.get(name) for name in SECRET_VARIABLES]
     for secret in filter(None, [*variables, api_token, password, unquote(password or "")]):
         redact_from_now_on(secret)

@@ -47,7 +47,7 @@ def _load(model: Any, name: str, weights: str) -> None:
     except (ValueError, OSError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigurationError(
-            f"{weights} (RECSIM_BACKBONE_WEIGHTS) does not hold the weights of a {name}: {reason}"
+            f"{weights} (RECSIM_BACKBONE_WEIGHTS) does not contain the weights of a {name}: {reason}"
         ) from error
 
 

@@ -89,7 +89,9 @@ def check_published(folder: Path) -> None:
     try:
         listed = dict(json.loads((folder / DESCRIPTION_FILE).read_text())["digests"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder} holds no model: {DESCRIPTION_FILE} cannot be read ({error}).") from error
+        raise InputError(
+            f"{folder} contains no model: {DESCRIPTION_FILE} cannot be read ({error})."
+        ) from error
     check_digests(folder, listed, leave_out=DESCRIPTION_FILE)
 
 

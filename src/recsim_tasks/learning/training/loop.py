@@ -105,7 +105,7 @@ def _monitored(communicator: Communicator, options: FitOptions, images: int) -> 
 
 
 def _images_per_step(labels: Int64Array, batch_size: int, communicator: Communicator) -> int:
-    """The size of all ranks' batches together: with 10 categories a batch of 64 holds 60."""
+    """The size of all ranks' batches together: with 10 categories a batch of 64 has 60."""
     return sum(communicator.all_gather_object(math.prod(batch_shape(labels, batch_size))))
 
 

@@ -44,6 +44,6 @@ def _load_weights(network: Any, model: Path) -> None:
     values = [variable.numpy() for variable in stored.variables]
     if [value.shape for value in values] != [tuple(variable.shape) for variable in network.variables]:
         raise InputError(
-            f"{model} holds another network than the one to be trained. Train without RECSIM_WARM_START."
+            f"{model} contains another network than the one to be trained. Train without RECSIM_WARM_START."
         )
     network.set_weights(values)

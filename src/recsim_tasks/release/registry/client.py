@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # The run whose metrics are curves over releases: index recall, precision, query time.
 CURVE = "releases"
-# The artifacts of a release's run that hold its verdict, with `.html` and `.json` appended.
+# The artifacts of a release's run with its verdict, with `.html` and `.json` appended.
 VERDICT = "verdict/verdict"
 NO_RELEASE = (
     "No release is in Production yet. Run a refresh first: deliver a feed, or trigger the DAG recsim_refresh."
