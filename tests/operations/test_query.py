@@ -19,7 +19,7 @@ CONDITIONS: list[tuple[dict[str, Any], list[int]]] = [
     ({"categories": ["rings", "stripes"], "min_price": 20, "max_price": 25}, list(range(10, 16))),
     ({"in_stock": False}, list(range(0, 40, 3))),
     (
-        {"in_stock": True, "exclude": ["p005", "p007", "nobody"]},
+        {"in_stock": True, "exclude": ["p005", "p007", "unknown"]},
         [n for n in range(40) if n % 3 and n not in (5, 7)],
     ),
     ({"categories": ["hats"]}, []),
@@ -30,8 +30,8 @@ CONDITIONS: list[tuple[dict[str, Any], list[int]]] = [
 def test_every_condition_holds_for_every_product_of_the_answer(
     behind: Settings, tmp_path: Path, wanted: dict[str, Any], numbers: list[int]
 ) -> None:
-    (tmp_path / "asked.png").write_bytes(png_image(2))
-    by_image = query(behind, tmp_path / "asked.png", None, {"k": 100, **wanted}).results
+    (tmp_path / "query.png").write_bytes(png_image(2))
+    by_image = query(behind, tmp_path / "query.png", None, {"k": 100, **wanted}).results
     assert {row["product_id"] for row in by_image} == {f"p{n:03d}" for n in numbers}
     by_product = query(behind, None, "p002", {"k": 100, **wanted}).results
     assert {row["product_id"] for row in by_product} == {f"p{n:03d}" for n in numbers if n != 2}

@@ -31,7 +31,7 @@ class Hyperparameters:
     proxy_margin: float = 0.1
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> Hyperparameters:
+    def parse(cls, values: Mapping[str, object]) -> Hyperparameters:
         """Override the defaults with `values`; `InputError` for an unknown name or an impossible value."""
         known = [field.name for field in fields(cls)]
         if unknown := sorted(set(values) - set(known)):
@@ -46,7 +46,7 @@ class Hyperparameters:
         return asdict(self)
 
 
-def _validated(name: str, value: Any) -> Any:
+def _validated(name: str, value: object) -> Any:
     if name in CHOICES:
         if value not in CHOICES[name]:
             raise InputError(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.publishing import write_json
@@ -61,7 +61,7 @@ class TrackedRun:
     client: MlflowClient
     run_id: str
 
-    def log_params(self, params: Mapping[str, Any]) -> None:
+    def log_params(self, params: Mapping[str, object]) -> None:
         """Log parameters."""
         for name, value in params.items():
             self.client.log_param(self.run_id, name, value)
@@ -117,7 +117,7 @@ class Tracker:
         self,
         name: str,
         cursor: Cursor,
-        params: Mapping[str, Any],
+        params: Mapping[str, object],
         *,
         note: Path | None = None,
         digest: str = "",
@@ -140,7 +140,7 @@ class Tracker:
         run.end(failed=False)
 
     def start(
-        self, name: str, cursor: Cursor, params: Mapping[str, Any], parent: TrackedRun | None = None
+        self, name: str, cursor: Cursor, params: Mapping[str, object], parent: TrackedRun | None = None
     ) -> TrackedRun:
         """Start a run, tagged with the version of the catalogue that it works on."""
         tags = {"catalogue.table_id": cursor.table_id, "catalogue.version": str(cursor.version)}

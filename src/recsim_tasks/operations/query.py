@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recsim_tasks.contracts import QueryResult
 from recsim_tasks.foundation.errors import InputError, MissingError
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def query(
-    settings: Settings, image: Path | None, product: str | None, options: Mapping[str, Any]
+    settings: Settings, image: Path | None, product: str | None, options: Mapping[str, object]
 ) -> QueryResult:
     """The nearest products of an image or a product; `options` are the fields of `SearchOptions`."""
     from recsim_tasks.release.registry.client import NO_RELEASE, Registry

@@ -101,7 +101,7 @@ def read_or_empty(spark: SparkSession, uri: str, columns: str) -> DataFrame:
 
 @contextmanager
 def commit_metadata(
-    spark: SparkSession, application: str, transaction: int, metadata: Mapping[str, Any]
+    spark: SparkSession, application: str, transaction: int, metadata: Mapping[str, object]
 ) -> Iterator[None]:
     """Put a transaction and `metadata` into the commit that is made inside.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recsim_tasks.catalogue.delta.writer import WITHDRAWALS, TableSpec, commit_metadata, create_table
 from recsim_tasks.catalogue.feeds.feed import Feed
@@ -37,7 +37,9 @@ def changed_rows(rows: DataFrame, classified: DataFrame, withdrawn: DataFrame | 
     )
 
 
-def merge_products(settings: Settings, feed: Feed, changes: DataFrame, metadata: Mapping[str, Any]) -> None:
+def merge_products(
+    settings: Settings, feed: Feed, changes: DataFrame, metadata: Mapping[str, object]
+) -> None:
     """Merge `changes` into the catalogue; adds `metadata` to the feed's id and digest in the commit."""
     from delta import DeltaTable
 
@@ -55,7 +57,9 @@ def merge_products(settings: Settings, feed: Feed, changes: DataFrame, metadata:
         merge.execute()
 
 
-def record_applied(settings: Settings, feed: Feed, changes: DataFrame, metadata: Mapping[str, Any]) -> None:
+def record_applied(
+    settings: Settings, feed: Feed, changes: DataFrame, metadata: Mapping[str, object]
+) -> None:
     """Commit a version without data, which records that a feed without changes was applied."""
     with _feed_commit(changes.sparkSession, feed, metadata):
         empty = changes.select(*PRODUCT_TYPES).limit(0)
@@ -82,7 +86,7 @@ def record_withdrawals(settings: Settings, feed: Feed, classified: DataFrame) ->
 
 
 def _feed_commit(
-    spark: SparkSession, feed: Feed, metadata: Mapping[str, Any]
+    spark: SparkSession, feed: Feed, metadata: Mapping[str, object]
 ) -> AbstractContextManager[None]:
     """Make the next commit the feed's."""
     values = {"feed_id": feed.feed_id, "digest": feed.digest, **metadata}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from recsim_tasks.arrays import Float32Array, Float64Array, Int64Array, UInt8Array
 from recsim_tasks.foundation.text import one_line
 from recsim_tasks.learning.spec import ValidationResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SHEET_ROWS = 8
 MAX_COLOURS = 20
@@ -25,7 +28,7 @@ class SheetCell(NamedTuple):
     """Whether it has the query's category."""
 
 
-def learning_curves(rounds: Sequence[ValidationResult]) -> Any:
+def learning_curves(rounds: Sequence[ValidationResult]) -> Figure:
     """Plot loss, and the validation images' precision@1, MAP@R and spread, against images seen."""
     figure, (left, right) = _subplots(1, 2, (10, 4))
     seen = [r.images for r in rounds]
@@ -38,7 +41,7 @@ def learning_curves(rounds: Sequence[ValidationResult]) -> Any:
     return figure
 
 
-def confusion_matrix(shares: Float64Array, names: Sequence[str]) -> Any:
+def confusion_matrix(shares: Float64Array, names: Sequence[str]) -> Figure:
     """Plot the share of each category (column) among the neighbours of each category's test images (row)."""
     side = max(5.0, 0.5 * len(names) + 2)
     figure, axes = _subplots(1, 1, (side + 1, side))
@@ -58,7 +61,7 @@ def confusion_matrix(shares: Float64Array, names: Sequence[str]) -> Any:
     return figure
 
 
-def retrieval_sheet(rows: Sequence[Sequence[SheetCell]]) -> Any:
+def retrieval_sheet(rows: Sequence[Sequence[SheetCell]]) -> Figure:
     """Plot a query per row, on the left, and its neighbours; green frames mark the query's own category."""
     columns = max(len(row) for row in rows)
     figure, axes = _subplots(len(rows), columns, (1.15 * columns, 1.35 * len(rows)))
@@ -73,7 +76,7 @@ def retrieval_sheet(rows: Sequence[Sequence[SheetCell]]) -> Any:
     return figure
 
 
-def embedding_map(points: Float32Array, labels: Int64Array, names: Sequence[str]) -> Any:
+def embedding_map(points: Float32Array, labels: Int64Array, names: Sequence[str]) -> Figure:
     """Plot embeddings by two principal components, [n, 2], with colours for the twenty largest categories."""
     import matplotlib as mpl
 
@@ -104,7 +107,7 @@ def _draw_cell(axes: Any, cell: SheetCell, colour: str) -> None:
         spine.set(color=colour, linewidth=1.5)
 
 
-def _subplots(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+def _subplots(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, Any]:
     """Create a figure without pyplot, which keeps every figure alive."""
     from matplotlib.figure import Figure
 

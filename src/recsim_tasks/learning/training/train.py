@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class _TrainAndExport:
 def train(
     settings: Settings,
     cursor: Cursor,
-    hyperparameters: Mapping[str, Any],
+    hyperparameters: Mapping[str, object],
     out: Path,
     champion: Path | None = None,
 ) -> TrainResult:

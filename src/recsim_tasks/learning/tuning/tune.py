@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from recsim_tasks.contracts import Cursor, TuneResult
 from recsim_tasks.foundation.errors import InputError, RecsimError
@@ -28,7 +27,7 @@ ROUNDS = 4
 
 
 def tune(
-    settings: Settings, cursor: Cursor, out: Path, trials: int, champion: Mapping[str, Any] | None = None
+    settings: Settings, cursor: Cursor, out: Path, trials: int, champion: Mapping[str, object] | None = None
 ) -> TuneResult:
     """Try `trials` points, `settings.tune_parallel` at a time, for at most `settings.tune_minutes`.
 
@@ -141,7 +140,7 @@ def _search(
         run_search(spark, search, objective, record.add, record.should_stop)
 
 
-def _parse_champion(values: Mapping[str, Any] | None) -> Hyperparameters | None:
+def _parse_champion(values: Mapping[str, object] | None) -> Hyperparameters | None:
     """The champion's hyperparameters, if this build knows them all."""
     try:
         return Hyperparameters.parse(values) if values is not None else None
