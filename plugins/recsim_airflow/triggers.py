@@ -123,7 +123,7 @@ class AssetTrigger(BaseEventTrigger):
         return f"{__name__}.{type(self).__name__}", {name: getattr(self, name) for name in self.fields}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look for ever.
+        """Look until the trigger is stopped.
 
         Airflow restarts a trigger that raises, without notice: errors are logged here, and the next look is
         later.

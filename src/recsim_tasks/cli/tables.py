@@ -90,7 +90,7 @@ def show_quarantine(result: QuarantineResult) -> None:
 
 def _feed_on_hold(record: OnHoldRecord) -> Table:
     title = Text(
-        f"Feed {one_line(record.feed_id)} is on hold since {_minute(record.at)}; nothing of it was written"
+        f"Feed {one_line(record.feed_id)} is on hold since {_minute(record.at)}; none of its rows was written"
     )
     table = Table("rows", "reason", "example", title=title)
     for reason in record.row_reasons:

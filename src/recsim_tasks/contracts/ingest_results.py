@@ -47,7 +47,7 @@ class GuardViolation(Record):
 
 
 class FeedOnHold(Record):
-    """A feed on hold: nothing of it is written until a person accepts or refuses it."""
+    """A feed on hold: none of its rows is written until a person accepts or refuses it."""
 
     feed_id: str
     digest: str
@@ -165,7 +165,7 @@ class QuarantinedRow(Record):
     product_id: str | None
     reason: str | None
     row: str | None
-    """The row as it was delivered, in JSON or as its line; None where an encoder quarantined the product."""
+    """The delivered row, in JSON or as its line; None where an encoder quarantined the product."""
     at: datetime
     released_by: str | None
     """The feed whose valid row for the product released it."""

@@ -114,7 +114,7 @@ def _drift(
 ) -> Drift | None:
     """The drift that calls for a training: of the champion, or of its last challenger.
 
-    A training that the gate rejected is not repeated for the same encoder every night: then there is none.
+    None if the gate rejected such a training of this encoder before: it is not repeated every night.
     """
     if training_rejected(refreshes, champion.trained_at, champion.model_fingerprint):
         return None
