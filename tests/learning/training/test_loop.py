@@ -102,14 +102,14 @@ def test_a_round_is_logged_after_its_checkpoint_is_saved(
 def test_a_stopped_training_saves_a_checkpoint_of_that_step(
     spec: TrainingSpec, training_data: TrainingData, tmp_path: Path
 ) -> None:
-    checkpoints = Checkpoints(tmp_path, spec.digest(1))
+    checkpoints, handler = Checkpoints(tmp_path, spec.digest(1)), signal.getsignal(signal.SIGTERM)
     threading.Timer(4.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
     with pytest.raises(RecsimError, match=r"stopped after [\d,]+ steps. Run it again: it resumes from there"):
         trained(replace(spec, images=1_000_000), training_data, checkpoints)
     latest = checkpoints.latest()
     assert latest is not None
     assert latest.step > 0
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 @pytest.mark.drill

@@ -86,7 +86,7 @@ def test_a_release_goes_through_a_real_server_and_comes_back(
     assert register(registry, read_only_bundle, manifest) == version
     set_production(registry, version)
     assert digests(registry.download(version, tmp_path / "fetched")) == digests(read_only_bundle)
-    with pytest.raises(MissingError, match="no release 99"):
+    with pytest.raises(MissingError, match="Release 99 does not exist"):
         registry.download(99, tmp_path / "none")
 
 
@@ -143,7 +143,7 @@ def test_what_the_server_does_not_have_is_missing_and_a_refusal_is_a_refusal(
     with_server: Settings,
 ) -> None:
     registry = Registry(with_server)
-    with pytest.raises(MissingError, match=r"does not have it: .*no-such-run"), registry.translated_errors():
+    with pytest.raises(MissingError, match=r"answers 404: .*no-such-run"), registry.translated_errors():
         registry.client.get_run("no-such-run")
     with pytest.raises(ConfigurationError, match="refuses"), registry.translated_errors():
         registry.client.search_runs([registry.tracker.experiment_id], "no filter at all")

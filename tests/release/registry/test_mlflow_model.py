@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry.client import Registry
+from recsim_tasks.release.registry.mlflow_model import PACKAGE, needed_modules
 from recsim_tasks.release.search_options import SearchOptions
 from release.bundles import png_image
 from release.registered import register
@@ -112,3 +116,16 @@ def test_a_column_of_something_else_than_text_is_refused(model: Any) -> None:
 def test_an_unknown_wish_is_refused_where_mlflow_does_not_drop_it(model: Any) -> None:
     with pytest.raises(InputError, match="colour: Extra inputs are not permitted"):
         model.unwrap_python_model().predict(None, ROWS, {"colour": "red"})
+
+
+def test_the_stored_code_is_all_that_a_release_imports(tmp_path: Path) -> None:
+    for path in needed_modules():
+        copy = tmp_path / path.relative_to(PACKAGE.parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    script = (
+        f"import sys; sys.path = [{str(tmp_path)!r}, *(p for p in sys.path if p != {str(PACKAGE.parent)!r})]; "
+        "from recsim_tasks.release.registry import pyfunc_model; print(pyfunc_model.__file__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith(str(tmp_path)), done.stderr

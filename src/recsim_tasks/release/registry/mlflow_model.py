@@ -73,7 +73,7 @@ def needed_modules(start: Path = MODEL_CODE) -> set[Path]:
 
 
 def _imports(path: Path) -> set[Path]:
-    """Files of this package that `path` imports at its top: `from a.b import c` may mean b.py or b/c.py."""
+    """Files of this package that `path` imports at its top: in `from a.b import c`, b and c may be packages."""
     statements = [
         node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ImportFrom) and node.module
     ]
@@ -82,7 +82,8 @@ def _imports(path: Path) -> set[Path]:
     return {
         file
         for place in named
-        for file in (place.with_suffix(".py"), place.parent.with_suffix(".py"))
+        for module in (place, place.parent)
+        for file in (module.with_suffix(".py"), module / "__init__.py")
         if file.is_file()
     }
 
