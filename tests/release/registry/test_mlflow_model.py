@@ -124,7 +124,8 @@ def test_the_stored_code_is_all_that_a_release_imports(tmp_path: Path) -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
     script = (
-        f"import sys; sys.path = [{str(tmp_path)!r}, *(p for p in sys.path if p != {str(PACKAGE.parent)!r})]; "
+        "import sys; "
+        f"sys.path = [{str(tmp_path)!r}, *(path for path in sys.path if path != {str(PACKAGE.parent)!r})]; "
         "from recsim_tasks.release.registry import pyfunc_model; print(pyfunc_model.__file__)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
