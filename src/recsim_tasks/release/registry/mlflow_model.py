@@ -73,7 +73,7 @@ def needed_modules(start: Path = MODEL_CODE) -> set[Path]:
 
 
 def _imports(path: Path) -> set[Path]:
-    """Files of this package that `path` imports at its top: in `from a.b import c`, b and c may be packages."""
+    """Files of this package that `path` imports at its top: `from a.b import c` may name packages."""
     statements = [
         node for node in ast.parse(path.read_bytes()).body if isinstance(node, ast.ImportFrom) and node.module
     ]
