@@ -71,7 +71,7 @@ def test_no_request_fails_during_promotions_refusals_rollbacks_and_an_outage_of_
             servers.enter_context(load.running())
             promotions.promote(2)
             wait_for(address, 2)
-            with pytest.raises(InputError, match="release 3 is damaged"):
+            with pytest.raises(InputError, match="Release 3 is damaged"):
                 promotions.promote(3)
             wait_for(address, 2)
             set_production(registry, 3)  # as if its files were damaged once it was promoted
