@@ -108,7 +108,7 @@ def test_twenty_swaps_under_load_fail_no_request_and_mix_no_response(
     assert len(load.answers) > 1000
     entries = promotions.history()
     assert [entry.version for entry in entries[-4:]] == [versions[-2], 1, versions[-1], 1]
-    assert entries[-1]["why"] == f"rolled back from {versions[-1]}: a drill"
+    assert entries[-1].why == f"rolled back from {versions[-1]}: a drill"
     assert counted(served.address, "recsim_requests_total", 'route="/v1/similar"') == len(load.answers)
 
 
