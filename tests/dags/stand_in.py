@@ -19,7 +19,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from recsim_tasks.catalogue.feeds.feed_manifest import MANIFEST
 from recsim_tasks.catalogue.feeds.listing import closed_feeds
-from recsim_tasks.catalogue.feeds.transfer import APPLIED, REFUSED, move_aside
+from recsim_tasks.catalogue.feeds.transfer import APPLIED, REFUSED, RefusalNote, move_aside
 
 HOME = Path(os.environ["RECSIM_HOME"])
 TABLE = str(HOME / "tables" / "products")
@@ -108,7 +108,7 @@ def ingest(workspace: Path) -> dict[str, Any]:
         if manifest.get("hold") and option("--accept") != digest:
             if option("--refuse") != digest:
                 return ingested(applied) | on_hold(feed_id, digest, folder)
-            move_aside(folder, REFUSED, {"by": option("--by")})
+            move_aside(folder, REFUSED, RefusalNote(by=option("--by")))
             continue
         commit({"feed_id": feed_id, "refresh": workspace.name, "accepted": option("--by")})
         move_aside(folder, APPLIED)
