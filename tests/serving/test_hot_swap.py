@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import logging
 import shutil
 import threading
 from collections.abc import Iterator
@@ -11,13 +13,18 @@ from fastapi.testclient import TestClient
 
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
 from recsim_tasks.serving.app import create_app
-from recsim_tasks.serving.champion_follower import RETRY_REFUSED_SECONDS, ChampionFollower
+from recsim_tasks.serving.champion_follower import (
+    RETRY_FETCH_SECONDS,
+    RETRY_REFUSED_SECONDS,
+    ChampionFollower,
+)
 from recsim_tasks.serving.hot_swap import HotSwap
-from recsim_tasks.serving.target import STATES
+from recsim_tasks.serving.target import STATES, suspect_file
 from recsim_tasks.vectors.filters import Filters
 from release.bundles import png_image, reseal
 from release.registered import move_alias, set_production, stored
@@ -180,7 +187,6 @@ def test_a_worker_that_suspects_a_good_release_does_not_take_it_from_others(
     home: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Such as a worker that has run out of file descriptors."""
     serve(registry, follower, swap, 1)
     set_production(registry, 2)
     follower.poll()
@@ -196,6 +202,118 @@ def test_a_worker_that_suspects_a_good_release_does_not_take_it_from_others(
     again: HotSwap = create_app(home).state.swap
     again.poll()
     assert answering(again) == (2, "p007-b")
+
+
+def too_many_files(path: Path) -> str:
+    raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+
+def no_descriptor(folder: Path) -> Manifest:
+    try:
+        too_many_files(folder)
+    except OSError as error:
+        raise InputError(f"{folder} contains no release: manifest.json cannot be read.") from error
+
+
+def test_a_worker_without_file_descriptors_does_not_refuse_a_release_and_opens_it_later(
+    app: FastAPI,
+    follower: ChampionFollower,
+    swap: HotSwap,
+    registry: Registry,
+    home: Settings,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    serve(registry, follower, swap, 1)
+    set_production(registry, 2)
+    follower.poll()
+    with monkeypatch.context() as short:
+        short.setattr(Manifest, "read", no_descriptor)
+        swap.poll()
+    assert readiness(app) == (1, "release_unavailable")
+    assert not suspect_file(home, 2).exists()
+    assert 'outcome="refused"' not in TestClient(app, LOCAL).get("/metrics").text
+    clock.now += RETRY_FETCH_SECONDS
+    swap.poll()
+    assert answering(swap) == (2, "p007-b")
+
+
+def test_a_follower_without_file_descriptors_does_not_refuse_a_release(
+    app: FastAPI,
+    follower: ChampionFollower,
+    swap: HotSwap,
+    registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    serve(registry, follower, swap, 1)
+    with monkeypatch.context() as short:
+        short.setattr(Manifest, "read", no_descriptor)
+        serve(registry, follower, swap, 2)
+    assert readiness(app) == (1, "release_unavailable")
+
+
+def test_a_release_that_fails_to_open_is_not_tried_again_at_every_poll(
+    app: FastAPI,
+    follower: ChampionFollower,
+    swap: HotSwap,
+    registry: Registry,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    serve(registry, follower, swap, 1)
+    set_production(registry, 2)
+    follower.poll()
+    with monkeypatch.context() as short:
+        short.setattr(Release, "open", lambda *_: [].pop())
+        for _ in range(3):
+            swap.poll()
+    assert readiness(app) == (1, "failed")
+    assert sum(record.exc_info is not None for record in caplog.records) == 1
+    clock.now += RETRY_FETCH_SECONDS
+    swap.poll()
+    assert answering(swap) == (2, "p007-b")
+
+
+def test_a_worker_logs_why_it_starts_without_the_champion(
+    follower: ChampionFollower,
+    registry: Registry,
+    home: Settings,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    set_production(registry, 1)
+    follower.poll()
+    spoil(home.home / "releases" / "1", "changed")
+    with TestClient(create_app(home), LOCAL):
+        pass
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert sum("Serving: Release 1 is refused: " in line for line in warnings) == 1
+
+
+def test_a_target_that_cannot_be_read_is_not_replaced(
+    follower: ChampionFollower,
+    swap: HotSwap,
+    registry: Registry,
+    home: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a server that starts while the registry is away would answer nothing."""
+    serve(registry, follower, swap, 1)
+    follower._settings, follower._registry = (
+        home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}),
+        None,
+    )
+    with monkeypatch.context() as short:
+        short.setattr(Path, "read_text", too_many_files)
+        with pytest.raises(OSError, match="Too many open files"):
+            follower.poll()
+        swap.poll()
+    assert answering(swap) == (1, "p007")
+    assert swap.problem is not None
+    assert "Too many open files" in swap.problem.reason
+    restarted: HotSwap = create_app(home).state.swap
+    restarted.poll()
+    assert answering(restarted) == (1, "p007")
 
 
 def unreadable(folder: Path) -> Manifest:
@@ -434,6 +552,7 @@ def test_only_the_two_last_releases_stay_on_disk(
     follower: ChampionFollower, swap: HotSwap, registry: Registry, home: Settings
 ) -> None:
     shutil.copytree(registry.download(1, home.home / "fetched"), home.home / "releases" / "77")
+    suspect_file(home, 77).touch()
     for version in (1, 2):
         serve(registry, follower, swap, version)
     assert {path.name for path in (home.home / "releases").iterdir()} == {"1", "2", "serving.json"}

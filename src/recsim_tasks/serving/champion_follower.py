@@ -7,16 +7,17 @@ and a hundred megabytes.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from recsim_tasks.foundation.errors import InputError, MissingError, RecsimError, UnavailableError
+from recsim_tasks.foundation.outages import outage_behind
 from recsim_tasks.foundation.publishing import remove, write_json
 from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.serving.backoff import Backoff, Clock
+from recsim_tasks.serving.polling import PollingThread
 from recsim_tasks.serving.target import TARGET_FILE, Problem, ServingTarget, releases_dir, suspect_file
 
 if TYPE_CHECKING:
@@ -32,29 +33,20 @@ RETRY_FETCH_SECONDS = 10.0
 START_SECONDS = 2.0
 
 
-class ChampionFollower:
+class ChampionFollower(PollingThread):
     """The one thread of a server that talks to the registry."""
 
     def __init__(self, settings: Settings, clock: Clock = time.monotonic) -> None:
+        delay = 0.0 if ServingTarget.read(settings).version is None else START_SECONDS
+        super().__init__("champion-follower", settings.serving_poll_seconds, delay)
         self._settings = settings
         self._folder = releases_dir(settings)
         self._registry: Registry | None = None
         self._previous: int | None = None
         self._backoff = Backoff(clock)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="champion-follower", daemon=True)
-
-    def start(self) -> None:
-        """Start to follow the champion in a thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop after the current poll."""
-        self._stopping.set()
-        self._thread.join(timeout=10)
 
     def poll(self) -> None:
-        """Look at the registry once and update the target. Never raises: a problem is part of the target."""
+        """Look at the registry once and update the target; a failure becomes its `problem`."""
         before, registry_up = ServingTarget.read(self._settings), True
         version, problem = before.version, None
         try:
@@ -65,26 +57,20 @@ class ChampionFollower:
         except (RecsimError, OSError) as error:
             problem = Problem("failed", f"The release in Production could not be looked up: {error}")
         except Exception as error:
-            log.error("The new release could not be loaded", exc_info=error)
-            reason = f"The new release could not be loaded ({type(error).__name__}): see the server's log."
+            log.error("The release in Production could not be looked up or fetched", exc_info=error)
+            cause = f"{type(error).__name__}; the server's log has more"
+            reason = f"The release in Production could not be looked up or fetched ({cause})."
             problem = Problem("failed", reason)
         if problem:
             problem = problem._replace(reason=redacted(problem.reason))
         self._update_target(before, ServingTarget(version, problem, registry_up))
-
-    def _follow(self) -> None:
-        if ServingTarget.read(self._settings).version is not None:
-            self._stopping.wait(START_SECONDS)
-        while not self._stopping.is_set():
-            self.poll()
-            self._stopping.wait(self._settings.serving_poll_seconds)
 
     def _update_target(self, before: ServingTarget, target: ServingTarget) -> None:
         if target == before:
             return
         try:
             write_json(self._folder / TARGET_FILE, asdict(target))
-        except OSError as error:
+        except (RecsimError, OSError) as error:
             log.error("Serving: cannot write %s: %s", self._folder / TARGET_FILE, error)
             return
         if target.problem and target.problem != before.problem:
@@ -125,19 +111,20 @@ class ChampionFollower:
         return (self._folder / str(version)).exists() and not suspect_file(self._settings, version).exists()
 
     def _prepare(self, champion: ReleaseRef) -> Problem | None:
-        """Fetch and check the champion; return why that failed."""
+        """Fetch and check the champion; return why that failed. An outage is not a refusal."""
         version = champion.version
         if blocked := self._backoff.blocks(version):
             return blocked
         suspect_file(self._settings, version).unlink(missing_ok=True)
         try:
             self._fetch(champion)
-        except (InputError, MissingError) as error:
-            refused = Problem("release_refused", f"Release {version} is refused: {error}")
-            return self._backoff.failed(version, refused, RETRY_REFUSED_SECONDS)
         except (RecsimError, OSError) as error:
-            missed = Problem("release_unavailable", f"Release {version} could not be fetched: {error}")
-            return self._backoff.failed(version, missed, RETRY_FETCH_SECONDS)
+            outage = outage_behind(error, str(self._folder))
+            if isinstance(error, InputError | MissingError) and not outage:
+                problem = Problem("release_refused", f"Release {version} is refused: {error}")
+                return self._backoff.failed(version, problem, RETRY_REFUSED_SECONDS)
+            reason = f"Release {version} could not be fetched: {outage or error}"
+            return self._backoff.failed(version, Problem("release_unavailable", reason), RETRY_FETCH_SECONDS)
         return None
 
     def _fetch(self, champion: ReleaseRef) -> None:
@@ -152,6 +139,7 @@ class ChampionFollower:
         open_copy(self._registry, champion, folder, self._settings.serving_max_pixels)
 
     def _delete_copies_except(self, versions: set[int | None]) -> None:
-        for folder in self._folder.iterdir():
-            if folder.name.isdigit() and int(folder.name) not in versions:
-                remove(folder)
+        """Delete the copies of other releases, and the reports of damage to them."""
+        for path in self._folder.iterdir():
+            if path.stem.isdigit() and int(path.stem) not in versions:
+                remove(path)

@@ -46,8 +46,10 @@ def serve(settings: Settings) -> None:
         log.info("HTTP API: http://%s:%d/docs", settings.host, settings.port)
         follower = ChampionFollower(settings)
         follower.start()
-        Workers(config, [socket]).run()
-        follower.stop()
+        try:
+            Workers(config, [socket]).run()
+        finally:
+            follower.stop()
 
 
 def _config(settings: Settings) -> uvicorn.Config:

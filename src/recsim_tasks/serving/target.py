@@ -16,7 +16,7 @@ STATES = {
     "registry_unavailable": "The MLflow registry does not answer.",
     "alias_not_followed": "The alias champion names a release that may not be served, or none.",
     "release_refused": "The release in Production is damaged, or its encoder gives unexpected vectors.",
-    "release_unavailable": "The release in Production could not be fetched.",
+    "release_unavailable": "The release in Production could not be fetched or opened.",
     "failed": "The server could not load the release in Production; its log says why.",
 }
 """What a health check without a token may learn of a problem."""
@@ -47,11 +47,14 @@ class ServingTarget:
 
     @classmethod
     def read(cls, settings: Settings) -> ServingTarget:
-        """Read the target that the follower wrote last; the default before it wrote any."""
+        """Read the target that the follower wrote last; the default before it wrote any.
+
+        Raises `OSError` when the file exists and cannot be read: its target is not the default then.
+        """
         try:
             stored = json.loads((releases_dir(settings) / TARGET_FILE).read_text())
             return cls(**{**stored, "problem": Problem(*stored["problem"]) if stored["problem"] else None})
-        except (OSError, ValueError, TypeError, KeyError):
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
             return cls()
 
 
