@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import csv
 import re
+import tomllib
 from collections import defaultdict
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from typing import Any
 
+LOCK = Path(__file__).parents[1] / "uv.lock"
 # Two wheels ship their own tests under this name. Nothing imports them.
 STRAYS = {"tests/conftest.py"}
 
@@ -52,6 +55,41 @@ def test_one_distribution_brings_tensorflow() -> None:
 
 
 def test_the_lock_has_the_tensorflow_of_processors_alone() -> None:
-    lock = (Path(__file__).parents[1] / "uv.lock").read_text()
+    names = re.findall(r'^name = "(tensorflow(?:-cpu|-gpu)?)"$', LOCK.read_text(), re.MULTILINE)
 
-    assert re.findall(r'^name = "(tensorflow(?:-cpu|-gpu)?)"$', lock, re.MULTILINE) == ["tensorflow-cpu"]
+    assert names == ["tensorflow-cpu"]
+
+
+def packages_of(group: str) -> set[str]:
+    """All packages that the lock installs for one dependency group alone."""
+    packages: list[dict[str, Any]] = tomllib.loads(LOCK.read_text())["package"]
+    pending = [
+        dependency
+        for each in packages
+        if each["name"] == "recsim"
+        for dependency in each["dev-dependencies"][group]
+    ]
+    pending += [
+        dependency for each in packages if each["name"] == "recsim" for dependency in each["dependencies"]
+    ]
+    by_name = {each["name"]: each for each in packages}
+    names: set[str] = set()
+    while pending:
+        dependency = pending.pop()
+        if dependency["name"] not in names:
+            names.add(dependency["name"])
+            pending += by_name[dependency["name"]].get("dependencies", [])
+        for extra in dependency.get("extra", []):
+            pending += by_name[dependency["name"]].get("optional-dependencies", {}).get(extra, [])
+    return names
+
+
+def test_the_serving_group_installs_what_serving_uses() -> None:
+    assert {"uvicorn", "uvloop", "httptools", "fastapi", "streamlit"} <= packages_of("serve")
+
+
+def test_the_groups_stay_apart() -> None:
+    assert (
+        packages_of("serve") & {"tensorflow-cpu", "tensorflow", "pyspark", "horovod", "apache-airflow"}
+        == set()
+    )

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from recsim_tasks.serving import openapi
+from recsim_tasks.serving.dependencies import require_token
 from recsim_tasks.serving.problems import RELEASE_HEADER, RETRY_SECONDS, problem
 from recsim_tasks.serving.responses import Liveness, Readiness
-from recsim_tasks.serving.routes import require_token
 from recsim_tasks.serving.target import STATES
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -35,8 +35,8 @@ async def get_liveness() -> JSONResponse:
 )
 async def get_readiness(request: Request) -> JSONResponse:
     """Needs no token, so it names a problem by a state; the reason is in the server's log."""
-    current, trouble = request.app.state.swap.current, request.app.state.swap.problem
-    state = trouble.state if trouble else None
+    current, swap_problem = request.app.state.swap.current, request.app.state.swap.problem
+    state = swap_problem.state if swap_problem else None
     oldest = request.app.state.metrics.oldest_release()
     if current is None or not oldest:
         return problem(503, STATES[state or "starting"], {"Retry-After": RETRY_SECONDS})
