@@ -32,8 +32,9 @@ class RebuildComparison(Record):
     size: int
     """Products of the index."""
     missing: int
+    """Products of the catalogue that the index lacks."""
     unexpected: int
-    """Products that the catalogue does not have."""
+    """Products of the index that the catalogue lacks."""
     outdated: int
     """Products with other fields or another image."""
     compared: int
@@ -41,9 +42,9 @@ class RebuildComparison(Record):
     differing: int
     """Those that differ in any bit."""
     overlap: float
-    """Share of the exact ten nearest neighbours that the index finds."""
+    """Recall@10 of the index."""
     rebuilt_overlap: float
-    """Share that a rebuild finds, or that this index found when it was built."""
+    """Recall@10 of a rebuild, or of this index when it was built."""
 
 
 class IndexVerifyResult(RebuildComparison, JobResult):

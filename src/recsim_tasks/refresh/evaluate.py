@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
-from recsim_tasks.contracts import EvaluateResult, RebuildComparison
+from recsim_tasks.contracts import EvaluateResult
 from recsim_tasks.foundation.publishing import write_text
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh.candidate import Candidate
@@ -52,7 +51,7 @@ def evaluate(settings: Settings, workspace: Workspace) -> EvaluateResult:
         slices=evaluation.slices,
         since_training=evaluation.since_training,
         since_champion=evaluation.since_champion,
-        rebuild=RebuildComparison(**asdict(evidence.rebuild)),
+        rebuild=evidence.rebuild,
         champion=workspace.plan.champion,
     )
 

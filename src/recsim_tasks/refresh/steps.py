@@ -6,7 +6,6 @@ Each reads the workspace, calls one package and returns its result.
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from recsim_tasks.contracts import (
@@ -175,7 +174,7 @@ def verify_index(settings: Settings, workspace: Workspace) -> IndexVerifyResult:
 
     verified = verify(settings, own_index(workspace), workspace.head)
     result = IndexVerifyResult(
-        **asdict(verified),
+        **verified.model_dump(),
         equal=verified.same_contents and verified.recall_preserved,
         reasons=list(verified.sentences()),
     )

@@ -1,9 +1,8 @@
-"""Compare an index that was appended to with a rebuild: nothing must tell the two apart."""
+"""Compare an appended index with a rebuild: both must have the same contents and find as much."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from recsim_tasks.arrays import Int64Array
 from recsim_tasks.catalogue.delta.net_changes import compare, count_kinds
 from recsim_tasks.catalogue.delta.reader import read_products
 from recsim_tasks.catalogue.schema import INDEXED
-from recsim_tasks.contracts import Cursor
+from recsim_tasks.contracts import Cursor, RebuildComparison
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.vectors.build import build
 from recsim_tasks.vectors.embeddings import read_embeddings, unembeddable_hashes
@@ -23,26 +22,8 @@ from recsim_tasks.vectors.recall import mean_recall, neighbours_without_self
 MIN_RELATIVE_RECALL = 0.99
 
 
-@dataclass(frozen=True)
-class Verification:
-    """How an index differs from a rebuild at one version of the catalogue, and the recall@10 of both."""
-
-    size: int
-    """Products of the index."""
-    missing: int
-    """Products of the catalogue that the index lacks."""
-    unexpected: int
-    """Products of the index that the catalogue lacks."""
-    outdated: int
-    """Products whose fields or image differ."""
-    compared: int
-    """Products whose vector and thumbnail were compared with the embeddings table."""
-    differing: int
-    """Compared products that differ in any bit."""
-    overlap: float
-    """Recall@10 of the index."""
-    rebuilt_overlap: float
-    """Recall@10 of a rebuild, or of the index when it was built."""
+class Verification(RebuildComparison):
+    """How an index differs from a rebuild, and whether that is acceptable."""
 
     @property
     def same_contents(self) -> bool:
@@ -51,7 +32,7 @@ class Verification:
 
     @property
     def recall_preserved(self) -> bool:
-        """Whether the index finds at least 99 % of what a rebuild finds."""
+        """Whether the recall is at least 99 % of a rebuild's."""
         return self.overlap >= MIN_RELATIVE_RECALL * self.rebuilt_overlap
 
     def sentences(self) -> Iterator[str]:

@@ -55,7 +55,7 @@ def verdict_of(
     withdrawn: float | None = 0.0,
     **differences: float,
 ) -> Judgement:
-    rebuild = replace(LIKE_A_REBUILD, **differences)  # type: ignore[arg-type]
+    rebuild = LIKE_A_REBUILD.model_copy(update=differences)
     evidence = Evidence(evaluation, rebuild, TRAINED_ON, comparison=compared, withdrawn=withdrawn)
     return judge(SETTINGS, evidence)
 
