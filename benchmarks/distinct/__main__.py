@@ -22,7 +22,7 @@ from recsim_demo.fashion_mnist import load as load_fashion_mnist
 from recsim_tasks.arrays import AnyArray, BoolArray, UInt8Array
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.learning.preprocessing import resize_and_pad
-from recsim_tasks.vectors.thumbnails import BYTES, MEAN_DIFFERENCE, distinct_mask, thumbnail
+from recsim_tasks.vectors.thumbnails import MEAN_DIFFERENCE, THUMBNAIL_BYTES, distinct_mask, thumbnail
 
 Images = Sequence[Image.Image]
 # Two images count as copies when at most so many of 64 bits of their perceptual hashes differ, or when the
@@ -93,9 +93,9 @@ def shares(methods: Sequence[Method], images: Images) -> dict[str, dict[str, flo
 
 def near_pairs(thumbnails: AnyArray) -> AnyArray:
     """Return the rows [p, 2] of all pairs of copies among thumbnails uint8 [n, 147]."""
-    index, values = faiss.IndexFlatL2(BYTES), thumbnails.astype(np.float32)
+    index, values = faiss.IndexFlatL2(THUMBNAIL_BYTES), thumbnails.astype(np.float32)
     index.add(values)
-    limits, _, right = index.range_search(values, MEAN_DIFFERENCE**2 * BYTES + 0.5)
+    limits, _, right = index.range_search(values, MEAN_DIFFERENCE**2 * THUMBNAIL_BYTES + 0.5)
     left = np.repeat(np.arange(len(thumbnails)), np.diff(limits.astype(np.int64)))
     pairs = np.stack([left, right], axis=1)[left < right]
     return np.asarray(pairs[_copies(thumbnails[pairs[:, 0]], thumbnails[pairs[:, 1]])])
@@ -113,7 +113,7 @@ def goals(recognised: dict[str, dict[str, float]], merged: dict[str, int], produ
 
 def thumbnails(images: Images) -> UInt8Array:
     """Return the thumbnails uint8 [n, 147]."""
-    return np.frombuffer(b"".join(map(thumbnail, images)), np.uint8).reshape(len(images), BYTES)
+    return np.frombuffer(b"".join(map(thumbnail, images)), np.uint8).reshape(len(images), THUMBNAIL_BYTES)
 
 
 def phash(images: Images) -> BoolArray:

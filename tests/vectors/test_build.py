@@ -16,7 +16,7 @@ from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.vectors.build import append, build, compact
 from recsim_tasks.vectors.index import Index
-from recsim_tasks.vectors.thumbnails import BYTES
+from recsim_tasks.vectors.thumbnails import THUMBNAIL_BYTES
 
 MODEL, DIMENSIONS, PRODUCTS = "model-a", 8, 300
 SCHEMA = pa.schema(
@@ -49,7 +49,12 @@ def vector(image_hash: str) -> list[float]:
 
 def thumbnail_of(image_hash: str) -> bytes:
     """The thumbnail of this image."""
-    return np.random.default_rng(int(image_hash[:12], 16)).integers(1, 250, BYTES).astype(np.uint8).tobytes()
+    return (
+        np.random.default_rng(int(image_hash[:12], 16))
+        .integers(1, 250, THUMBNAIL_BYTES)
+        .astype(np.uint8)
+        .tobytes()
+    )
 
 
 def embed(settings: Settings, rows: list[dict[str, object]]) -> None:

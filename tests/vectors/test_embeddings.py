@@ -13,7 +13,7 @@ from recsim_tasks.vectors.embeddings import (
     unembeddable_hashes,
     without_embedding,
 )
-from recsim_tasks.vectors.thumbnails import BYTES
+from recsim_tasks.vectors.thumbnails import THUMBNAIL_BYTES
 
 HASHES = ["a", "b", "c"]
 
@@ -23,7 +23,7 @@ def write(settings: Settings, model: str, vectors: list[list[float] | None]) -> 
         "model_fingerprint": [model] * len(vectors),
         "image_hash": HASHES[: len(vectors)],
         "embedding": pa.array(vectors, pa.list_(pa.float32())),
-        "thumbnail": pa.array([bytes([n + 1]) * BYTES for n in range(len(vectors))], pa.binary()),
+        "thumbnail": pa.array([bytes([n + 1]) * THUMBNAIL_BYTES for n in range(len(vectors))], pa.binary()),
     }
     write_deltalake(
         settings.embeddings_uri, pa.table(columns), mode="append", partition_by=["model_fingerprint"]

@@ -16,7 +16,7 @@ from recsim_tasks.vectors.brute_force import exact_neighbours
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.index import Index
 from recsim_tasks.vectors.product_table import with_thumbnails
-from recsim_tasks.vectors.thumbnails import BYTES
+from recsim_tasks.vectors.thumbnails import THUMBNAIL_BYTES
 from vectors.reference import ORIGIN, products, unit
 
 SIZE = 600
@@ -140,9 +140,9 @@ def test_distinct_keeps_one_of_the_copies_of_an_image_and_all_other_products(exa
     index, query = fresh(exact_below), unit(1, seed=2)
     noise = np.random.default_rng(0).normal(0, 1e-4, (100, 16)).astype(np.float32)
     near = (query + noise) / np.linalg.norm(query + noise, axis=1, keepdims=True)
-    looks = np.random.default_rng(1).integers(10, 240, (50, BYTES)).astype(np.uint8)
+    looks = np.random.default_rng(1).integers(10, 240, (50, THUMBNAIL_BYTES)).astype(np.uint8)
     thumbnails = np.concatenate(
-        [looks[:1] + np.random.default_rng(2).integers(0, 3, (50, BYTES)).astype(np.uint8), looks]
+        [looks[:1] + np.random.default_rng(2).integers(0, 3, (50, THUMBNAIL_BYTES)).astype(np.uint8), looks]
     )
     names = [
         f"p-{n}" for n in range(900, 1000)
@@ -164,7 +164,7 @@ def test_distinct_keeps_one_of_the_copies_of_an_image_and_all_other_products(exa
 def test_thumbnails_survive_updates_and_saving_and_are_removed_with_their_product(
     exact_below: int, tmp_path: Path
 ) -> None:
-    looks = np.random.default_rng(1).integers(1, 250, (SIZE, BYTES)).astype(np.uint8)
+    looks = np.random.default_rng(1).integers(1, 250, (SIZE, THUMBNAIL_BYTES)).astype(np.uint8)
     index = Index.build(with_thumbnails(products(NAMES), looks), VECTORS, ORIGIN, exact_below)
     index.update(products(["p-5", "p-7"], price=9.0))
     index.upsert(with_thumbnails(products(["p-8", "p-900"]), looks[:2]), VECTORS[8:10])
@@ -198,9 +198,9 @@ def test_a_k_above_the_number_of_products_returns_all_products() -> None:
 
 
 BAD_VECTORS = {
-    "another size": (unit(2, dimensions=8), "Expected 2 vectors of 16 length"),
-    "fewer": (unit(1), "got shape"),
-    "one alone": (unit(1)[0], "got shape"),
+    "another size": (unit(2, dimensions=8), r"Expected vectors of shape \(2, 16\), got \(2, 8\)"),
+    "fewer": (unit(1), r"got \(1, 16\)"),
+    "one alone": (unit(1)[0], r"got \(16,\)"),
     "not a number": (np.array([[np.nan] * 16, *unit(1)], np.float32), "1 of 2 vectors are not finite"),
     "infinite": (np.array([*unit(1), [np.inf] * 16], np.float32), "first in row 1"),
     "zero": (np.zeros((2, 16), np.float32), "2 of 2 vectors"),

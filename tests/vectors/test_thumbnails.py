@@ -10,10 +10,10 @@ from PIL import Image, ImageDraw
 
 from recsim_demo.fashion_mnist import FashionMnist
 from recsim_tasks.vectors.thumbnails import (
-    BYTES,
     LARGEST_DIFFERENCE,
     MEAN_DIFFERENCE,
     SIDE,
+    THUMBNAIL_BYTES,
     distinct_mask,
     thumbnail,
 )
@@ -43,7 +43,7 @@ def stored(image: Image.Image, kind: str, **how: int) -> Image.Image:
 
 
 def are_copies(one: Image.Image, other: Image.Image) -> bool:
-    both = np.frombuffer(thumbnail(one) + thumbnail(other), np.uint8).reshape(2, BYTES)
+    both = np.frombuffer(thumbnail(one) + thumbnail(other), np.uint8).reshape(2, THUMBNAIL_BYTES)
     return distinct_mask(both, 2).tolist() == [True, False]
 
 
@@ -101,7 +101,9 @@ def test_copies_of_real_images_of_28_pixels_are_found_and_different_products_are
         "twice the size",
     ):
         assert np.mean([are_copies(image, COPIES[how](image)) for image in images[:300]]) >= 0.99, how
-    thumbnails = np.frombuffer(b"".join(map(thumbnail, images)), np.uint8).reshape(len(images), BYTES)
+    thumbnails = np.frombuffer(b"".join(map(thumbnail, images)), np.uint8).reshape(
+        len(images), THUMBNAIL_BYTES
+    )
     assert (~distinct_mask(thumbnails, len(images))).sum() <= 2
 
 
@@ -115,15 +117,17 @@ def test_a_large_image_has_the_thumbnail_of_the_lanczos_filter_alone() -> None:
 
 def test_a_copy_of_a_dropped_image_is_kept_unless_it_copies_a_kept_one() -> None:
     """Each is a copy of the next, but the third is no copy of the first."""
-    chain = np.repeat(np.array([[10], [13], [16], [90]], np.uint8), BYTES, axis=1)
+    chain = np.repeat(np.array([[10], [13], [16], [90]], np.uint8), THUMBNAIL_BYTES, axis=1)
     assert distinct_mask(chain, 10).tolist() == [True, False, True, True]
     assert distinct_mask(chain, 2).tolist() == [True, False, True, False]
     assert distinct_mask(chain[:0], 10).tolist() == []
 
 
 def test_products_without_a_thumbnail_are_no_copies() -> None:
-    assert distinct_mask(np.zeros((3, BYTES), np.uint8), 3).all()
-    assert distinct_mask(np.array([[0] * BYTES, [1] * BYTES, [2] * BYTES], np.uint8), 3).tolist() == [
+    assert distinct_mask(np.zeros((3, THUMBNAIL_BYTES), np.uint8), 3).all()
+    assert distinct_mask(
+        np.array([[0] * THUMBNAIL_BYTES, [1] * THUMBNAIL_BYTES, [2] * THUMBNAIL_BYTES], np.uint8), 3
+    ).tolist() == [
         True,
         True,
         False,
@@ -134,16 +138,17 @@ def test_products_without_a_thumbnail_are_no_copies() -> None:
 def test_distinct_mask_equals_a_pairwise_comparison(seed: int, k: int) -> None:
     """Many of these thumbnails lie exactly at a limit."""
     rng = np.random.default_rng(seed)
-    base = rng.integers(1, 240, BYTES)
+    base = rng.integers(1, 240, THUMBNAIL_BYTES)
     shifts = rng.choice([0, 3, 4, 5, LARGEST_DIFFERENCE, LARGEST_DIFFERENCE + 1], (12, 1)) * (
-        rng.random((12, BYTES)) < rng.choice([0.02, 1], (12, 1))
+        rng.random((12, THUMBNAIL_BYTES)) < rng.choice([0.02, 1], (12, 1))
     )
     thumbnails = (base + shifts).astype(np.uint8)
     kept: list[int] = []
     for row, look in enumerate(thumbnails.astype(int)):
         apart = [np.abs(look - thumbnails[other].astype(int)) for other in kept]
         copy = any(
-            (d**2).sum() <= MEAN_DIFFERENCE**2 * BYTES and d.max() <= LARGEST_DIFFERENCE for d in apart
+            (d**2).sum() <= MEAN_DIFFERENCE**2 * THUMBNAIL_BYTES and d.max() <= LARGEST_DIFFERENCE
+            for d in apart
         )
         kept += [] if copy or len(kept) == k else [row]
     assert np.flatnonzero(distinct_mask(thumbnails, k)).tolist() == kept

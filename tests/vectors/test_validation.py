@@ -22,8 +22,10 @@ def test_unit_vectors_may_be_off_by_the_tolerance_and_huge_values_are_none() -> 
 
 def test_any_number_of_dimensions_is_valid_where_none_is_required() -> None:
     check_vectors(unit(2, dimensions=5), 2, None)
-    with pytest.raises(InputError, match="Expected 2 vectors of 4 length"):
+    with pytest.raises(InputError, match=r"Expected vectors of shape \(2, 4\), got \(2, 5\)"):
         check_vectors(unit(2, dimensions=5), 2, 4)
+    with pytest.raises(InputError, match=r"Expected vectors of shape \(3, any\), got \(2, 5\)"):
+        check_vectors(unit(2, dimensions=5), 3, None)
 
 
 def test_an_error_names_a_few_of_the_repeated_products() -> None:

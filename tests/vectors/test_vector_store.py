@@ -96,11 +96,11 @@ def test_any_history_leaves_the_contents_of_a_dictionary(
         for one in (store, model):
             one.put(unit(len(keys), seed=100 + seed), keys) if put else one.remove(keys)
     assert len(store) == len(model)
-    held = np.array(sorted(model._of), np.int64)
-    assert np.array_equal(store.get(held), model.get(held).reshape(len(held), DIMENSIONS))
+    keys = np.array(sorted(model._of), np.int64)
+    assert np.array_equal(store.get(keys), model.get(keys).reshape(len(keys), DIMENSIONS))
     if len(model):
         found = store.search(unit(3, seed=7), len(model), effort=store.max_effort)[1]
-        assert all(sorted(row) == held.tolist() for row in found.tolist())
+        assert all(sorted(row) == keys.tolist() for row in found.tolist())
 
 
 @pytest.mark.parametrize("exact_below", [SIZE + 1, SIZE], ids=["exact", "inverted lists"])

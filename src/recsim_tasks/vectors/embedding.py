@@ -64,8 +64,8 @@ def embed_missing(settings: Settings, cursor: Cursor, model_dir: Path) -> EmbedR
 def _missing_images(settings: Settings, cursor: Cursor, fingerprint: str) -> tuple[pa.Array, int]:
     """Return the hashes of the images at `cursor` to embed, and the number of all images.
 
-    The anti-join runs here, on hashes alone: building the index of these images takes eight times the memory,
-    also in one place.
+    The anti-join runs on the driver, on hashes alone: building their index, also on one machine, takes eight
+    times the memory.
     """
     images = read_products(settings.products_uri, cursor, ["image_hash"])["image_hash"].unique()
     return without_embedding(settings.embeddings_uri, fingerprint, images), len(images)
@@ -100,9 +100,7 @@ def _embed(
 def _images(spark: SparkSession, settings: Settings, batch: ImageBatch) -> DataFrame:
     """Read `image_hash` and `image` of a batch from its files alone, past Delta.
 
-    Equal images share a partition.
-
-    An image may occur more than once.
+    An image may occur more than once; its rows share a partition.
     """
     import pyarrow as pa
     from pyspark.sql import functions as f

@@ -12,7 +12,7 @@ from recsim_tasks.catalogue.delta import writer
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.vectors.thumbnails import BYTES
+from recsim_tasks.vectors.thumbnails import THUMBNAIL_BYTES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +53,7 @@ def create_table(spark: SparkSession, uri: str) -> None:
 def without_embedding(uri: str, model_fingerprint: str | None, image_hashes: pa.Array) -> pa.Array:
     """Return which of the unique `image_hashes` an encoder has not embedded yet.
 
-    All without encoder or table.
+    Returns all of them when there is no encoder or no table yet.
     """
     import pyarrow.compute as pc
 
@@ -137,7 +137,7 @@ def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Embedding
     from deltalake import DeltaTable
 
     seen, valid = np.zeros(len(wanted), bool), np.zeros(len(wanted), bool)
-    thumbnails = np.zeros((len(wanted), BYTES), np.uint8)
+    thumbnails = np.zeros((len(wanted), THUMBNAIL_BYTES), np.uint8)
     vectors = np.zeros((len(wanted), 0), np.float32)
     scan = DeltaTable(uri).scan(
         columns=["image_hash", "embedding", "thumbnail"],
@@ -151,7 +151,9 @@ def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Embedding
             pc.and_(is_wanted, pc.is_valid(batch[name])) for name in ("thumbnail", "embedding")
         )
         images = b"".join(batch["thumbnail"].cast(pa.binary()).filter(decoded).to_pylist())
-        thumbnails[np.asarray(positions.filter(decoded))] = np.frombuffer(images, np.uint8).reshape(-1, BYTES)
+        thumbnails[np.asarray(positions.filter(decoded))] = np.frombuffer(images, np.uint8).reshape(
+            -1, THUMBNAIL_BYTES
+        )
         rows = np.asarray(positions.filter(embedded))
         if len(rows):
             chosen = np.asarray(batch["embedding"].filter(embedded).flatten(), np.float32).reshape(

@@ -39,24 +39,23 @@ class FlatStore(VectorStore):
         self._index, self._keys, self._mapped = index, keys, mapped
         self._owner = owner  # owns the memory of an index that was read from a file
         self.dimensions = int(index.d)
-        self._see()
+        self._map_matrix()
 
     @classmethod
     def of(cls, vectors: Float32Array, keys: Int64Array) -> FlatStore:
         """Make a store of `vectors` [n, d] under `keys` [n]."""
-        made = cls(faiss.IndexFlatIP(vectors.shape[1]), np.empty(0, np.int64))
-        made.put(vectors, keys)
-        return made
+        store = cls(faiss.IndexFlatIP(vectors.shape[1]), np.empty(0, np.int64))
+        store.put(vectors, keys)
+        return store
 
     def put(self, vectors: Float32Array, keys: Int64Array) -> None:  # noqa: D102
         _check_writable(self._mapped)
         rows = np.searchsorted(self._keys, keys)
-        known = np.zeros(len(keys), bool)
-        known[rows < len(self)] = self._keys[rows[rows < len(self)]] == keys[rows < len(self)]
+        known = np.isin(keys, self._keys)
         self._matrix[rows[known]] = vectors[known]
         self._index.add(np.ascontiguousarray(vectors[~known], np.float32))
         self._keys = np.concatenate([self._keys, keys[~known]])
-        self._see()
+        self._map_matrix()
         if (np.diff(self._keys) < 0).any():
             self._reorder(np.argsort(self._keys))
 
@@ -81,9 +80,9 @@ class FlatStore(VectorStore):
             )
         with _threads_for(queries):
             scores, rows = self._index.search(queries, k, params=params)
-        return scores, np.append(self._keys, -1)[rows] if k > len(
-            self
-        ) or allowed is not None else self._keys[rows]
+        if k > len(self) or allowed is not None:  # FAISS fills with row -1
+            return scores, np.append(self._keys, -1)[rows]
+        return scores, self._keys[rows]
 
     def write(self, path: Path) -> None:
         """Write the index, with its keys, to `path`."""
@@ -99,17 +98,17 @@ class FlatStore(VectorStore):
         vectors, self._keys = self._matrix[rows], self._keys[rows]
         self._index.reset()
         self._index.add(vectors)
-        self._see()
+        self._map_matrix()
 
-    def _see(self) -> None:
+    def _map_matrix(self) -> None:
         """Map FAISS's memory as an array; needed after every change of size."""
         size = self._index.ntotal
-        seen = (
+        values = (
             faiss.rev_swig_ptr(self._index.get_xb(), size * self.dimensions)
             if size
             else np.empty(0, np.float32)
         )
-        self._matrix: Float32Array = seen.reshape(size, self.dimensions)
+        self._matrix: Float32Array = values.reshape(size, self.dimensions)
 
 
 class IVFStore(VectorStore):
@@ -138,12 +137,12 @@ class IVFStore(VectorStore):
         draw = np.random.default_rng(0)
         index.train(vectors[np.sort(draw.choice(size, min(size, lists * TRAINING_PER_LIST), replace=False))])
         index.set_direct_map_type(faiss.DirectMap.Hashtable)
-        made = cls(index)
-        made.put(vectors, keys)
-        made._calibrate(
+        store = cls(index)
+        store.put(vectors, keys)
+        store._calibrate(
             vectors[np.sort(draw.choice(size, min(size, CALIBRATION_QUERIES), replace=False))], recall
         )
-        return made
+        return store
 
     def put(self, vectors: Float32Array, keys: Int64Array) -> None:  # noqa: D102
         self.remove(keys)
@@ -190,7 +189,7 @@ class IVFStore(VectorStore):
         return float(self._index.invlists.imbalance_factor())
 
     def _calibrate(self, queries: Float32Array, recall: float) -> None:
-        """Set the fewest probes, of 1, 2, 3, 4, 6, 8, 12, ..., that reach `recall`@10 for own vectors."""
+        """Set the fewest probes, of 1, 2, 3, 4, 6, 8, 12, ..., that reach `recall`@10 for its own vectors."""
         k = min(NEIGHBOURS + 1, len(self))
         limits = self.search(queries, k, effort=self.max_effort)[0][:, -1:]
         for probes in sorted(

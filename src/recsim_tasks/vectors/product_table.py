@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from recsim_tasks.arrays import BoolArray, Int64Array, UInt8Array
 from recsim_tasks.catalogue.schema import INDEXED, ProductFields
 from recsim_tasks.foundation.errors import InputError
-from recsim_tasks.vectors.thumbnails import BYTES
+from recsim_tasks.vectors.thumbnails import THUMBNAIL_BYTES
 
 # Positions in the order of the product ids: for bisection, and to break ties.
 BY_ID = "by_id"
@@ -138,8 +138,8 @@ class ProductTable:
     def thumbnails(self) -> UInt8Array:
         """Thumbnails by position, uint8 [n, 147]; zeros where none is known."""
         column = self._columns[THUMBNAIL]
-        values = np.frombuffer(column.buffers()[1] or b"", np.uint8)[column.offset * BYTES :]
-        return values[: len(self) * BYTES].reshape(len(self), BYTES)
+        values = np.frombuffer(column.buffers()[1] or b"", np.uint8)[column.offset * THUMBNAIL_BYTES :]
+        return values[: len(self) * THUMBNAIL_BYTES].reshape(len(self), THUMBNAIL_BYTES)
 
     @cached_property
     def _positions_by_key(self) -> Int64Array:
@@ -176,14 +176,14 @@ def with_thumbnails(products: pa.Table, thumbnails: UInt8Array) -> pa.Table:
     """Add the `thumbnails` uint8 [n, 147] of `products` [n] as a column."""
     values = pa.py_buffer(np.ascontiguousarray(thumbnails))
     return products.append_column(
-        THUMBNAIL, pa.Array.from_buffers(pa.binary(BYTES), len(products), [None, values])
+        THUMBNAIL, pa.Array.from_buffers(pa.binary(THUMBNAIL_BYTES), len(products), [None, values])
     )
 
 
 def _keyed(products: pa.Table, keys: Int64Array) -> pa.Table:
     """Add row keys to `products`, and thumbnails of zeros where they have none."""
     if THUMBNAIL not in products.column_names:
-        return _keyed(with_thumbnails(products, np.zeros((len(products), BYTES), np.uint8)), keys)
+        return _keyed(with_thumbnails(products, np.zeros((len(products), THUMBNAIL_BYTES), np.uint8)), keys)
     return (
         products.select(INDEXED)
         .add_column(0, "row_key", pa.array(keys, pa.int64()))

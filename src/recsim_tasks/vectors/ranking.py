@@ -31,7 +31,7 @@ def rank_order(scores: Float64Array, ranks: Int64Array) -> Int64Array:
 def settled(last: Float64Array, worst: Float64Array) -> BoolArray:
     """Return for which queries, [q], the first k results are final.
 
-    What was not found can score as high as the `worst` [q] candidate; the k-th result, with score `last` [q],
-    must be better than that.
+    A product that was not found can score as high as the `worst` [q] candidate; the k-th result, with score
+    `last` [q], must be better than that.
     """
     return np.asarray(last - worst > ROUNDING)

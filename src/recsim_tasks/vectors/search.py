@@ -99,7 +99,7 @@ class Searcher:
     def _search_with_gaps(
         self, queries: Float32Array, keys: Int64Array, k: int
     ) -> tuple[Neighbours, BoolArray]:
-        """Do the same where some of `keys` [q, w] are -1 for none, excluded, or copies."""
+        """Do the same where some of `keys` [q, w] are missing (-1), excluded, or of copies."""
         missing = keys < 0
         keys = np.where(missing, self._products.row_keys[0], keys)
         vectors = self._vectors.get(keys.ravel()).reshape(*keys.shape, -1)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SIDE = 7
-BYTES = SIDE * SIDE * 3
+THUMBNAIL_BYTES = SIDE * SIDE * 3
 # Two images are copies when their thumbnails differ by no more than this, in levels of 0 to 255: the root
 # mean square of all values, and any one value. The second limit separates products that differ in one place,
 # such as in a print.
@@ -54,7 +54,7 @@ def distinct_mask(thumbnails: UInt8Array, k: int) -> BoolArray:
             break
         kept[first], remaining[first] = True, False
         distances = squares + squares[first] - 2 * (values @ values[first])
-        near = np.flatnonzero(remaining & (distances <= MEAN_DIFFERENCE**2 * BYTES))
+        near = np.flatnonzero(remaining & (distances <= MEAN_DIFFERENCE**2 * THUMBNAIL_BYTES))
         if len(near) and squares[first]:
             copies = np.abs(values[near] - values[first]).max(axis=1) <= LARGEST_DIFFERENCE
             remaining[near[copies & (squares[near] > 0)]] = False

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-REASON = (
-    "the image does not decode, or model {} gives it no unit vector, so that it has no neighbours; "
-    "deliver another image"
-)
+REASON = "the image does not decode, or encoder {} gives it no unit vector; deliver another image"
 
 
 def quarantine_unembeddable(

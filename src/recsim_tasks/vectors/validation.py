@@ -29,7 +29,7 @@ def check_vectors(vectors: AnyArray, count: int, size: int | None) -> None:
     """Raise `InputError` unless `vectors` are unit vectors float [count, size]; None allows any size."""
     if vectors.ndim != 2 or len(vectors) != count or size not in (None, vectors.shape[1]):
         raise InputError(
-            f"Expected {count:,} vectors of {size or 'one'} length, got shape {vectors.shape}. "
+            f"Expected vectors of shape ({count}, {'any' if size is None else size}), got {vectors.shape}. "
             "Embed with the encoder of the index."
         )
     wrong = np.flatnonzero(~is_unit(vectors))
