@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from recsim_tasks.foundation.errors import InputError, RecsimError
+from recsim_tasks.foundation.errors import InputError, RecsimError, UnavailableError
 from recsim_tasks.vectors.brute_force import exact_neighbours
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.index import Index
@@ -105,6 +106,17 @@ def test_a_saved_index_is_opened_with_the_same_contents(exact_below: int, tmp_pa
 
 def test_a_folder_without_an_index_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no readable index"):
+        Index.open(tmp_path)
+
+
+def test_an_index_that_cannot_be_read_for_lack_of_file_descriptors_is_not_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_many_files(path: Path) -> object:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr("recsim_tasks.vectors.index.read_json", too_many_files)
+    with pytest.raises(UnavailableError, match="No file descriptors are left"):
         Index.open(tmp_path)
 
 

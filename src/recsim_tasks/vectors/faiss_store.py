@@ -35,7 +35,7 @@ class FlatStore(VectorStore):
     imbalance = 1.0
     built_recall = 1.0
 
-    def __init__(self, index: Any, keys: Int64Array, mapped: bool = False, owner: Any = None) -> None:
+    def __init__(self, index: Any, keys: Int64Array, *, mapped: bool = False, owner: Any = None) -> None:
         self._index, self._keys, self._mapped = index, keys, mapped
         self._owner = owner  # owns the memory of an index that was read from a file
         self.dimensions = int(index.d)
@@ -117,7 +117,7 @@ class IVFStore(VectorStore):
     built_recall = float("nan")
     """Recall@10 when it was built; not stored in its file."""
 
-    def __init__(self, index: Any, mapped: bool = False) -> None:
+    def __init__(self, index: Any, *, mapped: bool = False) -> None:
         self._index, self._mapped = index, mapped
         self.dimensions = int(index.d)
 
@@ -207,7 +207,7 @@ def create(vectors: Float32Array, keys: Int64Array, exact_below: int, recall: fl
     return FlatStore.of(vectors, keys) if len(vectors) < exact_below else IVFStore.of(vectors, keys, recall)
 
 
-def read(path: Path, writable: bool) -> FlatStore | IVFStore:
+def read(path: Path, *, writable: bool) -> FlatStore | IVFStore:
     """Open a store whose digest was checked: mapped from its file for search, or in memory when `writable`.
 
     `IO_FLAG_MMAP` searches 5 to 14 times slower than `IO_FLAG_MMAP_IFC`, which maps what it can and reads the

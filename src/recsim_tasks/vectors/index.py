@@ -15,6 +15,7 @@ from recsim_tasks.arrays import Float32Array, Int64Array, UInt8Array
 from recsim_tasks.catalogue.schema import INDEXED, ProductFields
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.outages import outage_behind
 from recsim_tasks.foundation.publishing import check_digests, digest_of, digests, publishing, write_json
 from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.vectors import faiss_store
@@ -123,20 +124,22 @@ class Index:
     def open(cls, folder: Path, *, writable: bool = False, checked: bool = False) -> Index:
         """Open the index in `folder`, mapped from its files for search, or loaded into memory if `writable`.
 
-        Raises `InputError` when a file is missing, added or changed. Digests are checked before any library
-        reads a file, here unless the caller has `checked` those of the whole release.
+        Raises `InputError` when a file is missing, added or changed, and `UnavailableError` when this machine
+        cannot read it now. Digests are checked before any library reads a file, here unless the caller has
+        `checked` those of the whole release.
         """
         try:
             receipt = read_json(folder / RECEIPT)
             contents, next_key = receipt["digests"], receipt["next_key"]
             metadata = IndexMetadata.from_json(receipt["metadata"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
+            unreadable = InputError(
                 f"{folder} has no readable index: {error}. Build it with `recsim index build`."
-            ) from error
+            )
+            raise (outage_behind(error, str(folder)) or unreadable) from error
         if not checked:
             check_digests(folder, contents, leave_out=RECEIPT)
-        vectors = faiss_store.read(folder / VECTORS_FILE, writable)
+        vectors = faiss_store.read(folder / VECTORS_FILE, writable=writable)
         return cls(vectors, ProductTable.open(folder / PRODUCTS_FILE), metadata, next_key)
 
     def save(self, folder: Path) -> str:
