@@ -12,12 +12,17 @@ from recsim_tasks.shop.api_client import ApiClient
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Echoes the request; answers a problem for paths with `problem`, and no JSON for paths with `broken`."""
+    """Echoes the request; answers a problem for paths with `problem`, and no JSON for paths with `broken`.
+
+    For paths with `foreign`, it answers as a server of another kind.
+    """
 
     def do_GET(self) -> None:
         status = 422 if "problem" in self.path else 500 if "broken" in self.path else 200
+        status = 502 if "foreign-list" in self.path else status
         echo = {"path": self.path, "token": self.headers["Authorization"], "detail": "Send another."}
-        body = b"<html>" if status == 500 else json.dumps(echo).encode()
+        body = b"<html>" if status == 500 or "foreign" in self.path else json.dumps(echo).encode()
+        body = b"[]" if status == 502 else body
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -53,6 +58,14 @@ def test_a_refusal_keeps_the_servers_sentence(url: str) -> None:
         ApiClient(url).search_by_product("problem", {})
     with pytest.raises(RecsimError, match="status 500"):
         ApiClient(url).search_by_product("broken", {})
+
+
+def test_a_server_of_another_kind_is_named(url: str) -> None:
+    for ask in (ApiClient(url).product, lambda name: ApiClient(url).search_by_product(name, {})):
+        with pytest.raises(RecsimError, match=r"http://127\.0\.0\.1:.* does not answer in JSON"):
+            ask("foreign")
+        with pytest.raises(UnavailableError, match="status 502"):
+            ask("foreign-list")
 
 
 def test_an_unreachable_server_is_named() -> None:

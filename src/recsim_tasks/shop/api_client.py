@@ -26,7 +26,7 @@ class Product(TypedDict):
     in_stock: bool | None
 
 
-class FoundProduct(Product):
+class SimilarProduct(Product):
     """A product among the results of a search."""
 
     score: float
@@ -45,7 +45,7 @@ class SimilarProducts(TypedDict):
     """The results of a search, best first."""
 
     release: int
-    results: list[FoundProduct]
+    results: list[SimilarProduct]
 
 
 class SearchOptions(TypedDict, total=False):
@@ -87,16 +87,16 @@ class ApiClient:
         response = self._send("GET", _path(product_id))
         if response.status_code == httpx.codes.NOT_FOUND:
             return None
-        product: Product = self._checked(response).json()["results"][0]
+        product: Product = self._parsed(response)["results"][0]
         return product
 
     def image(self, product_id: str, side: int) -> bytes | None:
-        """Return a product's image as a JPEG of at most `side` pixels; None when it is gone."""
+        """Return a product's image as a JPEG of at most `side` pixels; None when there is none."""
         response = self._send("GET", f"{_path(product_id)}/image", params={"side": side})
         return None if response.status_code == httpx.codes.NOT_FOUND else self._checked(response).content
 
     def _json(self, method: str, path: str, **parts: Any) -> Any:
-        return self._checked(self._send(method, path, **parts)).json()
+        return self._parsed(self._send(method, path, **parts))
 
     def _send(self, method: str, path: str, **parts: Any) -> httpx.Response:
         try:
@@ -105,6 +105,15 @@ class ApiClient:
             raise UnavailableError(
                 f"The HTTP API at {self._url} does not answer ({error}). "
                 "Start it with `recsim serve`, or correct RECSIM_SERVING_URL."
+            ) from error
+
+    def _parsed(self, response: httpx.Response) -> Any:
+        try:
+            return self._checked(response).json()
+        except ValueError as error:
+            raise RecsimError(
+                f"The server at {self._url} does not answer in JSON. "
+                "Set RECSIM_SERVING_URL to the address of `recsim serve`."
             ) from error
 
     def _checked(self, response: httpx.Response) -> httpx.Response:
@@ -127,5 +136,7 @@ def _reason(response: httpx.Response) -> str:
     try:
         problem = response.json()
     except ValueError:
+        problem = None
+    if not isinstance(problem, dict):
         return f"The HTTP API answers with status {response.status_code}."
     return str(problem.get("detail") or problem.get("title") or problem)
