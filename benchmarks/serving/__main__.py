@@ -18,7 +18,7 @@ from benchmarks.serving import release
 from benchmarks.serving.busy_cores import beside_busy_cores
 from benchmarks.serving.load import NEIGHBOURS, LoadResult, require_wrk, run_load, write_bodies
 from benchmarks.serving.plot import draw
-from benchmarks.serving.servers import Server, mlflow_server, recsim_server
+from benchmarks.serving.servers import POLL_SECONDS, Server, mlflow_server, recsim_server
 from recsim_demo.fashion_mnist import load as load_fashion_mnist
 from recsim_demo.feeds import png
 from recsim_tasks.foundation.settings import Settings, load_settings
@@ -196,7 +196,7 @@ def _swap(
     """Promote repeatedly under the load of 8 clients."""
     registry = Registry(settings)
     with recsim_server(settings, arguments.workers) as server:
-        bench.note("poll", 0.2)
+        bench.note("poll", POLL_SECONDS)
         for number in range(arguments.rounds):
             version = release.register(settings, bundle, f"swap {number}")
             results: list[LoadResult] = []

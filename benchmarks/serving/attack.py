@@ -117,8 +117,8 @@ class Attack:
             connection.close()
 
 
-def _half_open(where: tuple[str, int]) -> socket.socket:
-    connection = socket.create_connection(where, timeout=2)
+def _half_open(address: tuple[str, int]) -> socket.socket:
+    connection = socket.create_connection(address, timeout=2)
     connection.sendall(HALF)
     connection.setblocking(False)
     return connection

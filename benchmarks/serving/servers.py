@@ -20,6 +20,7 @@ from recsim_tasks.foundation.errors import UnavailableError
 from recsim_tasks.foundation.settings import Settings
 
 READY_SECONDS = 240
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def recsim_server(settings: Settings, workers: int) -> Iterator[Server]:
     env = {
         "RECSIM_PORT": str(port),
         "RECSIM_SERVING_WORKERS": str(workers),
-        "RECSIM_SERVING_POLL_SECONDS": "0.2",
+        "RECSIM_SERVING_POLL_SECONDS": str(POLL_SECONDS),
     }
     with _running([_script("recsim"), "serve"], port, "/health/ready", settings, env) as server:
         yield server
@@ -54,9 +55,18 @@ def recsim_server(settings: Settings, workers: int) -> Iterator[Server]:
 def mlflow_server(settings: Settings, workers: int, version: int) -> Iterator[Server]:
     """Run `mlflow models serve`."""
     port = free_port()
-    where = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", str(workers)]
+    options = [
+        "--env-manager",
+        "local",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        str(workers),
+    ]
     with _running(
-        [_script("mlflow"), "models", "serve", "--model-uri", f"models:/recsim/{version}", *where],
+        [_script("mlflow"), "models", "serve", "--model-uri", f"models:/recsim/{version}", *options],
         port,
         "/health",
         settings,

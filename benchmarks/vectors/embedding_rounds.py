@@ -124,10 +124,7 @@ def _append(settings: Settings, cursor: Cursor, folder: Path) -> None:
 
 
 def _change(catalogue: Catalogue, changed: int) -> Cursor:
-    """Half of the changes are new products, half are other images of old ones.
-
-    None of these images was there before.
-    """
+    """Add products and replace images, half and half, with images that are not in the catalogue yet."""
     uri, data, count = catalogue.settings.products_uri, catalogue.data, catalogue.count
     table = DeltaTable(uri)
     fresh = products_with_images(data, 10 * count + table.version() * count + np.arange(changed))

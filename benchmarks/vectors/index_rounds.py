@@ -57,7 +57,7 @@ def one_percent_batches(size: int, more: Float32Array, rounds: int) -> list[Floa
     return [more[at * count : (at + 1) * count] for at in range(rounds)]
 
 
-def all_peers(dimensions: int, most: int) -> dict[str, Peer]:
+def all_peers(dimensions: int, capacity: int) -> dict[str, Peer]:
     """Make an empty index of every other library."""
     kinds: dict[str, Callable[[int, int], Peer]] = {
         "hnswlib": Hnswlib,
@@ -65,7 +65,7 @@ def all_peers(dimensions: int, most: int) -> dict[str, Peer]:
         "TF Similarity": Nmslib,
         "NumPy": NumPy,
     }
-    return {name: kind(dimensions, most) for name, kind in kinds.items()}
+    return {name: kind(dimensions, capacity) for name, kind in kinds.items()}
 
 
 def churn(bench: Bench, vectors: Float32Array, queries: Float32Array, rounds: int = CHURN_ROUNDS) -> None:

@@ -43,11 +43,11 @@ class Hnswlib(Peer):
 
     levels = LEVELS
 
-    def __init__(self, dimensions: int, most: int) -> None:
+    def __init__(self, dimensions: int, capacity: int) -> None:
         import hnswlib
 
         self.index = hnswlib.Index("ip", dimensions)
-        self.index.init_index(most, M=LINKS, ef_construction=BUILD_EFFORT, allow_replace_deleted=True)
+        self.index.init_index(capacity, M=LINKS, ef_construction=BUILD_EFFORT, allow_replace_deleted=True)
         self.started = False
 
     def add(self, vectors: Float32Array, keys: Int64Array) -> None:  # noqa: D102
@@ -71,7 +71,7 @@ class Usearch(Peer):
 
     levels = LEVELS
 
-    def __init__(self, dimensions: int, most: int) -> None:  # noqa: ARG002
+    def __init__(self, dimensions: int, capacity: int) -> None:  # noqa: ARG002
         from usearch.index import Index
 
         self.index = Index(
@@ -95,7 +95,7 @@ class Usearch(Peer):
 class Nmslib(Peer):
     """TF Similarity's own index: each addition rebuilds the whole graph, and nothing can be removed."""
 
-    def __init__(self, dimensions: int, most: int) -> None:  # noqa: ARG002
+    def __init__(self, dimensions: int, capacity: int) -> None:  # noqa: ARG002
         from recsim_tasks.learning.tensorflow_runtime import tensorflow
 
         tensorflow(threads=os.cpu_count() or 1)
@@ -113,7 +113,7 @@ class Nmslib(Peer):
 class NumPy(Peer):
     """Exact search, in the obvious way."""
 
-    def __init__(self, dimensions: int, most: int) -> None:  # noqa: ARG002
+    def __init__(self, dimensions: int, capacity: int) -> None:  # noqa: ARG002
         self.vectors, self.keys = np.empty((0, dimensions), np.float32), np.empty(0, np.int64)
 
     def add(self, vectors: Float32Array, keys: Int64Array) -> None:  # noqa: D102

@@ -71,7 +71,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-# Hypothesis leaves lone surrogates out unless it is params for them.
+# Hypothesis leaves lone surrogates out unless it is asked for them.
 ANY = st.characters()
 LARGE = st.sampled_from([2**63, -(2**64), 10**400, 1e308, -1e308, 5e-324])
 JSON = st.recursive(

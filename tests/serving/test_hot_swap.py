@@ -77,7 +77,7 @@ def poll(follower: ChampionFollower, swap: HotSwap) -> None:
     swap.poll()
 
 
-ASKED = [
+REQUESTS = [
     ("GET", "/v1/products"),
     ("GET", "/v1/products/p001/similar"),
     ("GET", "/v1/products/p001/image"),
@@ -99,7 +99,7 @@ def test_without_a_release_a_request_gets_a_clear_error(
     client = TestClient(app, LOCAL)
     assert "has just started" in client.get("/v1/products").json()["detail"]
     poll(follower, swap)
-    for method, path in ASKED:
+    for method, path in REQUESTS:
         answer = client.request(method, path)
         assert answer.status_code == 503
         assert answer.json()["detail"].startswith("No release is in Production yet.")

@@ -37,7 +37,7 @@ def test_json_in_any_encoding_of_its_characters_is_parsed(value: Any, ascii_: bo
 def test_too_many_values_are_refused_before_they_are_parsed(
     body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json, "loads", lambda _: pytest.fail("it was parse_json"))
+    monkeypatch.setattr(json, "loads", lambda _: pytest.fail("it was parsed"))
     with pytest.raises(InputError, match="more than 100,000 values"):
         parse_json(body)
 

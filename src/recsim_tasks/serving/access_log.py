@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 access = logging.getLogger("recsim_tasks.serving.access")
 
 REQUEST_ID = "X-Request-Id"
-# A request id of the client goes into logs and headers.
+# A client may choose the id of its request, which goes into logs and headers.
 VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 UNLOGGED = ("/health/", "/metrics")
 

@@ -11,7 +11,7 @@ from time import monotonic
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from recsim_tasks.serving.problems import problem
+from recsim_tasks.serving.problems import problem_document
 
 MAX_CONNECTIONS = 1000
 # Files that a worker opens besides its connections: releases, images, metrics.
@@ -156,7 +156,7 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer invalid HTTP with a problem document."""
         refusal = self._refusal or RefusedError(400, f"{msg} The server accepts HTTP/1.1.")
-        answer = problem(refusal.status, refusal.detail, {"Connection": "close"})
+        answer = problem_document(refusal.status, refusal.detail, {"Connection": "close"})
         headers = b"".join(b"%b: %b\r\n" % header for header in answer.raw_headers)
         self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[refusal.status], headers, bytes(answer.body)))
         self._close()

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 
 from recsim_tasks.serving import openapi
 from recsim_tasks.serving.dependencies import require_token
-from recsim_tasks.serving.problems import RELEASE_HEADER, RETRY_SECONDS, problem
+from recsim_tasks.serving.problems import RELEASE_HEADER, RETRY_SECONDS, problem_document
 from recsim_tasks.serving.responses import Liveness, Readiness
 from recsim_tasks.serving.target import STATES
 
@@ -31,15 +31,15 @@ async def get_liveness() -> JSONResponse:
     operation_id="get_readiness",
     summary="Check that every worker has a release",
     response_model=Readiness,
-    responses=openapi.problems({503: "A worker has no release yet."}),
+    responses=openapi.error_responses({503: "A worker has no release yet."}),
 )
 async def get_readiness(request: Request) -> JSONResponse:
     """Needs no token, so it names a problem by a state; the reason is in the server's log."""
-    current, swap_problem = request.app.state.swap.current, request.app.state.swap.problem
-    state = swap_problem.state if swap_problem else None
+    current, problem = request.app.state.swap.current, request.app.state.swap.problem
+    state = problem.state if problem else None
     oldest = request.app.state.metrics.oldest_release()
     if current is None or not oldest:
-        return problem(503, STATES[state or "starting"], {"Retry-After": RETRY_SECONDS})
+        return problem_document(503, STATES[state or "starting"], {"Retry-After": RETRY_SECONDS})
     manifest = current.release.manifest
     readiness = {
         "status": "ready",
@@ -61,7 +61,7 @@ async def get_readiness(request: Request) -> JSONResponse:
     response_class=Response,
     responses={
         200: {"description": "The metrics.", "content": {METRICS_TYPE: {}}},
-        **openapi.problems(openapi.UNAUTHORISED),
+        **openapi.error_responses(openapi.UNAUTHORISED),
     },
 )
 def get_metrics(request: Request) -> Response:

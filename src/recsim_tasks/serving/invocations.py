@@ -16,8 +16,7 @@ FORMS = (
 
 
 T = TypeVar("T")
-# The number is checked first and the first fault ends the validation, before millions of faults are
-# collected.
+# The number of rows is checked first, and the first fault ends the validation: a body can have millions.
 Rows = Annotated[list[T], Field(max_length=MAX_ROWS, fail_fast=True)]
 
 

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from recsim_tasks.serving.access_log import UNLOGGED
-from recsim_tasks.serving.problems import problem
+from recsim_tasks.serving.problems import problem_document
 from recsim_tasks.serving.prometheus import Metrics
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class ConcurrencyLimit:
         elif self._in_progress >= self.limit:
             self.metrics.refused.inc()
             detail = f"This server handles {self.limit} requests at a time. Try again in a second."
-            await problem(503, detail, {"Retry-After": BUSY_SECONDS})(scope, receive, send)
+            await problem_document(503, detail, {"Retry-After": BUSY_SECONDS})(scope, receive, send)
         else:
             await self._handle(scope, receive, send)
 
@@ -73,7 +73,7 @@ class TrustedHost:
                 "This server does not answer under that host name. Use the address in RECSIM_SERVING_URL, "
                 "or set a token (RECSIM_API_TOKEN)."
             )
-            await problem(421, detail)(scope, receive, send)
+            await problem_document(421, detail)(scope, receive, send)
 
 
 class BodyTimeoutError(Exception):
@@ -96,7 +96,7 @@ class BodyLimit:
         announced = dict(scope["headers"]).get(b"content-length", b"0") if scope["type"] == "http" else b"0"
         if announced.isdigit() and int(announced) > self.max_bytes:
             detail = f"The body has {int(announced):,} bytes; this server accepts {self.max_bytes:,}."
-            await problem(413, detail)(scope, receive, send)
+            await problem_document(413, detail)(scope, receive, send)
         elif scope["type"] == "http":
             await self._with_deadline(scope, receive, send)
         else:
@@ -121,7 +121,7 @@ class BodyLimit:
             await self.app(scope, receive_in_time, send)
         except BodyTimeoutError:
             detail = f"The body did not arrive within {self.seconds:g} s. Send it again."
-            await problem(408, detail, {"Connection": "close"})(scope, receive, send)
+            await problem_document(408, detail, {"Connection": "close"})(scope, receive, send)
 
 
 def _host_name(host: str) -> str | None:

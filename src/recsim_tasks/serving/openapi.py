@@ -34,7 +34,7 @@ BAD_BODY = {
 UNSUPPORTED = {415: "The content type is not supported."}
 
 
-def problems(*groups: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+def error_responses(*groups: dict[int, str]) -> dict[int | str, dict[str, Any]]:
     """Describe the errors of an operation, for `responses` of its route."""
     content = {MEDIA_TYPE: {"schema": {"$ref": SCHEMAS + ProblemDetails.__name__}}}
     return {
@@ -64,10 +64,10 @@ def _document(app: FastAPI) -> dict[str, Any]:
         document = FastAPI.openapi(app)
         schemas = document["components"]["schemas"]
         models = (SearchOptions, SimilarRequest, InvocationRequest, ProblemDetails)
-        made = models_json_schema(
+        generated = models_json_schema(
             [(model, "validation") for model in models], ref_template=SCHEMAS + "{model}"
         )[1]
-        schemas |= made["$defs"]
+        schemas |= generated["$defs"]
         schemas["SimilarUpload"] = _upload(schemas["SearchOptions"])
     return app.openapi_schema or {}
 

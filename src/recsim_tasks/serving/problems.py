@@ -38,7 +38,7 @@ class NotFoundError(InputError):
     """A product that the release does not have."""
 
 
-def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def problem_document(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Make a problem document."""
     # The detail may quote what the client sent: secrets, megabytes, lone surrogates.
     sentence = redacted(detail)[:MAX_DETAIL_CHARS].encode(errors="backslashreplace").decode()
@@ -58,21 +58,21 @@ def install(app: FastAPI) -> None:
 def internal_error(error: Exception) -> JSONResponse:
     """Log an unexpected error with its traceback, and answer without it."""
     log.error("A request failed", exc_info=error)
-    return problem(500, "Internal error. The server's log has more under the id of this request.")
+    return problem_document(500, "Internal error. The server's log has more under the id of this request.")
 
 
 def _recsim_error(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, UnavailableError | MissingError):
-        return problem(503, str(error), {**_release(request), "Retry-After": RETRY_SECONDS})
+        return problem_document(503, str(error), {**_release(request), "Retry-After": RETRY_SECONDS})
     status = 404 if isinstance(error, NotFoundError) else 422 if isinstance(error, InputError) else 500
-    return problem(status, str(error), _release(request))
+    return problem_document(status, str(error), _release(request))
 
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError | ValidationError)
     faults = list(error.errors())
     more = f"; and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
-    return problem(422, "; ".join(_sentences(faults[:MAX_FAULTS])) + more + ".", _release(request))
+    return problem_document(422, "; ".join(_sentences(faults[:MAX_FAULTS])) + more + ".", _release(request))
 
 
 def _sentences(faults: Sequence[ErrorDetails]) -> list[str]:
@@ -86,12 +86,12 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code, generic = error.status_code, (HTTPStatus(error.status_code).phrase, "Content Too Large")
     detail = DETAILS.get(code, error.detail) if error.detail in generic else error.detail
-    return problem(code, detail, {**_release(request), **(error.headers or {})})
+    return problem_document(code, detail, {**_release(request), **(error.headers or {})})
 
 
 def _disconnected(request: Request, error: Exception) -> JSONResponse:  # noqa: ARG001 - the handlers' signature
     """The client is gone; this counts the request as its error and not as the server's."""
-    return problem(400, "The connection was closed before the body was complete.", _release(request))
+    return problem_document(400, "The connection was closed before the body was complete.", _release(request))
 
 
 def _release(request: Request) -> dict[str, str]:

@@ -18,8 +18,7 @@ from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.release.search_options import SearchOptions
 
 MAX_FIELDS = 20
-# Base64 of an image of 6 MiB, as phones take them; larger images can be uploaded. Of 100 rows, each has 80
-# KiB.
+# Base64 of a photo of 6 MiB; larger images can be uploaded. A table of 100 rows has 80 KiB for each.
 MAX_JSON_BYTES = 8 * 2**20
 # Ten times as many as in a table of 100 rows and 100 columns. Parsing them takes some 50 ms.
 MAX_JSON_VALUES = 100_000
@@ -86,9 +85,8 @@ def parse_json(body: bytes) -> Any:
         ) from error
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"The body is not JSON: {str(error)[:200]}.") from error
-    if (
-        isinstance(value, dict) and len(value) > MAX_FIELDS
-    ):  # each unknown field would become an error of its own
+    # Each unknown field would become an error of its own.
+    if isinstance(value, dict) and len(value) > MAX_FIELDS:
         raise InputError(f"The body has {len(value):,} fields; no request has more than {MAX_FIELDS}.")
     return value
 

@@ -35,7 +35,7 @@ MAX_NUMBER = 2**31
 router = APIRouter(
     dependencies=[Depends(require_token)],
     route_class=RawPathRoute,
-    responses=openapi.problems(openapi.UNAUTHORISED, openapi.INVALID, openapi.NOT_READY),
+    responses=openapi.error_responses(openapi.UNAUTHORISED, openapi.INVALID, openapi.NOT_READY),
 )
 
 
@@ -45,7 +45,7 @@ router = APIRouter(
     summary="Find products similar to an image",
     tags=["search"],
     response_model=SimilarProducts,
-    responses=openapi.problems(openapi.BAD_BODY, openapi.UNSUPPORTED),
+    responses=openapi.error_responses(openapi.BAD_BODY, openapi.UNSUPPORTED),
     openapi_extra=openapi.image_request(),
 )
 def search_by_image(
@@ -64,7 +64,7 @@ def search_by_image(
     summary="Find products similar to a product",
     tags=["search"],
     response_model=SimilarProducts,
-    responses=openapi.problems(openapi.NOT_FOUND),
+    responses=openapi.error_responses(openapi.NOT_FOUND),
 )
 def search_by_product(
     product_id: ProductId, options: Annotated[SearchOptions, Query()], served: Served
@@ -86,7 +86,7 @@ def search_by_product(
             "description": "The image.",
             "content": {name: {} for name in ("image/jpeg", "image/png", "image/webp")},
         },
-        **openapi.problems(openapi.NOT_FOUND),
+        **openapi.error_responses(openapi.NOT_FOUND),
     },
 )
 def get_product_image(
@@ -143,7 +143,7 @@ def list_products(
     summary="Get a product",
     tags=["products"],
     response_model=SingleProduct,
-    responses=openapi.problems(openapi.NOT_FOUND),
+    responses=openapi.error_responses(openapi.NOT_FOUND),
 )
 def get_product(product_id: ProductId, served: Served) -> JSONResponse:
     """Returns the fields of one product."""
@@ -157,7 +157,7 @@ def get_product(product_id: ProductId, served: Served) -> JSONResponse:
     summary="Score images by MLflow's protocol",
     tags=["mlflow"],
     response_model=Predictions,
-    responses=openapi.problems(openapi.BAD_BODY),
+    responses=openapi.error_responses(openapi.BAD_BODY),
     openapi_extra=openapi.json_request(InvocationRequest),
 )
 def invoke(request: Request, served: Served, body: Annotated[Any, Depends(json_body)]) -> JSONResponse:

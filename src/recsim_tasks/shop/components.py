@@ -76,9 +76,9 @@ def _render(name: str, **values: Any) -> str:
 @cache
 def _templates() -> Environment:
     loader = PackageLoader("recsim_tasks.shop")
-    made = Environment(
+    environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters["base64"] = lambda data: base64.b64encode(data).decode()
-    made.filters["urlencode_all"] = lambda text: quote(text, safe="")
-    return made
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
+    environment.filters["urlencode_all"] = lambda text: quote(text, safe="")
+    return environment
