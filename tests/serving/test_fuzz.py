@@ -110,9 +110,9 @@ def check(answer: Any, *also: int) -> None:
     assert "Traceback" not in answer.text
     if answer.status_code != 200:
         assert answer.headers["content-type"] == "application/problem+json"
-        body_ = answer.json()
-        assert body_["status"] == answer.status_code
-        assert len(body_["detail"]) > 10
+        document = answer.json()
+        assert document["status"] == answer.status_code
+        assert len(document["detail"]) > 10
 
 
 def fuzzed(config: pytest.Config, share: float = 1.0) -> Any:
@@ -164,10 +164,7 @@ def test_bodies_of_any_bytes(client: TestClient, pytestconfig: pytest.Config) ->
             "",
         ]
     )
-    parts = st.lists(
-        st.sampled_from(PARTS) | st.binary(max_size=20),
-        max_size=8,
-    )  # fmt: skip
+    parts = st.lists(st.sampled_from(PARTS) | st.binary(max_size=20), max_size=8)
 
     @fuzzed(pytestconfig)
     @given(kind=kinds, content=parts.map(b"".join))

@@ -18,11 +18,8 @@ from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
 from recsim_tasks.serving.app import create_app
-from recsim_tasks.serving.champion_follower import (
-    RETRY_FETCH_SECONDS,
-    RETRY_REFUSED_SECONDS,
-    ChampionFollower,
-)
+from recsim_tasks.serving.backoff import RETRY_REFUSED_SECONDS, RETRY_UNAVAILABLE_SECONDS
+from recsim_tasks.serving.champion_follower import ChampionFollower
 from recsim_tasks.serving.hot_swap import HotSwap
 from recsim_tasks.serving.target import STATES, suspect_file
 from recsim_tasks.vectors.filters import Filters
@@ -75,6 +72,12 @@ def serve(registry: Registry, follower: ChampionFollower, swap: HotSwap, version
 def poll(follower: ChampionFollower, swap: HotSwap) -> None:
     follower.poll()
     swap.poll()
+
+
+def lose_registry(follower: ChampionFollower, uri: str = "http://127.0.0.1:9") -> None:
+    """Point the follower to a registry that does not answer."""
+    follower._settings = follower._settings.model_copy(update={"mlflow_tracking_uri": uri})
+    follower._registry = None
 
 
 REQUESTS = [
@@ -233,7 +236,7 @@ def test_a_worker_without_file_descriptors_does_not_refuse_a_release_and_opens_i
     assert readiness(app) == (1, "release_unavailable")
     assert not suspect_file(home, 2).exists()
     assert 'outcome="refused"' not in TestClient(app, LOCAL).get("/metrics").text
-    clock.now += RETRY_FETCH_SECONDS
+    clock.now += RETRY_UNAVAILABLE_SECONDS
     swap.poll()
     assert answering(swap) == (2, "p007-b")
 
@@ -250,6 +253,25 @@ def test_a_follower_without_file_descriptors_does_not_refuse_a_release(
         short.setattr(Manifest, "read", no_descriptor)
         serve(registry, follower, swap, 2)
     assert readiness(app) == (1, "release_unavailable")
+
+
+def test_a_copy_that_a_worker_suspects_is_not_trusted_before_it_was_checked(
+    follower: ChampionFollower,
+    swap: HotSwap,
+    registry: Registry,
+    home: Settings,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    serve(registry, follower, swap, 1)
+    suspect_file(home, 1).touch()
+    with monkeypatch.context() as short:
+        short.setattr(Manifest, "read", no_descriptor)
+        follower.poll()
+    assert suspect_file(home, 1).exists()
+    clock.now += RETRY_UNAVAILABLE_SECONDS
+    follower.poll()
+    assert not suspect_file(home, 1).exists()
 
 
 def test_a_release_that_fails_to_open_is_not_tried_again_at_every_poll(
@@ -270,7 +292,7 @@ def test_a_release_that_fails_to_open_is_not_tried_again_at_every_poll(
             swap.poll()
     assert readiness(app) == (1, "failed")
     assert sum(record.exc_info is not None for record in caplog.records) == 1
-    clock.now += RETRY_FETCH_SECONDS
+    clock.now += RETRY_UNAVAILABLE_SECONDS
     swap.poll()
     assert answering(swap) == (2, "p007-b")
 
@@ -299,10 +321,7 @@ def test_a_target_that_cannot_be_read_is_not_replaced(
 ) -> None:
     """Else a server that starts while the registry is away would answer nothing."""
     serve(registry, follower, swap, 1)
-    follower._settings, follower._registry = (
-        home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}),
-        None,
-    )
+    lose_registry(follower)
     with monkeypatch.context() as short:
         short.setattr(Path, "read_text", too_many_files)
         with pytest.raises(OSError, match="Too many open files"):
@@ -362,10 +381,7 @@ def test_the_reason_of_a_refusal_is_shown_again_once_the_registry_is_back(
     spoil(stored(registry, 1), "changed")
     serve(registry, follower, swap, 1)
     refused = swap.problem
-    follower._settings, follower._registry = (
-        home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"}),
-        None,
-    )
+    lose_registry(follower)
     poll(follower, swap)
     assert swap.problem is not None
     assert "http://127.0.0.1:9" in swap.problem.reason
@@ -501,8 +517,7 @@ def test_the_loaded_release_answers_while_the_registry_is_away(
     app: FastAPI, follower: ChampionFollower, swap: HotSwap, registry: Registry, home: Settings
 ) -> None:
     serve(registry, follower, swap, 1)
-    away = home.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
-    follower._settings, follower._registry = away, None
+    lose_registry(follower)
     poll(follower, swap)
     assert answering(swap) == (1, "p007")
     assert readiness(app) == (1, "registry_unavailable")
@@ -517,8 +532,7 @@ def test_the_loaded_release_answers_while_the_registry_is_away(
 def test_no_response_log_or_file_shows_credentials_of_the_registry(
     app: FastAPI, follower: ChampionFollower, swap: HotSwap, home: Settings, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    away = home.model_copy(update={"mlflow_tracking_uri": "http://ada:swordfish@127.0.0.1:9"})
-    follower._settings, follower._registry = away, None
+    lose_registry(follower, "http://ada:swordfish@127.0.0.1:9")
     poll(follower, swap)
     ready = TestClient(app, LOCAL).get("/health/ready")
     stored = (home.home / "releases" / "serving.json").read_text()

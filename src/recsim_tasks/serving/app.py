@@ -60,11 +60,7 @@ def create_app(settings: Settings, shared: Path | None = None, clock: Clock = ti
     app.state.settings, app.state.swap, app.state.metrics = settings, swap, metrics
     app.state.cpu_slots = BoundedSemaphore(max(1, cpu_count() // settings.serving_workers))
     app.state.images = ImageCache(settings.products_uri)
-    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, seconds=BODY_SECONDS)
-    app.add_middleware(ConcurrencyLimit, metrics=metrics, limit=settings.serving_concurrency)
-    if settings.api_token is None:
-        app.add_middleware(TrustedHost, hosts=_own_hosts(settings))
-    app.add_middleware(RequestLog, metrics=metrics)
+    _add_middleware(app, settings, metrics)
     problems.install(app)
     openapi.install(app)
     app.include_router(routes.router)
@@ -80,6 +76,15 @@ def for_worker() -> FastAPI:
     die_with(parent.pid if parent and parent.pid else os.getppid())
     delete_gauges_of_dead_workers(counts())
     return create_app(load_settings(), counts())
+
+
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:
+    """Add the limits and the access log. A request passes through the last one first."""
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, seconds=BODY_SECONDS)
+    app.add_middleware(ConcurrencyLimit, metrics=metrics, limit=settings.serving_concurrency)
+    if settings.api_token is None:
+        app.add_middleware(TrustedHost, hosts=_own_hosts(settings))
+    app.add_middleware(RequestLog, metrics=metrics)
 
 
 def _own_hosts(settings: Settings) -> frozenset[str]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from recsim_tasks.serving.target import Problem
 
+RETRY_REFUSED_SECONDS = 60.0
+RETRY_UNAVAILABLE_SECONDS = 10.0
 Clock = Callable[[], float]
 
 

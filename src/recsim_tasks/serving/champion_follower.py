@@ -16,7 +16,7 @@ from recsim_tasks.foundation.outages import outage_behind
 from recsim_tasks.foundation.publishing import remove, write_json
 from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.serving.backoff import Backoff, Clock
+from recsim_tasks.serving.backoff import RETRY_REFUSED_SECONDS, RETRY_UNAVAILABLE_SECONDS, Backoff, Clock
 from recsim_tasks.serving.polling import PollingThread
 from recsim_tasks.serving.target import TARGET_FILE, Problem, ServingTarget, releases_dir, suspect_file
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RETRY_REFUSED_SECONDS = 60.0
-RETRY_FETCH_SECONDS = 10.0
 # Importing MLflow's client takes seconds of a core: workers that already have a release start first.
 START_SECONDS = 2.0
 
@@ -115,16 +113,18 @@ class ChampionFollower(PollingThread):
         version = champion.version
         if blocked := self._backoff.blocks(version):
             return blocked
-        suspect_file(self._settings, version).unlink(missing_ok=True)
         try:
             self._fetch(champion)
+            suspect_file(self._settings, version).unlink(missing_ok=True)
         except (RecsimError, OSError) as error:
             outage = outage_behind(error, str(self._folder))
             if isinstance(error, InputError | MissingError) and not outage:
                 problem = Problem("release_refused", f"Release {version} is refused: {error}")
                 return self._backoff.failed(version, problem, RETRY_REFUSED_SECONDS)
             reason = f"Release {version} could not be fetched: {outage or error}"
-            return self._backoff.failed(version, Problem("release_unavailable", reason), RETRY_FETCH_SECONDS)
+            return self._backoff.failed(
+                version, Problem("release_unavailable", reason), RETRY_UNAVAILABLE_SECONDS
+            )
         return None
 
     def _fetch(self, champion: ReleaseRef) -> None:

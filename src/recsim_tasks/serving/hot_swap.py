@@ -11,8 +11,7 @@ from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.outages import outage_behind
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release
-from recsim_tasks.serving.backoff import Backoff, Clock
-from recsim_tasks.serving.champion_follower import RETRY_FETCH_SECONDS, RETRY_REFUSED_SECONDS
+from recsim_tasks.serving.backoff import RETRY_REFUSED_SECONDS, RETRY_UNAVAILABLE_SECONDS, Backoff, Clock
 from recsim_tasks.serving.polling import PollingThread
 from recsim_tasks.serving.product_listing import ProductListing
 from recsim_tasks.serving.prometheus import Metrics
@@ -90,7 +89,7 @@ class HotSwap(PollingThread):
         """Return why `version` could not be opened, and block it for a while. An outage is not a refusal."""
         if outage := outage_behind(error, str(releases_dir(self._settings))):
             problem = Problem("release_unavailable", f"Release {version} could not be opened: {outage}")
-            return self._backoff.failed(version, problem, RETRY_FETCH_SECONDS)
+            return self._backoff.failed(version, problem, RETRY_UNAVAILABLE_SECONDS)
         if isinstance(error, InputError):
             self._report_damage(version)
             problem = Problem("release_refused", f"Release {version} is refused: {error}")
@@ -98,7 +97,7 @@ class HotSwap(PollingThread):
         log.error("Release %d could not be opened", version, exc_info=error)
         cause = f"{type(error).__name__}: {error}; the server's log has more"
         problem = Problem("failed", f"Release {version} could not be opened ({cause}).")
-        return self._backoff.failed(version, problem, RETRY_FETCH_SECONDS)
+        return self._backoff.failed(version, problem, RETRY_UNAVAILABLE_SECONDS)
 
     def _report_damage(self, version: int) -> None:
         """Count a refusal, and ask the follower to check the copy, from which other workers may serve."""
