@@ -72,7 +72,8 @@ CONDITIONS = (
     _condition(
         ConfigurationError,
         {errno.EACCES, errno.EPERM},
-        r"permission denied|AccessControlException|authentication failed|unable to locate credentials",
+        r"permission denied|AccessControlException|authentication failed|unable to locate credentials"
+        r"|lacked (the necessary privileges|valid authentication credentials)|\b403 forbidden",
         "This user may not use {place} ({detail}). Grant the rights or set the credentials, or name another "
         "place in the settings.",
     ),
@@ -103,7 +104,9 @@ CONDITIONS = (
         r"|server closed the connection"
         r"|(temporary failure in|error in) name resolution|name or service not known"
         r"|failed to resolve|could not translate host name|too many \d+ error responses|\b5\d\d server error"
-        r"|\b429 client error|service ?unavailable|reduce your request rate|stale file handle",
+        r"|\b429 client error|service ?unavailable|reduce your request rate|stale file handle"
+        r"|\b(500 internal server error|502 bad gateway|504 gateway time-?out)"
+        r"|request or response body error",
         "{place} does not answer ({detail}). Start it, or correct its address in the settings, "
         "then run this job again.",
         *(

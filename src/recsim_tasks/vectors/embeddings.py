@@ -9,6 +9,8 @@ import numpy as np
 
 from recsim_tasks.arrays import BoolArray, Float32Array, Int64Array, UInt8Array
 from recsim_tasks.catalogue.delta import writer
+from recsim_tasks.catalogue.delta.reader import iter_scan, open_if_exists, scan
+from recsim_tasks.catalogue.delta.storage_errors import translate_errors
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
@@ -92,13 +94,12 @@ def delete_unused_embeddings(settings: Settings, used: set[str]) -> int:
     registered yet.
     """
     import pyarrow as pa
-    from deltalake import DeltaTable
 
     uri = settings.embeddings_uri
-    if not DeltaTable.is_deltatable(uri):
-        return 0
-    with lease(settings.home, uri):
-        table = DeltaTable(uri)
+    with lease(settings.home, uri), translate_errors(uri):
+        table = open_if_exists(uri)
+        if table is None:
+            return 0
         oldest = (datetime.now(UTC) - timedelta(days=settings.retention_days)).timestamp() * 1000
         files = pa.table(table.get_add_actions(flatten=True)).select(
             ["partition.model_fingerprint", "modification_time"]
@@ -119,12 +120,11 @@ def delete_unused_embeddings(settings: Settings, used: set[str]) -> int:
 
 def _hashes(uri: str, where: str) -> pa.Array:
     import pyarrow as pa
-    from deltalake import DeltaTable
 
-    if not DeltaTable.is_deltatable(uri):
+    table = open_if_exists(uri)
+    if table is None:
         return pa.array([], pa.string())
-    scan = DeltaTable(uri).scan(columns=["image_hash"], predicate=where)
-    return pa.RecordBatchReader.from_stream(scan).read_all()["image_hash"].cast(pa.string()).combine_chunks()
+    return scan(table, ["image_hash"], where)["image_hash"].cast(pa.string()).combine_chunks()
 
 
 def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Embeddings, BoolArray]:
@@ -134,16 +134,13 @@ def _scan(uri: str, model_fingerprint: str, wanted: pa.Array) -> tuple[Embedding
     """
     import pyarrow as pa
     import pyarrow.compute as pc
-    from deltalake import DeltaTable
 
     seen, valid = np.zeros(len(wanted), bool), np.zeros(len(wanted), bool)
     thumbnails = np.zeros((len(wanted), THUMBNAIL_BYTES), np.uint8)
     vectors = np.zeros((len(wanted), 0), np.float32)
-    scan = DeltaTable(uri).scan(
-        columns=["image_hash", "embedding", "thumbnail"],
-        predicate=f"model_fingerprint = '{model_fingerprint}'",
-    )
-    for batch in pa.RecordBatchReader.from_stream(scan):
+    columns, where = ["image_hash", "embedding", "thumbnail"], f"model_fingerprint = '{model_fingerprint}'"
+    table = open_if_exists(uri)
+    for batch in () if table is None else iter_scan(table, columns, where):
         positions = pc.index_in(batch["image_hash"].cast(pa.string()), value_set=wanted)
         is_wanted = pc.is_valid(positions)
         seen[np.asarray(positions.filter(is_wanted))] = True

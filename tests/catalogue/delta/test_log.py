@@ -78,6 +78,14 @@ def test_a_commit_that_was_removed_is_none(tmp_path: Path) -> None:
     assert [commit is None for _, commit in read_commits(uri, range(2))] == [True, False]
 
 
+def test_a_commit_that_cannot_be_read_is_not_mistaken_for_a_removed_one(tmp_path: Path) -> None:
+    uri = str(tmp_path / "products")
+    write_deltalake(uri, ROWS)
+    Path(uri, commit_file(0)).write_text('{"commitInfo"')
+    with pytest.raises(RecsimError, match=r"Version 0 in the log of the table at .* cannot be read"):
+        list(read_commits(uri, [0]))
+
+
 def test_storage_that_is_away_is_not_mistaken_for_a_removed_commit() -> None:
     storage = {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:1",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from recsim_tasks.catalogue.delta.change_feed import RETENTIONS, parse_days
+from recsim_tasks.catalogue.delta.reader import open_if_exists
+from recsim_tasks.catalogue.delta.storage_errors import translate_errors
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 
@@ -17,8 +19,6 @@ def maintain(settings: Settings) -> dict[str, dict[str, int]]:
     Each table is changed under its lease. Files are kept for `settings.retention_days`, or longer if the
     table's own retention says so.
     """
-    from deltalake import DeltaTable
-
     expire_withdrawals(settings)
     uris = {
         "products": settings.products_uri,
@@ -26,27 +26,21 @@ def maintain(settings: Settings) -> dict[str, dict[str, int]]:
         "withdrawals": settings.withdrawals_uri,
         "embeddings": settings.embeddings_uri,
     }
-    return {
-        name: _compact_and_vacuum(settings, uri)
-        for name, uri in uris.items()
-        if DeltaTable.is_deltatable(uri)
-    }
+    return {name: _compact_and_vacuum(settings, uri) for name, uri in uris.items() if open_if_exists(uri)}
 
 
 def expire_withdrawals(settings: Settings) -> None:
     """Delete withdrawals that are older than `settings.retention_days`: no delivery is that late."""
-    from deltalake import DeltaTable
-
-    if DeltaTable.is_deltatable(settings.withdrawals_uri):
-        oldest = datetime.now(UTC) - timedelta(days=settings.retention_days)
-        with lease(settings.home, settings.withdrawals_uri):
-            DeltaTable(settings.withdrawals_uri).delete(f"at < '{oldest.isoformat()}'")
+    uri, oldest = settings.withdrawals_uri, datetime.now(UTC) - timedelta(days=settings.retention_days)
+    with lease(settings.home, uri), translate_errors(uri):
+        if table := open_if_exists(uri):
+            table.delete(f"at < '{oldest.isoformat()}'")
 
 
 def _compact_and_vacuum(settings: Settings, uri: str) -> dict[str, int]:
     from deltalake import DeltaTable
 
-    with lease(settings.home, uri):
+    with lease(settings.home, uri), translate_errors(uri):
         compacted = DeltaTable(uri).optimize.compact()
         table = DeltaTable(uri)
         retention = table.metadata().configuration.get(DELETED_FILES)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from recsim_tasks.catalogue.delta.reader import open_table
+from recsim_tasks.catalogue.delta.reader import open_if_exists, open_table
 from recsim_tasks.catalogue.schema import PRODUCT_TYPES
 from recsim_tasks.foundation.errors import ConfigurationError
 
@@ -22,11 +22,9 @@ class Constraint(NamedTuple):
 
 def read_constraints(uri: str) -> list[Constraint]:
     """The constraints of the table at `uri`; none where there is no table."""
-    from deltalake import DeltaTable
-
-    if not DeltaTable.is_deltatable(uri):
+    table = open_if_exists(uri)
+    if table is None:
         return []
-    table = open_table(uri)
     checks = [
         Constraint(f"constraint {name.removeprefix(CHECK)}", str(condition))
         for name, condition in table.metadata().configuration.items()

@@ -9,6 +9,7 @@ import numpy as np
 
 from recsim_tasks.arrays import Int64Array
 from recsim_tasks.catalogue.delta.reader import open_table, without_views
+from recsim_tasks.catalogue.delta.storage_errors import translate_read_errors
 from recsim_tasks.contracts import Cursor
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def locate_images(uri: str, cursor: Cursor, image_hashes: pa.Array) -> dict[str,
     """Assign each of `image_hashes` to one data file of the catalogue at `cursor` that has its image.
 
     Reads one narrow column of the Parquet files directly, not through Delta: a row that a deletion vector
-    removed has the same image under the same hash. Hashes that are in no file are left out.
+    removed has the same image under the same hash. Hashes that are in no file are left out. Raises like
+    `reader.iter_scan`.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -37,7 +39,9 @@ def locate_images(uri: str, cursor: Cursor, image_hashes: pa.Array) -> dict[str,
     for file in files["path"].to_pylist():
         if not len(remaining):
             break
-        in_file = without_views(pq.read_table(file, columns=["image_hash"], filesystem=storage))["image_hash"]
+        with translate_read_errors(uri, cursor.version):
+            hashes = pq.read_table(file, columns=["image_hash"], filesystem=storage)
+        in_file = without_views(hashes)["image_hash"]
         matches = pc.is_in(remaining, value_set=in_file.unique())
         if pc.any(matches).as_py():
             located[f"{uri.rstrip('/')}/{file}"] = remaining.filter(matches)
@@ -46,13 +50,19 @@ def locate_images(uri: str, cursor: Cursor, image_hashes: pa.Array) -> dict[str,
 
 
 def iter_images(uri: str, cursor: Cursor, image_hashes: pa.Array) -> Iterator[pa.Table]:
-    """`image` and `image_hash` for each of `image_hashes` once, in tables of at most 256 rows."""
+    """`image` and `image_hash` for each of `image_hashes` once, in tables of at most 256 rows.
+
+    Raises like `reader.iter_scan`.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     storage, prefix = _storage(uri), f"{uri.rstrip('/')}/"
     for path, hashes in locate_images(uri, cursor, image_hashes).items():
-        with pq.ParquetFile(storage.open_input_file(path.removeprefix(prefix))) as file:
+        with (
+            translate_read_errors(uri, cursor.version),
+            pq.ParquetFile(path.removeprefix(prefix), filesystem=storage) as file,
+        ):
             stored = without_views(file.read(["image_hash"]))["image_hash"].combine_chunks()
             rows = _first_rows(stored, hashes)
             start = 0

@@ -10,10 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from recsim_tasks.catalogue.delta.storage_errors import translate_errors
+from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.outages import diagnose
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+    from deltalake.fs import DeltaStorageHandler
 
 LOG_FOLDER = "_delta_log"
 CHANGE_FEED = "delta.enableChangeDataFeed"
@@ -100,25 +103,36 @@ def read_commits(
     """Read commits from storage one by one; None for a version whose file is gone.
 
     `DeltaTable.history` keeps the GIL until it has read them all, which blocks an event loop even from
-    another thread. Raises an error of `diagnose` when the storage is away or denies access.
+    another thread. Raises `RecsimError` when a commit cannot be read, such as `UnavailableError` when the
+    storage is away.
     """
     from deltalake.fs import DeltaStorageHandler
 
     storage = DeltaStorageHandler(uri, dict(storage_options) if storage_options else None)
     for version in versions:
         try:
-            content = storage.open_input_file(commit_file(version)).read()
+            commit = _read_commit(storage, version)
         except (OSError, ValueError) as error:
-            if outage := diagnose(error, f"the table {uri}"):
-                raise outage from error
-            yield version, None
-        else:
-            yield version, parse_commit(version, content)
+            raise diagnose(error, f"the table {uri}") or RecsimError(
+                f"Version {version} in the log of the table at {uri} cannot be read: {error}. "
+                "Run this again; if that does not help, repair the table."
+            ) from error
+        yield version, commit
+
+
+def _read_commit(storage: DeltaStorageHandler, version: int) -> Commit | None:
+    try:
+        content = storage.open_input_file(commit_file(version)).read()
+    except FileNotFoundError:
+        return None
+    return parse_commit(version, content)
 
 
 def read_history(table: DeltaTable, limit: int | None = None) -> list[CommitInfo]:
     """The newest `limit` commits of a table, newest first; without a limit, all that the log still has."""
-    return [CommitInfo.parse(int(entry["version"]), entry) for entry in table.history(limit)]
+    with translate_errors(table.table_uri):
+        entries = table.history(limit)
+    return [CommitInfo.parse(int(entry["version"]), entry) for entry in entries]
 
 
 def _as_object(value: object) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from recsim_tasks.arrays import BoolArray
 from recsim_tasks.catalogue.delta.change_feed import ChangeFeedGapError, open_change_range
 from recsim_tasks.catalogue.delta.reader import without_views
+from recsim_tasks.catalogue.delta.storage_errors import translate_errors
 from recsim_tasks.catalogue.schema import INDEXED, arrow_schema, select_types
 from recsim_tasks.contracts import Cursor
 
@@ -59,18 +60,20 @@ def _read_feed(uri: str, after: Cursor, to: Cursor) -> pa.Table:
     columns = [*INDEXED, "_change_type", "_commit_version"]
     table = open_change_range(uri, after, to)
     try:
-        reader = table.load_cdf(
-            starting_version=after.version + 1,
-            ending_version=to.version,
-            columns=columns,
-            allow_out_of_range=True,
-        )
-        return without_views(pa.RecordBatchReader.from_stream(reader).read_all().select(columns))
-    except (DeltaError, pa.ArrowException, OSError) as error:
+        with translate_errors(uri):
+            reader = table.load_cdf(
+                starting_version=after.version + 1,
+                ending_version=to.version,
+                columns=columns,
+                allow_out_of_range=True,
+            )
+            rows = pa.RecordBatchReader.from_stream(reader).read_all()
+    except (DeltaError, pa.ArrowInvalid, OSError) as error:
         raise ChangeFeedGapError(
             f"The change feed of {uri} cannot be read from version {after.version + 1} on, because files "
             f"that it needs were removed ({str(error).splitlines()[0]})."
         ) from error
+    return without_views(rows.select(columns))
 
 
 def _first_and_last_states(feed: pa.Table) -> tuple[pa.Table, pa.Table]:

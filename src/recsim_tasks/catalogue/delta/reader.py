@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from recsim_tasks.catalogue.delta.log import read_history
+from recsim_tasks.catalogue.delta.storage_errors import translate_errors, translate_read_errors
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import MissingError
-from recsim_tasks.foundation.outages import diagnose
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,26 +17,16 @@ if TYPE_CHECKING:
 
 def head(uri: str) -> Cursor | None:
     """The newest version of the table at `uri`; None when there is no table."""
+    table = open_if_exists(uri)
+    return None if table is None else Cursor(str(table.metadata().id), table.version())
+
+
+def open_if_exists(uri: str) -> DeltaTable | None:
+    """The table at `uri`; None when there is none. Raises `UnavailableError` when the storage is away."""
     from deltalake import DeltaTable
 
     with translate_errors(uri):
-        if not DeltaTable.is_deltatable(uri):
-            return None
-        table = DeltaTable(uri)
-        return Cursor(str(table.metadata().id), table.version())
-
-
-@contextmanager
-def translate_errors(uri: str) -> Iterator[None]:
-    """Turn delta-rs's errors about storage that is away or denies access into errors that name the table."""
-    from deltalake.exceptions import DeltaError
-
-    try:
-        yield
-    except (DeltaError, OSError) as error:
-        if known := diagnose(error, f"the table {uri}"):
-            raise known from error
-        raise
+        return DeltaTable(uri) if DeltaTable.is_deltatable(uri) else None
 
 
 def open_table(uri: str, cursor: Cursor | None = None) -> DeltaTable:
@@ -68,47 +57,58 @@ def open_table(uri: str, cursor: Cursor | None = None) -> DeltaTable:
     return table
 
 
-def read_products(uri: str, cursor: Cursor, columns: list[str]) -> pa.Table:
-    """The named columns of all products at `cursor`."""
+def scan(table: DeltaTable, columns: Sequence[str], where: str | None = None) -> pa.Table:
+    """The named columns of all rows, or of those that match the SQL predicate `where`.
+
+    Raises like `iter_scan`.
+    """
     import pyarrow as pa
 
+    with translate_read_errors(table.table_uri, table.version()):
+        return pa.RecordBatchReader.from_stream(table.scan(columns=list(columns), predicate=where)).read_all()
+
+
+def iter_scan(
+    table: DeltaTable, columns: Sequence[str], where: str | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Like `scan`, one record batch at a time.
+
+    Raises `MissingError` when files of this version were vacuumed, `UnavailableError` when the storage is
+    away.
+    """
+    import pyarrow as pa
+
+    with translate_read_errors(table.table_uri, table.version()):
+        yield from pa.RecordBatchReader.from_stream(table.scan(columns=list(columns), predicate=where))
+
+
+def read_products(uri: str, cursor: Cursor, columns: Sequence[str]) -> pa.Table:
+    """The named columns of all products at `cursor`; raises like `iter_scan`."""
     table = open_table(uri, cursor)
     if missing := set(columns) - {field.name for field in table.schema().fields}:
         raise MissingError(
             f"The catalogue at {uri} has no column {', '.join(sorted(missing))}. Add it, or recreate the "
             "table."
         )
-    rows = pa.RecordBatchReader.from_stream(table.scan(columns=columns)).read_all()
-    return without_views(rows.select(columns))
+    return without_views(scan(table, columns).select(columns))
 
 
-def iter_products(uri: str, cursor: Cursor, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def iter_products(uri: str, cursor: Cursor, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The named columns of all products at `cursor` in batches, for images that do not fit into memory."""
     import pyarrow as pa
 
-    for batch in pa.RecordBatchReader.from_stream(open_table(uri, cursor).scan(columns=columns)):
+    for batch in iter_scan(open_table(uri, cursor), columns):
         yield from without_views(pa.Table.from_batches([batch]).select(columns)).to_batches()
 
 
 def read_image(table: DeltaTable, product_id: str, image_hash: str) -> bytes | None:
     """The encoded image of a product; None when the table has no such product with this image.
 
-    Raises `MissingError` when a file of this version was vacuumed.
+    Raises like `iter_scan`.
     """
-    import pyarrow as pa
-    from deltalake.exceptions import DeltaError
-
     quoted = [value.replace("'", "''") for value in (product_id, image_hash)]
-    predicate = "product_id = '{}' AND image_hash = '{}'".format(*quoted)
-    try:
-        with translate_errors(table.table_uri):
-            reader = table.scan(columns=["product_id", "image_hash", "image"], predicate=predicate)
-            rows = pa.RecordBatchReader.from_stream(reader).read_all().column("image").to_pylist()
-    except (DeltaError, OSError, pa.ArrowException) as error:
-        raise MissingError(
-            f"Version {table.version()} of {table.table_uri} can no longer be read: {error}. Run a refresh."
-        ) from error
-    return rows[0] if rows else None
+    images = scan(table, ["image"], "product_id = '{}' AND image_hash = '{}'".format(*quoted))["image"]
+    return images[0].as_py() if len(images) else None
 
 
 def committed_at(uri: str, version: int) -> float:

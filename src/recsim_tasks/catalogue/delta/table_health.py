@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from recsim_tasks.catalogue.delta.reader import open_table, read_products, translate_errors
+from recsim_tasks.catalogue.delta.reader import open_table, read_products, scan
 from recsim_tasks.catalogue.schema import PRODUCT_TYPES
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.errors import InputError
@@ -25,16 +25,12 @@ def check_catalogue(uri: str, cursor: Cursor) -> None:
 
     It must have its columns, and each product once, with id, image and hash.
     """
-    import pyarrow as pa
-
     table = open_table(uri, cursor)
     types = {field.name: str(getattr(field.type, "type", field.type)) for field in table.schema().fields}
     faults = column_faults(types)
     if not faults:
         products = read_products(uri, cursor, ["product_id", "image_hash"])
-        with translate_errors(uri):
-            no_image = table.scan(columns=["product_id"], predicate="image IS NULL")
-            ids = pa.RecordBatchReader.from_stream(no_image).read_all()["product_id"].to_pylist()
+        ids = scan(table, ["product_id"], "image IS NULL")["product_id"].to_pylist()
         faults = [f"it has {fault}" for fault in row_faults(products, ids)]
     if faults:
         raise InputError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from recsim_tasks.catalogue.delta.log import CHANGE_FEED, read_history
+from recsim_tasks.catalogue.delta.reader import open_if_exists
 from recsim_tasks.catalogue.delta.unfinished import remove_unfinished
 from recsim_tasks.catalogue.schema import PRODUCT_TYPES, spark_ddl
 from recsim_tasks.foundation.leases import lease
@@ -129,9 +130,8 @@ def recent_commit_metadata(uri: str) -> list[Mapping[str, Any]]:
 
     Other writers may write anything there.
     """
-    from deltalake import DeltaTable
-
-    if not DeltaTable.is_deltatable(uri):
+    table = open_if_exists(uri)
+    if table is None:
         return []
-    history = read_history(DeltaTable(uri), RECENT_COMMITS)
+    history = read_history(table, RECENT_COMMITS)
     return [info.user_metadata for info in history if info.user_metadata]

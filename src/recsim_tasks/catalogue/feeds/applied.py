@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from recsim_tasks.catalogue.delta.lineage import lineage
 from recsim_tasks.catalogue.delta.log import RESTORE, CommitInfo, read_history
-from recsim_tasks.catalogue.delta.reader import translate_errors
+from recsim_tasks.catalogue.delta.reader import open_if_exists
+from recsim_tasks.catalogue.delta.storage_errors import translate_errors
 from recsim_tasks.catalogue.feeds.feed import Feed
 from recsim_tasks.foundation.errors import InputError
 
@@ -29,16 +30,14 @@ def applied_state(uri: str, feed: Feed) -> AppliedState:
 
     Raises `InputError` if it has another one under the same id, or if the log cannot tell.
     """
-    from deltalake import DeltaTable
-
+    table = open_if_exists(uri)
+    if table is None:
+        return AppliedState(False)
     with translate_errors(uri):
-        if not DeltaTable.is_deltatable(uri):
-            return AppliedState(False)
-        table = DeltaTable(uri)
         transaction = table.transaction_version(feed.application)
-        if transaction is None:
-            return AppliedState(False)
-        history = read_history(table)
+    if transaction is None:
+        return AppliedState(False)
+    history = read_history(table)
     restores = [info.version for info in history if info.operation == RESTORE]
     if not restores:
         return _applied(feed, transaction == feed.transaction)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from recsim_tasks.catalogue.delta.reader import open_if_exists, scan
 from recsim_tasks.catalogue.delta.writer import create_quarantine
 from recsim_tasks.catalogue.feeds.feed import Feed
 from recsim_tasks.catalogue.feeds.on_hold import feeds_on_hold
@@ -154,13 +155,8 @@ class _Release:
 
 def _read(settings: Settings, make: Callable[..., T], columns: Sequence[str], where: str | None) -> list[T]:
     """Make an object of each row that matches `where`; none if there is no quarantine yet."""
-    import pyarrow as pa
-    from deltalake import DeltaTable
-
-    if not DeltaTable.is_deltatable(settings.quarantine_uri):
-        return []
-    scan = DeltaTable(settings.quarantine_uri).scan(columns=list(columns), predicate=where)
-    return [make(**row) for row in pa.RecordBatchReader.from_stream(scan).read_all().to_pylist()]
+    table = open_if_exists(settings.quarantine_uri)
+    return [] if table is None else [make(**row) for row in scan(table, columns, where).to_pylist()]
 
 
 def _invalid_rows(feed: Feed, rows: DataFrame, classified: DataFrame) -> DataFrame:
