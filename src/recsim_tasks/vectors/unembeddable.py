@@ -30,7 +30,7 @@ def quarantine_unembeddable(
         settings,
         f"model {model_fingerprint}",
         REASON.format(model_fingerprint[:12]),
-        products["product_id"].to_pylist(),
+        set(products["product_id"].to_pylist()),
     )
     return len(products["image_hash"].unique())
 

@@ -31,6 +31,13 @@ def test_feeds_are_known_by_the_commits_that_applied_them(tmp_path: Path) -> Non
     assert feeds_between(uri, Cursor("another", 9), last) == feeds_between(uri, None, last) == [one, two]
 
 
+def test_an_acceptance_of_another_writer_is_ignored(tmp_path: Path) -> None:
+    uri = str(tmp_path / "products")
+    commit(uri, feed_id="one", accepted="by hand")
+    (one,) = feed_commits(uri)
+    assert (one.accepted_by, one.guards) == (None, frozenset())
+
+
 def test_a_feed_that_a_restore_has_undone_is_left_out(tmp_path: Path) -> None:
     uri = str(tmp_path / "products")
     commit(uri, feed_id="one")

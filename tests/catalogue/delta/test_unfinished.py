@@ -6,7 +6,7 @@ import pytest
 from upath import UPath
 
 from recsim_tasks.catalogue.delta.unfinished import remove_unfinished
-from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.errors import ConfigurationError
 
 LEFT = [
     "_delta_log/.00000000000000000000.json.6f0b.tmp",
@@ -45,14 +45,14 @@ def test_a_log_without_commits_is_removed_with_its_data_files(tmp_path: Path, na
 @pytest.mark.parametrize("name", FOREIGN)
 def test_nothing_is_removed_beside_foreign_files(tmp_path: Path, name: str) -> None:
     table = put(tmp_path / "products", *LEFT, name)
-    with pytest.raises(InputError, match="Move its contents away"):
+    with pytest.raises(ConfigurationError, match="Move its contents away"):
         remove_unfinished(str(table))
     assert all((table / each).exists() for each in (*LEFT, name))
 
 
 def test_parquet_files_without_a_log_are_not_removed(tmp_path: Path) -> None:
     (tmp_path / "part-00000-a.parquet").write_text("x")
-    with pytest.raises(InputError, match="no _delta_log"):
+    with pytest.raises(ConfigurationError, match="no _delta_log"):
         remove_unfinished(str(tmp_path))
     assert (tmp_path / "part-00000-a.parquet").exists()
 
@@ -72,6 +72,6 @@ def test_an_object_store_is_treated_the_same(bucket: UPath) -> None:
     for name in ("products", "empty"):
         remove_unfinished(str(bucket / name))
         assert bucket.fs.find(f"lake/{name}") == []
-    with pytest.raises(InputError, match="Move its contents away"):
+    with pytest.raises(ConfigurationError, match="Move its contents away"):
         remove_unfinished(str(bucket / "other"))
     assert bucket.fs.exists(f"lake/other/{FOREIGN[0]}")

@@ -66,13 +66,20 @@ def test_a_violation_states_value_limit_and_setting(settings: Settings) -> None:
         "value": 0.825,
         "limit": 0.8,
         "category": "bags",
-        "sentence": "The feed would withdraw 33 of 40 products of category 'bags' (82%); "
+        "sentence": "The feed would withdraw 33 of 40 products of category 'bags' (82.5%); "
         "RECSIM_MAX_WITHDRAWN_CATEGORY_SHARE allows 80%.",
     }
     (figure,) = check_guards(
         FeedEffect([ActionCount("update", "shoes", "bags", 60)], SHOES_AND_BAGS), settings
     )
     assert "most of all 'shoes' from 60% to 0%" in figure.sentence
+
+
+def test_a_limit_of_zero_allows_not_even_one_product(settings: Settings) -> None:
+    strict = settings.model_copy(update={"max_withdrawn_share": 0.0, "max_withdrawn_category_share": 1.0})
+    (figure,) = check_guards(FeedEffect([withdraw(1, "shoes")], {"shoes": 60_000}), strict)
+    assert "would withdraw 1 of 60,000 products (0.00167%)" in figure.sentence
+    assert "allows 0%" in figure.sentence
 
 
 Categories = st.sampled_from([None, "a", "b", "c"])

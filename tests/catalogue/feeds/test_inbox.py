@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from deltalake import CommitProperties, write_deltalake
 
 from recsim_demo.fashion_mnist import FashionMnist
 from recsim_demo.feeds import deliver, upsert
@@ -141,3 +143,12 @@ def test_a_feed_on_hold_states_why_its_rows_are_invalid_until_a_decision(
     assert quarantined(settings, feed_id="other").on_hold == []
     ingest_inbox(settings, IngestRequest(decision=FeedDecision(feed="night", accepts=False, by="ada")))
     assert quarantined(settings, feed_id="night").on_hold == []
+
+
+def test_commits_of_other_writers_do_not_carry_out_a_decision(settings: Settings) -> None:
+    metadata = CommitProperties(custom_metadata={"userMetadata": '{"feed_id": 7, "digest": null}'})
+    write_deltalake(settings.products_uri, pa.table({"product_id": ["a"]}), commit_properties=metadata)
+    with pytest.raises(InputError, match=r"No feed of the inbox .* matches 'night-feed'"):
+        ingest_inbox(
+            settings, IngestRequest(decision=FeedDecision(feed="night-feed", accepts=True, by="ada"))
+        )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recsim_tasks.catalogue.delta.lineage import lineage
-from recsim_tasks.catalogue.delta.log import CommitInfo, read_history
+from recsim_tasks.catalogue.delta.log import CommitInfo, as_object, read_history
 from recsim_tasks.catalogue.delta.reader import open_table
 from recsim_tasks.contracts import Cursor
 
@@ -49,7 +49,7 @@ def _feed_commits(history: Sequence[CommitInfo]) -> list[FeedCommit]:
 
 
 def _feed_commit(info: CommitInfo) -> FeedCommit:
-    accepted = info.user_metadata.get("accepted") or {}
+    accepted = as_object(info.user_metadata.get("accepted"))
     return FeedCommit(
         version=info.version,
         at=info.time,

@@ -42,7 +42,7 @@ class CommitInfo:
             version=version,
             time=float(info.get("timestamp") or 0) / 1000,
             operation=str(info.get("operation") or ""),
-            parameters=_as_object(info.get("operationParameters")),
+            parameters=as_object(info.get("operationParameters")),
             user_metadata=_parse_object(info.get("userMetadata")),
         )
 
@@ -135,7 +135,8 @@ def read_history(table: DeltaTable, limit: int | None = None) -> list[CommitInfo
     return [CommitInfo.parse(int(entry["version"]), entry) for entry in entries]
 
 
-def _as_object(value: object) -> Mapping[str, Any]:
+def as_object(value: object) -> Mapping[str, Any]:
+    """`value` if it is a JSON object, otherwise an empty one: other writers may write anything there."""
     return value if isinstance(value, dict) else {}
 
 
@@ -144,6 +145,6 @@ def _parse_object(text: object) -> Mapping[str, Any]:
     if not isinstance(text, str):
         return {}
     try:
-        return _as_object(json.loads(text))
+        return as_object(json.loads(text))
     except (ValueError, RecursionError):
         return {}

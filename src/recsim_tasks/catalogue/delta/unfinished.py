@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from recsim_tasks.catalogue.delta.log import LOG_FOLDER
-from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
@@ -24,20 +24,20 @@ LEFTOVER = re.compile(
 def remove_unfinished(uri: str) -> None:
     """Remove the remains of a creation at `uri`, where there is no table; the caller has its lease.
 
-    Removes only a log without commits, with the data files that no commit names. Raises `InputError` if
-    anything else is there.
+    Removes only a log without commits, with the data files that no commit names. Raises `ConfigurationError`
+    if anything else is there: that is no fault of the feed that was to be written.
     """
     folder = _folder(uri)
     entries = _entries(folder)
     files = [name for name in entries if not name.endswith("/")]
     has_log = any(name.startswith(f"{LOG_FOLDER}/") for name in entries)
     if foreign := [name for name in files if not LEFTOVER.fullmatch(name)]:
-        raise InputError(
+        raise ConfigurationError(
             f"No table can be created at {uri}: it is not a Delta table and contains {foreign[0]}. "
             "Move its contents away or set another location for the table, then run this again."
         )
     if files and not has_log:
-        raise InputError(
+        raise ConfigurationError(
             f"{uri} contains {files[0]} and no {LOG_FOLDER}: it is not a Delta table. Move its contents "
             "away, then run this again."
         )

@@ -61,7 +61,7 @@ def check_guards(effect: FeedEffect, settings: Settings) -> list[GuardViolation]
         _quarantined(effect, settings),
         _category_shift(effect, settings),
     ]
-    return [figure for figure in measured if figure is not None and figure.value > figure.limit]
+    return [guard for guard in measured if guard is not None and guard.value > guard.limit]
 
 
 def _withdrawn(effect: FeedEffect, settings: Settings) -> GuardViolation | None:
@@ -113,11 +113,11 @@ def _category_shift(effect: FeedEffect, settings: Settings) -> GuardViolation | 
     largest = max(shifts, key=lambda category: abs(shifts[category]))
     return GuardViolation(
         guard="max_category_shift",
-        value=round(value, 4),
+        value=value,
         limit=limit,
-        sentence=f"The feed would move {value:.0%} of the catalogue between categories, most of all "
-        f"{largest!r} from {before[largest] / before.total():.0%} to {after[largest] / after.total():.0%}; "
-        f"RECSIM_MAX_CATEGORY_SHIFT allows {limit:.0%}.",
+        sentence=f"The feed would move {_percent(value)} of the catalogue between categories, most of all "
+        f"{largest!r} from {_percent(before[largest] / before.total())} to "
+        f"{_percent(after[largest] / after.total())}; RECSIM_MAX_CATEGORY_SHIFT allows {_percent(limit)}.",
     )
 
 
@@ -127,8 +127,13 @@ def _share(
     limit = float(getattr(settings, guard))
     return GuardViolation(
         guard=guard,
-        value=round(value, 4),
+        value=value,
         limit=limit,
         category=category,
-        sentence=f"The feed {what} ({value:.0%}); RECSIM_{guard.upper()} allows {limit:.0%}.",
+        sentence=f"The feed {what} ({_percent(value)}); RECSIM_{guard.upper()} allows {_percent(limit)}.",
     )
+
+
+def _percent(share: float) -> str:
+    """Three significant digits, so that a share just above its limit differs from it."""
+    return f"{100 * share:.3g}%"

@@ -1,4 +1,4 @@
-"""Ingest the inbox: apply its feeds in order of arrival, and move each aside when it is done with."""
+"""Ingest the inbox: apply its feeds in order of arrival, and move each aside when it is done."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def _was_decided(settings: Settings, decision: FeedDecision) -> bool:
     """Whether an earlier try of this command has carried out the decision."""
     if decision.accepts:
         return any(
-            decision.matches(entry.get("feed_id", ""), entry.get("digest", ""))
+            decision.matches(str(entry.get("feed_id", "")), str(entry.get("digest", "")))
             for entry in recent_commit_metadata(settings.products_uri)
         )
     notes = read_notes(settings.inbox_dir, REFUSED)

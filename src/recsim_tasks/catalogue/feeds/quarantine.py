@@ -43,9 +43,9 @@ def quarantine_rows(
     replaces what another delivery under the same id left unfinished.
     """
     own = f"feed_id = '{feed.feed_id}' OR released_by = '{feed.feed_id}'"
-    present = _read(settings, _Owner, _Owner._fields, f"released_at IS NULL OR {own}")
-    others = [row for row in present if row.feed_id != feed.feed_id]
     with lease(settings.home, settings.quarantine_uri):
+        present = _read(settings, _Owner, _Owner._fields, f"released_at IS NULL OR {own}")
+        others = [row for row in present if row.feed_id != feed.feed_id]
         if count or any(row.feed_id == feed.feed_id for row in present):
             invalid = _invalid_rows(feed, rows, classified).write.format("delta").mode("overwrite")
             invalid.option("replaceWhere", f"feed_id = '{feed.feed_id}'").save(settings.quarantine_uri)
@@ -53,7 +53,7 @@ def quarantine_rows(
 
 
 def quarantine_products(
-    spark: SparkSession, settings: Settings, model: str, reason: str, products: list[str]
+    spark: SparkSession, settings: Settings, model: str, reason: str, products: set[str]
 ) -> None:
     """Quarantine exactly these `products` for an encoder, and release those of other encoders.
 
@@ -63,12 +63,10 @@ def quarantine_products(
     from pyspark.sql import functions as f
 
     unreleased = f"released_at IS NULL AND feed_id LIKE '{model.split()[0]} %'"
-    present = _read(settings, _Owner, _Owner._fields, unreleased)
-    if not present and not products:
-        return
-    known = {row.product_id for row in present if row.feed_id == model}
-    new = sorted((product, model, reason) for product in set(products) - known)
     with lease(settings.home, settings.quarantine_uri):
+        present = _read(settings, _Owner, _Owner._fields, unreleased)
+        known = {row.product_id for row in present if row.feed_id == model}
+        new = sorted((product, model, reason) for product in products - known)
         if new:
             create_quarantine(spark, settings)
             rows = spark.createDataFrame(new, "product_id string, feed_id string, reason string")
@@ -77,7 +75,7 @@ def quarantine_products(
         if any(row.feed_id != model or row.product_id not in products for row in present):
             models = sorted({row.feed_id for row in present})
             waiting = f.col("released_at").isNull() & f.col("feed_id").isin(models)
-            kept = (f.col("feed_id") == model) & f.col("product_id").isin(products)
+            kept = (f.col("feed_id") == model) & f.col("product_id").isin(sorted(products))
             marks = {"released_by": f.lit(model), "released_at": f.current_timestamp()}
             DeltaTable.forPath(spark, settings.quarantine_uri).update(waiting & ~kept, marks)
 

@@ -1,4 +1,4 @@
-"""Fetch feeds from an object store, and move them aside in the inbox when they are done with."""
+"""Fetch feeds from an object store, and move them aside in the inbox when they are done."""
 
 from __future__ import annotations
 
