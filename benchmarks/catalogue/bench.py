@@ -42,25 +42,25 @@ class CatalogueBench:
     copies: int = 0
 
     def median(self, name: str) -> Time:
-        """The median time of an operation."""
+        """Return the median time of an operation."""
         return Time(
             median(time.wall for time in self.times[name]), median(time.cpu for time in self.times[name])
         )
 
     def size(self, builder: Session, count: int) -> Size:
-        """A catalogue of `count` products, and a daily feed."""
+        """Build a catalogue of `count` products, and a daily feed."""
         folder = self.root / str(count)
         data.write_products(folder / "rows", count)
         return self._size(builder, count, folder / "rows", data.day_feed(folder, f"day-{count}", count))
 
     def empty(self, builder: Session, count: int) -> Size:
-        """An empty catalogue, and a feed of `count` new products."""
+        """Build an empty catalogue, and a feed of `count` new products."""
         folder = self.root / f"first-{count}"
         return self._size(builder, 0, None, data.first_feed(folder, f"first-{count}", count))
 
     @contextmanager
     def copy(self, folder: Path) -> Iterator[Path]:
-        """A temporary copy with a new name, so that no cache of an earlier one applies."""
+        """Yield a temporary copy with a new name, so that no cache of an earlier one applies."""
         self.copies += 1
         copy = data.copy_home(folder, self.root / f"copy-{self.copies}")
         yield copy
@@ -94,7 +94,7 @@ class CatalogueBench:
         delta_rs.build_table(table, rows)
         return Size(count, home, table, feed, data.validated_rows(feed))
 
-    def _note(self, name: str, taken: Time, result: Any) -> Any:
-        self.times[name].append(taken)
-        log.info("%s: %.3f s, %.2f s of CPU", name, taken.wall, taken.cpu)
+    def _note(self, name: str, elapsed: Time, result: Any) -> Any:
+        self.times[name].append(elapsed)
+        log.info("%s: %.3f s, %.2f s of CPU", name, elapsed.wall, elapsed.cpu)
         return result

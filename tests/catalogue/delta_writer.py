@@ -43,11 +43,11 @@ public class Writer {
 
     static long count(String log) {
         String[] names = new java.io.File(log).list();
-        long found = 0;
+        long commits = 0;
         for (int i = 0; i < names.length; i++) {
-            if (names[i].endsWith(".json") && !names[i].startsWith(".")) found++;
+            if (names[i].endsWith(".json") && !names[i].startsWith(".")) commits++;
         }
-        return found;
+        return commits;
     }
 
     static class Disk extends org.apache.hadoop.fs.RawLocalFileSystem {

@@ -88,11 +88,13 @@ def holder(home: Path, table: str) -> int:
 
 def tables(home: Path) -> dict[str, list[dict[str, Any]]]:
     """Every row of every table, without the columns of write times."""
-    found = {}
+    contents = {}
     for path in sorted((home / "tables").iterdir()):
         rows = pa.RecordBatchReader.from_stream(DeltaTable(str(path)).scan()).read_all().to_pylist()
-        found[path.name] = sorted(({k: v for k, v in row.items() if k not in WHEN} for row in rows), key=repr)
-    return found
+        contents[path.name] = sorted(
+            ({k: v for k, v in row.items() if k not in WHEN} for row in rows), key=repr
+        )
+    return contents
 
 
 def test_an_ingest_killed_at_any_moment_has_the_effect_of_one_run(

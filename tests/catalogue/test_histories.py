@@ -8,16 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from catalogue.histories import Model, deliver, random_feed
 from recsim_tasks.catalogue.delta.net_changes import count_kinds, net_changes
-from recsim_tasks.catalogue.delta.reader import head
+from recsim_tasks.catalogue.delta.reader import head, open_table, scan
 from recsim_tasks.catalogue.feeds import ingest
 from recsim_tasks.catalogue.feeds.quarantine import quarantined
 from recsim_tasks.contracts import IngestResult
@@ -71,11 +69,11 @@ def kill_and_redeliver(chance: random.Random, settings: Settings, feed: Path) ->
 
 
 def products(settings: Settings) -> dict[str, dict[str, Any]]:
-    scan = DeltaTable(settings.products_uri).scan(columns=["product_id", "title", "image", "updated_at"])
-    rows = pa.RecordBatchReader.from_stream(scan).read_all().to_pylist()
-    found = {row.pop("product_id"): row for row in rows}
-    assert len(found) == len(rows)
-    return found
+    columns = ["product_id", "title", "image", "updated_at"]
+    rows = scan(open_table(settings.products_uri), columns).to_pylist()
+    by_id = {row.pop("product_id"): row for row in rows}
+    assert len(by_id) == len(rows)
+    return by_id
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]:

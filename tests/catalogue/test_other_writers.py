@@ -12,9 +12,10 @@ from deltalake import DeltaTable, write_deltalake
 from recsim_demo.fashion_mnist import FashionMnist
 from recsim_demo.feeds import deliver, upsert
 from recsim_tasks.catalogue.delta.feed_commits import feeds_between
-from recsim_tasks.catalogue.delta.reader import head
+from recsim_tasks.catalogue.delta.reader import head, open_table, scan
 from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
 from recsim_tasks.catalogue.feeds.ingest import ingest_feed
+from recsim_tasks.catalogue.schema import PRODUCT_TYPES
 from recsim_tasks.foundation.errors import ConfigurationError, InputError
 from recsim_tasks.foundation.settings import Settings
 
@@ -28,11 +29,8 @@ def rows(fashion_mnist: FashionMnist) -> Rows:
 
 
 def prices(settings: Settings) -> dict[str, float]:
-    scan = DeltaTable(settings.products_uri).scan(columns=["product_id", "price"])
-    return {
-        row["product_id"]: row["price"]
-        for row in pa.RecordBatchReader.from_stream(scan).read_all().to_pylist()
-    }
+    rows = scan(open_table(settings.products_uri), ["product_id", "price"]).to_pylist()
+    return {row["product_id"]: row["price"] for row in rows}
 
 
 def sql(settings: Settings, statement: str) -> None:
@@ -107,11 +105,8 @@ def test_rows_that_violate_a_constraint_of_another_writer_are_quarantined(
     ]
     result = ingest_feed(settings, deliver(tmp_path, "two", changes, "two"))
     assert (result.inserted, result.updated, result.quarantined) == (1, 1, 2)
-    scan = DeltaTable(settings.quarantine_uri).scan(columns=["product_id", "reason"])
-    reasons = {
-        row["product_id"]: row["reason"]
-        for row in pa.RecordBatchReader.from_stream(scan).read_all().to_pylist()
-    }
+    quarantine = scan(open_table(settings.quarantine_uri), ["product_id", "reason"]).to_pylist()
+    reasons = {row["product_id"]: row["reason"] for row in quarantine}
     assert "constraint cheap" in reasons[rows[0]["product_id"]]
     assert "constraint named" in reasons[rows[2]["product_id"]]
 
@@ -125,13 +120,8 @@ def test_rows_that_violate_a_constraint_of_another_writer_are_quarantined(
 def test_a_damaged_catalogue_is_not_the_fault_of_a_feed(settings: Settings, rows: Rows) -> None:
     deliver(settings.inbox_dir, "one", rows[:2], "one")
     ingest_inbox(settings)
-    (first,) = (
-        pa.RecordBatchReader.from_stream(DeltaTable(settings.products_uri).scan())
-        .read_all()
-        .slice(0, 1)
-        .to_batches()
-    )
-    write_deltalake(settings.products_uri, pa.Table.from_batches([first]), mode="append")
+    first = scan(open_table(settings.products_uri), list(PRODUCT_TYPES)).slice(0, 1)
+    write_deltalake(settings.products_uri, first, mode="append")
     deliver(settings.inbox_dir, "two", rows[2:4], "two")
     before = head(settings.products_uri)
     with pytest.raises(InputError, match=f"more than once: {first['product_id'][0].as_py()}"):

@@ -52,9 +52,9 @@ def test_a_new_field_is_one_line_of_the_schema_and_reaches_tables_and_answers(tm
         "RECSIM_HOME": str(tmp_path / "home"),
     }
     program = TESTS / "catalogue" / "product_with_brand.py"
-    done = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == {
+    completed = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True)
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    assert json.loads(completed.stdout.splitlines()[-1]) == {
         "catalogue": {"a": "Apex", "b": "Borealis", "c": "Corona"},
         "changes": [{"product_id": "a", "kind": "update", "brand": "Apex"}],
         "quarantine": "Dorado",

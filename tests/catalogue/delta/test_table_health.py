@@ -67,10 +67,10 @@ def test_a_repaired_row_is_not_a_fault(tmp_path: Path) -> None:
 
 
 def test_at_most_five_products_are_named() -> None:
-    found = row_faults(
+    faults = row_faults(
         pa.table({"product_id": ["b"] * 2, "image_hash": ["h"] * 2}), [f"p{n}" for n in range(8)]
     )
-    assert found == [
+    assert faults == [
         "1 product more than once: b",
         "8 products without image: p0, p1, p2, p3, p4 and 3 more",
     ]

@@ -55,16 +55,16 @@ def test_a_feed_on_hold_stays_in_the_inbox_with_those_behind_it_until_a_decision
     before = head(settings.products_uri)
     broken = deliver(settings.inbox_dir, "broken", [{**row, "image": b"bad"} for row in rows], "broken")
     few = deliver(settings.inbox_dir, "few", rows[:10], "few", full=True)
-    with pytest.raises(OnHoldError, match="30 invalid rows of 30") as held:
+    with pytest.raises(OnHoldError, match="30 invalid rows of 30") as caught:
         ingest_inbox(settings)
-    assert held.value.result["on_hold"]["feed_id"] == "broken"
+    assert caught.value.result["on_hold"]["feed_id"] == "broken"
     assert (broken.exists(), few.exists(), head(settings.products_uri)) == (True, True, before)
 
-    with pytest.raises(OnHoldError, match=r"20 of 30 products \(66.7%\)") as held:
+    with pytest.raises(OnHoldError, match=r"20 of 30 products \(66.7%\)") as caught:
         ingest_inbox(settings, refuse("broken", by="ann"))
     note = json.loads(next((settings.inbox_dir / ".refused").glob("*-broken/note.json")).read_text())
     assert (note["by"], note["feed_id"], note["at"] > 0) == ("ann", "broken", True)
-    on_hold = IngestResult.model_validate(held.value.result).on_hold
+    on_hold = IngestResult.model_validate(caught.value.result).on_hold
     assert on_hold is not None
     (figure,) = on_hold.figures
     assert (figure.guard, figure.value, figure.limit) == (

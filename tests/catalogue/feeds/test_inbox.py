@@ -130,9 +130,9 @@ def test_a_feed_on_hold_states_why_its_rows_are_invalid_until_a_decision(
         *rows[21:25],
     ]
     deliver(settings.inbox_dir, "night", faulty, "night")
-    with pytest.raises(OnHoldError, match=r"20 rows: .*does not decode") as held:
+    with pytest.raises(OnHoldError, match=r"20 rows: .*does not decode") as caught:
         ingest_inbox(settings)
-    on_hold = IngestResult.model_validate(held.value.result).on_hold
+    on_hold = IngestResult.model_validate(caught.value.result).on_hold
     assert on_hold is not None
     first, second = on_hold.row_reasons
     assert (first.rows, second.rows) == (20, 1)

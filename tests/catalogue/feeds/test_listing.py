@@ -150,9 +150,9 @@ def test_a_manifest_without_permission_stops_no_other_feed(
 @pytest.mark.parametrize("name", ["two\nlines", "bell\a", b"lone\xff".decode("utf-8", "surrogateescape")])
 def test_a_folder_with_an_unprintable_name_is_refused_with_its_name_escaped(inbox: Path, name: str) -> None:
     land(inbox / name)
-    (found,) = closed_feeds(inbox)
+    (feed,) = closed_feeds(inbox)
     with pytest.raises(InputError, match="Rename it") as refused:
-        open_feed(found)
+        open_feed(feed)
     str(refused.value).encode()
     assert "\n" not in str(refused.value)
 
@@ -196,9 +196,9 @@ def test_entries_that_are_not_feeds_are_listed_and_unfinished_folders_are_not(in
     land(inbox / ".hidden", None)
     assert strays(inbox).keys() == {"products.csv", "pipe", "nowhere", "capital"}
     age(inbox)
-    found = strays(inbox)
-    assert found.keys() == {"products.csv", "pipe", "nowhere", "capital", "open"}
-    assert "is a file" in found["products.csv"]
-    assert "rename it" in found["capital"]
+    reasons = strays(inbox)
+    assert reasons.keys() == {"products.csv", "pipe", "nowhere", "capital", "open"}
+    assert "is a file" in reasons["products.csv"]
+    assert "rename it" in reasons["capital"]
     os.utime(inbox / "open" / "products.csv", (time.time(),) * 2)
     assert "open" not in strays(inbox), "its rows are still being written"
