@@ -24,14 +24,14 @@ SCHEMA = arrow_schema(PRODUCT_TYPES)
 
 
 def write_products(folder: Path, count: int) -> None:
-    """The catalogue's rows as Parquet files; the images are noise, as existing ones are never decoded."""
+    """Write the catalogue's rows as Parquet files; images are noise, as existing ones are never decoded."""
     folder.mkdir(parents=True)
     for start in range(0, count, ROWS_A_FILE):
         pq.write_table(_products(start, min(start + ROWS_A_FILE, count)), folder / f"{start:09d}.parquet")
 
 
 def day_feed(inbox: Path, name: str, of: int) -> Path:
-    """A feed for 1 % of `of` products, spread over all ids: it replaces, edits, adds and withdraws."""
+    """Deliver a feed for 1 % of `of` products, spread over all ids: it replaces, edits, adds, withdraws."""
     rng = np.random.default_rng(of)
     count = of // 100
     touched = rng.choice(of, count, replace=False)
@@ -45,13 +45,13 @@ def day_feed(inbox: Path, name: str, of: int) -> Path:
 
 
 def first_feed(inbox: Path, name: str, count: int) -> Path:
-    """A feed of `count` new products."""
+    """Deliver a feed of `count` new products."""
     rng = np.random.default_rng(0)
     return deliver(inbox, name, [upsert(n, _category(n), _pixels(rng)) for n in range(count)], name)
 
 
 def validated_rows(feed: Path) -> pa.Table:
-    """A feed's validated rows with `op`, prepared for a peer that only merges."""
+    """Return a feed's validated rows with `op`, prepared for a peer that only merges."""
     rows = pq.read_table(feed / "products.parquet")
     images = rows["image"].to_pylist()
     hashes = [None if image is None else image_hash(open_image(image, IMAGE_BYTES)) for image in images]
@@ -60,7 +60,7 @@ def validated_rows(feed: Path) -> pa.Table:
 
 
 def copy_home(home: Path, to: Path) -> Path:
-    """A copy of a home that may be changed: logs are copied; data files, which are immutable, are linked."""
+    """Copy a home that may be changed: copies logs, and links data files, which are immutable."""
     shutil.copytree(home, to, copy_function=_copy_or_link)
     return to
 

@@ -29,7 +29,7 @@ class _Comparison:
 
 
 def measures(bench: CatalogueBench, small: int, large: int) -> list[Measure]:
-    """All lines of the table, from medians."""
+    """Return all lines of the table, from medians."""
     return [
         *(line.measure(bench) for line in _settings(small)),
         *(line.measure(bench) for line in _growth(small, large)),

@@ -28,7 +28,7 @@ def settings_round(bench: CatalogueBench, session: Session, small: Size, empty: 
 
 
 def merge_round(bench: CatalogueBench, name: str, size: Size) -> None:
-    """The merge of the same rows by delta-rs."""
+    """Time the merge of the same rows by delta-rs."""
     with bench.copy(size.delta_rs) as table:
         bench.call(name, merge, table, size.changes)
 

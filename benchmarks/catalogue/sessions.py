@@ -60,7 +60,7 @@ class Session:
 
 
 def settings_of(home: Path) -> Settings:
-    """The default settings, with everything under `home`."""
+    """Return the default settings, with everything under `home`."""
     os.environ["RECSIM_HOME"] = str(home)
     return load_settings()
 

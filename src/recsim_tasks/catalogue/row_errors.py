@@ -21,7 +21,7 @@ MAX_LENGTH = 200
 
 
 def reason_of(error: Exception) -> str:
-    """The error's message, equal for equal input.
+    """Return the error's message, equal for equal input.
 
     An unexpected error is also logged, once for each code location.
     """

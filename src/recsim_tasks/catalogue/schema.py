@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ColumnType = Literal["string", "double", "boolean", "bigint", "timestamp", "binary"]
-"""The name of a type in Spark SQL."""
+FieldType = Literal["string", "double", "boolean", "timestamp", "binary"]
+"""The name of a type in Spark SQL that a product's field may have."""
+ColumnType = FieldType | Literal["bigint"]
+"""The name of a type in Spark SQL of any column."""
 Value = str | float | bool | datetime | bytes | None
 """A product's value of a field; None where it is unknown."""
 ProductFields = dict[str, Value]
@@ -28,7 +30,7 @@ class Field:
     """One field of a product."""
 
     name: str
-    type: ColumnType
+    type: FieldType
     source: Literal["key", "stated", "kept"] = "stated"
     """`key` identifies the product. A row without a `stated` field clears it, one without a `kept` field
     leaves it as it is."""
@@ -66,12 +68,12 @@ ANSWERED = tuple(field.name for field in ANSWERED_FIELDS)
 
 
 def spark_ddl(columns: Mapping[str, ColumnType]) -> str:
-    """The columns as Spark takes them: `product_id string, title string, ...`."""
+    """Return the columns as Spark takes them: `product_id string, title string, ...`."""
     return ", ".join(f"{name} {kind}" for name, kind in columns.items())
 
 
 def arrow_schema(columns: Mapping[str, ColumnType]) -> pa.Schema:
-    """The columns as an Arrow schema."""
+    """Return the columns as an Arrow schema."""
     import pyarrow as pa
 
     types = {
@@ -86,5 +88,5 @@ def arrow_schema(columns: Mapping[str, ColumnType]) -> pa.Schema:
 
 
 def select_types(names: Iterable[str]) -> dict[str, ColumnType]:
-    """The named columns of the catalogue with their types."""
+    """Return the named columns of the catalogue with their types."""
     return {name: PRODUCT_TYPES[name] for name in names}

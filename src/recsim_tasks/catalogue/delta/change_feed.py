@@ -32,7 +32,10 @@ class ChangeFeedGapError(MissingError):
 
 
 def open_change_range(uri: str, after: Cursor, to: Cursor) -> DeltaTable:
-    """The table at `to`; raises `ChangeFeedGapError` unless its change feed covers all of `(after, to]`."""
+    """Return the table at `to`.
+
+    Raises `ChangeFeedGapError` unless its change feed covers all of `(after, to]`.
+    """
     if after.table_id != to.table_id:
         raise ChangeFeedGapError(
             f"The catalogue at {uri} was recreated after the release's version {after.version} of it."
@@ -55,7 +58,7 @@ def open_change_range(uri: str, after: Cursor, to: Cursor) -> DeltaTable:
 
 
 def short_retentions(uri: str, retention_days: int) -> list[str]:
-    """A sentence, with the command that repairs it, for each retention shorter than `retention_days`."""
+    """Return a sentence, with the command to run, for each retention shorter than `retention_days`."""
     configuration = open_table(uri).metadata().configuration
     retentions = {
         name: parse_days(configuration[name]) if name in configuration else default
@@ -70,7 +73,7 @@ def short_retentions(uri: str, retention_days: int) -> list[str]:
 
 
 def parse_days(interval: str) -> float:
-    """The length in days of a Delta interval such as `interval 2 weeks 12 hours`."""
+    """Return the length in days of a Delta interval such as `interval 2 weeks 12 hours`."""
     return sum(
         int(number) * DAYS[unit]
         for number, unit in re.findall(r"(\d+) (week|day|hour|minute|second)", interval.lower())
@@ -129,7 +132,7 @@ def _metadata_at(uri: str, cursor: Cursor) -> TableMetadata:
 
 
 def _metadata_changes(uri: str, after: Cursor, to: Cursor) -> Iterator[tuple[int, TableMetadata]]:
-    """The commits in the range that change the table's metadata; `ChangeFeedGapError` if one is gone."""
+    """Yield the new metadata of commits in the range; `ChangeFeedGapError` if a commit is gone."""
     for version, commit in read_commits(uri, range(after.version + 1, to.version + 1)):
         if commit is None:
             raise ChangeFeedGapError(

@@ -21,7 +21,7 @@ class Constraint(NamedTuple):
 
 
 def read_constraints(uri: str) -> list[Constraint]:
-    """The constraints of the table at `uri`; none where there is no table."""
+    """Return the constraints of the table at `uri`; none where there is no table."""
     table = open_if_exists(uri)
     if table is None:
         return []

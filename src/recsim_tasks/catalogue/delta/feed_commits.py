@@ -26,14 +26,14 @@ class FeedCommit:
 
 
 def feed_commits(uri: str) -> list[FeedCommit]:
-    """All that the log still has, oldest first, including those that a RESTORE has undone."""
+    """Return all that the log still has, oldest first, including those that a RESTORE has undone."""
     return _feed_commits(read_history(open_table(uri)))
 
 
 def feeds_between(uri: str, after: Cursor | None, to: Cursor) -> list[FeedCommit]:
-    """The feeds that were applied in `(after, to]`; all up to `to` if `after` is None or of another table.
+    """Return the feeds that were applied in `(after, to]`.
 
-    Feeds that a RESTORE has undone are left out.
+    Returns all up to `to` if `after` is None or of another table, but none that a RESTORE has undone.
     """
     first = after.version + 1 if after and after.table_id == to.table_id else 0
     history = read_history(open_table(uri))

@@ -76,7 +76,7 @@ def iter_images(uri: str, cursor: Cursor, image_hashes: pa.Array) -> Iterator[pa
 
 
 def _first_rows(stored: pa.Array, hashes: pa.Array) -> Int64Array:
-    """The first row of each of `hashes` in `stored`, int64 [n] ascending."""
+    """Return the first row of each of `hashes` in `stored`, int64 [n] ascending."""
     import pyarrow.compute as pc
 
     rows = np.flatnonzero(pc.is_in(stored, value_set=hashes).to_numpy(zero_copy_only=False))

@@ -19,7 +19,7 @@ class Lineage(NamedTuple):
 
 
 def lineage(history: Sequence[CommitInfo], head: int) -> Lineage:
-    """The commits that version `head` reflects, given the log's entries in any order."""
+    """Return the commits that version `head` reflects, given the log's entries in any order."""
     commits = {info.version: info for info in history}
     versions, version = set[int](), head
     while version in commits:
@@ -35,7 +35,7 @@ def lineage(history: Sequence[CommitInfo], head: int) -> Lineage:
 
 
 def _restored_version(commits: dict[int, CommitInfo], version: int) -> int | None:
-    """The version that the RESTORE in commit `version` returned to; None if the log does not say."""
+    """Return the version that the RESTORE in commit `version` returned to; None if the log does not say."""
     parameters = commits[version].parameters
     stated = parameters.get("version")
     if stated is not None and str(stated).isdigit():

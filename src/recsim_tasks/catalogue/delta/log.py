@@ -75,12 +75,12 @@ class Commit:
 
 
 def has_change_feed(configuration: Mapping[str, str | None]) -> bool:
-    """Whether a table with these properties has a change data feed."""
+    """Return whether a table with these properties has a change data feed."""
     return (configuration.get(CHANGE_FEED) or "").lower() == "true"
 
 
 def commit_file(version: int) -> str:
-    """The path of a commit below the table's location."""
+    """Return the path of a commit below the table's location."""
     return f"{LOG_FOLDER}/{version:020d}.json"
 
 
@@ -129,7 +129,7 @@ def _read_commit(storage: DeltaStorageHandler, version: int) -> Commit | None:
 
 
 def read_history(table: DeltaTable, limit: int | None = None) -> list[CommitInfo]:
-    """The newest `limit` commits of a table, newest first; without a limit, all that the log still has."""
+    """Return the newest `limit` commits of a table, newest first; all that the log has if it is None."""
     with translate_errors(table.table_uri):
         entries = table.history(limit)
     return [CommitInfo.parse(int(entry["version"]), entry) for entry in entries]
@@ -141,7 +141,7 @@ def as_object(value: object) -> Mapping[str, Any]:
 
 
 def _parse_object(text: object) -> Mapping[str, Any]:
-    """A JSON object; empty for anything else that other writers put there."""
+    """Parse a JSON object; returns an empty one for anything else that other writers put there."""
     if not isinstance(text, str):
         return {}
     try:

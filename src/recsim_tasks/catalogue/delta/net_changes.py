@@ -21,7 +21,7 @@ STATES_AFTER = ("insert", "update_postimage")
 
 
 def net_changes(uri: str, after: Cursor, to: Cursor) -> pa.Table:
-    """The net change of each product in `(after, to]`: its `kind` and its `INDEXED` fields at `to`.
+    """Return the net change of each product in `(after, to]`: its `kind` and its `INDEXED` fields at `to`.
 
     The rows are ordered by product id. Kinds are those of `KINDS`: `replace` is another image, `update` other
     fields with the same image. Products that were added and removed within the range are left out. Reads the
@@ -31,7 +31,10 @@ def net_changes(uri: str, after: Cursor, to: Cursor) -> pa.Table:
 
 
 def compare(before: pa.Table, after: pa.Table) -> pa.Table:
-    """The changes between two tables of `INDEXED` fields, each product once; returned as by `net_changes`."""
+    """Return the changes between two tables of `INDEXED` fields, in the form of `net_changes`.
+
+    Each product is in each table at most once.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -48,7 +51,7 @@ def compare(before: pa.Table, after: pa.Table) -> pa.Table:
 
 
 def count_kinds(changes: pa.Table) -> dict[str, int]:
-    """The number of changed products by kind."""
+    """Return the number of changed products by kind."""
     counts = {row["values"]: row["counts"] for row in changes["kind"].value_counts().to_pylist()}
     return {kind: counts.get(kind, 0) for kind in KINDS}
 
@@ -77,7 +80,7 @@ def _read_feed(uri: str, after: Cursor, to: Cursor) -> pa.Table:
 
 
 def _first_and_last_states(feed: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Each product's row before its first change, and after its last; none where it did not exist."""
+    """Return each product's row before its first change, and after its last; none where it did not exist."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -92,7 +95,7 @@ def _first_and_last_states(feed: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 
 def _differs(one: pa.ChunkedArray, other: pa.ChunkedArray) -> BoolArray:
-    """Where two columns differ; null equals null."""
+    """Return where two columns differ; null equals null."""
     import pyarrow.compute as pc
 
     only_one = pc.xor(pc.is_null(one), pc.is_null(other))

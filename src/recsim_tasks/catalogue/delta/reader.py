@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
 
 def head(uri: str) -> Cursor | None:
-    """The newest version of the table at `uri`; None when there is no table."""
+    """Return the newest version of the table at `uri`; None when there is no table."""
     table = open_if_exists(uri)
     return None if table is None else Cursor(str(table.metadata().id), table.version())
 
 
 def open_if_exists(uri: str) -> DeltaTable | None:
-    """The table at `uri`; None when there is none. Raises `UnavailableError` when the storage is away."""
+    """Return the table at `uri`; None when there is none.
+
+    Raises `UnavailableError` when the storage is away.
+    """
     from deltalake import DeltaTable
 
     with translate_errors(uri):
@@ -30,7 +33,7 @@ def open_if_exists(uri: str) -> DeltaTable | None:
 
 
 def open_table(uri: str, cursor: Cursor | None = None) -> DeltaTable:
-    """The table at `uri`, at `cursor`'s version if one is given.
+    """Return the table at `uri`, at `cursor`'s version if one is given.
 
     Raises `MissingError` when there is no table, it is not the cursor's, or the version is gone;
     `UnavailableError` when the storage is away.
@@ -58,7 +61,7 @@ def open_table(uri: str, cursor: Cursor | None = None) -> DeltaTable:
 
 
 def scan(table: DeltaTable, columns: Sequence[str], where: str | None = None) -> pa.Table:
-    """The named columns of all rows, or of those that match the SQL predicate `where`.
+    """Return the named columns of all rows, or of those that match the SQL predicate `where`.
 
     Raises like `iter_scan`.
     """
@@ -71,7 +74,7 @@ def scan(table: DeltaTable, columns: Sequence[str], where: str | None = None) ->
 def iter_scan(
     table: DeltaTable, columns: Sequence[str], where: str | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Like `scan`, one record batch at a time.
+    """Yield what `scan` returns, one record batch at a time.
 
     Raises `MissingError` when files of this version were vacuumed, `UnavailableError` when the storage is
     away.
@@ -83,7 +86,7 @@ def iter_scan(
 
 
 def read_products(uri: str, cursor: Cursor, columns: Sequence[str]) -> pa.Table:
-    """The named columns of all products at `cursor`; raises like `iter_scan`."""
+    """Return the named columns of all products at `cursor`; raises like `iter_scan`."""
     table = open_table(uri, cursor)
     if missing := set(columns) - {field.name for field in table.schema().fields}:
         raise MissingError(
@@ -94,7 +97,7 @@ def read_products(uri: str, cursor: Cursor, columns: Sequence[str]) -> pa.Table:
 
 
 def iter_products(uri: str, cursor: Cursor, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The named columns of all products at `cursor` in batches, for images that do not fit into memory."""
+    """Yield the named columns of all products in batches, for images that do not fit into memory."""
     import pyarrow as pa
 
     for batch in iter_scan(open_table(uri, cursor), columns):
@@ -102,7 +105,7 @@ def iter_products(uri: str, cursor: Cursor, columns: Sequence[str]) -> Iterator[
 
 
 def read_image(table: DeltaTable, product_id: str, image_hash: str) -> bytes | None:
-    """The encoded image of a product; None when the table has no such product with this image.
+    """Return the encoded image of a product; None when the table has no such product with this image.
 
     Raises like `iter_scan`.
     """
@@ -112,7 +115,7 @@ def read_image(table: DeltaTable, product_id: str, image_hash: str) -> bytes | N
 
 
 def committed_at(uri: str, version: int) -> float:
-    """When `version` was committed, in Unix seconds by the writer's clock.
+    """Return when `version` was committed, in Unix seconds by the writer's clock.
 
     If the log no longer has it, this is the time of the oldest commit that it has.
     """

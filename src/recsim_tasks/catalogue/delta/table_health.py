@@ -41,7 +41,7 @@ def check_catalogue(uri: str, cursor: Cursor) -> None:
 
 
 def column_faults(types: Mapping[str, str]) -> list[str]:
-    """What is wrong with a catalogue whose columns have these types; additional columns are allowed."""
+    """Return what is wrong with a catalogue with these types of columns; additional columns are allowed."""
     missing = [name for name in PRODUCT_TYPES if name not in types]
     wrong = [
         f"{name} is {types[name]}, not {kind}"
@@ -52,7 +52,7 @@ def column_faults(types: Mapping[str, str]) -> list[str]:
 
 
 def row_faults(products: pa.Table, without_image: Sequence[str | None]) -> list[str]:
-    """What is wrong with `products` (`product_id`, `image_hash`), of which some are `without_image`.
+    """Return what is wrong with `products` (`product_id`, `image_hash`), of which some are `without_image`.
 
     Each sentence names up to five products.
     """

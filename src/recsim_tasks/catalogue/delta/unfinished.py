@@ -53,7 +53,7 @@ def _folder(uri: str) -> Path:
 
 
 def _entries(folder: Path) -> list[str]:
-    """The paths of everything under `folder`, relative to it; those of folders end with a slash."""
+    """Return the paths of everything under `folder`, relative to it; those of folders end with a slash."""
     if isinstance(folder, type(Path())):
         paths = ((path, path.is_dir() and not path.is_symlink()) for path in folder.rglob("*"))
         return sorted(path.relative_to(folder).as_posix() + "/" * is_folder for path, is_folder in paths)

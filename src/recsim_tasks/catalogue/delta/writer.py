@@ -75,7 +75,7 @@ def create_table(spark: SparkSession, spec: TableSpec) -> None:
 
 
 def _properties(settings: Settings) -> dict[str, str]:
-    """The properties of a table that ingest writes.
+    """Return the properties of a table that ingest writes.
 
     Column mapping is off, as delta-rs cannot read the change feed with it. Deletion vectors are on: a merge
     then writes the rows that it changes, not whole files (docs/adr/0006).
@@ -90,7 +90,7 @@ def _properties(settings: Settings) -> dict[str, str]:
 
 
 def read_or_empty(spark: SparkSession, uri: str, columns: str) -> DataFrame:
-    """The table at `uri`; an empty frame with `columns` where there is none yet."""
+    """Return the table at `uri`; an empty frame with `columns` where there is none yet."""
     from delta import DeltaTable
 
     return (
@@ -126,7 +126,7 @@ def flush(uri: str) -> None:
 
 
 def recent_commit_metadata(uri: str) -> list[Mapping[str, Any]]:
-    """The metadata of the last 100 commits that have any, newest first.
+    """Return the metadata of the last 100 commits that have any, newest first.
 
     Other writers may write anything there.
     """

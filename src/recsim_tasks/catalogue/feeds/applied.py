@@ -26,7 +26,7 @@ class AppliedState(NamedTuple):
 
 
 def applied_state(uri: str, feed: Feed) -> AppliedState:
-    """Whether the catalogue has this delivery.
+    """Return whether the catalogue has this delivery.
 
     Raises `InputError` if it has another one under the same id, or if the log cannot tell.
     """
@@ -57,7 +57,7 @@ def applied_state(uri: str, feed: Feed) -> AppliedState:
 
 
 def _digests(history: Sequence[CommitInfo], feed_id: str) -> dict[int, str]:
-    """The digest of each delivery under this id, by the version that applied it; as far as the log goes."""
+    """Return the digest of each delivery under this id that the log has, by the version that applied it."""
     return {
         info.version: str(info.user_metadata.get("digest"))
         for info in history

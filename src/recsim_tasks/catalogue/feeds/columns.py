@@ -69,7 +69,7 @@ def check_parquet_types(source: Path) -> None:
 
 
 def _fits(field: pa.Field) -> bool:
-    """Whether a Parquet column has a type that Spark reads and its field allows."""
+    """Return whether a Parquet column has a type that Spark reads and its field allows."""
     import pyarrow.types as t
 
     text = (t.is_string, t.is_large_string, t.is_string_view)

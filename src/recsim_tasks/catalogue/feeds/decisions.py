@@ -22,7 +22,7 @@ class FeedDecision:
     """Who decided."""
 
     def matches(self, feed_id: str, digest: str) -> bool:
-        """Whether the decision is about this feed."""
+        """Return whether the decision is about this feed."""
         return self.feed == feed_id or (len(self.feed) >= MIN_DIGEST_LENGTH and digest.startswith(self.feed))
 
     def check_accepts(self, feed: Feed) -> None:
@@ -40,7 +40,7 @@ class FeedDecision:
 
 
 def parse_decision(accept: str | None, refuse: str | None, by: str | None) -> FeedDecision | None:
-    """The decision that the options of the command line state; None if they state none."""
+    """Return the decision that the options of the command line state; None if they state none."""
     if accept and refuse:
         raise InputError("A feed is either accepted or refused: pass one of --accept and --refuse.")
     feed = accept or refuse

@@ -80,7 +80,7 @@ def parse_json_object(text: bytes) -> dict[str, object]:
 
 
 def stays_inside(path: Path, folder: Path) -> bool:
-    """Whether `path` exists inside `folder` after following all links."""
+    """Return whether `path` exists inside `folder` after following all links."""
     try:
         return Path(os.path.realpath(path, strict=True)).is_relative_to(os.path.realpath(folder, strict=True))
     except OSError:

@@ -32,7 +32,7 @@ class FeedEffect:
     """Products of the catalogue by category, before the feed."""
 
     def count(self, *actions: str) -> int:
-        """The number of rows with one of these actions."""
+        """Return the number of rows with one of these actions."""
         return sum(entry.count for entry in self.actions if entry.action in actions)
 
     @property
@@ -54,7 +54,7 @@ class FeedEffect:
 
 
 def check_guards(effect: FeedEffect, settings: Settings) -> list[GuardViolation]:
-    """The guards that the feed violates."""
+    """Return the guards that the feed violates."""
     measured = [
         _withdrawn(effect, settings),
         *_withdrawn_by_category(effect, settings),

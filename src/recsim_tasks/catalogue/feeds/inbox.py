@@ -78,7 +78,7 @@ class _Pass:
                 self._move(folder, APPLIED)
 
     def _refused_by_decision(self, feed: Feed, folder: Path) -> bool:
-        """Whether the request's decision refuses the feed, which is then moved aside."""
+        """Return whether the request's decision refuses the feed, which is then moved aside."""
         decision = self.request.decision
         if decision is None or not decision.matches(feed.feed_id, feed.digest):
             return False
@@ -157,16 +157,16 @@ def ingest_inbox(settings: Settings, request: IngestRequest | None = None) -> In
 
 def _report(inbox: _Pass) -> None:
     """Raise an error if a feed could not be moved, was refused, or if the decision is about no feed."""
-    folder, taken = inbox.settings.inbox_dir, len(inbox.results)
+    folder, applied = inbox.settings.inbox_dir, len(inbox.results)
     if inbox.stuck:
         raise RecsimError(
             f"{' '.join([*inbox.refusals, *inbox.stuck])} Make {folder} writable, with nothing but folders "
-            f"below {APPLIED} and {REFUSED}. Feeds applied: {taken}; none is applied twice."
+            f"below {APPLIED} and {REFUSED}. Feeds applied: {applied}; none is applied twice."
         )
     if inbox.refusals:
         raise InputError(
             f"{' '.join(inbox.refusals)} Refused feeds are now in {folder / REFUSED}. Other feeds applied: "
-            f"{taken}. Clear this task to continue without the refused ones."
+            f"{applied}. Clear this task to continue without the refused ones."
         )
     decision = inbox.request.decision
     if decision is not None and not inbox.decided and not _was_decided(inbox.settings, decision):
@@ -191,7 +191,7 @@ def _log_vanished(folder: Path) -> None:
 
 
 def _was_decided(settings: Settings, decision: FeedDecision) -> bool:
-    """Whether an earlier try of this command has carried out the decision."""
+    """Return whether an earlier try of this command has carried out the decision."""
     if decision.accepts:
         return any(
             decision.matches(str(entry.get("feed_id", "")), str(entry.get("digest", "")))

@@ -109,14 +109,17 @@ def check_catalogue_ready(settings: Settings) -> None:
 
 
 def was_applied(settings: Settings, feed: Feed) -> bool:
-    """Whether the catalogue has this delivery; `InputError` if it has another one under the same id."""
+    """Return whether the catalogue has this delivery.
+
+    Raises `InputError` if it has another one under the same id.
+    """
     return applied_state(settings.products_uri, feed).applied
 
 
 def sum_up(
     settings: Settings, feeds: Sequence[FeedResult], ignored: Sequence[StrayEntry] = ()
 ) -> IngestResult:
-    """The result of an ingest of these feeds."""
+    """Return the result of an ingest of these feeds."""
     cursor = head(settings.products_uri)
     return IngestResult(
         feed_id=", ".join(feed.feed_id for feed in feeds) or None,
@@ -154,7 +157,7 @@ def _apply(spark: SparkSession, settings: Settings, feed: Feed, options: ApplyOp
 
 @contextmanager
 def _validated(spark: SparkSession, settings: Settings, feed: Feed) -> Iterator[DataFrame]:
-    """The feed's rows, decoded once and cached; as many as its manifest says."""
+    """Yield the feed's rows, decoded once and cached; as many as its manifest says."""
     # On a host that does not see the folder, the images beside the rows would pass for missing.
     if hosts_without(spark, settings.spark_master, feed.source):
         raise unseen_file_error(feed)

@@ -24,7 +24,7 @@ MAX_ENTRIES_CHECKED = 1000
 
 
 def closed_feeds(inbox: Path) -> list[Path]:
-    """Folders with a complete manifest, in order of arrival; those with a leading dot are ignored.
+    """Return the folders with a complete manifest, in order of arrival; those with a leading dot are ignored.
 
     A manifest that is not a JSON object counts as still being written. If it has not changed for a minute,
     the feed counts as closed, so that ingest reports what is wrong with it; so does a feed whose manifest
@@ -38,7 +38,7 @@ def closed_feeds(inbox: Path) -> list[Path]:
 
 
 def stray_entries(inbox: Path) -> list[StrayEntry]:
-    """Entries that are not feeds.
+    """Return the entries that are not feeds.
 
     A folder without manifest may become a feed, so it is listed after a minute without a change only.
     """
@@ -68,7 +68,7 @@ def mark_of(feed: Path) -> str:
 
 
 def _entries(inbox: Path) -> list[Path]:
-    """All entries but those with a leading dot, and the object with which a store marks the folder itself."""
+    """List all entries except hidden ones and the object with which a store marks the folder itself."""
     try:
         return [
             entry
@@ -84,7 +84,7 @@ def _entries(inbox: Path) -> list[Path]:
 
 
 def _closed_at(folder: Path) -> float | None:
-    """When the manifest was written, in Unix seconds; None when the folder is not a closed feed."""
+    """Return when the manifest was written, in Unix seconds; None when the folder is not a closed feed."""
     try:
         at = _changed_at(folder / MANIFEST)
     except (FileNotFoundError, NotADirectoryError):
@@ -108,7 +108,7 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _stray_reason(entry: Path) -> str | None:
-    """Why an entry is not a feed; None if it is one or may become one."""
+    """Return why an entry is not a feed; None if it is one or may become one."""
     mode = entry.lstat().st_mode if _on_this_machine(entry) else entry.stat().st_mode
     if not stat.S_ISDIR(mode):
         return None if _has(entry, MANIFEST) else f"is {kind_of(mode)}; a feed is a folder with {MANIFEST}"
@@ -134,7 +134,7 @@ def _is_still(entries: list[Path]) -> bool:
 
 
 def _changed_at(path: Path) -> float:
-    """When an entry last changed, in Unix seconds; of a link, the link itself."""
+    """Return when an entry last changed, in Unix seconds; of a link, the link itself."""
     return path.lstat().st_mtime if _on_this_machine(path) else path.stat().st_mtime
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def changed_rows(rows: DataFrame, classified: DataFrame, withdrawn: DataFrame | None) -> DataFrame:
-    """The rows that change a product, with the image only if it is a new one.
+    """Return the rows that change a product, with the image only if it is a new one.
 
     The `withdrawn` products are added as deletions.
     """

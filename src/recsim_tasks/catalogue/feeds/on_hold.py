@@ -39,7 +39,7 @@ VALUE = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\d[\d,.]*"""
 
 
 def row_reasons(classified: DataFrame) -> list[RowReason]:
-    """The five most frequent reasons why rows of a feed are invalid, most frequent first."""
+    """Return the five most frequent reasons why rows of a feed are invalid, most frequent first."""
     from pyspark.sql import functions as f
 
     invalid = classified.where("action = 'quarantine'")
@@ -108,7 +108,7 @@ def clear_hold(settings: Settings, feed_id: str) -> None:
 
 
 def feeds_on_hold(settings: Settings, feed_id: str | None = None) -> list[OnHoldRecord]:
-    """The feeds on hold in this home, newest first, or the one with this id.
+    """Return the feeds on hold in this home, newest first, or the one with this id.
 
     Unreadable records are skipped.
     """

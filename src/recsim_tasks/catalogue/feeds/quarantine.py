@@ -158,7 +158,10 @@ def _read(settings: Settings, make: Callable[..., T], columns: Sequence[str], wh
 
 
 def _invalid_rows(feed: Feed, rows: DataFrame, classified: DataFrame) -> DataFrame:
-    """The feed's invalid rows; those for whose product it also has a valid row are released at once."""
+    """Return the feed's invalid rows.
+
+    Those for whose product the feed also has a valid row are released at once.
+    """
     from pyspark.sql import functions as f
 
     reasons = classified.where("action = 'quarantine'").select("number", f.col("reason").alias("why"))

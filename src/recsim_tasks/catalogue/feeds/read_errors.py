@@ -18,7 +18,10 @@ FILE_NOT_FOUND = re.compile(
 
 
 def explain_read_error(error: Exception, feed: Feed) -> RecsimError | None:
-    """The cause of Spark's error, or None; only bad content is an `InputError`, which refuses the feed."""
+    """Return the cause of Spark's error, or None if it is unknown.
+
+    Only bad content is an `InputError`, which refuses the feed.
+    """
     text = str(error)
     if known := diagnose(error, str(feed.source)):
         return known
@@ -33,7 +36,7 @@ def explain_read_error(error: Exception, feed: Feed) -> RecsimError | None:
 
 
 def unseen_file_error(feed: Feed) -> RecsimError:
-    """The error when executors do not find a file that the driver has opened."""
+    """Return the error when executors do not find a file that the driver has opened."""
     if not feed.source.exists():
         return UnavailableError(
             f"{feed.source} disappeared while it was read. The feed is not refused: bring its storage back, "

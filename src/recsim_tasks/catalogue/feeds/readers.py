@@ -28,7 +28,7 @@ NANOSECONDS_AS_NUMBERS = "spark.sql.legacy.parquet.nanosAsLong"
 
 
 def read_rows(spark: SparkSession, feed: Feed) -> DataFrame:
-    """The feed's rows in `RAW_SCHEMA`, lazily; `InputError` if the file has an unknown column or type.
+    """Return the feed's rows in `RAW_SCHEMA`, lazily; `InputError` if the file has an unknown column or type.
 
     A line that cannot be read becomes a row with the reason in `fault` and the line in `copy`.
     """

@@ -46,7 +46,7 @@ Cells = Mapping[str, str | None]
 
 
 def raw_batch(rows: list[dict[str, str | None]]) -> pa.RecordBatch:
-    """A reader's rows as an Arrow batch in `RAW_SCHEMA`; missing columns are null."""
+    """Return a reader's rows as an Arrow batch in `RAW_SCHEMA`; missing columns are null."""
     import pyarrow as pa
 
     return pa.RecordBatch.from_pylist(rows, schema=arrow_schema(RAW_TYPES))
@@ -97,7 +97,7 @@ def parse_row(cells: Cells, image: bytes | None, max_pixels: int) -> ProductRow:
 
 
 def image_bytes(cells: Cells, image: bytes | None, folder: Path) -> bytes | None:
-    """The encoded image of a row, from the column that has it; `InputError` if it cannot be read."""
+    """Return the encoded image of a row, from the column that has it; `InputError` if it cannot be read."""
     if image is not None:
         return image
     if text := cells["image_base64"]:
@@ -106,7 +106,7 @@ def image_bytes(cells: Cells, image: bytes | None, folder: Path) -> bytes | None
 
 
 def _check_image(image: bytes, max_pixels: int) -> str:
-    """The image's hash; `InputError` if it does not decode or is a placeholder."""
+    """Return the image's hash; `InputError` if it does not decode or is a placeholder."""
     decoded = read_image(image, Limits(max_pixels))
     if decoded.placeholder:
         raise InputError(f"the image is a placeholder: {decoded.placeholder}")

@@ -44,7 +44,7 @@ class RefusalNote(BaseModel):
 
 @contextmanager
 def local_copy(settings: Settings, feed: Path | UPath) -> Iterator[Path]:
-    """The feed's folder on this machine: the folder itself, or a temporary copy of one in an object store."""
+    """Yield the feed's folder on this machine: itself, or a temporary copy if it is in an object store."""
     if isinstance(feed, Path):
         yield feed
         return
@@ -94,7 +94,7 @@ def move_aside(feed: Path | UPath, where: str, note: RefusalNote | None = None) 
 
 
 def read_notes(inbox: Path | UPath, where: str) -> list[RefusalNote]:
-    """The notes of the feeds in the folder `where` of the inbox; unreadable ones are skipped."""
+    """Return the notes of the feeds in the folder `where` of the inbox; unreadable ones are skipped."""
     notes = []
     for path in _note_paths(inbox / where):
         try:
@@ -106,7 +106,7 @@ def read_notes(inbox: Path | UPath, where: str) -> list[RefusalNote]:
 
 
 def _note_paths(folder: Path | UPath) -> list[Path | UPath]:
-    """Where the notes are: in each feed's folder, or beside it where `_rename` could not write into it."""
+    """List the notes: in each feed's folder, or beside it where `_rename` could not write into it."""
     try:
         entries: list[Path | UPath] = list(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):

@@ -36,7 +36,7 @@ Row = dict[str, Value]
 
 
 def validate_rows(raw: DataFrame, folder: Path, max_pixels: int) -> DataFrame:
-    """Rows of `SCHEMA` from those of `RAW_SCHEMA`.
+    """Turn rows of `RAW_SCHEMA` into rows of `SCHEMA`.
 
     A row is valid if `reason` is null. Otherwise `row` has its cells in JSON and `image` the bytes as
     delivered. `number` identifies a row within the feed and is the same whenever the feed is read.

@@ -14,7 +14,7 @@ URL_ALPHABET = str.maketrans("-_", "+/", "=")
 
 
 def from_base64(text: str) -> bytes:
-    """The bytes; `InputError` when `text` is not base64.
+    """Decode to bytes; `InputError` when `text` is not base64.
 
     A data URI, line breaks, the URL-safe alphabet (RFC 4648, section 5) and missing padding are accepted.
     """

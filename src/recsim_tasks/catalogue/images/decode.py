@@ -83,7 +83,7 @@ class Decoded(NamedTuple):
         if self.alpha is not None and self.alpha.getextrema() == (0, 0):
             return "it is fully transparent"
         if is_single_colour(self.image):
-            return "all pixels have one colour" + (" on white" if self.alpha else "")
+            return "all pixels have one colour" + (" on white" if self.alpha is not None else "")
         return None
 
 
@@ -114,7 +114,7 @@ def open_query(data: bytes, max_pixels: int, side: int) -> Image.Image:
 
 
 def is_readable(data: bytes | None) -> bool:
-    """Whether `data` is an image that decodes."""
+    """Return whether `data` is an image that decodes."""
     try:
         read_image(data or b"", Limits(MAX_IMAGE_PIXELS))
     except InputError:
@@ -141,7 +141,7 @@ def image_hash(image: Image.Image, alpha: Image.Image | None = None) -> str:
 
 
 def is_single_colour(image: Image.Image) -> bool:
-    """Whether all pixels are equal."""
+    """Return whether all pixels are equal."""
     extrema = image.getextrema()
     bands = (extrema,) if image.mode == "L" else extrema
     return all(low == high for low, high in bands)  # type: ignore[misc]  # pairs by band; Pillow's type is wider
@@ -165,7 +165,7 @@ def _decode(data: bytes, kind: str, limits: Limits) -> Decoded:
 
 
 def _scaled(opened: ImageFile, limits: Limits) -> tuple[int, int]:
-    """The size that the decoder will keep in memory; selects a fraction of it for a large JPEG."""
+    """Return the size that the decoder will keep in memory; selects a fraction of it for a large JPEG."""
     whole = opened.size
     if limits.side and isinstance(opened, JpegImageFile) and opened.width * opened.height <= MAX_IMAGE_PIXELS:
         opened.draft(None, (limits.side, limits.side))
@@ -180,7 +180,7 @@ def _check_pixels(width: int, height: int, limits: Limits) -> None:
 
 
 def _grey_or_colour(image: Image.Image) -> Image.Image:
-    """The image in mode `L` or `RGB`, without its transparency."""
+    """Return the image in mode `L` or `RGB`, without its transparency."""
     if image.mode == "I;16":  # the high byte; Pillow's own conversion clips at 255
         return Image.fromarray((np.asarray(image).astype(np.uint16, copy=False) >> 8).astype(np.uint8))
     mode = "L" if image.mode in GREY_MODES else "RGB"

@@ -83,7 +83,7 @@ def separate_png(data: bytes, max_parts: int = MAX_PARTS) -> Separated:
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a WebP file, or of its canvas (RFC 9649, section 2.7); zeros for other files."""
+    """Return width and height of a WebP file or its canvas (RFC 9649, section 2.7); zeros for others."""
     chunk, body = data[12:16], data[20:30]
     if data[:4] != b"RIFF" or len(body) < 10:
         return 0, 0
@@ -113,14 +113,14 @@ def _too_many(max_parts: int) -> InputError:
 
 
 def _is_transparency(colour_type: bytes, chunk: bytes) -> bool:
-    """Whether a tRNS chunk is intact and fits the colour type; libpng ignores others."""
+    """Return whether a tRNS chunk is intact and fits the colour type; libpng ignores others."""
     body, checksum = chunk[:-4], chunk[-4:]
     whole = zlib.crc32(body, zlib.crc32(b"tRNS")) == int.from_bytes(checksum, "big")
     return whole and len(body) in TRANSPARENCY_LENGTHS.get(colour_type, ())
 
 
 def orientation(exif: bytes) -> int:
-    """The orientation in an EXIF block, 1 to 8; 1 if it has none."""
+    """Return the orientation in an EXIF block, 1 to 8; 1 if it has none."""
     exif = exif.removeprefix(EXIF_MARK).removeprefix(EXIF_MARK)  # some programs write the prefix twice
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
@@ -139,7 +139,7 @@ def orientation(exif: bytes) -> int:
 
 
 def _defines_colours(marker: int, segment: bytes) -> bool:
-    """Whether libjpeg uses this segment to interpret colours (jdmarker.c)."""
+    """Return whether libjpeg uses this segment to interpret colours (jdmarker.c)."""
     if marker == JFIF:
         return segment[4:9] == b"JFIF\0" and len(segment) >= 18
     return marker == ADOBE and segment[4:9] == b"Adobe" and len(segment) >= 16

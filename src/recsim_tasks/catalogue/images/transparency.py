@@ -16,7 +16,7 @@ BIT_DEPTH = 24
 
 
 def alpha_of(image: Image.Image, data: bytes) -> Image.Image | None:
-    """The opacity of each pixel, mode `L`; None when all are opaque. `data` is the encoded file."""
+    """Return the opacity of each pixel, mode `L`; None when all are opaque. `data` is the encoded file."""
     if image.mode in ("LA", "RGBA"):
         alpha = image.getchannel("A")
     elif image.mode == "P" and "transparency" in image.info:
@@ -44,7 +44,7 @@ def _opaque_elsewhere(image: Image.Image, data: bytes) -> Image.Image:
 
 
 def _samples(image: Image.Image, data: bytes, bits: int) -> Int32Array:
-    """The samples of the file, int32 [height, width, 1 or 3]."""
+    """Return the samples of the file, int32 [height, width, 1 or 3]."""
     grey_or_colour = image.convert("L") if image.mode == "1" else image
     pixels = np.asarray(grey_or_colour, np.int32).reshape(image.height, image.width, -1)
     if image.mode != "RGB" or bits != 16:
