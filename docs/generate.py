@@ -49,8 +49,15 @@ def _fields(node: ast.ClassDef, by_name: dict[str, ast.ClassDef]) -> list[tuple[
             continue
         kind = ast.unparse(statement.annotation)
         if not kind.startswith("ClassVar"):
-            found.append((statement.target.id, kind.replace("|", "\\|"), _docstring(after)))
+            name = _alias(statement.value) or statement.target.id
+            found.append((name, kind.replace("|", "\\|"), _docstring(after)))
     return found
+
+
+def _alias(default: ast.expr | None) -> str | None:
+    """The name of a field in JSON, if its default is a `Field` with an `alias`."""
+    keywords = default.keywords if isinstance(default, ast.Call) else []
+    return next((ast.literal_eval(word.value) for word in keywords if word.arg == "alias"), None)
 
 
 def _docstring(statement: ast.stmt | None) -> str:

@@ -53,6 +53,8 @@ EVALUATION = EvaluateResult(
         size=0, missing=0, unexpected=0, outdated=0, compared=0, differing=0, overlap=1.0, rebuilt_overlap=1.0
     ),
     champion=None,
+    decision="rebuild",
+    index_fingerprint="0" * 64,
 )
 
 

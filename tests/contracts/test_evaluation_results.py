@@ -32,6 +32,8 @@ def result(*rules: RuleResult, doubts: list[str]) -> EvaluateResult:
         since_champion={},
         rebuild=REBUILD,
         champion=None,
+        decision="append",
+        index_fingerprint="0" * 64,
     )
 
 

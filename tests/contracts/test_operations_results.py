@@ -25,7 +25,7 @@ PERIOD = ProductionPeriod.model_validate(
 @pytest.mark.parametrize(
     ("result", "summary"),
     [
-        (EMPTY, "no release yet"),
+        (EMPTY, "no release is in Production"),
         (EMPTY.model_copy(update={"champion": CHAMPION}), "release 7 is in Production"),
         (ReleasesResult(releases=[PERIOD]), "1 periods in Production"),
         (

@@ -17,7 +17,7 @@ from recsim_tasks.contracts import (
     [
         (
             RegisterResult(version=7, previous=6, stage="Staging", verdict="rejected", mlflow_page="p"),
-            "release 7 registered in Staging, verdict rejected",
+            "release 7 is registered in Staging, verdict rejected",
         ),
         (
             GateResult(version=7, verdict="rejected", reasons=["Recall fell."], mlflow_page="p"),

@@ -67,6 +67,8 @@ STATIC: dict[str, dict[str, Any]] = {
         "reasons": [],
         "doubts": [],
         "mended_by_rebuild": False,
+        "decision": "append",
+        "index_fingerprint": "0" * 64,
         "rules": [RULE],
         "metrics": METRICS,
         "slices": {},

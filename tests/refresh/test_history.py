@@ -45,8 +45,10 @@ def test_an_evaluated_refresh_is_read_from_its_workspace(settings: Settings) -> 
     workspace.keep(PLAN)
     assert evaluated_refreshes(settings) == []
     workspace.keep(REJECTED.model_copy(update={"champion": 7, "mended_by_rebuild": True}))
+    workspace.keep(PLAN.model_copy(update={"decision": "rebuild"}))
     (refresh,) = evaluated_refreshes(settings)
     assert (refresh.refresh_id, refresh.champion, refresh.rejected) == ("r", 7, True)
+    assert refresh.decision == "append", "what was evaluated, not what was planned since"
     assert refresh.rejected_append == (
         "The gate rejected what refresh r appended to the champion's index: It is worse."
     )

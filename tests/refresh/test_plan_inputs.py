@@ -195,7 +195,8 @@ def test_a_vacuum_behind_the_champion_costs_a_rebuild_and_no_image_twice(behind:
 
 
 def evaluated_as(settings: Settings, refresh: str, evaluation: EvaluateResult) -> None:
-    Workspace.of(settings, refresh).keep(evaluation.model_copy(update={"champion": 1}))
+    workspace = Workspace.of(settings, refresh)
+    workspace.keep(evaluation.model_copy(update={"champion": 1, "decision": workspace.plan.decision}))
 
 
 def test_an_append_rejected_for_its_index_is_rebuilt_until_a_rebuild_was_tried(behind: Settings) -> None:
@@ -211,6 +212,8 @@ def test_an_append_rejected_for_its_index_is_rebuilt_until_a_rebuild_was_tried(b
         plan.reasons[0] == "The gate rejected what refresh first appended to the champion's index: "
         "Index recall: it finds 0.9."
     )
+    for _ in range(2):
+        assert planned(behind, "first").decision == "rebuild", "also when its own plan is cleared"
     evaluated_as(behind, "second", REJECTED)
     assert planned(behind, "third").decision == "append"
     evaluated_as(behind, "third", rejected)

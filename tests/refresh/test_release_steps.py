@@ -12,11 +12,12 @@ from deltalake import CommitProperties, DeltaTable
 from recsim_tasks.contracts import REGISTERED_MODEL, EvaluateResult, GateResult
 from recsim_tasks.foundation.errors import InputError, RejectedError
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.refresh import release_steps
+from recsim_tasks.refresh import release_steps, steps
 from recsim_tasks.refresh.evaluate import PAGE, evaluate
 from recsim_tasks.refresh.workspace import Workspace
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
+from recsim_tasks.vectors.index import Index
 from refresh.test_evaluate import appended
 from refresh.test_plan_inputs import change
 from release.registered import PASSED, REJECTED, stages
@@ -24,7 +25,8 @@ from release.registered import PASSED, REJECTED, stages
 
 def keep(workspace: Workspace, evaluation: EvaluateResult) -> None:
     """Leave what `evaluate` leaves."""
-    workspace.keep(evaluation.model_copy(update={"champion": 1}))
+    fingerprint = Index.open(workspace.index).metadata.index_fingerprint
+    workspace.keep(evaluation.model_copy(update={"champion": 1, "index_fingerprint": fingerprint}))
     (workspace.folder / PAGE).write_text("<p>The page.</p>")
 
 
@@ -133,17 +135,31 @@ def test_a_release_in_production_keeps_the_verdict_it_was_promoted_with(
     evaluated.keep(release_steps.register(behind, evaluated))
     Promotions(Registry(behind)).promote(2)
     keep(evaluated, REJECTED)
-    release_steps.register(behind, evaluated)
+    registered = release_steps.register(behind, evaluated)
+    assert (registered.stage, registered.verdict) == ("Production", "passed")
     assert release_steps.gate(behind, evaluated).verdict == "passed"
 
 
 def test_the_gate_needs_a_registered_release(behind: Settings, evaluated: Workspace) -> None:
-    with pytest.raises(InputError, match=r"has no register yet\. Run `recsim register --refresh r` first"):
+    with pytest.raises(
+        InputError, match=r"has no result of `register` yet\. Run `recsim register --refresh r` first"
+    ):
         release_steps.gate(behind, evaluated)
     evaluated.keep(release_steps.register(behind, evaluated))
     Registry(behind).client.delete_model_version_tag(REGISTERED_MODEL, "2", "gate.verdict")
     with pytest.raises(InputError, match=r"Release 2 has no verdict yet\. Run `recsim register --refresh r`"):
         release_steps.gate(behind, evaluated)
+
+
+def test_an_index_that_was_changed_after_its_evaluation_is_not_registered(
+    behind: Settings, evaluated: Workspace
+) -> None:
+    evaluated.keep(steps.build_index(behind, evaluated))
+    with pytest.raises(
+        InputError, match=r"index of refresh r has changed .*`recsim evaluate --refresh r` again"
+    ):
+        release_steps.register(behind, evaluated)
+    assert stages(Registry(behind)) == {1: "Production"}
 
 
 def test_register_names_the_step_to_run_again_if_the_page_is_missing(

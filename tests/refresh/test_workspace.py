@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +15,10 @@ from recsim_tasks.contracts import (
     TrainResult,
     TuneResult,
 )
-from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.errors import InputError, UnavailableError
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.refresh import workspace as workspace_module
 from recsim_tasks.refresh.workspace import Workspace, read_result
 
 PLAN = PlanResult(
@@ -45,7 +48,9 @@ def test_a_result_is_found_by_the_steps_after_it_under_any_run_id(settings: Sett
 
 
 def test_a_step_that_was_not_run_is_named(settings: Settings) -> None:
-    with pytest.raises(InputError, match=r"has no train yet\. Run `recsim train --refresh r` first"):
+    with pytest.raises(
+        InputError, match=r"has no result of `train` yet\. Run `recsim train --refresh r` first"
+    ):
         Workspace.of(settings, "r").result(TrainResult)
 
 
@@ -116,8 +121,21 @@ def test_a_plan_with_a_wrong_field_is_named_with_what_to_do(
 ) -> None:
     workspace = Workspace.of(settings, "r")
     write_json(workspace.folder / "plan.json", PLAN.model_dump(mode="json") | change)
-    with pytest.raises(InputError, match=rf"is not one of plan: .*{named}.* `recsim plan --refresh r` again"):
+    with pytest.raises(
+        InputError, match=rf"is not a result of `plan`: .*{named}.* `recsim plan --refresh r` again"
+    ):
         _ = workspace.head
+
+
+def test_a_result_of_another_refresh_that_an_outage_hides_is_not_missing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_json(_: Path) -> object:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(workspace_module, "read_json", read_json)
+    with pytest.raises(UnavailableError, match=r"plan\.json"):
+        read_result(settings.home, PlanResult)
 
 
 def test_a_result_is_not_written_over_a_folder(settings: Settings) -> None:

@@ -36,6 +36,8 @@ def evaluated(verdict: Verdict, *reasons: str) -> EvaluateResult:
             rebuilt_overlap=1.0,
         ),
         champion=None,
+        decision="append",
+        index_fingerprint="0" * 64,
     )
 
 

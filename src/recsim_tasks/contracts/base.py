@@ -13,10 +13,6 @@ Verdict = Literal["passed", "rejected"]
 # The registered model in MLflow, whose versions are the releases.
 REGISTERED_MODEL = "recsim"
 
-FailureType = Literal[
-    "failed", "unavailable", "input", "configuration", "missing", "rejected", "on_hold", "frozen"
-]
-
 
 @dataclass(frozen=True)
 class Cursor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recsim_tasks.contracts.base import JobResult, Record, Verdict
 from recsim_tasks.contracts.index_results import RebuildComparison
+from recsim_tasks.contracts.plan_results import Decision
 
 
 class Metrics(Record):
@@ -91,6 +92,10 @@ class EvaluateResult(JobResult):
     rebuild: RebuildComparison
     champion: int | None
     """The release that it was compared with."""
+    decision: Decision
+    """The plan's decision that made the release: the workspace may have another plan by now."""
+    index_fingerprint: str
+    """The index that was judged; `register` refuses any other."""
 
     @property
     def summary(self) -> str:  # noqa: D102

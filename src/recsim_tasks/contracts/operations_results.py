@@ -40,7 +40,11 @@ class StatusResult(JobResult):
 
     @property
     def summary(self) -> str:  # noqa: D102
-        return f"release {self.champion.version} is in Production" if self.champion else "no release yet"
+        return (
+            f"release {self.champion.version} is in Production"
+            if self.champion
+            else "no release is in Production"
+        )
 
 
 class ProductionPeriod(Record):

@@ -10,19 +10,20 @@ from recsim_tasks.contracts.base import JobResult, Record, Verdict
 
 
 class RegisterResult(JobResult):
-    """`recsim register`: the release in the registry, in Staging, with the verdict."""
+    """`recsim register`: the release in the registry, with its stage and verdict."""
 
     job = "register"
     version: int
     previous: int | None
     """The champion that it was compared with."""
     stage: str
+    """`Staging`; of a release that was promoted before this ran again, its stage now."""
     verdict: Verdict
     mlflow_page: str
 
     @property
     def summary(self) -> str:  # noqa: D102
-        return f"release {self.version} registered in {self.stage}, verdict {self.verdict}"
+        return f"release {self.version} is registered in {self.stage}, verdict {self.verdict}"
 
 
 class GateResult(JobResult):
@@ -78,7 +79,7 @@ class Freeze(Record):
     """Seconds since the epoch."""
     reason: str
     release: int | None
-    """The release that was rolled back; None when there was no champion."""
+    """The release that was rolled back; None when there was no champion, or `to` was the champion."""
     to: int
     """The release that took its place."""
     unreadable: list[int] = Field(default=[])

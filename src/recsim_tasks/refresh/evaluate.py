@@ -34,8 +34,8 @@ def evaluate(settings: Settings, workspace: Workspace) -> EvaluateResult:
     """Measure the candidate by itself and beside the champion; the verdict takes effect in `gate`."""
     from recsim_tasks.release.gate.judge import judge
 
-    candidate = Candidate.open(settings, workspace)
-    evidence = _evidence(settings, candidate, workspace.plan.champion_unreadable)
+    plan, candidate = workspace.plan, Candidate.open(settings, workspace)
+    evidence = _evidence(settings, candidate, plan.champion_unreadable)
     judgement = judge(settings, evidence)
     for doubt in judgement.doubts:
         log.warning("%s", doubt)
@@ -52,7 +52,9 @@ def evaluate(settings: Settings, workspace: Workspace) -> EvaluateResult:
         since_training=evaluation.since_training,
         since_champion=evaluation.since_champion,
         rebuild=evidence.rebuild,
-        champion=workspace.plan.champion,
+        champion=plan.champion,
+        decision=plan.decision,
+        index_fingerprint=candidate.index.metadata.index_fingerprint,
     )
 
 
@@ -67,8 +69,8 @@ def _evidence(settings: Settings, candidate: Candidate, champion_unreadable: str
         evaluation=evaluation,
         rebuild=_rebuild(settings, candidate, evaluation),
         trained_on=frozenset(candidate.training.categories),
-        comparison=compare(index, champion_index, settings) if champion_index else None,
-        withdrawn=withdrawn_share(index, champion_index) if champion_index else None,
+        comparison=None if champion_index is None else compare(index, champion_index, settings),
+        withdrawn=None if champion_index is None else withdrawn_share(index, champion_index),
         accepted_by=candidate.accepted_by,
         champion_unreadable=champion_unreadable,
     )

@@ -1,4 +1,4 @@
-"""The outcome of earlier refreshes: the last verdict, and whether a training was rejected."""
+"""Outcomes of earlier refreshes: the last verdict, and whether a training was rejected."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class EvaluatedRefresh:
 
     refresh_id: str
     decision: Decision
+    """What made the release: the refresh may have been planned again since."""
     champion: int | None
     """The release that it was compared with."""
     at: float
@@ -33,8 +34,10 @@ class EvaluatedRefresh:
         """Why the gate rejected what this refresh appended, if a rebuild can help; None otherwise."""
         if self.decision != "append" or not self.mended_by_rebuild:
             return None
-        what = f"what refresh {self.refresh_id} appended to the champion's index"
-        return f"The gate rejected {what}: {self.reasons}"
+        return (
+            f"The gate rejected what refresh {self.refresh_id} appended to the champion's index: "
+            f"{self.reasons}"
+        )
 
 
 def evaluated_refreshes(settings: Settings) -> list[EvaluatedRefresh]:
@@ -66,7 +69,7 @@ def _read_all(settings: Settings) -> Iterator[EvaluatedRefresh]:
         if plan and evaluated:
             yield EvaluatedRefresh(
                 refresh_id=plan.refresh_id,
-                decision=plan.decision,
+                decision=evaluated.decision,
                 champion=evaluated.champion,
                 at=last_written(folder / f"{EvaluateResult.job}.json"),
                 rejected=evaluated.verdict == "rejected",

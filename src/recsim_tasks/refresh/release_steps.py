@@ -1,7 +1,4 @@
-"""The steps of a refresh that deal with its release: register, gate, promote, verify.
-
-And what a person does instead.
-"""
+"""The steps of a refresh that deal with its release, and what a person does with one by hand."""
 
 from __future__ import annotations
 
@@ -31,16 +28,18 @@ if TYPE_CHECKING:
 def register(settings: Settings, workspace: Workspace, ask: bool = False) -> RegisterResult:
     """Register the candidate as one release in Staging, with its verdict, whatever the verdict is.
 
-    A refresh registers one release, also when this runs again. With `ask`, it is promoted only after an
-    approval.
+    A refresh registers one release, also when this runs again; a release that was in Production keeps its
+    stage and verdict. With `ask`, it is promoted only after an approval. `InputError` if the index is not the
+    one that was evaluated.
     """
     from recsim_tasks.release.registry import registration
     from recsim_tasks.release.registry.client import Registry
+    from recsim_tasks.release.registry.production import verdict_of
     from recsim_tasks.release.registry.references import Origin
-    from recsim_tasks.release.registry.stages import STAGING
 
     evaluation, page = workspace.result(EvaluateResult), _page(workspace)
     candidate = Candidate.open(settings, workspace)
+    _check_evaluated(workspace, candidate, evaluation)
     origin = Origin(
         refresh_id=workspace.refresh_id,
         champion=evaluation.champion,
@@ -58,11 +57,13 @@ def register(settings: Settings, workspace: Workspace, ask: bool = False) -> Reg
             page=page,
         ),
     )
+    with registry.translated_errors():
+        registered = registry.version(version)
     return RegisterResult(
         version=version,
         previous=evaluation.champion,
-        stage=STAGING,
-        verdict=evaluation.verdict,
+        stage=registered.current_stage,
+        verdict=verdict_of(registered.tags)[0] or evaluation.verdict,
         mlflow_page=registry.page(version),
     )
 
@@ -134,6 +135,15 @@ def verify(settings: Settings, version: int) -> VerifyResult:
     waited = wait_until_live(settings, version)
     reason = f"{settings.serving_url} answers from release {version} after {waited:.1f} s."
     return VerifyResult(version=version, live=True, waited_seconds=waited, reasons=[reason])
+
+
+def _check_evaluated(workspace: Workspace, candidate: Candidate, evaluation: EvaluateResult) -> None:
+    """Refuse a verdict on another index, which a step that was cleared alone has replaced since."""
+    if candidate.index.metadata.index_fingerprint != evaluation.index_fingerprint:
+        raise InputError(
+            f"The index of refresh {workspace.refresh_id} has changed since it was evaluated. Run "
+            f"`recsim evaluate --refresh {workspace.refresh_id}` again."
+        )
 
 
 def _page(workspace: Workspace) -> str:

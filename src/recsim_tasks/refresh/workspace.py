@@ -1,7 +1,4 @@
-"""The workspace of a refresh.
-
-Each step's result and outputs, and where it finds those of the steps before.
-"""
+"""The workspace of a refresh, where each step leaves its result and outputs for the steps after it."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from pydantic import ValidationError
 
 from recsim_tasks.contracts import Cursor, JobResult, PlanResult
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.outages import outage_behind
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.foundation.settings import Settings
@@ -55,15 +53,15 @@ class Workspace:
         try:
             return model.model_validate(read_json(path))
         except FileNotFoundError as error:
-            raise InputError(f"Refresh {self.refresh_id} has no {command} yet. {again} first.") from error
+            raise InputError(
+                f"Refresh {self.refresh_id} has no result of `{command}` yet. {again} first."
+            ) from error
         except ValidationError as error:
             raise InputError(
-                f"The result {path} is not one of {command}: {_fault(error)}. {again} again."
+                f"{path} is not a result of `{command}`: {_fault(error)}. {again} again."
             ) from error
         except (IsADirectoryError, ValueError) as error:
-            raise InputError(
-                f"The result {path} cannot be read: {error}. Remove it. {again} again."
-            ) from error
+            raise InputError(f"{path} cannot be read: {error}. Remove it. {again} again.") from error
 
     def _path(self, model: type[JobResult]) -> Path:
         return self.folder / f"{model.job}.json"
@@ -75,7 +73,7 @@ class Workspace:
 
     @property
     def head(self) -> Cursor:
-        """The catalogue version that this refresh takes in, as planned."""
+        """The version of the catalogue that this refresh takes in, as planned."""
         return self.plan.head
 
     @property
@@ -118,8 +116,7 @@ def check_refresh_id(refresh_id: str) -> None:
     """
     if not refresh_id.strip(" .") or len(refresh_id) > LONGEST_ID or not is_one_line(refresh_id):
         raise InputError(
-            f"{refresh_id[:80]!r} cannot be the id of a refresh. Give --refresh 1 to {LONGEST_ID} "
-            f"characters, "
+            f"{refresh_id[:80]!r} cannot be the id of a refresh. Give 1 to {LONGEST_ID} characters, "
             "not only dots or blanks, without line breaks and control characters."
         )
 
@@ -127,11 +124,14 @@ def check_refresh_id(refresh_id: str) -> None:
 def read_result(folder: Path, model: type[Result]) -> Result | None:
     """The result of a job in the workspace `folder` of any refresh.
 
-    None if it is missing or cannot be read.
+    None if it is missing or damaged; `UnavailableError` if an outage keeps it from being read.
     """
+    path = folder / f"{model.job}.json"
     try:
-        return model.model_validate(read_json(folder / f"{model.job}.json"))
-    except (OSError, ValueError):
+        return model.model_validate(read_json(path))
+    except (OSError, ValueError) as error:
+        if outage := outage_behind(error, str(path)):
+            raise outage from error
         return None
 
 

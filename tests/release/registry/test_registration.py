@@ -14,6 +14,7 @@ from recsim_tasks.foundation.publishing import digests
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry.client import Registry
+from recsim_tasks.release.registry.production import production_tag
 from recsim_tasks.release.registry.promotion import Promotions
 from release.bundles import CURSOR, METRICS, make_bundle
 from release.killed import copied, in_a_child
@@ -176,6 +177,16 @@ def test_a_champion_keeps_its_verdict_when_its_register_task_is_cleared(
     Promotions(registry).promote(1)
     register(registry, read_only_bundle, evaluation=REJECTED)
     assert registry.version(1).tags["gate.verdict"] == "passed"
+
+
+def test_a_release_whose_promotion_was_killed_takes_a_new_verdict(
+    registry: Registry, read_only_bundle: Path
+) -> None:
+    register(registry, read_only_bundle)
+    registry.client.set_model_version_tag("recsim", "1", production_tag(0), "{}")
+    register(registry, read_only_bundle, evaluation=REJECTED)
+    with pytest.raises(RejectedError, match="The gate rejected release 1"):
+        Promotions(registry).promote(1)
 
 
 def test_a_champion_that_was_removed_meanwhile_costs_nothing_but_its_share(

@@ -19,7 +19,13 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.mlflow_errors import translated_errors
 from recsim_tasks.learning.mlflow_runs import Tracker
 from recsim_tasks.release.manifest import MANIFEST_FILE, Manifest
-from recsim_tasks.release.registry.production import IN_PRODUCTION, Production, alias_fault, resolve_champion
+from recsim_tasks.release.registry.production import (
+    IN_PRODUCTION,
+    Production,
+    alias_fault,
+    resolve_champion,
+    was_in_production,
+)
 from recsim_tasks.release.registry.references import ReleaseRef, is_release, reference_of
 from recsim_tasks.release.registry.stages import CHAMPION, Stages, none_on
 
@@ -73,6 +79,13 @@ class Registry:
                 resolved.problem,
                 resolved.deleted,
             )
+
+    def was_in_production(self, version: int) -> bool:
+        """Whether `version` is or was in Production."""
+        with self.translated_errors():
+            points = [point for _, point in self.curve(IN_PRODUCTION)]
+            aliased = self.stages.aliases().get(CHAMPION) == version
+            return aliased or was_in_production(version, points, self.version(version).tags)
 
     def champion(self) -> ReleaseRef | None:
         """The release in Production; None before the first promotion."""

@@ -34,13 +34,13 @@ def same_files(manifest: Manifest, stored: Path) -> dict[str, Path]:
     }
 
 
-def take_out(files: dict[str, Path], bundle: Path) -> None:
-    """Remove files that are already stored from a bundle before it is uploaded."""
+def remove_shared(files: dict[str, Path], bundle: Path) -> None:
+    """Remove from a bundle, before it is uploaded, the files that are already stored."""
     for name in files:
         (bundle / name).unlink()
 
 
-def put_in(files: dict[str, Path], stored: Path) -> None:
+def link_shared(files: dict[str, Path], stored: Path) -> None:
     """Complete an uploaded bundle by links to the files that were already stored."""
     for name, file in files.items():
         (stored / name).parent.mkdir(parents=True, exist_ok=True)

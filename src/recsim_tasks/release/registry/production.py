@@ -55,9 +55,13 @@ def verdict_of(tags: Tags) -> tuple[Verdict | None, list[str]]:
     return (cast(Verdict, verdict) if verdict in get_args(Verdict) else None), reasons
 
 
-def was_in_production(tags: Tags) -> bool:
-    """Whether a version with these tags was put into Production by a promotion or a rollback."""
-    return any(name.startswith(production_tag(0)[:-1]) for name in tags)
+def was_in_production(version: int, points: Sequence[int], tags: Tags) -> bool:
+    """Whether `points`, the history of versions in Production, has a version with these tags.
+
+    Neither a point nor a tag says so alone: a version that was deleted may have had the same number, and a
+    promotion may have been killed after it wrote the tag.
+    """
+    return any(point == version and production_tag(number) in tags for number, point in enumerate(points))
 
 
 def unfit_reason(tags: Tags) -> str | None:

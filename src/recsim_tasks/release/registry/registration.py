@@ -16,9 +16,9 @@ from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.release.registry.approval import APPROVAL, Approval
 from recsim_tasks.release.registry.client import VERDICT, Registry
-from recsim_tasks.release.registry.deduplication import local_folder, put_in, same_files, take_out
+from recsim_tasks.release.registry.deduplication import link_shared, local_folder, remove_shared, same_files
 from recsim_tasks.release.registry.mlflow_model import bundle_place, pack
-from recsim_tasks.release.registry.production import COMPARED_TAG, REASONS_TAG, VERDICT_TAG, was_in_production
+from recsim_tasks.release.registry.production import COMPARED_TAG, REASONS_TAG, VERDICT_TAG
 from recsim_tasks.release.registry.references import LONGEST_TAG, Origin, tags_of
 from recsim_tasks.release.registry.stages import none_on
 
@@ -57,10 +57,9 @@ def register(registry: Registry, new: Registration) -> int:
         version = _existing(registry, new) or _create(registry, new)
     number = int(version.version)
     with registry.locked():
-        tags = registry.version(number).tags
-        if not was_in_production(tags):  # a champion keeps the verdict it was promoted with
-            _store_verdict(registry, version, new)
-        if version.current_stage == "None":
+        if not registry.was_in_production(number):  # a champion keeps the verdict it was promoted with
+            _store_verdict(registry, number, new)
+        if registry.version(number).current_stage == "None":
             registry.stages.stage(number)
         registry.add_points(new.manifest.metrics.measured, number)
     return number
@@ -123,10 +122,10 @@ def _upload(registry: Registry, packed: Path, model: Model, manifest: Manifest, 
     shared: dict[str, Path] = {}
     if stored and champion:
         shared = _stored_already(registry, manifest, champion)
-    take_out(shared, packed / place)
+    remove_shared(shared, packed / place)
     registry.client.log_model_artifacts(str(model.model_id), str(packed))
     if stored:
-        put_in(shared, stored / place)
+        link_shared(shared, stored / place)
         fsync_tree(stored)
         fsync_parents(stored)
 
@@ -140,13 +139,13 @@ def _stored_already(registry: Registry, manifest: Manifest, champion: int) -> di
         return {}
 
 
-def _store_verdict(registry: Registry, version: ModelVersion, new: Registration) -> None:
+def _store_verdict(registry: Registry, version: int, new: Registration) -> None:
     """Replace the verdict of a version.
 
-    One killed on the way has none, and is not promoted until the next try.
+    If this is killed, the version has none, and is not promoted until the next try.
     """
-    client, run_id, number = registry.client, str(version.run_id), str(version.version)
-    tags = registry.version(int(number)).tags
+    stored, client, number = registry.version(version), registry.client, str(version)
+    run_id, tags = str(stored.run_id), stored.tags
     if VERDICT_TAG in tags:
         client.delete_model_version_tag(REGISTERED_MODEL, number, VERDICT_TAG)
     client.log_text(run_id, new.page, f"{VERDICT}.html")
