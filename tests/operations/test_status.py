@@ -15,17 +15,17 @@ from recsim_tasks.release.registry.promotion import Promotions
 
 
 def test_the_status_says_how_far_the_catalogue_is_ahead(behind: Settings) -> None:
-    found = status(behind)
-    assert found.champion is not None
-    assert found.behind is not None
-    assert (found.champion.version, found.champion.size, found.behind.versions) == (1, 40, 0)
-    assert (found.frozen, found.problem) == (None, None)
+    result = status(behind)
+    assert result.champion is not None
+    assert result.behind is not None
+    assert (result.champion.version, result.champion.size, result.behind.versions) == (1, 40, 0)
+    assert (result.frozen, result.problem) == (None, None)
     DeltaTable(behind.products_uri).update({"price": "1.0"}, predicate="product_id = 'p001'")
-    found = status(behind)
-    assert found.behind is not None
-    assert found.behind.versions == 1
-    assert found.behind.seconds is not None
-    assert found.summary == "release 1 is in Production"
+    result = status(behind)
+    assert result.behind is not None
+    assert result.behind.versions == 1
+    assert result.behind.seconds is not None
+    assert result.summary == "release 1 is in Production"
 
 
 def test_a_feed_is_followed_to_the_release_that_served_it_first(behind: Settings) -> None:
@@ -46,7 +46,8 @@ def test_a_feed_is_followed_to_the_release_that_served_it_first(behind: Settings
 
 
 def test_the_status_says_who_froze_promotions(behind: Settings) -> None:
-    Promotions(Registry(behind)).rollback(1, "poor results", "ada")
+    result = Promotions(Registry(behind)).rollback(1, "poor results", "ada")
+    assert (result.version, result.previous) == (1, None), "the champion stays, and is not rolled back"
     frozen = status(behind).frozen
     assert frozen is not None
     assert (frozen.by, frozen.reason) == ("ada", "poor results")

@@ -19,7 +19,7 @@ from recsim_tasks.foundation.settings import Settings
 if TYPE_CHECKING:
     from recsim_tasks.catalogue.delta.feed_commits import FeedCommit
     from recsim_tasks.contracts import Cursor
-    from recsim_tasks.release.registry.client import Registry
+    from recsim_tasks.release.registry.references import ReleaseRef
 
 
 def status(settings: Settings) -> StatusResult:
@@ -57,12 +57,13 @@ def releases(settings: Settings) -> ReleasesResult:
 
 def release_of_feed(settings: Settings, feed_id: str) -> FeedReleaseResult:
     """Which version of the catalogue took a feed in, and which release served it first."""
+    from recsim_tasks.catalogue.delta.reader import head
     from recsim_tasks.release.registry.client import Registry
     from recsim_tasks.release.registry.promotion import Promotions
 
-    registry = Registry(settings)
-    commit = _commit(settings, feed_id)
-    versions = _versions_with(settings, registry, feed_id, commit)
+    registry, newest = Registry(settings), head(settings.products_uri)
+    commit = _commit(settings, feed_id) if newest else None
+    versions = _versions_with(registry.references(), feed_id, commit, newest)
     if not commit and not versions:
         raise InputError(
             f"Neither a commit of {settings.products_uri} nor a release names the feed {feed_id!r}. "
@@ -79,19 +80,15 @@ def release_of_feed(settings: Settings, feed_id: str) -> FeedReleaseResult:
 
 def _commit(settings: Settings, feed_id: str) -> FeedCommit | None:
     from recsim_tasks.catalogue.delta.feed_commits import feed_commits
-    from recsim_tasks.catalogue.delta.reader import head
 
-    commits = feed_commits(settings.products_uri) if head(settings.products_uri) else []
+    commits = feed_commits(settings.products_uri)
     return next((commit for commit in commits if commit.feed_id == feed_id), None)
 
 
 def _versions_with(
-    settings: Settings, registry: Registry, feed_id: str, commit: FeedCommit | None
+    references: list[ReleaseRef], feed_id: str, commit: FeedCommit | None, newest: Cursor | None
 ) -> set[int]:
     """The releases that have a feed: they name it, or reflect the catalogue at or after its commit."""
-    from recsim_tasks.catalogue.delta.reader import head
-
-    references, newest = registry.references(), head(settings.products_uri)
     versions = {ref.version for ref in references if feed_id in ref.feeds}
     if commit and newest:
         versions |= {

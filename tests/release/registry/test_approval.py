@@ -31,9 +31,9 @@ def awaiting(three: Promotions, bundle: Path) -> Promotions:
 
 
 def approval(promotions: Promotions) -> Approval:
-    found = approval_of(promotions.registry.version(4).tags)
-    assert found is not None
-    return found
+    current = approval_of(promotions.registry.version(4).tags)
+    assert current is not None
+    return current
 
 
 def rejected(promotions: Promotions) -> Promotions:
@@ -156,7 +156,7 @@ def test_no_request_and_an_approval_are_no_reason_to_refuse() -> None:
 
 
 def test_a_reason_of_any_length_fits_the_registry(awaiting: Promotions) -> None:
-    awaiting.reject(4, Approval("rejected", "ada", TEN, "airflow", "x" * 20_000))
+    awaiting.reject(4, Approval("rejected", "ada", TEN, "airflow", "ü" * 20_000))
     assert len(approval(awaiting).reason) == 1000
 
 

@@ -5,9 +5,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from recsim_tasks.contracts import Cursor, PromoteResult, RollbackResult
-from recsim_tasks.foundation.errors import FrozenError, InputError, MissingError, RejectedError
+from recsim_tasks.foundation.errors import FrozenError, InputError, MissingError, RecsimError, RejectedError
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.registry.client import Registry
@@ -139,6 +141,27 @@ def test_after_a_rollback_promotions_are_frozen_until_a_person_resumes_them(
     assert three.resume("bob").reasons == ["Promotions were not frozen."]
 
 
+def test_a_rollback_takes_a_reason_of_any_length(three: Promotions) -> None:
+    three.rollback(1, "ü" * 20_000, "ada")
+    freeze = three.freeze()
+    assert freeze is not None
+    assert len(freeze.reason) == 1000
+    assert in_production(three) == [1, 1, 1]
+
+
+def test_an_outage_is_named_wherever_the_registry_is_read(
+    three: Promotions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise MlflowException("API request failed with error code 503", error_code=TEMPORARILY_UNAVAILABLE)
+
+    for method in ("get_registered_model", "search_model_versions"):
+        monkeypatch.setattr(type(three.registry.client), method, away)
+    for read in (three.freeze, three.history):
+        with pytest.raises(RecsimError, match="The database of MLflow at sqlite"):
+            read()
+
+
 def test_a_rollback_may_go_anywhere_and_back_again(three: Promotions) -> None:
     for target in (1, 2, 3, 1):
         three.rollback(target, "a drill", "ada")
@@ -153,6 +176,14 @@ def test_a_rollback_that_is_made_again_goes_no_further_back(three: Promotions) -
     assert again == first
     assert in_production(three) == [2, 2, 2]
     assert three.rollback(1, "further", "ada").version == 1
+
+
+def test_a_rollback_whose_target_was_deleted_goes_further_back(three: Promotions) -> None:
+    three.promote(3)
+    assert three.rollback(None, "poor answers", "ada").version == 2
+    three.registry.client.delete_model_version("recsim", "2")
+    assert three.rollback(None, "deleted by mistake", "ada").version == 1
+    assert in_production(three) == [1, 1, 1]
 
 
 def test_a_release_that_was_rolled_back_is_no_place_to_go_back_to(three: Promotions, bundle: Path) -> None:

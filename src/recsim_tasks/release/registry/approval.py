@@ -11,6 +11,8 @@ from typing import Literal
 # The tag of a version; without it no approval is needed.
 APPROVAL = "approval"
 Through = Literal["airflow", "cli"]
+# MLflow refuses tags of 5,000 characters and more.
+LONGEST_REASON = 1_000
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Approval:
 
     def as_tag(self) -> str:
         """The form in which it is stored."""
-        return json.dumps(asdict(self) | {"reason": self.reason[:1000]})
+        return json.dumps(asdict(self) | {"reason": self.reason[:LONGEST_REASON]}, ensure_ascii=False)
 
     def is_overridden_by(self, answered_at: float | None) -> bool:
         """Whether an approval given at this time overrides it: it is newer than a rejection."""

@@ -17,7 +17,14 @@ from recsim_tasks.contracts import (
     RollbackResult,
 )
 from recsim_tasks.foundation.errors import MissingError, RejectedError
-from recsim_tasks.release.registry.approval import APPROVAL, Approval, Through, approval_of, refusal
+from recsim_tasks.release.registry.approval import (
+    APPROVAL,
+    LONGEST_REASON,
+    Approval,
+    Through,
+    approval_of,
+    refusal,
+)
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.local_copy import UNREADABLE, check_stored
 from recsim_tasks.release.registry.production import (
@@ -29,7 +36,7 @@ from recsim_tasks.release.registry.production import (
     unfit_reason,
 )
 from recsim_tasks.release.registry.refusals import promotion_refusal
-from recsim_tasks.release.registry.stages import PREVIOUS, PRODUCTION, none_on
+from recsim_tasks.release.registry.stages import PREVIOUS, PRODUCTION
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +78,8 @@ class Promotions:
                 if self._may_promote(version, production, approved_at):
                     self._approve(version, by, through, approved_at)
                     self._set_production(version, production, by, through, "promoted")
-        previous = self._stages.aliases().get(PREVIOUS)
+        with self.registry.translated_errors():
+            previous = self._stages.aliases().get(PREVIOUS)
         return PromoteResult(
             version=version, previous=previous if previous != version else None, stage=PRODUCTION
         )
@@ -89,7 +97,7 @@ class Promotions:
             known = approval_of(self.registry.version(version).tags)
             if known is None or known.state != "approved" or (rejection.at or 0) > (known.at or 0):
                 self._tag(version, APPROVAL, rejection.as_tag())
-        reason = refusal(self.registry.version(version).tags) or "it was approved later"
+            reason = refusal(self.registry.version(version).tags) or "it was approved later"
         return RejectedError(f"Release {version} stays in Staging: {reason}.")
 
     def rollback(self, to: int | None, reason: str, by: str, through: Through = "cli") -> RollbackResult:
@@ -102,7 +110,7 @@ class Promotions:
             before = self.freeze()
             if before and to in (None, before.to) and self._is_settled(before.to, production):
                 return _rolled_back(before)
-            targets = [to] if to is not None else [*([before.to] if before else []), *self._earlier()]
+            targets = [to] if to is not None else self._earlier(before)
             self._check_targets(targets)
         target, unreadable = self._readable(targets, named=to is not None)
         with self._locked() as production:
@@ -111,8 +119,8 @@ class Promotions:
                 by=by,
                 through=through,
                 at=time.time(),
-                reason=reason or "no reason given",
-                release=champion,
+                reason=reason[:LONGEST_REASON] or "no reason given",
+                release=champion if champion != target else None,
                 to=target,
                 unreadable=unreadable,
             )
@@ -137,9 +145,8 @@ class Promotions:
 
     def freeze(self) -> Freeze | None:
         """Who froze promotions, when and why; None if they are not frozen."""
-        model = none_on(
-            "RESOURCE_DOES_NOT_EXIST", lambda: self._client.get_registered_model(REGISTERED_MODEL)
-        )
+        with self.registry.translated_errors():
+            model = self._stages.registered_model()
         if model is None or FROZEN_TAG not in model.tags:
             return None
         return Freeze.model_validate_json(model.tags[FROZEN_TAG])
@@ -151,9 +158,10 @@ class Promotions:
 
     def history(self) -> list[ProductionPeriod]:
         """Which release was in Production when, oldest first, and who put it there."""
-        points = self.registry.curve(IN_PRODUCTION)
+        with self.registry.translated_errors():
+            points, versions = self.registry.curve(IN_PRODUCTION), self._stages.versions()
         ends = [*(at for at, _ in points[1:]), None][: len(points)]
-        tags = {int(version.version): version.tags for version in self._stages.versions()}
+        tags = {int(version.version): version.tags for version in versions}
         periods = []
         for number, ((start, version), end) in enumerate(zip(points, ends, strict=True)):
             entry = json.loads(tags.get(version, {}).get(production_tag(number), "{}"))
@@ -170,11 +178,12 @@ class Promotions:
         """Whether it is the champion, and the alias agrees."""
         return self._is_champion(version, production) and production.problem is None
 
-    def _earlier(self) -> list[int]:
-        """The releases that were in Production before the champion and may serve again, newest first."""
+    def _earlier(self, before: Freeze | None) -> list[int]:
+        """The release of an unfinished rollback, if it may serve, then earlier ones, newest first."""
         points = [version for _, version in self.registry.curve(IN_PRODUCTION)]
         tags = {int(version.version): version.tags for version in self._stages.versions()}
-        return earlier_versions(points, tags)
+        chosen = [before.to] if before and before.to in tags and not unfit_reason(tags[before.to]) else []
+        return [*chosen, *earlier_versions(points, tags)]
 
     def _readable(self, targets: list[int], *, named: bool) -> tuple[int, list[int]]:
         """The first of `targets` that can be opened, and those before it that cannot.
@@ -199,7 +208,7 @@ class Promotions:
         )
 
     def _restore(self, production: Production, freeze: Freeze) -> None:
-        if freeze.release not in (None, freeze.to):
+        if freeze.release is not None:
             self._tag(freeze.release, ROLLED_BACK, freeze.reason)
         if ROLLED_BACK in self.registry.version(freeze.to).tags:
             self._client.delete_model_version_tag(REGISTERED_MODEL, str(freeze.to), ROLLED_BACK)
@@ -242,10 +251,11 @@ class Promotions:
     def _set_production(
         self, version: int, production: Production, by: str, through: Through, why: str
     ) -> None:
-        """Who and why is written before the alias, the time after it."""
+        """Write who and why before the alias, and the time after it."""
         previous = production.release.version if production.release else None
         number = len(self.registry.curve(IN_PRODUCTION))
-        self._tag(version, production_tag(number), json.dumps({"by": by, "through": through, "why": why}))
+        entry = json.dumps({"by": by, "through": through, "why": why}, ensure_ascii=False)
+        self._tag(version, production_tag(number), entry)
         self._tag(version, "approver", by)
         self._stages.set_production(version, previous if previous != version else None)
         self._record(version)

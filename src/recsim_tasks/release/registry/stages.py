@@ -15,7 +15,7 @@ from recsim_tasks.contracts import REGISTERED_MODEL
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 T = TypeVar("T")
 CHAMPION, PREVIOUS = "champion", "previous"
@@ -30,10 +30,12 @@ class Stages:
 
     def aliases(self) -> dict[str, int]:
         """Version by alias; empty before the first release."""
-        model = none_on(
-            "RESOURCE_DOES_NOT_EXIST", lambda: self._client.get_registered_model(REGISTERED_MODEL)
-        )
+        model = self.registered_model()
         return {name: int(version) for name, version in model.aliases.items()} if model else {}
+
+    def registered_model(self) -> RegisteredModel | None:
+        """The registered model `recsim`; None before the first release."""
+        return none_on("RESOURCE_DOES_NOT_EXIST", lambda: self._client.get_registered_model(REGISTERED_MODEL))
 
     def versions(self) -> list[ModelVersion]:
         """All versions that the registry keeps, oldest first."""
