@@ -8,10 +8,10 @@ from recsim_tasks.cli.main import app
 
 
 def commands(group: object, prefix: str = "") -> dict[str, object]:
-    found = {}
+    by_name = {}
     for name, command in group.commands.items():  # type: ignore[attr-defined]
-        found |= commands(command, f"{name} ") if hasattr(command, "commands") else {prefix + name: command}
-    return found
+        by_name |= commands(command, f"{name} ") if hasattr(command, "commands") else {prefix + name: command}
+    return by_name
 
 
 def test_each_command_has_a_sentence_of_help_and_each_option_too() -> None:

@@ -9,6 +9,7 @@ from recsim_tasks.cli import tables
 from recsim_tasks.contracts import (
     FeedReleaseResult,
     Freeze,
+    Lag,
     OnHoldRecord,
     ProductionPeriod,
     QuarantinedRow,
@@ -80,3 +81,13 @@ def test_every_table_shows_text_of_feeds_letter_by_letter(
         FeedReleaseResult(feed_id=text, catalogue_version=None, taken_in=None, first_served=None)
     )
     assert printed(capsys).count(shown) == 1
+
+
+def test_the_status_of_a_catalogue_that_was_created_again_has_no_numbers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lag = Lag(versions=None, seconds=None)
+    tables.show_status(StatusResult(champion=None, head=None, behind=lag, frozen=None, problem=None))
+    shown = printed(capsys)
+    assert "the catalogue was created again since" in shown
+    assert "None" not in shown

@@ -20,12 +20,14 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def serving(status: int, answer: dict[str, object]) -> Iterator[str]:
-    """A serving side that answers `answer`."""
+def serving(status: int, answer: object, length: int | None = None) -> Iterator[str]:
+    """A serving side that answers `answer`; it may promise another `length`."""
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
+            if length is not None:
+                self.send_header("Content-Length", str(length))
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
@@ -55,6 +57,19 @@ def test_a_serving_side_that_is_away_or_not_ready_is_an_outage(
     with pytest.raises(UnavailableError, match="Connection refused"):
         wait("http://127.0.0.1:1", monkeypatch)
     with serving(503, {"detail": "starting"}) as url, pytest.raises(UnavailableError, match="starting"):
+        wait(url, monkeypatch)
+
+
+def test_an_answer_that_breaks_off_is_an_outage(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        serving(200, {"release": 2}, length=1000) as url,
+        pytest.raises(UnavailableError, match="IncompleteRead"),
+    ):
+        wait(url, monkeypatch)
+
+
+def test_an_answer_of_something_else_is_shown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(200, [1]) as url, pytest.raises(RecsimError, match=r"does not answer from release 2.*\[1\]"):
         wait(url, monkeypatch)
 
 

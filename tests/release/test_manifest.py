@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
 
-from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.errors import InputError, UnavailableError
 from recsim_tasks.release.manifest import Manifest
 
 
@@ -33,6 +34,17 @@ def test_what_is_no_manifest_is_refused_with_a_sentence(tmp_path: Path, content:
 
 def test_a_folder_without_manifest_is_no_release(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="contains no release"):
+        Manifest.read(tmp_path)
+
+
+def test_a_manifest_that_an_outage_hides_is_not_a_missing_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_bytes(_: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    with pytest.raises(UnavailableError, match="No file descriptors are left"):
         Manifest.read(tmp_path)
 
 

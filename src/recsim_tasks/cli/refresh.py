@@ -26,7 +26,7 @@ def plan(
     ] = "auto",
     pool_slots: Annotated[
         int | None,
-        typer.Option(min=0, help="Slots of gpu_pool; without it, no training is refused for lack of slots."),
+        typer.Option(min=0, help="Slots of Airflow's gpu_pool; without it, they are not checked."),
     ] = None,
 ) -> None:
     """Decide what a refresh does, and why."""

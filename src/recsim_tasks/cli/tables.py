@@ -10,6 +10,7 @@ from rich.text import Text
 
 from recsim_tasks.contracts import (
     FeedReleaseResult,
+    Lag,
     OnHoldRecord,
     QuarantineResult,
     QueryResult,
@@ -21,12 +22,12 @@ from recsim_tasks.foundation.text import one_line
 
 def show_status(status: StatusResult) -> None:
     """Print `recsim status` as a table."""
-    champion, head, behind = status.champion, status.head, status.behind
+    champion, head = status.champion, status.head
     table = Table(show_header=False)
     table.add_row("release in Production", str(champion.version) if champion else "none yet")
     table.add_row("products", f"{champion.size:,}" if champion else "-")
     table.add_row("catalogue", f"version {head.version}" if head else "none yet")
-    table.add_row("behind", f"{behind.versions} versions, {behind.seconds} s" if behind else "-")
+    table.add_row("behind", _behind(status.behind))
     if freeze := status.frozen:
         since = f"frozen by {freeze.by} since {_minute(freeze.at)}: {freeze.reason}"
         table.add_row("promotions", _cell(since))
@@ -86,6 +87,14 @@ def show_quarantine(result: QuarantineResult) -> None:
         console.print(newest)
     for record in result.on_hold:
         console.print(_feed_on_hold(record))
+
+
+def _behind(lag: Lag | None) -> str:
+    if lag is None:
+        return "-"
+    if lag.versions is None:
+        return "unknown: the catalogue was created again since"
+    return f"{lag.versions} versions, {lag.seconds} s"
 
 
 def _feed_on_hold(record: OnHoldRecord) -> Table:

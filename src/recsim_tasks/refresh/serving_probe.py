@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 
 from recsim_tasks.foundation.errors import RecsimError, UnavailableError
 from recsim_tasks.foundation.settings import Settings
@@ -46,9 +47,10 @@ class _State:
 def _probe(url: str) -> _State:
     try:
         with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - the operator's own setting
-            return _State(True, dict(json.load(response)))
+            answer = json.load(response)
     except urllib.error.HTTPError as error:
         body = error.read(2000).decode(errors="replace")
         return _State(error.code < 500, {"status": error.code, "body": body})
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         return _State(False, {"error": str(error)})
+    return _State(True, answer if isinstance(answer, dict) else {"body": answer})

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recsim_tasks.contracts import Cursor, Metrics
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.outages import diagnose
 from recsim_tasks.foundation.publishing import check_digests, digest_of, write_json
 from recsim_tasks.learning.preprocessing import Preprocessing
 
@@ -83,13 +84,14 @@ class Manifest(BaseModel):
     def read(cls, folder: Path) -> Self:
         """Read the manifest of the bundle in `folder`.
 
-        `InputError` if it is missing, malformed or changed.
+        `InputError` if it is missing, malformed or changed; `UnavailableError` or `ConfigurationError` if the
+        machine does not let it be read.
         """
         path = folder / MANIFEST_FILE
         try:
             manifest = cls.model_validate_json(path.read_bytes())
         except OSError as error:
-            raise InputError(
+            raise diagnose(error, str(path)) or InputError(
                 f"{folder} contains no release: {MANIFEST_FILE} cannot be read. Download the release again."
             ) from error
         except ValidationError as error:
