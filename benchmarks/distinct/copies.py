@@ -29,11 +29,7 @@ def copies() -> dict[str, Change]:
         "WebP, quality 80": partial(reencoded, kind="WEBP", quality=80),
         **{
             f"half the size, {by.name.lower()}": partial(scaled, factor=0.5, by=by)
-            for by in (Filter.BICUBIC, Filter.LANCZOS)
-        },
-        **{
-            f"half the size, {by.name.lower()}": partial(scaled, factor=0.5, by=by)
-            for by in (Filter.BOX, Filter.BILINEAR)
+            for by in (Filter.BICUBIC, Filter.LANCZOS, Filter.BOX, Filter.BILINEAR)
         },
         "half the size, JPEG 75": lambda image: reencoded(half(image), "JPEG", 75),
         "a third of the size": partial(scaled, factor=1 / 3, by=Filter.LANCZOS),

@@ -26,19 +26,19 @@ CONDITIONS: list[tuple[dict[str, Any], list[int]]] = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "numbers"), CONDITIONS)
+@pytest.mark.parametrize(("options", "numbers"), CONDITIONS)
 def test_every_condition_holds_for_every_product_of_the_answer(
-    behind: Settings, tmp_path: Path, wanted: dict[str, Any], numbers: list[int]
+    behind: Settings, tmp_path: Path, options: dict[str, Any], numbers: list[int]
 ) -> None:
     (tmp_path / "query.png").write_bytes(png_image(2))
-    by_image = query(behind, tmp_path / "query.png", None, {"k": 100, **wanted}).results
+    by_image = query(behind, tmp_path / "query.png", None, {"k": 100, **options}).results
     assert {row["product_id"] for row in by_image} == {f"p{n:03d}" for n in numbers}
-    by_product = query(behind, None, "p002", {"k": 100, **wanted}).results
+    by_product = query(behind, None, "p002", {"k": 100, **options}).results
     assert {row["product_id"] for row in by_product} == {f"p{n:03d}" for n in numbers if n != 2}
 
 
 def test_invalid_options_are_refused_before_a_release_is_looked_up(settings: Settings) -> None:
-    for wanted in (
+    for options in (
         {"k": 0},
         {"k": 1001},
         {"min_price": "cheap"},
@@ -46,8 +46,8 @@ def test_invalid_options_are_refused_before_a_release_is_looked_up(settings: Set
         {"exclude": ["a"] * 1001},
         {"categories": ["\udc80"]},
     ):
-        with pytest.raises(InputError, match=next(iter(wanted))):
-            query(settings, None, "p001", wanted)
+        with pytest.raises(InputError, match=next(iter(options))):
+            query(settings, None, "p001", options)
 
 
 def test_the_table_shows_price_and_stock_and_says_when_nothing_meets_the_conditions(

@@ -28,7 +28,7 @@ CHAMPION = Champion(
 )
 QUIET = Facts(CHAMPION, Cursor("t", 5), NOTHING, None, {"shoe": 600, "bag": 400}, 1000)
 BUSY = replace(QUIET, changes=SOMETHING)
-LOST = replace(BUSY, range_lost="The feed is off.")
+LOST = replace(BUSY, change_feed_gap="The feed is off.")
 COMPARED = "Compared with the champion's index, the catalogue at version 5 has: 2 insert, 1 delete."
 
 
@@ -164,7 +164,7 @@ CASES: dict[str, tuple[Facts, str, list[str]]] = {
     "drift of too few images": (but(drift=Drift(1.0, 99, 0.0)), "append", [CHANGED]),
     "drift that was not measured": (but(drift=None), "append", [CHANGED]),
     "every reason, strongest first": (
-        replace(but(model_days=91, recall=0.5), range_lost="The feed is off."),
+        replace(but(model_days=91, recall=0.5), change_feed_gap="The feed is off."),
         "retrain",
         [
             "The model is 91 days old, more than 90 (RECSIM_RETRAIN_DAYS).",

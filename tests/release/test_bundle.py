@@ -41,9 +41,9 @@ def test_a_release_finds_each_product_by_its_own_image(bundle: Path) -> None:
 
 
 def test_an_answer_has_the_products_fields(bundle: Path) -> None:
-    found = Release.open(bundle).similar(png_image(4), 1, ALL)[0]
-    assert found.pop("score") == pytest.approx(1)
-    assert found == {
+    product = Release.open(bundle).similar(png_image(4), 1, ALL)[0]
+    assert product.pop("score") == pytest.approx(1)
+    assert product == {
         "product_id": "p004",
         "title": "Product 4",
         "category": "stripes",
@@ -53,9 +53,9 @@ def test_an_answer_has_the_products_fields(bundle: Path) -> None:
 
 
 def test_more_like_a_product_leaves_the_product_out(bundle: Path) -> None:
-    found = Release.open(bundle).more_like("p004", 39, ALL)
-    assert len(found) == 39
-    assert "p004" not in {row["product_id"] for row in found}
+    results = Release.open(bundle).more_like("p004", 39, ALL)
+    assert len(results) == 39
+    assert "p004" not in {row["product_id"] for row in results}
 
 
 def test_more_like_an_unknown_product_is_refused(bundle: Path) -> None:
@@ -65,9 +65,9 @@ def test_more_like_an_unknown_product_is_refused(bundle: Path) -> None:
 
 def test_filters_hold_for_every_product_of_an_answer(bundle: Path) -> None:
     filters = Filters(categories=("rings",), min_price=15, max_price=35, in_stock=True)
-    found = Release.open(bundle).similar(png_image(4), 40, filters)
+    results = Release.open(bundle).similar(png_image(4), 40, filters)
     expected = {f"p{n:03d}" for n in range(40) if n % 2 and n % 3 and 5 <= n <= 25}
-    assert {row["product_id"] for row in found} == expected
+    assert {row["product_id"] for row in results} == expected
 
 
 def test_distinct_leaves_one_of_the_copies_of_an_image_and_every_other_product(tmp_path: Path) -> None:
@@ -198,8 +198,8 @@ def test_a_model_and_an_index_that_do_not_match_make_no_bundle(tmp_path: Path) -
 
 
 def test_the_manifest_names_every_other_file(bundle: Path) -> None:
-    found = {path.relative_to(bundle).as_posix() for path in files_of(bundle)}
-    assert set(json.loads((bundle / "manifest.json").read_text())["digests"]) == found - {"manifest.json"}
+    files = {path.relative_to(bundle).as_posix() for path in files_of(bundle)}
+    assert set(json.loads((bundle / "manifest.json").read_text())["digests"]) == files - {"manifest.json"}
 
 
 def test_a_bundle_shares_its_parts_files(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Maintenance outside a refresh, which keeps the tables small."""
+"""Maintenance, which keeps the tables small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of the catalogue that the end of a refresh needs: canaries, coverage, the gate's page."""
+"""Read the images of the catalogue that the last steps need: canaries, coverage, the gate's page."""
 
 from __future__ import annotations
 
@@ -16,16 +16,13 @@ if TYPE_CHECKING:
     from recsim_tasks.refresh.candidate import Candidate
 
 CANARIES = 8
-# So many images are tried, out of so many: for a large catalogue, those in the newest files.
-COVERAGE_IMAGES, COVERAGE_CHOICE = 256, 8_192
+# How many images are tried, and from how many they are taken, newest files first.
+COVERAGE_IMAGES, COVERAGE_CANDIDATES = 256, 8_192
 PAGE_SECONDS = 60.0
 
 
 def canary_images(settings: Settings, head: Cursor) -> list[bytes]:
-    """Images that serving embeds before it trusts a model.
-
-    Always the same for one version of the catalogue.
-    """
+    """Return readable images of the catalogue, which serving embeds before it trusts a model."""
     from recsim_tasks.catalogue.delta.reader import iter_products
     from recsim_tasks.catalogue.images.decode import is_readable
 
@@ -35,12 +32,12 @@ def canary_images(settings: Settings, head: Cursor) -> list[bytes]:
 
 
 def coverage(settings: Settings, candidate: Candidate) -> float:
-    """`measure.coverage` for images of the catalogue, newest files first."""
-    from recsim_tasks.release.evaluation.measure import coverage as share_found
+    """Measure the coverage with images of the catalogue, newest files first."""
+    from recsim_tasks.release.evaluation.measure import coverage as measure_coverage
 
-    hashes = sorted(candidate.index.products["image_hash"].to_pylist())[:COVERAGE_CHOICE]
+    hashes = sorted(candidate.index.products["image_hash"].to_pylist())[:COVERAGE_CANDIDATES]
 
-    def some() -> Iterator[pa.Table]:
+    def sample() -> Iterator[pa.Table]:
         tried = 0
         for part in _images(settings, candidate.head, set(hashes)):
             yield part
@@ -48,11 +45,11 @@ def coverage(settings: Settings, candidate: Candidate) -> float:
             if tried >= COVERAGE_IMAGES:
                 return
 
-    return share_found(candidate.index, candidate.embedder, some())
+    return measure_coverage(candidate.index, candidate.embedder, sample())
 
 
 def page_images(settings: Settings, head: Cursor, hashes: set[str]) -> dict[str, bytes]:
-    """As many images by hash as can be read in a minute: each may be in another file."""
+    """Read images by hash, for a minute at most: each may be in another file."""
     loaded: dict[str, bytes] = {}
     deadline = time.monotonic() + PAGE_SECONDS
     for part in _images(settings, head, hashes):

@@ -1,4 +1,4 @@
-"""The cost of a refresh: images to embed, which are counted, and minutes, as earlier refreshes took."""
+"""Estimate the cost of a refresh: the images to embed, and the minutes that earlier refreshes took."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 from statistics import median
 
 from recsim_tasks.contracts import (
-    Cursor,
     Decision,
     EmbedResult,
     Estimate,
@@ -45,7 +44,7 @@ RECENT = 5
 def estimate(
     settings: Settings, decision: Decision, inputs: PlanInputs, model_fingerprint: str | None
 ) -> Estimate:
-    """The images to embed, and the median minutes of the last five finished refreshes with this decision.
+    """Count the images to embed, and take the median time of the last five such refreshes that finished.
 
     The images are counted: those of the change range (append) or of the catalogue (rebuild) that the
     champion's model has not embedded; for a retrain, whose model has embedded none yet, all distinct ones.
@@ -72,8 +71,7 @@ def _images(settings: Settings, decision: Decision, inputs: PlanInputs, model_fi
     if decision == "append":
         hashes = inputs.changes.filter(pc.field("kind").isin(NEW_IMAGES))["image_hash"]
     else:
-        head: Cursor = inputs.facts.head
-        hashes = read_products(settings.products_uri, head, ["image_hash"])["image_hash"]
+        hashes = read_products(settings.products_uri, inputs.facts.head, ["image_hash"])["image_hash"]
     return len(without_embedding(settings.embeddings_uri, model_fingerprint, hashes.unique()))
 
 

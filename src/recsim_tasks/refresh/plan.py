@@ -50,15 +50,14 @@ class Champion:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a plan is decided by: the champion, the head of the catalogue, and the changes between them."""
+    """What decides a plan: the champion, the head of the catalogue, and the changes between them."""
 
     champion: Champion | None
     head: Cursor
     changes: Mapping[str, int]
     """Net changes by kind from the champion to the head; without a champion every product is an insert."""
-    range_lost: str | None = None
-    """Why the change feed cannot be read, so that they come from comparing the champion's index with the
-    catalogue."""
+    change_feed_gap: str | None = None
+    """Why the change feed cannot be read; `changes` then compares the champion's index with the catalogue."""
     categories: Mapping[str, int] | None = None
     """Products at the head by category."""
     products: int = 0
@@ -132,7 +131,7 @@ def report(plan: PlanResult) -> list[str]:
 
 
 def in_words(changes: Mapping[str, int]) -> str:
-    """Counts by kind in words."""
+    """Format counts by kind."""
     return ", ".join(f"{count:,} {kind}" for kind, count in changes.items() if count) or "none"
 
 
@@ -156,8 +155,7 @@ def check_pool(decision: Decision, settings: Settings, slots: int | None) -> Non
         if slots is not None and count > slots:
             raise ConfigurationError(
                 f"{name} needs {count} slots of gpu_pool, which has {slots} in Airflow: the task would wait "
-                f"forever. "
-                f"Run `airflow pools set gpu_pool {settings.device_slots} devices`, or lower {name}."
+                f"forever. Run `airflow pools set gpu_pool {settings.device_slots} devices`, or lower {name}."
             )
 
 
@@ -179,8 +177,10 @@ def _check_possible(facts: Facts, mode: Mode) -> None:
     if facts.champion is None and mode != "retrain":
         why = facts.champion_missing or "No release is in Production yet."
         raise InputError(f"Mode {mode} is not possible: {why} Run with mode retrain or auto.")
-    if facts.range_lost and mode == "append":
-        raise InputError(f"Mode append is not possible: {facts.range_lost} Run with mode rebuild or auto.")
+    if facts.change_feed_gap and mode == "append":
+        raise InputError(
+            f"Mode append is not possible: {facts.change_feed_gap} Run with mode rebuild or auto."
+        )
 
 
 def _retrain(facts: Facts, settings: Settings) -> Iterator[str]:
@@ -219,8 +219,8 @@ def _rebuild(facts: Facts, settings: Settings) -> Iterator[str]:
     champion = facts.champion
     if champion is None:
         return
-    if facts.range_lost:
-        yield facts.range_lost
+    if facts.change_feed_gap:
+        yield facts.change_feed_gap
     if facts.rejected_append:
         yield facts.rejected_append
     churn = champion.churn + sum(facts.changes.get(kind, 0) for kind in (*NEW_IMAGES, "delete"))
@@ -228,8 +228,8 @@ def _rebuild(facts: Facts, settings: Settings) -> Iterator[str]:
     if share >= settings.rebuild_churn:
         yield (
             f"{churn:,} products were added, replaced or removed since the index was built with "
-            f"{champion.built:,}: "
-            f"{share:.0%}, the limit is {settings.rebuild_churn:.0%} (RECSIM_REBUILD_CHURN)."
+            f"{champion.built:,}: {share:.0%}, the limit is {settings.rebuild_churn:.0%} "
+            "(RECSIM_REBUILD_CHURN)."
         )
     if champion.imbalance > settings.rebuild_imbalance:
         yield (
@@ -248,7 +248,7 @@ def _rebuild(facts: Facts, settings: Settings) -> Iterator[str]:
 def _append(facts: Facts) -> Iterator[str]:
     if facts.champion is None or not any(facts.changes.values()):
         return
-    if facts.range_lost:
+    if facts.change_feed_gap:
         yield (
             f"Compared with the champion's index, the catalogue at version {facts.head.version} has: "
             f"{in_words(facts.changes)}."

@@ -35,7 +35,7 @@ UNREADABLE = (InputError, MissingError)
 
 @dataclass(frozen=True)
 class PlanInputs:
-    """The facts, and the changes of each product, as `net_changes` gives them."""
+    """The facts, and the net change of each product."""
 
     facts: Facts
     changes: pa.Table
@@ -49,18 +49,14 @@ def gather(
     from recsim_tasks.catalogue.delta.reader import read_products
 
     counted = read_products(settings.products_uri, head, ["category"])["category"].value_counts().to_pylist()
-    products, categories = (
-        sum(row["counts"] for row in counted),
-        {row["values"]: row["counts"] for row in counted if row["values"]},
-    )
     champion, known, missing = production.release, None, production.problem
     if champion:
         known, missing = _known(settings, workspace, registry, champion)
-    changes, lost = _changes(settings, champion, head) if champion and known else (None, None)
-    if champion and lost:
+    changes, gap = _changes(settings, champion, head) if champion and known else (None, None)
+    if champion and gap:
         changes, missing = _compared(settings, workspace, registry, champion, head)
     if changes is None:
-        known, changes, lost = None, _inserts(settings, head), None
+        known, changes, gap = None, _inserts(settings, head), None
     refreshes = evaluated_refreshes(settings)
     last = last_compared_with(refreshes, champion.version) if champion else None
     if known:
@@ -69,9 +65,9 @@ def gather(
         champion=known,
         head=head,
         changes=count_kinds(changes),
-        range_lost=lost,
-        categories=categories,
-        products=products,
+        change_feed_gap=gap,
+        categories={row["values"]: row["counts"] for row in counted if row["values"]},
+        products=sum(row["counts"] for row in counted),
         rejected_append=last.rejected_append if last else None,
         champion_missing=missing,
     )
@@ -97,7 +93,7 @@ def with_copy(
                 champion=None,
                 champion_missing=unreadable(champion, error),
                 changes=count_kinds(changes),
-                range_lost=None,
+                change_feed_gap=None,
             ),
             changes,
         )
@@ -155,8 +151,8 @@ def _compared(
         champion_copy(settings, workspace, registry, champion)
     except UNREADABLE as error:
         return None, unreadable(champion, error)
-    champion_items = Index.open(workspace.champion_of(champion.version) / "index").products
-    return compare(champion_items, _products(settings, head)), None
+    index = Index.open(workspace.champion_of(champion.version) / "index")
+    return compare(index.products, _products(settings, head)), None
 
 
 def _inserts(settings: Settings, head: Cursor) -> pa.Table:

@@ -44,9 +44,8 @@ def champion_copy(
 ) -> Manifest:
     """Fetch the bundle of a release as the workspace's champion, verified.
 
-    `InputError` or `MissingError` if none is intact.
-
-    It uses the copy in the workspace, else MLflow's, else another intact copy on this machine.
+    It uses the copy in the workspace, else MLflow's, else another intact copy on this machine. `InputError`
+    or `MissingError` if none is intact.
     """
     from recsim_tasks.release.registry.local_copy import UNREADABLE, read_intact, verified_copy
 
@@ -78,7 +77,7 @@ def champion_manifest(
 
 
 def own_index(workspace: Workspace, writable: bool = False) -> Index:
-    """The index that this refresh made."""
+    """Open the index that this refresh made; `InputError` names the step to run again."""
     from recsim_tasks.vectors.index import Index
 
     try:

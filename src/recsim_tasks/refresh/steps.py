@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 def plan(settings: Settings, workspace: Workspace, mode: Mode, pool_slots: int | None = None) -> PlanResult:
     """Decide what this refresh must do.
 
-    Refuse a plan that needs more slots of `gpu_pool` than it has, if known.
+    `ConfigurationError` if a task needs more slots of Airflow's `gpu_pool` than the `pool_slots` that it has.
     """
     from recsim_tasks.refresh.estimate import estimate
     from recsim_tasks.refresh.plan_inputs import gather, with_copy
@@ -90,7 +90,7 @@ def _checked_head(settings: Settings) -> Cursor:
 
 
 def _training(settings: Settings, head: Cursor) -> list[str]:
-    """Reasons of a plan that trains; `MissingError` if there are too few GPUs."""
+    """What a plan that trains adds to its reasons; `MissingError` if there are too few GPUs."""
     from recsim_tasks.foundation.gpus import check_gpus
     from recsim_tasks.learning.training.planning import describe_catalogue_share
 

@@ -169,6 +169,5 @@ def _check_same_model(embedder: Embedder, index: Index) -> None:
     if made_by != embedder.fingerprint:
         raise InputError(
             f"The index was built with model {made_by[:12]}, but the bundle has model "
-            f"{embedder.fingerprint[:12]}. "
-            "Run the refresh again with mode rebuild."
+            f"{embedder.fingerprint[:12]}. Run the refresh again with mode rebuild."
         )

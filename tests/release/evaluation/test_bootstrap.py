@@ -8,17 +8,17 @@ from recsim_tasks.release.evaluation.bootstrap import interval, interval_between
 
 def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
     values = np.random.default_rng(0).normal(0.3, 2.0, 4_000)
-    found = interval(values)
+    estimate = interval(values)
     error = values.std() / np.sqrt(len(values))
-    assert found.mean == pytest.approx(values.mean())
-    assert found.low == pytest.approx(values.mean() - 1.96 * error, abs=error / 5)
-    assert found.high == pytest.approx(values.mean() + 1.96 * error, abs=error / 5)
+    assert estimate.mean == pytest.approx(values.mean())
+    assert estimate.low == pytest.approx(values.mean() - 1.96 * error, abs=error / 5)
+    assert estimate.high == pytest.approx(values.mean() + 1.96 * error, abs=error / 5)
 
 
 def test_about_five_of_a_hundred_samples_without_a_difference_seem_to_have_one() -> None:
     rng = np.random.default_rng(1)
-    found = [interval(rng.choice([-1.0, 0.0, 0.0, 1.0], 200)) for _ in range(300)]
-    missed = sum(not low <= 0 <= high for _, low, high in found)
+    intervals = [interval(rng.choice([-1.0, 0.0, 0.0, 1.0], 200)) for _ in range(300)]
+    missed = sum(not low <= 0 <= high for _, low, high in intervals)
     assert 5 <= missed <= 30
 
 

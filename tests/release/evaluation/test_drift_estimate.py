@@ -137,9 +137,9 @@ def test_fewer_held_out_images_make_the_estimate_less_certain(images: Images) ->
     errors = []
     for count in (400, 4_000):
         catalogue = images.draw(["bags"] * count)
-        found = estimate_drift(index_of(catalogue, images.draw(["bags"] * 200)), index_of(catalogue))
-        assert found is not None
-        errors.append(found.held_out_error)
+        drift = estimate_drift(index_of(catalogue, images.draw(["bags"] * 200)), index_of(catalogue))
+        assert drift is not None
+        errors.append(drift.held_out_error)
     assert errors[0] > 2 * errors[1] > 0
 
 

@@ -104,9 +104,9 @@ def test_the_sampled_queries_are_those_of_a_plain_implementation(queries: int) -
         ]
         rows = [n for n in rows if split_of(items["image_hash"][n].as_py()) == "test"]
         rows.sort(key=lambda n: (items["image_hash"][n].as_py(), items["product_id"][n].as_py()))
-        found = sample_rows(index, queries, among).tolist()
-        assert found[:queries] == rows[:queries]
-        assert set(found) <= set(rows)
+        sampled = sample_rows(index, queries, among).tolist()
+        assert sampled[:queries] == rows[:queries]
+        assert set(sampled) <= set(rows)
 
 
 def test_products_newer_than_the_training_are_measured_apart() -> None:
@@ -148,8 +148,8 @@ def test_an_index_that_misses_neighbours_has_less_recall(monkeypatch: pytest.Mon
     exact = index.neighbours
 
     def forgetful(queries: np.ndarray, k: int, *_: object) -> Neighbours:
-        found, kept = exact(queries, k + 50), [*range(6), *range(-5, 0)]
-        return Neighbours(found.positions[:, kept], found.scores[:, kept])
+        nearest, kept = exact(queries, k + 50), [*range(6), *range(-5, 0)]
+        return Neighbours(nearest.positions[:, kept], nearest.scores[:, kept])
 
     monkeypatch.setattr(index, "neighbours", forgetful)
     assert measure(index, SETTINGS).metrics.ann_recall_at_10 == pytest.approx(0.5)

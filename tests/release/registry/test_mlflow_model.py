@@ -56,14 +56,14 @@ def test_an_answer_is_what_the_signature_says_also_where_fields_are_missing(mode
     from mlflow.models import infer_signature
     from mlflow.models.utils import _enforce_array
 
-    found = model.predict(ROWS, params={"k": 3})
+    results = model.predict(ROWS, params={"k": 3})
     (answer,) = model.metadata.signature.outputs.inputs
-    for row in found:
+    for row in results:
         assert _enforce_array(row, answer.type) == row
         assert _enforce_array(
             [{**row[0], "price": None, "in_stock": None, "title": None, "category": None}], answer.type
         )
-    inferred = infer_signature(model_output=found).outputs.inputs[0].type
+    inferred = infer_signature(model_output=results).outputs.inputs[0].type
     assert {(p.name, p.dtype) for p in inferred.dtype.properties} == {
         (p.name, p.dtype) for p in answer.type.dtype.properties
     }
@@ -72,7 +72,7 @@ def test_an_answer_is_what_the_signature_says_also_where_fields_are_missing(mode
 def test_the_model_answers_what_the_release_answers_with_every_wish(
     model: Any, read_only_bundle: Path
 ) -> None:
-    wished = {
+    params = {
         "k": 4,
         "categories": ["rings"],
         "min_price": 12.0,
@@ -81,12 +81,12 @@ def test_the_model_answers_what_the_release_answers_with_every_wish(
         "exclude": ["p005"],
         "distinct": True,
     }
-    options, release = SearchOptions.of(wished), Release.open(read_only_bundle)
-    found = model.predict(ROWS, params=wished)
-    assert found == [
+    options, release = SearchOptions.of(params), Release.open(read_only_bundle)
+    results = model.predict(ROWS, params=params)
+    assert results == [
         release.similar(png_image(number), options.k, options.filters, options.distinct) for number in (5, 8)
     ]
-    assert "p005" not in {product["product_id"] for product in found[0]}
+    assert "p005" not in {product["product_id"] for product in results[0]}
     assert model.predict(ROWS)[0][0]["product_id"] == "p005"
 
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_wished_for_is_refused_by_name(model: Any, params: dict[s
 
 
 def test_a_column_of_something_else_than_text_is_refused(model: Any) -> None:
-    with pytest.raises(InputError, match="The column `image` must have base64 text"):
+    with pytest.raises(InputError, match="The column `image` must contain base64 text"):
         model.predict({"image": ROWS["image"].tolist()})
 
 

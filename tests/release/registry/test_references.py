@@ -17,13 +17,13 @@ def read_back(manifest: Manifest, feeds: tuple[str, ...]) -> ReleaseRef:
 
 @pytest.mark.parametrize("feeds", [(), ("monday",), ("monday", "tuesday")])
 def test_the_tags_of_a_release_are_read_back(manifest: Manifest, feeds: tuple[str, ...]) -> None:
-    found = read_back(manifest, feeds)
-    assert (found.version, found.cursor, found.feeds) == (7, manifest.cursor, feeds)
-    assert found.size == manifest.counts["products"]
+    reference = read_back(manifest, feeds)
+    assert (reference.version, reference.cursor, reference.feeds) == (7, manifest.cursor, feeds)
+    assert reference.size == manifest.counts["products"]
 
 
 def test_a_tag_with_too_many_feeds_is_cut_between_two_ids(manifest: Manifest) -> None:
     feeds = tuple(f"feed-{number}" for number in range(2_000))
-    found = read_back(manifest, feeds).feeds
-    assert found == feeds[: len(found)]
-    assert len(found) > 400
+    kept = read_back(manifest, feeds).feeds
+    assert kept == feeds[: len(kept)]
+    assert len(kept) > 400

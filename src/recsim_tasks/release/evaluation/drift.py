@@ -62,12 +62,10 @@ class Drift:
 
 
 def accumulate(earlier: Drift | None, latest: Drift | None) -> Drift | None:
-    """The drift over several releases.
+    """Pool the drift of the latest release with that of earlier ones.
 
-    Of the latest alone or together with earlier ones, whichever is the more certain.
-
-    In this way small deliveries add up, and a bad delivery is not hidden by good ones before it. Earlier
-    releases count as at most 1,000 images.
+    Returns the latest alone if that is higher after its uncertainty is subtracted: so small deliveries add
+    up, and good deliveries do not hide a bad one after them. Earlier releases count as at most 1,000 images.
     """
     if earlier is None or latest is None:
         return latest or earlier

@@ -21,7 +21,7 @@ NEIGHBOURS = 5
 
 
 def estimate_drift(challenger: Index, champion: Index) -> Drift | None:
-    """The drift of the images that `challenger` has and `champion` does not have.
+    """Estimate the drift of the images that `challenger` has and `champion` does not have.
 
     Returns None if the two have different encoders, or if no new image has a category with 20 held-out
     images.
@@ -50,10 +50,7 @@ def estimate_drift(challenger: Index, champion: Index) -> Drift | None:
 
 
 def share_closer(distances: Float64Array, expected: Float64Array) -> Float64Array:
-    """For each of `distances` [n] the share of `expected` [m] that is smaller, 0 to 1.
-
-    Equal values count half.
-    """
+    """Return for each of `distances` [n] the share of `expected` [m] that is smaller; ties count half."""
     expected = np.sort(expected)
     smaller, not_larger = (np.searchsorted(expected, distances, side) for side in ("left", "right"))
     return np.asarray((smaller + not_larger) / (2 * len(expected)))
@@ -69,10 +66,7 @@ def _new_rows(challenger: Index, known: set[Any]) -> dict[str, Int64Array]:
 
 
 def _distances(vectors: Float32Array, known: Float32Array) -> Float64Array:
-    """Mean cosine distance, 0 to 2, of each of `vectors` [n, d] to its five nearest among `known` [m, d].
-
-    [n].
-    """
+    """Return the mean cosine distance [n] of `vectors` [n, d] to their five nearest of `known` [m, d]."""
     _, scores = exact_neighbours(known, vectors, NEIGHBOURS)
     return np.asarray(1.0 - scores.mean(axis=1, dtype=np.float64))
 

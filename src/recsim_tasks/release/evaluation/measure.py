@@ -98,15 +98,15 @@ def measure(
         query_cpu_p95_ms=times.own_ms,
         coverage=None,
     )
-    previous = set(champion.products["image_hash"].to_pylist()) if champion else None
+    previous = None if champion is None else set(champion.products["image_hash"].to_pylist())
     return Evaluation(results, metrics, times, _not_in(hashes, trained), _not_in(hashes, previous))
 
 
 def compare(challenger: Index, champion: Index, settings: Settings) -> Comparison | None:
-    """Query both for the products that they share with the same category, and image where these are enough.
+    """Query both releases for products that both have; None if these are too few.
 
-    Returns None when they share too few. Each answers from its own vectors, so that releases of different
-    models can be compared, and a change of the sample is no change of quality.
+    The products have the same category in both, and the same image if there are enough of those. Each release
+    answers from its own vectors, so that releases of different encoders can be compared.
     """
     rows, champion_rows = _common(challenger, champion)
     if len(rows) < MIN_QUERIES:
@@ -143,9 +143,9 @@ def coverage(index: Index, embedder: Embedder, images: Iterable[pa.Table]) -> fl
 
 
 def _common(one: Index, other: Index) -> tuple[Int64Array, Int64Array]:
-    """The rows in each index of the products that both have, ascending in the first.
+    """Return the rows in each index of the products that both have, ascending in the first.
 
-    They have the same category, and the same image where these are enough.
+    They have the same category in both, and the same image if there are enough of those.
     """
     left, right = _columns(one), _columns(other)
     positions = pc.index_in(left["product_id"], value_set=right["product_id"])
@@ -163,10 +163,7 @@ def _common(one: Index, other: Index) -> tuple[Int64Array, Int64Array]:
 
 
 def _changed(own: AnyArray, other: AnyArray, challenger: Index, champion: Index) -> Float64Array:
-    """The share of each top-10 list, among products that both releases have, that is not in the other list.
-
-    [q].
-    """
+    """Return the share [q] of each top-10 list that is not in the other, among products that both have."""
     known = {*_present(own, champion), *_present(other, challenger)}
     changed = []
     for one, two in zip(own.tolist(), other.tolist(), strict=True):

@@ -68,12 +68,11 @@ def run_queries(index: Index, rows: Int64Array) -> QueryResults:
 
 
 def sample_rows(index: Index, limit: int, among: Int64Array | None = None) -> Int64Array:
-    """The rows of the products to query with, int64 [q]: with a category, and in no training set.
+    """Choose the products to query with; returns their rows, int64 [q].
 
-    Any if these are too few.
-
-    At most `limit` of the rows `among`, or of all rows, and more only to have 20 of each category that has
-    them. They are chosen by the hashes of their images, so that two releases of nearly the same catalogue are
+    They have a category and belong to the test split, which no training sees, or to any split if the test
+    split has too few. At most `limit` are chosen from the rows `among`, or from all rows, and more only to
+    have 20 of each category. Image hashes decide, so that two releases of nearly the same catalogue are
     queried with nearly the same products. Raises `InputError` if fewer than two products have a category.
     """
     ids, hashes = (index.products.column(name).to_pylist() for name in ("product_id", "image_hash"))

@@ -60,14 +60,13 @@ def query_times(index: Index, champion: Index | None, slowdown: float) -> QueryT
     times until the queries are `within` the `slowdown`; the measurement with the smallest ratio counts.
     """
     own = _search(index)
-    if champion is not None:
-        reference, name, count = _search(champion), "champion", TIMED_QUERIES
-    else:
-        reference, name, count = _exact_search(index), "exact search", EXACT_QUERIES
+    name: Reference = "exact search" if champion is None else "champion"
+    reference = _exact_search(index) if champion is None else _search(champion)
+    count = EXACT_QUERIES if champion is None else TIMED_QUERIES
 
     def measure() -> QueryTimes:
         own_ms, reference_ms = cpu_p95_ms([own, reference], count)
-        return QueryTimes(own_ms, reference_ms, name)  # type: ignore[arg-type]  # one of the two names above
+        return QueryTimes(own_ms, reference_ms, name)
 
     return first_within(measure, slowdown)
 

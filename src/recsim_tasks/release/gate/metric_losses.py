@@ -1,7 +1,4 @@
-"""Losses of a metric against the champion, or against existing products, and when a loss breaks a rule.
-
-Pure.
-"""
+"""Losses of a metric against the champion or existing products, and when a loss breaks a rule. Pure."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import numpy as np
 from recsim_tasks.contracts import RuleResult
 from recsim_tasks.release.evaluation.speed import QUICK_MS, allowed_ms
 from recsim_tasks.release.gate.metric_losses import measured
+from recsim_tasks.vectors.consistency import MIN_RELATIVE_RECALL
 
 if TYPE_CHECKING:
     from recsim_tasks.release.evaluation.measure import Comparison, Evaluation
@@ -56,7 +57,7 @@ def like_a_rebuild(verified: Verification) -> Iterator[RuleResult]:
         rule=SAME_RECALL,
         passed=verified.recall_preserved,
         challenger=measured(share),
-        limit="at least 0.99 of a rebuild",
+        limit=f"at least {MIN_RELATIVE_RECALL} of a rebuild",
         sentence=recall,
     )
 

@@ -1,8 +1,7 @@
 """A release as MLflow's own servers load it.
 
-"models from code", so that this file is stored instead of a pickle.
-
-MLflow runs this file where the model is served, with a copy of this package beside it.
+It is logged as "models from code", so that this file is stored instead of a pickle. MLflow runs this file
+where the model is served, with a copy of this package beside it.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class ReleaseModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc,name-defined
         """
         options = SearchOptions.of(params or {})
         if not all(isinstance(image, str) for image in model_input["image"]):
-            raise InputError("The column `image` must have base64 text. Send one image in each row.")
+            raise InputError("The column `image` must contain base64 text. Send one image in each row.")
         k, filters, distinct = options.k, options.filters, options.distinct
         return [
             self.release.similar(from_base64(image), k, filters, distinct) for image in model_input["image"]

@@ -44,9 +44,8 @@ def _overtaken(version: int, compared: str, champion: str) -> RejectedError | No
         return None
     return RejectedError(
         f"Release {version} was compared with {_named(compared)}, but {_named(champion)} is in Production "
-        f"now. "
-        "It stays in Staging. Run the refresh again, or go back to an earlier release with `recsim rollback "
-        "--to`."
+        "now. It stays in Staging. Run the refresh again, or go back to an earlier release with "
+        "`recsim rollback --to`."
     )
 
 
