@@ -1,4 +1,4 @@
-"""A catalogue of 40 pictured products, all embedded, and a champion that reflects it."""
+"""A catalogue of 40 products, all embedded, and a champion that reflects it."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def test_a_skip_is_finished_when_it_is_planned(settings: Settings) -> None:
     assert past_minutes(settings, "skip") == 0.5
 
 
-def test_no_refresh_tells_no_time_and_a_broken_result_is_passed_over(settings: Settings) -> None:
+def test_without_a_refresh_there_is_no_time_and_a_broken_result_is_skipped(settings: Settings) -> None:
     assert past_minutes(settings, "append") is None
     folder = Workspace.of(settings, "r").folder
     folder.mkdir(parents=True)
@@ -74,7 +74,7 @@ def test_images_without_an_embedding_of_the_model_are_counted_once(
     assert len(without_embedding(settings.embeddings_uri, model, hashes.unique())) == missing
 
 
-def test_what_old_refreshes_left_stops_no_plan(settings: Settings) -> None:
+def test_broken_results_of_old_refreshes_stop_no_plan(settings: Settings) -> None:
     refreshed(settings, 1, "append", 5)
     folders = [Workspace.of(settings, f"odd{number}").folder for number in range(9)]
     for folder in folders:

@@ -31,9 +31,9 @@ CHANGES = {"insert": 3, "replace": 2, "update": 0, "delete": 1}
 def change(settings: Settings, time: int = 1) -> None:
     """Three products are added, two get another image, one is deleted; another `time` has other images."""
     first = PRODUCTS + 5 * (time - 1)
-    pictured = products(first + 5)
-    new = pictured.slice(first, 3)
-    replaced = pictured.slice(first + 3, 2).set_column(0, "product_id", pa.array(["p000", "p001"]))
+    rows = products(first + 5)
+    new = rows.slice(first, 3)
+    replaced = rows.slice(first + 3, 2).set_column(0, "product_id", pa.array(["p000", "p001"]))
     replaced = replaced.set_column(1, "title", pa.array(["Product 0", "Product 1"]))
     write_deltalake(settings.products_uri, new, mode="append")
     merging = DeltaTable(settings.products_uri).merge(
@@ -49,7 +49,7 @@ def planned(settings: Settings, refresh: str = "r", mode: Any = "auto") -> PlanR
 
 
 def vacuum(settings: Settings) -> None:
-    """Also what the inserts lie in, which a compaction has replaced."""
+    """Remove the files that a compaction has replaced, those of the inserts too."""
     DeltaTable(settings.products_uri).optimize.compact()
     DeltaTable(settings.products_uri).vacuum(
         retention_hours=0, enforce_retention_duration=False, dry_run=False
@@ -81,7 +81,7 @@ LOSSES: list[tuple[Callable[[Settings], None], str]] = [
 
 
 @pytest.mark.parametrize(("lose", "reason"), LOSSES, ids=[lose.__name__ for lose, _ in LOSSES])
-def test_a_lost_range_is_a_rebuild_that_still_counts_what_changed(
+def test_a_gap_in_the_change_feed_is_a_rebuild_that_still_counts_what_changed(
     behind: Settings, lose: Callable[[Settings], None], reason: str
 ) -> None:
     change(behind)

@@ -34,10 +34,7 @@ INDEX = Path("index", "vectors.faiss")
 
 
 def cut(folder: Path) -> None:
-    """A file that ends too early.
-
-    Another one of that name, for what was published may be linked elsewhere.
-    """
+    """Cut a file short, in a new file: published files may be hard links."""
     data = (folder / INDEX).read_bytes()
     (folder / INDEX).unlink()
     (folder / INDEX).write_bytes(data[:100])
@@ -74,7 +71,7 @@ def test_a_champion_that_is_lost_after_the_plan_names_the_step_to_run_again(behi
 
 @pytest.mark.parametrize("place", ["releases/1", "query/1", "refreshes/before/champion-1"])
 @pytest.mark.parametrize("how", ["all", "one file"])
-def test_a_whole_copy_of_this_machine_is_used_when_mlflow_has_none(
+def test_an_intact_copy_on_this_machine_is_used_when_mlflow_has_none(
     behind: Settings, place: str, how: str
 ) -> None:
     change(behind)
@@ -90,7 +87,7 @@ def test_a_whole_copy_of_this_machine_is_used_when_mlflow_has_none(
 def test_a_champion_that_cannot_be_read_is_a_retrain_that_names_it(
     behind: Settings, how: str, lost: bool
 ) -> None:
-    """A damaged copy is none; and the champion's version stays named, for what is promoted in its place."""
+    """A damaged copy does not count. The plan still names the champion, which the new release replaces."""
     change(behind)
     cut(Registry(behind).download(1, behind.home / "releases" / "1"))
     lose(behind, how)
@@ -246,7 +243,7 @@ def test_an_alias_moved_by_hand_is_reported_and_the_champion_stays(behind: Setti
         Promotions(registry).promote(worse)
 
 
-def test_a_damaged_copy_is_fetched_again_for_a_query_and_the_copy_of_before_goes(behind: Settings) -> None:
+def test_a_damaged_copy_is_fetched_again_for_a_query_and_an_older_copy_is_removed(behind: Settings) -> None:
     first = query(behind, None, "p001", {"k": 3})
     (behind.home / "query" / "7").mkdir()
     cut(behind.home / "query" / "1")

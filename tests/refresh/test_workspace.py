@@ -57,7 +57,7 @@ def test_a_step_that_was_not_run_is_named(settings: Settings) -> None:
 @pytest.mark.parametrize(
     "refresh_id", ["", " ", ".", "..", "...", ". .", "a\nb", "a\0b", "\x1b[31m", "a" * 251, "lone\udcff"]
 )
-def test_what_is_no_id_is_refused(settings: Settings, refresh_id: str) -> None:
+def test_an_invalid_id_is_refused(settings: Settings, refresh_id: str) -> None:
     with pytest.raises(InputError, match="cannot be the id of a refresh"):
         Workspace.of(settings, refresh_id)
 

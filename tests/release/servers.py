@@ -60,7 +60,7 @@ def script(name: str) -> str:
 
 @contextmanager
 def mlflow_server(folder: Path, port: int | None = None) -> Iterator[str]:
-    """Its address; what it stores is under `folder`."""
+    """Run MLflow's server, which stores everything under `folder`; yields its address."""
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]

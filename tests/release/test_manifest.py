@@ -26,7 +26,7 @@ def test_a_field_that_was_changed_breaks_the_seal(bundle: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "not json", '{"release_format": 2}'])
-def test_what_is_no_manifest_is_refused_with_a_sentence(tmp_path: Path, content: str) -> None:
+def test_an_invalid_manifest_is_refused_with_a_sentence(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(InputError, match="is not a manifest"):
         Manifest.read(tmp_path)

@@ -166,7 +166,7 @@ def test_a_small_index_is_measured_as_deep_as_it_goes(read_only_bundle: Path) ->
     assert measure(Release.open(read_only_bundle).index, SETTINGS).metrics.precision_at_1 == 1.0
 
 
-def test_two_releases_are_compared_on_the_products_that_both_hold_with_the_same_image(
+def test_two_releases_are_compared_on_the_products_that_both_have_with_the_same_image(
     settings: Settings,
 ) -> None:
     names = [f"p-{n}" for n in range(60)]

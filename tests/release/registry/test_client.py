@@ -39,7 +39,7 @@ def test_the_champion_is_known_without_a_download(
     assert champion.model_fingerprint == manifest.model_fingerprint
 
 
-def test_the_measures_of_releases_are_curves_of_one_run(
+def test_the_metrics_of_releases_are_curves_of_one_run(
     registry: Registry, tmp_path: Path, with_registry: Settings
 ) -> None:
     """A registration that is repeated adds no point; MLflow draws the metric's history as a line."""

@@ -23,7 +23,7 @@ INDEX, MODEL, MANIFEST = Path("index", "vectors.faiss"), Path("model", "model.tf
 
 
 def replaced(path: Path, content: bytes) -> None:
-    """Another file of that name: what was published may be linked elsewhere."""
+    """Replace the file, not its content: published files may be hard links."""
     path.unlink()
     path.write_bytes(content)
 
@@ -164,7 +164,9 @@ def test_what_mlflow_keeps_is_named_as_damaged_and_no_copy_of_it_stays(
         check_stored(registry, registry.reference(1))
 
 
-def test_what_mlflow_has_not_is_missing_and_the_copy_is_named_too(registry: Registry, copy: Path) -> None:
+def test_a_release_that_mlflow_lacks_is_missing_and_the_copy_is_named_too(
+    registry: Registry, copy: Path
+) -> None:
     shutil.rmtree(stored(registry, 1))
     (copy / INDEX).unlink()
     with pytest.raises(
