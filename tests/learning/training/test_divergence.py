@@ -18,7 +18,7 @@ def test_the_spread_is_zero_in_one_point_and_one_in_all_directions() -> None:
 @pytest.mark.parametrize("value", [0.0, float("nan")])
 def test_a_collapsed_model_is_refused_with_what_to_do(value: float) -> None:
     with pytest.raises(RecsimError, match=r"collapsed: after 4,096 images .* lower learning_rate"):
-        check_not_collapsed(value, 2.0, 64, 4_096)
+        check_not_collapsed(value, 2.0, steps=64, images=4_096)
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
@@ -29,8 +29,8 @@ def test_a_loss_that_is_not_finite_ends_the_training(loss: float) -> None:
 
 
 def test_a_healthy_model_passes() -> None:
-    check_not_collapsed(0.7, 2.0, 64, 4_096)
+    check_not_collapsed(0.7, 2.0, steps=64, images=4_096)
 
 
 def test_the_spread_of_the_first_steps_is_ignored() -> None:
-    check_not_collapsed(0.01, 2.0, 6, 768)
+    check_not_collapsed(0.01, 2.0, steps=6, images=768)

@@ -112,6 +112,29 @@ def test_a_stopped_training_saves_a_checkpoint_of_that_step(
     assert signal.getsignal(signal.SIGTERM) == handler
 
 
+def test_a_training_that_is_stopped_at_the_end_of_a_round_keeps_that_round(
+    spec: TrainingSpec, training_data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recsim_tasks.learning.training.trainer import Trainer
+
+    checkpoints, step, steps = Checkpoints(tmp_path, spec.digest(1)), Trainer.step, [0]
+    _, whole = trained(spec, training_data)
+    per_step = whole[-1].images // 27
+
+    def stopped(self: Trainer, *arguments: Any) -> float:
+        loss = step(self, *arguments)
+        steps[0] += 1
+        if steps[0] * per_step == whole[0].images:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+    monkeypatch.setattr(Trainer, "step", stopped)
+    with pytest.raises(RecsimError, match="stopped after"):
+        trained(spec, training_data, checkpoints)
+    _, resumed = trained(spec, training_data, checkpoints)
+    assert [r.images for r in resumed] == [r.images for r in whole]
+
+
 @pytest.mark.drill
 def test_checkpoints_are_intact_and_grow_however_often_a_training_is_killed(
     catalogue: Catalogue, tmp_path: Path, request: pytest.FixtureRequest

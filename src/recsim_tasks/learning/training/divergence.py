@@ -21,7 +21,7 @@ def spread(embeddings: Float32Array) -> float:
     return float(1.0 - mean @ mean)
 
 
-def check_not_collapsed(spread: float, loss: float, steps: int, images: int) -> None:
+def check_not_collapsed(spread: float, loss: float, *, steps: int, images: int) -> None:
     """Raise `RecsimError` when the spread of the embeddings is too small, from 50 steps on, or not finite."""
     if math.isfinite(spread) and (spread >= MIN_SPREAD or steps < SETTLED_STEPS):
         return

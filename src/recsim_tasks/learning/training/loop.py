@@ -64,33 +64,31 @@ def fit(
     done, rounds = _start(trainer, spec, data, options.checkpoints)
     peak = trainer.peak_rate * (WARM_START_RATE_SHARE if spec.initial_model else 1)
     ends = round_boundaries(max(spec.rounds, round(spec.images / images_per_step)), spec.rounds)
+    batches = training_batches(data.train, _batch_plan(spec, communicator.rank, data.total, skip=done))
     losses: list[float] = []
     with _monitored(communicator, options, ends[-1] * images_per_step) as advance:
         advance(done * images_per_step)
-        batches = training_batches(
-            data.train,
-            BatchPlan(
-                spec.batch_size,
-                spec.seed,
-                communicator.rank,
-                skip=done,
-                cutout=spec.images >= CUTOUT_FROM_PASSES * data.total,
-            ),
-        )
         for step, (images, labels) in zip(range(done + 1, ends[-1] + 1), batches, strict=False):
             rate, ramp = learning_rate(step - 1, ends[-1], peak), pair_loss_ramp(step, ends[-1])
             losses.append(trainer.step(images, labels, rate, ramp))
             check_loss_is_finite(losses[-1], step * images_per_step)
             advance(images_per_step)
-            _end_if_requested(trainer, options.checkpoints, step, rounds)
-            if step == ends[len(rounds)]:
-                rounds.append(_validate(trainer, data.validation, (step, step * images_per_step), losses))
-                losses = []
-                _save(trainer, options.checkpoints, step, rounds)
-                _log_round(communicator, options.label, rounds[-1])
-                if options.on_round and not options.on_round(rounds):
-                    break
+            if step < ends[len(rounds)]:
+                _end_if_requested(trainer, options.checkpoints, step, rounds)
+                continue
+            # A round's last step is saved with the round: a resumed training would not validate it again.
+            rounds.append(
+                _validate(trainer, data.validation, losses, steps=step, images=step * images_per_step)
+            )
+            losses = []
+            if not _finish_round(trainer, options, step, rounds):
+                break
     return trainer, rounds
+
+
+def _batch_plan(spec: TrainingSpec, rank: int, total: int, *, skip: int) -> BatchPlan:
+    cutout = spec.images >= CUTOUT_FROM_PASSES * total
+    return BatchPlan(spec.batch_size, spec.seed, rank, skip=skip, cutout=cutout)
 
 
 @contextmanager
@@ -152,30 +150,39 @@ def _end_if_requested(
         )
 
 
-def _log_round(communicator: Communicator, label: str, last: ValidationResult) -> None:
-    """Log a round once it is saved: an operator who reads of it may end the training without losing it."""
-    if communicator.rank == 0:
+def _finish_round(trainer: Trainer, options: FitOptions, step: int, rounds: list[ValidationResult]) -> bool:
+    """Save the last of `rounds`, then log and report it; returns whether to continue.
+
+    An operator who reads of a round may end the training without losing it.
+    """
+    _save(trainer, options.checkpoints, step, rounds)
+    last = rounds[-1]
+    if trainer.communicator.rank == 0:
         log.info(
             "%s: after %s images loss %.3f, validation precision@1 %.3f, MAP@R %.3f, spread %.2f",
-            label, f"{last.images:,}", last.loss, last.precision_at_1, last.map_at_r, last.spread,
+            options.label, f"{last.images:,}", last.loss, last.precision_at_1, last.map_at_r, last.spread,
         )  # fmt: skip
+    return options.on_round is None or options.on_round(rounds)
 
 
 def _validate(
-    trainer: Trainer, validation: ImageDataset, done: tuple[int, int], losses: list[float]
+    trainer: Trainer, validation: ImageDataset, losses: list[float], *, steps: int, images: int
 ) -> ValidationResult:
-    """Search each validation image of all ranks among the others by cosine. `done`: steps, images."""
+    """Search each validation image of all ranks among the others by cosine.
+
+    `losses` are those of the round; `steps` and `images` count from the start of the training.
+    """
     trainer.sync_and_check_weights()
     communicator = trainer.communicator
     embeddings = communicator.all_gather(trainer.embed(validation.read(np.arange(len(validation)))))
     labels, loss = communicator.all_gather(validation.labels), float(np.mean(losses))
-    check_not_collapsed(spread(embeddings), loss, *done)
+    check_not_collapsed(spread(embeddings), loss, steps=steps, images=images)
     similarities = embeddings @ embeddings.T
     np.fill_diagonal(similarities, -np.inf)
     neighbours = labels[np.argsort(-similarities, axis=1, kind="stable")[:, :-1]]
     relevant = relevant_counts(labels, labels, leave_one_out=True)
     return ValidationResult(
-        images=done[1],
+        images=images,
         at=time.time(),
         loss=loss,
         precision_at_1=precision_at_k(labels, neighbours, 1),
