@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections import namedtuple
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +13,6 @@ import pytest
 from recsim_tasks.foundation.errors import UnavailableError
 from recsim_tasks.learning.data import decoded_images
 from recsim_tasks.learning.data.decoded_images import InMemoryImages, OnDiskImages
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 6, 5, 3), np.uint8)
 
@@ -35,6 +32,13 @@ def test_a_killed_process_leaves_no_file(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", program], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_others_fill_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w+b", buffering=0) as full:
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda: full)
+        with pytest.raises(UnavailableError, match="The disk is full"):
+            OnDiskImages(iter([IMAGES]), 50, (6, 5, 3))
 
 
 def test_images_that_do_not_fit_are_refused_before_one_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from recsim_tasks.foundation.errors import UnavailableError
 from recsim_tasks.learning.spec import ValidationResult
 from recsim_tasks.learning.training.checkpoints import RECEIPT, STATE_FILE, Checkpoint, Checkpoints
 
@@ -82,6 +84,15 @@ def test_after_a_torn_file_the_checkpoint_before_is_used(
     latest = two.latest()
     assert latest is not None
     assert latest.step == 10
+
+
+def test_an_outage_is_not_a_damaged_checkpoint(two: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_descriptor(path: Path) -> str:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr(Path, "read_text", no_descriptor)
+    with pytest.raises(UnavailableError, match="No file descriptors are left"):
+        two.latest()
 
 
 def test_code_planted_in_a_checkpoint_does_not_run(two: Checkpoints, tmp_path: Path) -> None:

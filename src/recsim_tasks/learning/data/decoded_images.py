@@ -13,6 +13,7 @@ import numpy as np
 
 from recsim_tasks.arrays import Int64Array, UInt8Array
 from recsim_tasks.foundation.errors import UnavailableError
+from recsim_tasks.foundation.outages import diagnose
 
 
 class ImageStore(Protocol):
@@ -49,8 +50,14 @@ class OnDiskImages:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # open for as long as this object
         weakref.finalize(self, self._file.close)
         for part in images:
-            self._file.write(part.tobytes())
-        self._file.flush()
+            self._write(part)
+
+    def _write(self, images: UInt8Array) -> None:
+        try:
+            self._file.write(images.tobytes())
+            self._file.flush()
+        except OSError as error:  # several ranks may have counted on the same space
+            raise diagnose(error, tempfile.gettempdir()) or error from error
 
     def read(self, rows: Int64Array) -> UInt8Array:
         """The images of `rows` [n], uint8 [n, h, w, c].

@@ -12,6 +12,7 @@ import numpy as np
 
 from recsim_tasks.arrays import AnyArray
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.outages import outage_behind
 from recsim_tasks.foundation.publishing import check_digests, digest_of, digests, publishing, write_json
 from recsim_tasks.learning.spec import ValidationResult
 
@@ -59,6 +60,8 @@ class Checkpoints:
             try:
                 checkpoint = self._read(folder)
             except (OSError, ValueError, KeyError, TypeError, InputError) as error:
+                if outage := outage_behind(error, str(folder)):
+                    raise outage from error
                 log.warning("The checkpoint %s is damaged and not used: %s", folder, error)
                 continue
             if checkpoint is not None:

@@ -15,6 +15,7 @@ import numpy as np
 from recsim_tasks.contracts import Cursor, TrainResult
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.leases import lease
+from recsim_tasks.foundation.outages import outage_behind
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.embedder import TrainedEncoderDescription
 from recsim_tasks.learning.evaluation.report import report
@@ -106,8 +107,8 @@ def _train(settings: Settings, spec: TrainingSpec, checkpoints: Path, out: Path)
         quality = report(spec, files, rounds, run, threads=settings.ranks)
         trained = _Trained(files, rounds[-1], quality, run.run_id)
         description = _describe(spec, settings.ranks, trained)
-        publish(files, description, out)
         run.set_tag("model_fingerprint", description.fingerprint)
+        publish(files, description, out)
     return description
 
 
@@ -140,7 +141,9 @@ def _finished(out: Path, digest: str) -> TrainedEncoderDescription | None:
     """The description in `out`, if this very training made it."""
     try:
         description = TrainedEncoderDescription.read(out)
-    except InputError:
+    except InputError as error:
+        if outage := outage_behind(error, str(out)):
+            raise outage from error
         return None
     return description if description.training == digest else None
 
