@@ -68,7 +68,6 @@ TESTED_ELSEWHERE = {
     "src/recsim_tasks/learning/training/communicator.py": "needs ranks: test_distributed, test_train",
     "src/recsim_tasks/learning/training/trainer.py": "its steps are those of test_loop",
     "src/recsim_tasks/learning/training/training_data.py": "test_loop and data/test_dataset",
-    "src/recsim_tasks/learning/tuning/trial_record.py": "test_tune kills and resumes searches",
     "src/recsim_tasks/refresh/candidate.py": "test_step_inputs, test_evaluate",
     "src/recsim_tasks/refresh/catalogue_images.py": "test_evaluate, test_release_steps",
     "src/recsim_tasks/release/evaluation/queries.py": "test_measure",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsim_tasks.foundation import redaction
-from recsim_tasks.foundation.redaction import redacted
+from recsim_tasks.foundation.redaction import first_line, redacted
 
 URI_CHARACTERS = st.characters(codec="ascii", categories=("L", "N", "P", "S"), exclude_characters="@/?#:")
 
@@ -72,3 +72,16 @@ def test_a_long_text_takes_no_longer_for_what_it_holds(piece: str) -> None:
     began = time.process_time()
     redacted(piece * (1_000_000 // len(piece)))
     assert time.process_time() - began < 5, "it would be hours in quadratic time"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("no key in s3://ada:secret@lake.\nTraceback"), "no key in s3://***@lake"),
+        (ValueError(), "ValueError"),
+        (ValueError("x" * 400), "x" * 300),
+    ],
+    ids=["secret", "empty", "long"],
+)
+def test_the_first_line_of_an_error_is_short_and_has_no_secret(error: Exception, line: str) -> None:
+    assert first_line(error) == line

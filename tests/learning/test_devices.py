@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from recsim_tasks.foundation.errors import MissingError, RecsimError
+from recsim_tasks.foundation.errors import ConfigurationError, MissingError, UnavailableError
 from recsim_tasks.learning import devices
 from recsim_tasks.learning.devices import acquire_device
 
@@ -43,7 +43,7 @@ def test_each_process_gets_its_own_device_and_one_too_many_is_refused(tmp_path: 
         ]
         with (
             pytest.raises(
-                RecsimError,
+                UnavailableError,
                 match=r"None of the 3 processor shares of this machine is free.*has held its lease",
             ),
             acquire_device(tmp_path, gpus=0, shares=3),
@@ -51,6 +51,15 @@ def test_each_process_gets_its_own_device_and_one_too_many_is_refused(tmp_path: 
             pass
     with acquire_device(tmp_path, gpus=0, shares=3) as free_again:
         assert free_again == "0"
+
+
+def test_a_blocked_lease_is_not_a_device_in_use(tmp_path: Path) -> None:
+    (tmp_path / "leases").touch()
+    with (
+        pytest.raises(ConfigurationError, match="cannot be acquired"),
+        acquire_device(tmp_path, gpus=0, shares=1),
+    ):
+        pass
 
 
 def test_a_killed_process_frees_its_device(tmp_path: Path) -> None:
@@ -62,7 +71,7 @@ def test_a_killed_process_frees_its_device(tmp_path: Path) -> None:
             assert holder.stdout is not None
             holder.stdout.readline()
         with (
-            pytest.raises(RecsimError, match="None of the 2 processor shares"),
+            pytest.raises(UnavailableError, match="None of the 2 processor shares"),
             acquire_device(tmp_path, gpus=0, shares=2),
         ):
             pass
@@ -106,7 +115,7 @@ def test_a_process_sees_only_the_gpu_that_it_acquired(
     with ExitStack() as leases:
         assert acquired_by_separate_processes(leases, tmp_path / "home", 2, monkeypatch) == ["0", "1"]
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-        with pytest.raises(RecsimError, match="None of the 2 GPUs"):
+        with pytest.raises(UnavailableError, match="None of the 2 GPUs"):
             leases.enter_context(acquire_device(tmp_path / "home", gpus=2, shares=1))
 
 
@@ -119,7 +128,7 @@ def test_only_gpus_named_by_the_environment_are_acquired(
     with ExitStack() as leases:
         assert acquired_by_separate_processes(leases, tmp_path / "home", len(names), monkeypatch) == names
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(names))
-        with pytest.raises(RecsimError, match=f"None of the {len(names)} GPUs"):
+        with pytest.raises(UnavailableError, match=f"None of the {len(names)} GPUs"):
             leases.enter_context(acquire_device(tmp_path / "home", gpus=2, shares=1))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,6 +9,7 @@ from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.mlflow_runs import RoundLogger, Tracker
 from recsim_tasks.learning.spec import ValidationResult
+from recsim_tasks.learning.training.communicator import SILENCE_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +45,15 @@ def test_work_that_is_retried_continues_its_run_and_other_work_starts_another(
         assert other.run_id != first.run_id
 
 
+def test_work_whose_run_was_deleted_starts_another(tracker: Tracker, tmp_path: Path) -> None:
+    note = tmp_path / "run.json"
+    with tracker.run("train", CURSOR, {}, note=note, digest="a") as first:
+        pass
+    tracker.client.delete_run(first.run_id)
+    with tracker.run("train", CURSOR, {}, note=note, digest="a") as second:
+        assert second.run_id != first.run_id
+
+
 def test_each_round_is_logged_once(tracker: Tracker) -> None:
     run = tracker.start("train", CURSOR, {})
     run.log_rounds(ROUNDS[:2])
@@ -58,9 +69,13 @@ def test_a_curve_has_one_point_per_step(tracker: Tracker) -> None:
     assert tracker.points("another", "size") == []
 
 
-def test_a_round_that_cannot_be_logged_is_a_warning(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "postgresql+psycopg://127.0.0.1:9/mlflow"])
+def test_a_round_that_cannot_be_logged_is_a_warning_within_seconds(
+    uri: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The other ranks wait for this one, and end the training after `SILENCE_SECONDS`."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    assert RoundLogger("http://127.0.0.1:9", "run").on_round(ROUNDS), "training continues"
+    began = time.monotonic()
+    assert RoundLogger(uri, "run").on_round(ROUNDS), "training continues"
+    assert time.monotonic() - began < SILENCE_SECONDS
     assert "it will be logged at the end of training" in caplog.text

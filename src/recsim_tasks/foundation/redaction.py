@@ -15,6 +15,7 @@ PARAMETER = re.compile(
 )
 # A shorter secret would match ordinary text by chance.
 SHORTEST_SECRET = 8
+LONGEST_LINE = 300
 _secrets: set[str] = set()
 
 
@@ -29,3 +30,9 @@ def redacted(text: str) -> str:
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     return PARAMETER.sub(rf"\1={REDACTED}", USERINFO.sub(f"{REDACTED}@", text))
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error, cut and without secrets, for a log line or another error's text."""
+    lines = redacted(str(error)).splitlines()  # before cutting: half a credential would not be recognised
+    return lines[0][:LONGEST_LINE].rstrip(".") if lines else type(error).__name__

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from recsim_tasks.foundation.errors import MissingError, RecsimError
+from recsim_tasks.foundation.errors import ConfigurationError, MissingError, RecsimError, UnavailableError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import visible_gpus
 
@@ -25,7 +25,7 @@ def acquire_device(home: Path, *, gpus: int, shares: int, assigned: tuple[str, .
     The process that computes takes the lease, so that the kernel frees it when that process ends, however it
     ends. TensorFlow, if it is not imported yet, will see no other GPU. The GPU is one of those that Spark has
     `assigned`, else one of `local_gpus`. Waits up to half a minute for a device that a killed job still has,
-    then raises `RecsimError`; raises `MissingError` when `gpus` are requested and the machine has none.
+    then raises `UnavailableError`; raises `MissingError` when `gpus` are requested and the machine has none.
     """
     names = (assigned or local_gpus()) if gpus else tuple(map(str, range(shares)))
     with ExitStack() as leases:
@@ -64,12 +64,14 @@ def _acquire(leases: ExitStack, home: Path, kind: str, names: Sequence[str]) -> 
         for name in names:
             try:
                 leases.enter_context(lease(home, f"{kind} {name} of {socket.gethostname()}", timeout=0))
+            except ConfigurationError:
+                raise
             except RecsimError as error:
                 refusal = error
             else:
                 return name
         if time.monotonic() > deadline:
-            raise RecsimError(
+            raise UnavailableError(
                 f"None of the {len(names)} {kind}s of this machine is free. {refusal}"
             ) from refusal
         time.sleep(0.2)

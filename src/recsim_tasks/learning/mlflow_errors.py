@@ -1,4 +1,4 @@
-"""Translates MLflow's errors: the server or database is away, refuses, or does not have the object."""
+"""Translates MLflow's errors: the server or database is unavailable, refuses, or lacks the object."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from recsim_tasks.foundation.errors import ConfigurationError, MissingError, RecsimError, UnavailableError
 from recsim_tasks.foundation.outages import diagnose
-from recsim_tasks.foundation.redaction import redacted
+from recsim_tasks.foundation.redaction import first_line, redacted
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
@@ -17,19 +17,26 @@ if TYPE_CHECKING:
 SQLITE = "sqlite:///"
 
 
+def client_errors() -> tuple[type[Exception], ...]:
+    """What MLflow's client raises when a server or a database does not do what it is asked to."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, RequestException, SQLAlchemyError
+
+
 @contextmanager
 def translated_errors(uri: str) -> Iterator[None]:
     """Raise what MLflow's client for `uri` raises as the `RecsimError` that it means."""
     from mlflow.exceptions import MlflowException
-    from requests import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
 
     uri = redacted(uri)
     try:
         yield
     except MlflowException as error:
         raise _translated(error, uri) from error
-    except (RequestException, SQLAlchemyError) as error:
+    except client_errors() as error:
         raise _unavailable(error, uri) from error
     except ModuleNotFoundError as error:
         raise ConfigurationError(
@@ -40,8 +47,8 @@ def translated_errors(uri: str) -> Iterator[None]:
 
 def _translated(error: MlflowException, uri: str) -> RecsimError:
     """The HTTP status separates an outage from a refusal."""
-    status, text = _status(error), _first_line(error)
-    if is_away(error):
+    status, text = _status(error), first_line(error)
+    if is_unavailable(error):
         return _unavailable(error, uri)
     if status == 404:
         return MissingError(
@@ -63,12 +70,12 @@ def _unavailable(error: Exception, uri: str) -> RecsimError:
             return known
     if uri.startswith(SQLITE):
         return RecsimError(
-            f"The database of MLflow at {uri} cannot be used: {_first_line(error)}. "
+            f"The database of MLflow at {uri} cannot be used: {first_line(error)}. "
             "Restore it, or correct MLFLOW_TRACKING_URI."
         )
     kind = RecsimError if _raised_by_client(error) else UnavailableError
     return kind(
-        f"{_describe(uri)} fails: {_first_line(error)}. "
+        f"{_describe(uri)} fails: {first_line(error)}. "
         "See the log of that server; when it is up, run this job again."
     )
 
@@ -102,15 +109,10 @@ def _describe(uri: str) -> str:
     return f"MLflow at {uri} (MLFLOW_TRACKING_URI)"
 
 
-def is_away(error: MlflowException) -> bool:
+def is_unavailable(error: MlflowException) -> bool:
     """Whether the server gave no answer, or none for now."""
     return _status(error) >= 500 or _status(error) in (408, 429)
 
 
 def _status(error: MlflowException) -> int:
     return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
-
-
-def _first_line(error: Exception) -> str:
-    text = redacted(str(error)).splitlines()  # before cutting: half of a credential would not be recognised
-    return text[0][:300].rstrip(".") if text else type(error).__name__

@@ -16,9 +16,15 @@ from typing import TYPE_CHECKING
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.reading import read_json
-from recsim_tasks.foundation.redaction import redacted
+from recsim_tasks.foundation.redaction import first_line
 from recsim_tasks.foundation.settings import Settings
-from recsim_tasks.learning.mlflow_errors import SQLITE, database_file, is_away, translated_errors
+from recsim_tasks.learning.mlflow_errors import (
+    SQLITE,
+    client_errors,
+    database_file,
+    is_unavailable,
+    translated_errors,
+)
 from recsim_tasks.learning.spec import TrainingSpec, ValidationResult
 
 if TYPE_CHECKING:
@@ -41,12 +47,12 @@ class RoundLogger:
     def on_round(self, rounds: Sequence[ValidationResult]) -> bool:
         """Log the last of `rounds`; always returns True: continue."""
         from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
 
         _set_client_defaults()
         try:
+            _check_database(self.uri)
             _log_rounds(MlflowClient(self.uri), self.run_id, rounds[-1:])
-        except (MlflowException, OSError) as error:
+        except client_errors() as error:
             log.warning(
                 "Could not log this validation to MLflow now; it will be logged at the end of training: %s",
                 first_line(error),
@@ -142,14 +148,26 @@ class Tracker:
     def start(
         self, name: str, cursor: Cursor, params: Mapping[str, object], parent: TrackedRun | None = None
     ) -> TrackedRun:
-        """Start a run, tagged with the version of the catalogue that it works on."""
+        """Start a run, tagged with the version of the catalogue that it works on.
+
+        Below a `parent`, a run of this name that was started and not ended is continued.
+        """
         tags = {"catalogue.table_id": cursor.table_id, "catalogue.version": str(cursor.version)}
         if parent:
             tags["mlflow.parentRunId"] = parent.run_id
-        created = self.client.create_run(self.experiment_id, run_name=name, tags=tags)
-        run = TrackedRun(self.client, str(created.info.run_id))
-        run.log_params(params)
-        return run
+        started = self._children(parent, f"attributes.run_name = '{name}'") if parent else []
+        run = started[0] if started else self.client.create_run(self.experiment_id, run_name=name, tags=tags)
+        tracked = TrackedRun(self.client, str(run.info.run_id))
+        tracked.log_params(params)
+        return tracked
+
+    def ended_children(self, parent: TrackedRun) -> set[str]:
+        """The names of the runs below `parent` that have ended."""
+        return {str(run.info.run_name) for run in self._children(parent, "attributes.status != 'RUNNING'")}
+
+    def _children(self, parent: TrackedRun, condition: str) -> list[Run]:
+        below = f"tags.mlflow.parentRunId = '{parent.run_id}'"
+        return list(self.client.search_runs([self.experiment_id], f"{below} and {condition}"))
 
     def log_point(self, curve: str, values: Mapping[str, float], step: int) -> None:
         """Add `values` at `step` to the run `curve`, whose metrics MLflow draws as lines; never twice."""
@@ -186,11 +204,12 @@ class Tracker:
             noted = read_json(note)
             if noted["work"] != digest:
                 return None
-            return TrackedRun(self.client, str(self.client.get_run(noted["mlflow_run_id"]).info.run_id))
+            info = self.client.get_run(noted["mlflow_run_id"]).info
+            return TrackedRun(self.client, str(info.run_id)) if info.lifecycle_stage == "active" else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
         except MlflowException as error:
-            if is_away(error):
+            if is_unavailable(error):
                 raise
             return None
 
@@ -203,11 +222,6 @@ class Tracker:
         local = settings.tracking_uri.startswith(SQLITE)
         artifacts = (settings.home.absolute() / "mlflow" / "artifacts").as_uri() if local else None
         return str(self.client.create_experiment(EXPERIMENT, artifacts))
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error of MLflow's client, without secrets and cut, for a log line."""
-    return redacted(str(error)).splitlines()[0][:200]
 
 
 def _log_rounds(client: MlflowClient, run_id: str, rounds: Sequence[ValidationResult]) -> None:

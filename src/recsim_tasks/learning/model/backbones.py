@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recsim_tasks.foundation.errors import ConfigurationError
+from recsim_tasks.foundation.redaction import first_line
 from recsim_tasks.learning.preprocessing import Preprocessing
 from recsim_tasks.learning.tensorflow_runtime import tensorflow, tensorflow_similarity
 
@@ -45,9 +46,9 @@ def _load(model: Any, name: str, weights: str) -> None:
     try:
         model.load_weights(weights)
     except (ValueError, OSError, KeyError) as error:
-        reason = str(error).splitlines()[0]
         raise ConfigurationError(
-            f"{weights} (RECSIM_BACKBONE_WEIGHTS) does not contain the weights of a {name}: {reason}"
+            f"{weights} (RECSIM_BACKBONE_WEIGHTS) does not contain the weights of a {name}: "
+            f"{first_line(error)}"
         ) from error
 
 

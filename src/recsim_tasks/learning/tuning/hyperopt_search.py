@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from recsim_tasks.foundation.errors import UnavailableError
 from recsim_tasks.foundation.spark_executors import has_ended
 from recsim_tasks.learning.hyperparameters import CHOICES, RANGES, Hyperparameters, Value
 from recsim_tasks.learning.tuning.trial import FAILED, OK, TrialResult
@@ -44,7 +45,8 @@ def run_search(
 ) -> None:
     """Run trials of `objective` until the search has all its results, its time is over, or `should_stop`.
 
-    Calls `on_result` with each new result, once, as soon as it is there.
+    Calls `on_result` with each new result, once, as soon as it arrives. The search ends with the error of
+    `on_result`, and with `UnavailableError` when an outage keeps a trial from running.
     """
     from hyperopt import SparkTrials, fmin, tpe
     from hyperopt.base import JOB_STATE_DONE, JOB_STATE_NEW
@@ -67,7 +69,7 @@ def run_search(
     trials.refresh()
     with (
         _without_session_warning(),
-        _reporting(spark, trials, known, on_result),
+        _reporting(spark, trials, known, on_result) as has_failed,
         suppress(AllTrialsFailed),  # `on_result` has them
     ):
         fmin(
@@ -77,7 +79,7 @@ def run_search(
             max_evals=search.trials,
             trials=trials,
             rstate=np.random.default_rng([search.seed, known]),
-            early_stop_fn=lambda *_: (should_stop(), []),
+            early_stop_fn=lambda *_: (has_failed() or should_stop(), []),
             return_argmin=False,
             show_progressbar=False,
             verbose=False,
@@ -127,9 +129,13 @@ def _without_session_warning() -> Iterator[None]:
 @contextmanager
 def _reporting(
     spark: Any, trials: Any, known: int, on_result: Callable[[TrialResult], None]
-) -> Iterator[None]:
-    """Report new results from a thread; Hyperopt itself reports successes only, and a second later."""
+) -> Iterator[Callable[[], bool]]:
+    """Report new results from a thread; Hyperopt itself reports successes only, and a second later.
+
+    Yields whether reporting has failed; the first error is raised at the end.
+    """
     over, reported = threading.Event(), set(range(known))
+    errors: list[Exception] = []
 
     def report() -> None:
         for trial in list(trials._dynamic_trials):
@@ -137,20 +143,28 @@ def _reporting(
             # A trial that failed because the session ended would count as the fault of its hyperparameters.
             if result is not None and not (result.failed and has_ended(spark)):
                 reported.add(trial["tid"])
-                on_result(result)
+                if result.unavailable:
+                    errors.append(UnavailableError(result.reason))
+                else:
+                    on_result(result)
 
     def watch() -> None:
-        while not over.wait(POLL_SECONDS):
-            report()
+        try:
+            while not over.wait(POLL_SECONDS):
+                report()
+        except Exception as error:
+            errors.append(error)
 
     thread = threading.Thread(target=watch, name="trials", daemon=True)
     thread.start()
     try:
-        yield
+        yield lambda: bool(errors)
     finally:
         over.set()
         thread.join()
         report()
+    if errors:
+        raise errors[0]
 
 
 def _result(trial: Any) -> TrialResult | None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from recsim_tasks.foundation.errors import RecsimError
+from recsim_tasks.foundation.errors import RecsimError, UnavailableError
 from recsim_tasks.foundation.logging import configure
-from recsim_tasks.foundation.redaction import redacted
+from recsim_tasks.foundation.redaction import first_line, redacted
 from recsim_tasks.learning.devices import acquire_device, cpu_count
 from recsim_tasks.learning.hyperparameters import Hyperparameters, Value
 from recsim_tasks.learning.spec import TrainingSpec, ValidationResult
@@ -34,6 +34,8 @@ class TrialResult:
     pruned: bool = False
     """Whether it was stopped early."""
     reason: str | None = None
+    unavailable: bool = False
+    """Whether the reason is an outage, which says nothing about `params`."""
 
     @property
     def failed(self) -> bool:
@@ -53,7 +55,8 @@ class TrialResult:
     def as_json(self) -> dict[str, object]:
         """The form that trials.json carries, which is also the one that Hyperopt understands."""
         if self.failed:
-            return {"status": FAILED, "reason": self.reason, "params": dict(self.params)}
+            outage = {"unavailable": True} if self.unavailable else {}
+            return {"status": FAILED, "reason": self.reason, "params": dict(self.params), **outage}
         rounds = [asdict(r) for r in self.rounds]
         outcome = {"status": OK, "loss": -self.score, "rounds": rounds, "pruned": self.pruned}
         return {**outcome, "params": dict(self.params)}
@@ -62,7 +65,8 @@ class TrialResult:
     def from_json(cls, value: Mapping[str, Any]) -> TrialResult:
         """Read the form of `as_json`."""
         if value["status"] != OK:
-            return cls(value["params"], reason=str(value["reason"]))
+            unavailable = bool(value.get("unavailable"))
+            return cls(value["params"], reason=str(value["reason"]), unavailable=unavailable)
         rounds = tuple(ValidationResult(**r) for r in value["rounds"])
         return cls(value["params"], rounds, bool(value["pruned"]))
 
@@ -75,7 +79,7 @@ def run_trial(
 ) -> TrialResult:
     """Run a trial; `finished` has the curves of the trials that ended before it began.
 
-    An error of any kind is a failed trial with its reason, not a failed search.
+    An error is a failed trial with its reason, not a failed search; an outage is marked as such.
     """
     configure()  # a Spark worker is a process of its own
     resources, params = spec.resources, hyperparameters.as_json()
@@ -88,11 +92,11 @@ def run_trial(
             )
             rounds = _train(replace(spec, hyperparameters=hyperparameters), data, finished)
     except RecsimError as error:
-        return TrialResult(params, reason=redacted(str(error)))
+        unavailable = isinstance(error, UnavailableError)
+        return TrialResult(params, reason=redacted(str(error)), unavailable=unavailable)
     except Exception as error:
         log.error("A trial failed", exc_info=error)
-        first_line = next(iter(str(error).splitlines()), "")
-        return TrialResult(params, reason=redacted(f"{type(error).__name__}: {first_line}"))
+        return TrialResult(params, reason=f"{type(error).__name__}: {first_line(error)}")
     return TrialResult(params, tuple(rounds), pruned=len(rounds) < spec.rounds)
 
 

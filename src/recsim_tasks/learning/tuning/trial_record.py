@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from recsim_tasks.contracts import Cursor, TuneResult
+from recsim_tasks.foundation.outages import outage_behind
 from recsim_tasks.foundation.progress import Advance
 from recsim_tasks.foundation.publishing import write_json
 from recsim_tasks.foundation.reading import read_json
-from recsim_tasks.learning.mlflow_runs import TrackedRun, Tracker, first_line
+from recsim_tasks.foundation.redaction import first_line
+from recsim_tasks.learning.mlflow_errors import client_errors
+from recsim_tasks.learning.mlflow_runs import TrackedRun, Tracker
 from recsim_tasks.learning.tuning.stopping import should_stop_search
 from recsim_tasks.learning.tuning.trial import METRIC, TrialResult
 
@@ -29,18 +32,19 @@ class TrialRecord:
     advance: Advance = lambda _: None
     results: list[TrialResult] = field(init=False)
     curves: list[list[float]] = field(init=False)
-    pending: list[tuple[int, TrialResult]] = field(init=False, default_factory=list)
+    pending: list[tuple[int, TrialResult]] = field(init=False)
     """Numbers and results that MLflow does not have yet."""
 
     def __post_init__(self) -> None:
-        """Take up what the file has of this very search."""
+        """Resume from the trials that the file has of this search."""
         self.results = _read(self.path, self.digest)
         self.curves = [result.curve for result in self.results if not result.failed]
+        logged = self.tracker.ended_children(self.run)
+        numbered = enumerate(self.results, 1)
+        self.pending = [(number, result) for number, result in numbered if _run_name(number) not in logged]
 
     def add(self, result: TrialResult) -> None:
         """Record a result, then log it; no trial is lost when MLflow is away."""
-        from mlflow.exceptions import MlflowException
-
         self.results.append(result)
         self.write()
         if not result.failed:
@@ -48,7 +52,7 @@ class TrialRecord:
         self.pending.append((len(self.results), result))
         try:
             self.log_pending()
-        except MlflowException as error:
+        except client_errors() as error:
             log.warning(
                 "Could not log this trial to MLflow now; it will be logged later: %s", first_line(error)
             )
@@ -71,7 +75,7 @@ class TrialRecord:
         return should_stop_search([curve[-1] for curve in self.curves])
 
     def _log(self, number: int, result: TrialResult) -> None:
-        run = self.tracker.start(f"trial {number}", self.cursor, result.params, self.run)
+        run = self.tracker.start(_run_name(number), self.cursor, result.params, self.run)
         run.log_rounds(result.rounds)
         run.set_tag("pruned", str(result.pruned).lower())
         if result.reason is not None:
@@ -85,8 +89,12 @@ class TrialRecord:
         log.info("Trial %d: %s with %s", number, outcome, values)
 
 
+def _run_name(number: int) -> str:
+    return f"trial {number}"
+
+
 def _read(path: Path, digest: str) -> list[TrialResult]:
-    """The trials of this very search that the file has; none when it cannot be read."""
+    """Read the trials of this search from the file; none if it is damaged or of another search."""
     try:
         stored = read_json(path)
         return (
@@ -95,5 +103,7 @@ def _read(path: Path, digest: str) -> list[TrialResult]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if outage := outage_behind(error, str(path)):
+            raise outage from error
         log.warning("%s cannot be read: %r. The search starts from the beginning.", path, error)
         return []
