@@ -62,13 +62,6 @@ def test_each_round_is_logged_once(tracker: Tracker) -> None:
     assert [(p.step, p.timestamp) for p in points] == [(100, 1_000_000), (200, 2_000_000), (300, 3_000_000)]
 
 
-def test_a_curve_has_one_point_per_step(tracker: Tracker) -> None:
-    for step, size in ((2, 20), (1, 10), (2, 99)):
-        tracker.log_point("releases", {"size": float(size)}, step)
-    assert [value for _, value in tracker.points("releases", "size")] == [10, 20]
-    assert tracker.points("another", "size") == []
-
-
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "postgresql+psycopg://127.0.0.1:9/mlflow"])
 def test_a_round_that_cannot_be_logged_is_a_warning_within_seconds(
     uri: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

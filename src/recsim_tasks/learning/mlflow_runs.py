@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -168,34 +167,6 @@ class Tracker:
     def _children(self, parent: TrackedRun, condition: str) -> list[Run]:
         below = f"tags.mlflow.parentRunId = '{parent.run_id}'"
         return list(self.client.search_runs([self.experiment_id], f"{below} and {condition}"))
-
-    def log_point(self, curve: str, values: Mapping[str, float], step: int) -> None:
-        """Add `values` at `step` to the run `curve`, whose metrics MLflow draws as lines; never twice."""
-        from mlflow.entities import Metric
-
-        run = self._curve(curve) or self.client.create_run(
-            self.experiment_id, run_name=curve, tags={"curve": curve}
-        )
-        now = int(time.time() * 1000)
-        logged = {
-            name
-            for name in values
-            for point in self.client.get_metric_history(run.info.run_id, name)
-            if point.step == step
-        }
-        new = [Metric(name, value, now, step) for name, value in values.items() if name not in logged]
-        self.client.log_batch(run.info.run_id, metrics=new)
-        self.client.set_terminated(run.info.run_id)
-
-    def points(self, curve: str, name: str) -> list[tuple[float, int]]:
-        """The points of metric `name` in the run `curve`, by step: Unix time, and the value as an integer."""
-        run = self._curve(curve)
-        points = self.client.get_metric_history(run.info.run_id, name) if run else []
-        return [(p.timestamp / 1000, int(p.value)) for p in sorted(points, key=lambda p: p.step)]
-
-    def _curve(self, curve: str) -> Run | None:
-        runs = self.client.search_runs([self.experiment_id], f"tags.curve = '{curve}'", max_results=1)
-        return runs[0] if runs else None
 
     def _noted_run(self, note: Path, digest: str) -> TrackedRun | None:
         from mlflow.exceptions import MlflowException

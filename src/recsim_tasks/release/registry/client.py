@@ -16,6 +16,7 @@ from recsim_tasks.foundation.outages import diagnose
 from recsim_tasks.foundation.publishing import publishing, scratch
 from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.learning.mlflow_curves import CurvesRun
 from recsim_tasks.learning.mlflow_errors import translated_errors
 from recsim_tasks.learning.mlflow_runs import Tracker
 from recsim_tasks.release.manifest import MANIFEST_FILE, Manifest
@@ -59,6 +60,7 @@ class Registry:
         self.settings = settings
         self.tracker = Tracker(settings)
         self.client = self.tracker.client
+        self._curves = CurvesRun(self.client, self.tracker.experiment_id, CURVE)
         self.stages = Stages(self.client)
         _set_default_uri(settings.tracking_uri)
 
@@ -211,11 +213,11 @@ class Registry:
         The time in seconds since the epoch, and the value.
         """
         with self.translated_errors():
-            return self.tracker.points(CURVE, name)
+            return self._curves.points(name)
 
     def add_points(self, values: Mapping[str, float], step: int) -> None:
         """Add a point to each curve over releases; a step that exists is left alone."""
-        self.tracker.log_point(CURVE, values, step)
+        self._curves.log(values, step)
 
     def version(self, version: int) -> ModelVersion:
         """The model version in MLflow; `MissingError` if it does not exist."""
