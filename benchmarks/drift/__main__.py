@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.drift.deliveries import USUAL_MIX, Known, draws, over_releases, products
+from benchmarks.drift.deliveries import USUAL_MIX, EmbeddedCatalogue, draws, over_releases, products
 from benchmarks.drift.distortions import distortions
 from benchmarks.learning.quality import train_encoder, write_products
 from benchmarks.report import Measure, last_line, machine, table
@@ -31,19 +31,19 @@ TOLERATED = 0.05
 
 
 @dataclass(frozen=True)
-class Line:
-    """One row of the tables."""
+class DeliveryResult:
+    """How the plan reacts to deliveries of one kind; a row of the tables."""
 
     name: str
     size: int
     cost: float
-    """Of precision@1, against clean images."""
-    stated: list[Drift | None]
-    """By release."""
+    """Loss of precision@1 against clean images."""
+    drifts: list[Drift | None]
+    """What each release states."""
 
-    def drifts(self, limit: float) -> list[bool]:
+    def retrains(self, limit: float) -> list[bool]:
         """For each release, whether the next plan is a retrain."""
-        return [drift is not None and drift.at_least > limit for drift in self.stated]
+        return [drift is not None and drift.at_least > limit for drift in self.drifts]
 
 
 def main() -> None:
@@ -67,36 +67,36 @@ def main() -> None:
 
 def measured(
     settings: Settings, data: FashionMnist, images: int, folder: Path, rounds: int
-) -> tuple[list[Line], list[Line]]:
-    """Train on `images`, counted with repetition; the lines of clean deliveries and of distorted ones."""
+) -> tuple[list[DeliveryResult], list[DeliveryResult]]:
+    """Train on `images`, with repetition; returns the results of clean deliveries and of distorted ones."""
     cursor = write_products(settings.products_uri, data, np.arange(len(data.train_images)))
     embed, _ = train_encoder(settings, cursor, images, folder)
-    known, labels = Known.of(data, embed), data.test_labels.astype(np.int64)
+    catalogue, labels = EmbeddedCatalogue.of(data, embed), data.test_labels.astype(np.int64)
     new = products(data.test_images, data.test_labels, "new")
     vectors = embed(data.test_images)
-    clean = list(_clean(known, new, vectors, labels, rounds))
-    best = known.precision_at_1(vectors, labels)
+    clean = list(_clean(catalogue, new, vectors, labels, rounds))
+    best = catalogue.precision_at_1(vectors, labels)
     distorted = []
     for name, distort in distortions().items():
         changed = distort(data.test_images)
         vectors = embed(changed)
-        stated = over_releases(
-            known, products(changed, data.test_labels, "new"), vectors, draws(labels, USUAL_MIX, SIZE, 0)
+        drifts = over_releases(
+            catalogue, products(changed, data.test_labels, "new"), vectors, draws(labels, USUAL_MIX, SIZE, 0)
         )
-        distorted.append(Line(name, SIZE, best - known.precision_at_1(vectors, labels), stated))
+        distorted.append(DeliveryResult(name, SIZE, best - catalogue.precision_at_1(vectors, labels), drifts))
     return clean, distorted
 
 
-def goals(clean: list[Line], distorted: list[Line], limit: float) -> list[Measure]:
-    """No clean delivery causes a retrain; every distortion does that costs 0.05 of precision@1 or more."""
-    quiet = [not drifts for line in clean for drifts in line.drifts(limit)]
-    costly = [any(line.drifts(limit)) for line in distorted if line.cost >= TOLERATED]
+def goals(clean: list[DeliveryResult], distorted: list[DeliveryResult], limit: float) -> list[Measure]:
+    """No clean delivery causes a retrain; every distortion that costs 0.05 of precision@1 or more does."""
+    without_retrain = [not retrain for line in clean for retrain in line.retrains(limit)]
+    causing_retrain = [any(line.retrains(limit)) for line in distorted if line.cost >= TOLERATED]
     none = "all of them"
     return [
         Measure(
             "D1",
             "releases of clean deliveries without a retrain",
-            float(np.mean(quiet)),
+            float(np.mean(without_retrain)),
             1.0,
             none,
             "ours",
@@ -106,7 +106,7 @@ def goals(clean: list[Line], distorted: list[Line], limit: float) -> list[Measur
         Measure(
             "D2",
             "distortions that cost 0.05 and cause a retrain",
-            float(np.mean(costly)),
+            float(np.mean(causing_retrain)),
             1.0,
             none,
             "ours",
@@ -117,44 +117,44 @@ def goals(clean: list[Line], distorted: list[Line], limit: float) -> list[Measur
 
 
 def _clean(
-    known: Known, new: pa.Table, vectors: Float32Array, labels: Int64Array, rounds: int
-) -> Iterator[Line]:
+    catalogue: EmbeddedCatalogue, new: pa.Table, vectors: Float32Array, labels: Int64Array, rounds: int
+) -> Iterator[DeliveryResult]:
     for mix, categories in ((USUAL_MIX, [USUAL_MIX]), ("one category, each of ten", list(CATEGORIES))):
         for size in CLEAN_SIZES:
-            stated: list[Drift | None] = []
+            drifts: list[Drift | None] = []
             for category, seed in product(categories, range(rounds)):
-                stated += over_releases(known, new, vectors, draws(labels, category, size, seed))
-            yield Line(mix, size, 0.0, stated)
+                drifts += over_releases(catalogue, new, vectors, draws(labels, category, size, seed))
+            yield DeliveryResult(mix, size, 0.0, drifts)
 
 
-def _clean_table(lines: list[Line], limit: float) -> list[str]:
+def _clean_table(lines: list[DeliveryResult], limit: float) -> list[str]:
     text = [
         "| clean images | in a delivery | releases | highest likelihood | highest lower bound | releases "
         "that cause a retrain |",
         "|---|---|---|---|---|---|",
     ]
     for line in lines:
-        drifts = [drift for drift in line.stated if drift]
+        drifts = [drift for drift in line.drifts if drift]
         likelihood, at_least = (
             max(drift.likelihood for drift in drifts),
             max(drift.at_least for drift in drifts),
         )
         text.append(
-            f"| {line.name} | {line.size:,} | {len(line.stated)} | {likelihood:.2f} | {at_least:.2f} | "
-            f"{sum(line.drifts(limit))} |"
+            f"| {line.name} | {line.size:,} | {len(line.drifts)} | {likelihood:.2f} | {at_least:.2f} | "
+            f"{sum(line.retrains(limit))} |"
         )
     return text
 
 
-def _distorted_table(lines: list[Line], limit: float) -> list[str]:
+def _distorted_table(lines: list[DeliveryResult], limit: float) -> list[str]:
     text = [
         f"| distortion, {SIZE} images a delivery of {USUAL_MIX} | costs of precision@1 | likelihood | "
         f"retrain after |",
         "|---|---|---|---|",
     ]
     for line in lines:
-        drifts, last = line.drifts(limit), line.stated[-1]
-        after = f"release {drifts.index(True) + 1}" if any(drifts) else "none of 5"
+        retrains, last = line.retrains(limit), line.drifts[-1]
+        after = f"release {retrains.index(True) + 1}" if any(retrains) else "none of 5"
         text.append(f"| {line.name} | {line.cost:+.3f} | {last.likelihood if last else 0:.2f} | {after} |")
     return text
 

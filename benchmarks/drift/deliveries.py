@@ -26,8 +26,8 @@ Embed = Callable[[Pixels], Float32Array]
 
 
 @dataclass(frozen=True)
-class Known:
-    """The images of the catalogue, embedded, with their categories as positions in `CATEGORIES`."""
+class EmbeddedCatalogue:
+    """A catalogue with the embeddings of its images, and their categories as positions in `CATEGORIES`."""
 
     table: pa.Table
     vectors: Float32Array
@@ -35,7 +35,7 @@ class Known:
     index: Index
 
     @classmethod
-    def of(cls, data: FashionMnist, embed: Embed) -> Known:
+    def of(cls, data: FashionMnist, embed: Embed) -> EmbeddedCatalogue:
         """The catalogue of all training images."""
         table, vectors = products(data.train_images, data.train_labels), embed(data.train_images)
         return cls(table, vectors, data.train_labels.astype(np.int64), _index(table, vectors))
@@ -46,13 +46,13 @@ class Known:
         return float((self.labels[nearest[:, 0]] == labels).mean())
 
     def drift_of(self, table: pa.Table, vectors: Float32Array) -> Drift | None:
-        """The drift of a release that takes in these products beside the catalogue."""
-        together = _index(pa.concat_tables([self.table, table]), np.concatenate([self.vectors, vectors]))
-        return estimate_drift(together, self.index)
+        """The drift of a release that adds these products to the catalogue."""
+        extended = _index(pa.concat_tables([self.table, table]), np.concatenate([self.vectors, vectors]))
+        return estimate_drift(extended, self.index)
 
 
 def products(images: Pixels, labels: Any, prefix: str = "known") -> pa.Table:
-    """One product an image."""
+    """Make a product of each image."""
     names = [CATEGORIES[label] for label in labels]
     ids = [f"{prefix}-{number}" for number in range(len(images))]
     hashes = [image_hash(Image.fromarray(image)) for image in images]
@@ -61,7 +61,7 @@ def products(images: Pixels, labels: Any, prefix: str = "known") -> pa.Table:
 
 
 def draws(labels: Int64Array, category: str, size: int, seed: int) -> Iterator[Int64Array]:
-    """Rows of five deliveries of `size` images each, of one category or of the usual mix; no image twice."""
+    """Draw the rows of five deliveries of `size` images, of one category or the usual mix; no row twice."""
     rows = (
         np.arange(len(labels))
         if category == USUAL_MIX
@@ -75,18 +75,18 @@ def draws(labels: Int64Array, category: str, size: int, seed: int) -> Iterator[I
 
 
 def over_releases(
-    known: Known, table: pa.Table, vectors: Float32Array, deliveries: Iterator[Int64Array]
+    catalogue: EmbeddedCatalogue, table: pa.Table, vectors: Float32Array, deliveries: Iterator[Int64Array]
 ) -> list[Drift | None]:
-    """The drift that each release states, one after the other.
+    """The drift that each release states, accumulated over the deliveries.
 
-    The catalogue that they are measured against stays.
+    All are compared with the same catalogue.
     """
     total: Drift | None = None
-    stated = []
+    drifts = []
     for rows in deliveries:
-        total = accumulate(total, known.drift_of(table.take(pa.array(rows)), vectors[rows]))
-        stated.append(total)
-    return stated
+        total = accumulate(total, catalogue.drift_of(table.take(pa.array(rows)), vectors[rows]))
+        drifts.append(total)
+    return drifts
 
 
 def _index(table: pa.Table, vectors: Float32Array) -> Index:

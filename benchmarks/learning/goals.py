@@ -9,8 +9,8 @@ RAW, UNSEEN = "raw pixels", "four classes never trained on"
 
 
 def speed_measures(bench: Bench) -> list[Measure]:
-    """P12, the input pipeline, memory."""
-    times = {
+    """Measures of speed (P12, the input pipeline) and of memory."""
+    speeds = {
         name: 1 / bench.median(name)
         for name in ("1 rank, 1 thread", "2 ranks, 1 thread", "1 rank, 2 threads", "input")
     }
@@ -18,8 +18,8 @@ def speed_measures(bench: Bench) -> list[Measure]:
         Measure(
             "P12",
             "images/s of 2 ranks, each on 1 thread",
-            times["2 ranks, 1 thread"] / 2,
-            times["1 rank, 1 thread"],
+            speeds["2 ranks, 1 thread"] / 2,
+            speeds["1 rank, 1 thread"],
             "1 rank on 1 thread; ours a rank",
             "of",
             0.85,
@@ -28,8 +28,8 @@ def speed_measures(bench: Bench) -> list[Measure]:
         Measure(
             "P12_threads",
             "images/s of 2 ranks, each on 1 thread",
-            times["2 ranks, 1 thread"],
-            times["1 rank, 2 threads"],
+            speeds["2 ranks, 1 thread"],
+            speeds["1 rank, 2 threads"],
             "1 rank on 2 threads",
             "of",
             1.0,
@@ -38,8 +38,8 @@ def speed_measures(bench: Bench) -> list[Measure]:
         Measure(
             "input",
             "images/s of the input pipeline",
-            times["input"],
-            times["1 rank, 2 threads"],
+            speeds["input"],
+            speeds["1 rank, 2 threads"],
             "what training takes, 2 threads",
             "of",
             3.0,
@@ -59,7 +59,7 @@ def speed_measures(bench: Bench) -> list[Measure]:
 
 
 def quality_measures(bench: Bench, short: float, long: float | None) -> list[Measure]:
-    """Q1 to Q5, those that were measured."""
+    """Measures of quality, Q1 to Q5, as far as the budgets allow."""
     lines = [*_quality(bench, f"ours, {short:g} min", {"precision_at_1": 0.915, "map_at_r": 0.83}, "Q1")]
     if long is not None:
         lines += _quality(

@@ -12,7 +12,9 @@ from benchmarks.bench import Bench
 TITLES = {"precision_at_1": "precision@1", "map_at_r": "MAP@R"}
 
 
-def draw(bench: Bench, minutes: Sequence[float], article: float, flat: Sequence[str], path: Path) -> None:
+def draw(
+    bench: Bench, minutes: Sequence[float], article: float, baselines: Sequence[str], path: Path
+) -> None:
     """Draw ours at every budget, the article's recipe at its own, and the baselines as lines."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     for axes, (metric, title) in zip(figure.subplots(1, 2), TITLES.items(), strict=True):
@@ -25,7 +27,7 @@ def draw(bench: Bench, minutes: Sequence[float], article: float, flat: Sequence[
         )
         for name, sign in (("the article's recipe", "x"), ("the article's, repaired", "s")):
             axes.plot([article], [bench.figures[f"{name}: {metric}"]], sign, color="#cf222e", label=name)
-        for name, style in zip(flat, ("-", "--", ":"), strict=False):
+        for name, style in zip(baselines, ("-", "--", ":"), strict=False):
             axes.axhline(bench.figures[f"{name}: {metric}"], color="#8c959f", linestyle=style, label=name)
         axes.set(
             title=f"{title}: 10,000 test images searched among 60,000",

@@ -58,7 +58,7 @@ def train_encoder(settings: Settings, cursor: Cursor, images: int, folder: Path)
 
 
 def baselines(data: FashionMnist, size: int) -> dict[str, Embed]:
-    """What every model must beat."""
+    """Encoders that every model must beat."""
     pca = fit_pca(raw_pixels(data.train_images[..., None]), size)
     untrained = untrained_network(PREPROCESSING, size, 20)
     return {
@@ -107,11 +107,9 @@ def measure_additions(bench: Bench, embed: Embed, data: FashionMnist) -> None:
     added = len(data.test_images) // 2
     vectors = np.concatenate([embed(data.train_images), embed(data.test_images[:added])])
     labels = np.concatenate([data.train_labels, data.test_labels[:added]]).astype(np.int64)
-    held_out = np.array(
-        [split_of(image_hash(Image.fromarray(image))) == "test" for image in data.train_images]
-    )
+    unseen = np.array([split_of(image_hash(Image.fromarray(image))) == "test" for image in data.train_images])
     everything = LabelledVectors(vectors, labels)
-    rows_of = {"added": np.arange(len(held_out), len(labels)), "existing": np.flatnonzero(held_out)}
+    rows_of = {"added": np.arange(len(unseen), len(labels)), "existing": np.flatnonzero(unseen)}
     for name, rows in rows_of.items():
         queries = LabelledVectors(vectors[rows], labels[rows])
         nearest = evaluate_retrieval(queries, everything, {}).nearest

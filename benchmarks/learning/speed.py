@@ -39,7 +39,7 @@ class Speed:
     """Training images of all ranks."""
 
 
-def measure(ranks: int, threads: int, uri: str, home: Path, all_images: bool = False) -> Speed:
+def measure(ranks: int, threads: int, uri: str, home: Path, *, all_images: bool = False) -> Speed:
     """Measure `ranks` ranks, each on `threads` threads, with the catalogue `uri`."""
     command = [sys.executable, "-m", "benchmarks.learning.speed"]
     command += [str(ranks), str(threads), uri, str(home), str(int(all_images))]
@@ -49,7 +49,7 @@ def measure(ranks: int, threads: int, uri: str, home: Path, all_images: bool = F
 
 
 def measure_rank(communicator: Communicator, spec: TrainingSpec) -> dict[str, float]:
-    """On a rank: load its shard, time steps, time batches, read the peak of its memory."""
+    """Load this rank's shard, then measure its steps, its batches and its peak memory."""
     from recsim_tasks.learning.training.input_pipeline import BatchPlan, training_batches
     from recsim_tasks.learning.training.trainer import Trainer
     from recsim_tasks.learning.training.training_data import load_training_data

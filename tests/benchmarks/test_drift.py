@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.drift.__main__ import Line, goals, measured
+from benchmarks.drift.__main__ import DeliveryResult, goals, measured
 from benchmarks.drift.deliveries import USUAL_MIX, draws
 from benchmarks.drift.distortions import distortions
 
@@ -37,12 +37,12 @@ def test_deliveries_hold_no_image_twice_and_are_of_the_category_that_is_asked_fo
 
 def test_missed_goals_are_reported() -> None:
     clean, costly, harmless = (
-        Line("a", 200, 0.0, [CLEAN, None]),
-        Line("b", 200, 0.06, [CLEAN, DRIFTS]),
-        Line("c", 200, 0.01, [CLEAN]),
+        DeliveryResult("a", 200, 0.0, [CLEAN, None]),
+        DeliveryResult("b", 200, 0.06, [CLEAN, DRIFTS]),
+        DeliveryResult("c", 200, 0.01, [CLEAN]),
     )
     assert [measure.met for measure in goals([clean], [costly, harmless], 0.55)] == [True, True]
-    unseen, alarm = Line("d", 200, 0.06, [CLEAN]), Line("e", 200, 0.0, [CLEAN, DRIFTS])
+    unseen, alarm = DeliveryResult("d", 200, 0.06, [CLEAN]), DeliveryResult("e", 200, 0.0, [CLEAN, DRIFTS])
     missed = goals([clean, alarm], [costly, unseen], 0.55)
     assert [(measure.met, measure.value) for measure in missed] == [(False, 0.75), (False, 0.5)]
 
