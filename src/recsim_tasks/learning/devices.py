@@ -1,4 +1,4 @@
-"""One leased device per trial and rank: Airflow's pool cannot ensure that if a job outlives its task."""
+"""Leases one device to each trial and rank: Airflow's pool cannot, since a job may outlive its task."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _acquire(leases: ExitStack, home: Path, kind: str, names: Sequence[str]) -> 
 
 
 def _gpus_of_spark_task() -> tuple[str, ...] | None:
-    """The GPUs that Spark assigned to this process's task; None outside a task, and without GPUs in Spark."""
+    """The GPUs that Spark assigned to this process's task; None outside a task and if Spark has no GPUs."""
     spark = sys.modules.get("pyspark")
     task = spark.TaskContext.get() if spark else None
     return tuple(task.resources()["gpu"].addresses) if task and "gpu" in task.resources() else None

@@ -21,7 +21,7 @@ DESCRIPTION_FILE = "model.json"
 
 
 class EncoderDescription(BaseModel):
-    """What model.json says of an encoder: its fingerprint, and all else that its embeddings depend on."""
+    """The content of model.json: an encoder's fingerprint and everything that its embeddings depend on."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -54,7 +54,7 @@ class EncoderDescription(BaseModel):
 
 
 class TrainedEncoderDescription(EncoderDescription):
-    """The description of an encoder that `recsim train` made, with the training that it comes from."""
+    """The description of an encoder that `recsim train` made, with its training."""
 
     training: str
     """Digest of the training; see `TrainingSpec.digest`."""
@@ -64,9 +64,9 @@ class TrainedEncoderDescription(EncoderDescription):
     params: dict[str, float | str]
     """Hyperparameters."""
     metrics: dict[str, float]
-    """Of the validation images, in the last round."""
+    """Metrics of the validation images in the last round."""
     quality: dict[str, float]
-    """Of the test images; empty without any."""
+    """Metrics of the test images; empty without test images."""
     ranks: int
     mlflow_run_id: str
     trained_at: float
@@ -100,7 +100,7 @@ class Embedder:
 
         with without_native_noise():
             self._interpreter = Interpreter(model_path=str(model_dir / LITERT_FILE), num_threads=threads)
-            self._interpreter.allocate_tensors()  # for one image; logs a line when it does so first
+            self._interpreter.allocate_tensors()  # for one image; its first call logs a line
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._output = self._interpreter.get_output_details()[0]["index"]
         self._allocated = 1

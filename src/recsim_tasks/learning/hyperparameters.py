@@ -50,7 +50,8 @@ def _validated(name: str, value: object) -> Any:
     if name in CHOICES:
         if value not in CHOICES[name]:
             raise InputError(
-                f"Hyperparameter {name} is {value!r}, but must be one of {', '.join(CHOICES[name])}."
+                f"Hyperparameter {name} is {value!r}, but must be one of {', '.join(CHOICES[name])}. "
+                "Correct it, or run `recsim tune` again."
             )
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):

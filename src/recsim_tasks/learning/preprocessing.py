@@ -47,7 +47,7 @@ def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int = MAX_IMAG
 
 
 def decode_query(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> UInt8Array:
-    """Like `decode`, for a caller's image: a JPEG is decoded at a fraction of its size if that will do."""
+    """Like `decode`, for a caller's image: a JPEG is decoded at a fraction of its size if that is enough."""
     return resize_and_pad(open_query(data, max_pixels, SCALED_BY * preprocessing.size), preprocessing)
 
 

@@ -25,7 +25,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """One training; travels to the ranks of a training and to the trials of a search.
+    """One training; it is sent to the ranks of a training and to the trials of a search.
 
     The network sees `images` images in all, with repetition, `batch_size` per step and rank. There are
     `rounds` rounds, each followed by a validation, at least one per pass over the training images.

@@ -29,7 +29,7 @@ def tensorflow(threads: int = 1, *, gpus: int = 0, deterministic: bool = False) 
     The process's first call, which takes 5 s, sets `threads`, and hides the GPUs if `gpus` is 0. With `gpus`,
     float32 is float32: a GPU's default, TF32, keeps 10 bits of the mantissa, and the vectors of an exported
     model would differ from those of its LiteRT copy by up to 2e-3. Training computes in bfloat16 where TF32
-    exists, so that it loses nothing but in its small float32 layers. `deterministic` restricts TensorFlow to
+    exists, so that only its small float32 layers are slower. `deterministic` restricts TensorFlow to
     operations that give the same bits each time, which is not a GPU's default. Raises `MissingError`, with
     TensorFlow's reason, when `gpus` are requested and it sees none.
     """

@@ -123,7 +123,7 @@ def test_a_rank_that_dies_ends_the_training_with_what_to_do(
         communicator.all_gather_object("waiting for the other")
 
     with pytest.raises(
-        RecsimError, match=r"a rank failed.*mostly for lack of memory.*resumes from the last checkpoint"
+        RecsimError, match=r"a rank failed.*usually because memory ran out.*resumes from the last checkpoint"
     ):
         run_on_ranks(catalogue.settings(tmp_path), die, spec)
 

@@ -107,7 +107,7 @@ def test_failed_trials_are_counted_and_a_search_of_failures_gives_the_reason(
     monkeypatch.setattr("recsim_tasks.learning.tuning.tune.run_trial", fail)
     with pytest.raises(
         RecsimError,
-        match=r"None of the 2 trials gave a model\. The first: its process ended, mostly for lack of memory",
+        match=r"None of the 2 trials gave a model\. The first: its process died, usually because memory ran",
     ):
         tune(settings, catalogue.cursor, tmp_path / "trials.json", 2, OWN)
     tried = json.loads((tmp_path / "trials.json").read_text())["tried"]

@@ -42,7 +42,7 @@ class LabelledImages:
     categories: npt.NDArray[np.object_]
     splits: npt.NDArray[np.str_]
     keys: UInt64Array
-    """Seeds of what is drawn for an image; see `shards`."""
+    """Seeds of the random draws for each image; see `shards`."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ class ImageDataset:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def read(self, which: Int64Array) -> UInt8Array:
-        """The decoded images `which` [n], uint8 [n, h, w, c]."""
-        return self.images.read(self.rows[which])
+    def read(self, positions: Int64Array) -> UInt8Array:
+        """The decoded images at `positions` [n], uint8 [n, h, w, c]."""
+        return self.images.read(self.rows[positions])
 
     def where(self, mask: BoolArray) -> ImageDataset:
         """The images for which `mask` [n] is true."""
@@ -84,7 +84,7 @@ class ImageDataset:
 
 
 def read_labelled_images(uri: str, cursor: Cursor) -> LabelledImages:
-    """Read the labels of the catalogue at `cursor`; of two categories of an image, the first by name."""
+    """Read the labels of the catalogue at `cursor`; an image with two categories gets the first by name."""
     table = read_products(uri, cursor, ["category", "image_hash"])
     table = table.filter(pc.and_(pc.is_valid(table["category"]), pc.not_equal(table["category"], "")))
     table = table.group_by("image_hash").aggregate([("category", "min")]).sort_by("image_hash")

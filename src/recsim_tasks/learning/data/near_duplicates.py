@@ -2,7 +2,7 @@
 
 The signatures here are not `vectors.thumbnails`, and cannot be. An image and its grey copy must match here,
 so the signatures are grey; they are compared by one Euclidean distance, which an index searches over all
-pairs. A shop window must tell products apart that differ in colour or in one spot, so thumbnails are in
+pairs. A shop window must distinguish products that differ in colour or in one spot, so thumbnails are in
 colour and have a second limit per pixel.
 """
 

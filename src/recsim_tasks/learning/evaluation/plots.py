@@ -64,15 +64,14 @@ def confusion_matrix(shares: Float64Array, names: Sequence[str]) -> Figure:
 def retrieval_sheet(rows: Sequence[Sequence[SheetCell]]) -> Figure:
     """Plot a query per row, on the left, and its neighbours; green frames mark the query's own category."""
     columns = max(len(row) for row in rows)
-    figure, axes = _subplots(len(rows), columns, (1.15 * columns, 1.35 * len(rows)))
-    for row, cells in zip(np.reshape(axes, (len(rows), columns)), rows, strict=True):
-        for column, cell in enumerate(row):
-            cell.set_xticks([])
-            cell.set_yticks([])
+    figure, grid = _subplots(len(rows), columns, (1.15 * columns, 1.35 * len(rows)))
+    for row, cells in zip(np.reshape(grid, (len(rows), columns)), rows, strict=True):
+        for column, axes in enumerate(row):
+            axes.set_xticks([])
+            axes.set_yticks([])
             if column < len(cells):
-                _draw_cell(
-                    cell, cells[column], INK if column == 0 else GREEN if cells[column].relevant else RED
-                )
+                frame = INK if column == 0 else GREEN if cells[column].relevant else RED
+                _draw_cell(axes, cells[column], frame)
     return figure
 
 

@@ -55,8 +55,8 @@ def _load(model: Any, name: str, weights: str) -> None:
 def _cnn(preprocessing: Preprocessing) -> Any:
     """Blocks after K. He et al., "Identity Mappings in Deep Residual Networks" (2016, https://arxiv.org/abs/1603.05027).
 
-    Returns the features of the last two blocks: those of the last serve the categories that the network was
-    trained on, those before serve other categories as well.
+    Returns the features of the last two blocks: the last fits the categories that the network was trained on,
+    the one before fits others as well.
     """
     layers = tensorflow().keras.layers
     pixels = layers.Input(preprocessing.shape)

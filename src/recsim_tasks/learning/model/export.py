@@ -53,7 +53,7 @@ def export(
 
 
 def describe(litert: bytes, preprocessing: Preprocessing, embedding_size: int) -> EncoderDescription:
-    """Describe a model; its fingerprint is a SHA-256 of all that its embeddings depend on."""
+    """Describe a model; its fingerprint is the SHA-256 of everything that its embeddings depend on."""
     facts = {
         "image_size": preprocessing.size,
         "image_channels": preprocessing.channels,
@@ -120,6 +120,6 @@ def _check_equal(folder: Path, network: Any, images: UInt8Array) -> None:
         difference = float(np.abs(vectors - expected).max())
         if not difference <= TOLERANCE:
             raise RecsimError(
-                f"The {name} of the model gives other embeddings than the network itself: they differ by up "
-                f"to {difference:.1e}, at most {TOLERANCE} is accepted. Nothing was written."
+                f"The {name} does not give the network's embeddings: they differ by up to {difference:.1e}, "
+                f"and at most {TOLERANCE} is accepted. No model was written."
             )

@@ -97,7 +97,7 @@ class HorovodCommunicator:
     def all_gather_with_grad(self, labels: Any, embeddings: Any) -> tuple[Any, Any]:
         """Gather the embeddings, each with its label and its rank, in one exchange.
 
-        Every rank computes the same loss of the same rows, so that its gradient by its own rows needs no
+        Every rank computes the same loss of the same rows, so that the gradient for its own rows needs no
         second exchange. That gradient is multiplied by the number of ranks, because `all_reduce_mean` divides
         by it. Horovod's own gradient of an all-gather would divide once more.
         """

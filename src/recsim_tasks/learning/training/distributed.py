@@ -54,7 +54,7 @@ def run_on_ranks(settings: Settings, function: RankFunction, spec: TrainingSpec)
 
 
 def _check_slots(master: str, ranks: int, available: int) -> None:
-    """Too few slots are a wrong setting on this machine; a cluster's workers may be away or in use."""
+    """Refuse too few slots: a wrong setting on this machine; a cluster's workers may be down or in use."""
     if available >= ranks:
         return
     sentence = (
@@ -87,7 +87,7 @@ def _launch(settings: Settings, function: RankFunction, spec: TrainingSpec) -> l
     except Exception as error:  # Horovod raises plain Exception and RuntimeError
         raise RecsimError(
             f"The training ended early because a rank failed: {' '.join(str(error).split())} Its own message "
-            "is further up in this log; a rank without a message was killed, mostly for lack of memory: "
+            "is further up in this log; a rank without a message was killed, usually because memory ran out: "
             "lower RECSIM_RANKS or RECSIM_IMAGE_SIZE. Run `recsim train` again: it resumes from the "
             "last checkpoint."
         ) from error

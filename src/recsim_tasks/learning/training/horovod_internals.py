@@ -15,8 +15,8 @@ LOOPBACK_ADDRESS = "127.0.0.1"
 def prepare(*, loopback: bool) -> None:
     """Prepare Horovod in the process that starts a job, and in the Spark tasks that will start its ranks.
 
-    With `loopback`, for ranks on one machine, no server of Horovod listens on another interface: they
-    unpickle what a sender sends who has their key, and read whatever length a sender announces.
+    With `loopback`, for ranks on one machine, Horovod's servers listen on no other interface: they unpickle
+    what any sender with their key sends, and read as many bytes as it announces.
     """
     _assume_gloo()
     if loopback:

@@ -39,7 +39,7 @@ LEASE_SECONDS = 30
 
 @dataclass(frozen=True)
 class _TrainAndExport:
-    """The function that travels to the ranks; rank 0 saves `checkpoints` and logs rounds to MLflow."""
+    """The function that runs on the ranks; rank 0 saves `checkpoints` and logs rounds to MLflow."""
 
     checkpoints: Path
     logger: RoundLogger

@@ -59,8 +59,8 @@ class Trainer:
         self._pair_ramp.assign(pair_ramp)
         return float(self._step(tf.convert_to_tensor(images), tf.convert_to_tensor(labels)))
 
-    def gradients(self, images: Any, labels: Any, training: bool = True) -> tuple[Any, Sequence[Any]]:
-        """Loss of all ranks' batches together, a scalar, and its gradient by each weight; equal on all ranks.
+    def gradients(self, images: Any, labels: Any, *, training: bool = True) -> tuple[Any, Sequence[Any]]:
+        """The loss over all ranks' batches, a scalar, and its gradient for each weight; equal on all ranks.
 
         With `training`, batch normalisation uses the statistics of this rank's own batch, else the running
         ones.
@@ -80,7 +80,7 @@ class Trainer:
         return np.concatenate(parts) if parts else np.empty((0, self.network.output_shape[-1]), np.float32)
 
     def sync_and_check_weights(self) -> str:
-        """Average batch normalisation's statistics over the ranks; returns the SHA-256 of the weights.
+        """Average the statistics of batch normalisation over the ranks; returns the SHA-256 of the weights.
 
         Raises `RecsimError` unless all ranks have equal weights.
         """
@@ -99,7 +99,7 @@ class Trainer:
         return str(digests.pop())
 
     def state(self) -> Arrays:
-        """All that a step depends on or changes: weights, statistics, proxies, the optimizer's moments."""
+        """Everything that a step uses or changes: weights, statistics, proxies, the optimizer's moments."""
         return {f"{number:05d}": variable.numpy() for number, variable in enumerate(self._variables())}
 
     def restore(self, arrays: Arrays | None) -> None:

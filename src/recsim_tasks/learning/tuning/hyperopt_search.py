@@ -18,7 +18,7 @@ from recsim_tasks.learning.hyperparameters import CHOICES, RANGES, Hyperparamete
 from recsim_tasks.learning.tuning.trial import FAILED, OK, TrialResult
 
 POLL_SECONDS = 0.2
-WORKER_DIED = "its process ended, mostly for lack of memory; its own message is further up in this log"
+WORKER_DIED = "its process died, usually because memory ran out; its own message is further up in this log"
 Objective = Callable[[Hyperparameters], TrialResult]
 
 

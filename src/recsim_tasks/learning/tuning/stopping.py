@@ -27,7 +27,7 @@ def should_stop_search(scores: Sequence[float]) -> bool:
     """Whether the last ten scores of a search, in order of arrival, are no better than the best before.
 
     `hyperopt.early_stop.no_progress_loss` does not fit: it reads the loss of the last document in the list,
-    which a failed or running trial does not have; counts its own calls, one per poll, instead of trials; and
-    starts at 0 when a killed search resumes.
+    which a failed or running trial does not have; it counts its own calls, one per poll, instead of trials;
+    and it starts at 0 when a killed search resumes.
     """
     return len(scores) > PATIENCE and max(scores[-PATIENCE:]) <= max(scores[:-PATIENCE])

@@ -54,11 +54,12 @@ def tune(
         record = TrialRecord(out, digest, tracker, run, cursor)
         if record.results:
             log.info("%d trials of this search are recorded, they are not run again", len(record.results))
-        own = _parse_champion(champion)
+        champion_point = _parse_champion(champion)
         if len(record.results) < trials:
-            _search(settings, spec, record, trials, [own, Hyperparameters()] if own else [Hyperparameters()])
+            known = [point for point in (champion_point, Hyperparameters()) if point]
+            _search(settings, spec, record, trials, known)
         record.log_pending()
-        result = select_best(record.results, own)
+        result = select_best(record.results, champion_point)
         for reason in result.reasons:
             log.info("%s", reason)
         run.log_metrics({METRIC: result.best_score})
@@ -72,17 +73,19 @@ def select_best(results: Sequence[TrialResult], champion: Hyperparameters | None
     if not scored:
         reason = results[0].reason if results else "no trial ended in time, raise RECSIM_TUNE_MINUTES"
         raise RecsimError(f"None of the {len(results)} trials gave a model. The first: {reason}")
-    own = [result for result in scored if champion and dict(result.params) == champion.as_json()]
-    best = min(scored, key=lambda result: (-result.score, result not in own))
-    own_score = own[0].score if own else None
-    if best in own:
+    champion_trials = [result for result in scored if champion and dict(result.params) == champion.as_json()]
+    best = min(scored, key=lambda result: (-result.score, result not in champion_trials))
+    champion_score = champion_trials[0].score if champion_trials else None
+    if best in champion_trials:
         reason = (
             f"None of {len(results)} trials was better than the champion's own hyperparameters: they are "
             f"kept, {METRIC} {best.score:.4f}."
         )
     else:
-        compared = "" if own_score is None else f", the champion's own hyperparameters {own_score:.4f}"
-        reason = f"The best of {len(results)} trials has {METRIC} {best.score:.4f}{compared}."
+        reason = f"The best of {len(results)} trials has {METRIC} {best.score:.4f}"
+        if champion_score is not None:
+            reason += f", the champion's own hyperparameters {champion_score:.4f}"
+        reason += "."
     return TuneResult(
         best_params=dict(best.params),
         trials=len(results),
@@ -90,7 +93,7 @@ def select_best(results: Sequence[TrialResult], champion: Hyperparameters | None
         pruned=sum(result.pruned for result in scored),
         metric=METRIC,
         best_score=best.score,
-        champion_score=own_score,
+        champion_score=champion_score,
         reasons=[reason],
     )
 
@@ -115,7 +118,7 @@ def _search(
         initial_points=untried[: trials - len(record.results)],
     )
     # A GPU's memory is freed when the process that used it ends.
-    own_process = {"spark.python.worker.reuse": "false"} if settings.gpus else {}
+    worker_per_task = {"spark.python.worker.reuse": "false"} if settings.gpus else {}
     log.info(
         "Searching: %d trials, %d at a time, %s images each, %g minutes at most",
         trials,
@@ -126,7 +129,7 @@ def _search(
     data = load_training_data(spec, SingleProcess())
     data = replace(data, train=data.train.in_memory(), validation=data.validation.in_memory())
     with (
-        spark_session(settings, "recsim tune", own_process) as spark,
+        spark_session(settings, "recsim tune", worker_per_task) as spark,
         progress("Tuning", trials, "trials") as advance,
     ):
         record.advance = advance
