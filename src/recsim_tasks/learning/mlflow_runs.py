@@ -149,20 +149,29 @@ class Tracker:
     ) -> TrackedRun:
         """Start a run, tagged with the version of the catalogue that it works on.
 
-        Below a `parent`, a run of this name that was started and not ended is continued.
+        Below a `parent`, a run of this name and these `params` that was started and not ended is continued.
         """
         tags = {"catalogue.table_id": cursor.table_id, "catalogue.version": str(cursor.version)}
         if parent:
             tags["mlflow.parentRunId"] = parent.run_id
-        started = self._children(parent, f"attributes.run_name = '{name}'") if parent else []
-        run = started[0] if started else self.client.create_run(self.experiment_id, run_name=name, tags=tags)
-        tracked = TrackedRun(self.client, str(run.info.run_id))
-        tracked.log_params(params)
-        return tracked
+        created = (self._unfinished(name, params, parent) if parent else None) or self.client.create_run(
+            self.experiment_id, run_name=name, tags=tags
+        )
+        run = TrackedRun(self.client, str(created.info.run_id))
+        run.log_params(params)
+        return run
 
     def ended_children(self, parent: TrackedRun) -> set[str]:
         """The names of the runs below `parent` that have ended."""
         return {str(run.info.run_name) for run in self._children(parent, "attributes.status != 'RUNNING'")}
+
+    def _unfinished(self, name: str, params: Mapping[str, object], parent: TrackedRun) -> Run | None:
+        for run in self._children(
+            parent, f"attributes.run_name = '{name}' and attributes.status = 'RUNNING'"
+        ):
+            if all(run.data.params.get(key, str(value)) == str(value) for key, value in params.items()):
+                return run
+        return None
 
     def _children(self, parent: TrackedRun, condition: str) -> list[Run]:
         below = f"tags.mlflow.parentRunId = '{parent.run_id}'"

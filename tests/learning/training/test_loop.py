@@ -156,13 +156,13 @@ def test_checkpoints_are_intact_and_grow_however_often_a_training_is_killed(
                 )
                 time.sleep(rng.uniform(0, 2))
                 training.send_signal(sent)
-                asked_at = time.time()
+                sent_at = time.time()
                 training.wait(timeout=60)
                 if sent == signal.SIGTERM:
                     assert "was stopped after" in (tmp_path / "log").read_text()
                     assert (
                         max(path.stat().st_mtime for path in (tmp_path / "home" / "checkpoints").iterdir())
-                        - asked_at
+                        - sent_at
                         < 4
                     )
             finally:

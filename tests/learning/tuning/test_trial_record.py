@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,6 +108,11 @@ def test_a_record_that_cannot_be_opened_for_now_is_not_begun_again(
 def test_a_damaged_record_begins_again_with_a_warning(
     search: Search, caplog: pytest.LogCaptureFixture
 ) -> None:
+    search.record().add(RESULT)
     search.path.write_text("{")
-    assert search.record().results == []
+    record = search.record()
+    assert record.results == []
     assert "The search starts from the beginning" in caplog.text
+    record.add(replace(RESULT, params=Hyperparameters(proxy_scale=13.0).as_json()))
+    assert record.pending == []
+    assert search.trials() == [("trial 1", "FINISHED", 1)] * 2

@@ -178,7 +178,7 @@ def test_no_trial_is_lost_or_run_twice_however_often_a_search_is_killed(
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3_000:]
-    assert f"{len(recorded)} trials of this search are recorded, they are not run again" in done.stderr
+    assert f"{len(recorded)} trials of this search are recorded and are not run again" in done.stderr
     final = tried(tmp_path)
     assert len(final) == trials
     assert final[: len(recorded)] == recorded

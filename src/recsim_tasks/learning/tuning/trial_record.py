@@ -44,7 +44,7 @@ class TrialRecord:
         self.pending = [(number, result) for number, result in numbered if _run_name(number) not in logged]
 
     def add(self, result: TrialResult) -> None:
-        """Record a result, then log it; no trial is lost when MLflow is away."""
+        """Record a result, then log it; no trial is lost while MLflow is unavailable."""
         self.results.append(result)
         self.write()
         if not result.failed:

@@ -53,7 +53,7 @@ def tune(
         run.log_dataset(spec)
         record = TrialRecord(out, digest, tracker, run, cursor)
         if record.results:
-            log.info("%d trials of this search are recorded, they are not run again", len(record.results))
+            log.info("%d trials of this search are recorded and are not run again", len(record.results))
         champion_point = _parse_champion(champion)
         if len(record.results) < trials:
             known = [point for point in (champion_point, Hyperparameters()) if point]
