@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,12 @@ def test_a_damaged_database_is_not_away(
     ) as raised:
         connect(f"sqlite:///{path}", monkeypatch)
     assert not isinstance(raised.value, UnavailableError)
+
+
+def test_a_missing_driver_is_named_and_another_missing_package_is_not_mlflows(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigurationError, match="needs the Python package pymssql, which is not installed"):
+        connect("mssql+pymssql://127.0.0.1:9/mlflow", monkeypatch)
+    with pytest.raises(ModuleNotFoundError), translated_errors("sqlite:///mlflow.db"):
+        import_module("a_package_that_a_training_lacks")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,10 +40,18 @@ def translated_errors(uri: str) -> Iterator[None]:
     except client_errors() as error:
         raise _unavailable(error, uri) from error
     except ModuleNotFoundError as error:
+        if not _is_raised_within(error, ("mlflow", "sqlalchemy")):
+            raise
         raise ConfigurationError(
             f"{_describe(uri)} needs the Python package {error.name}, which is not installed. "
             "Install it, or correct MLFLOW_TRACKING_URI."
         ) from error
+
+
+def _is_raised_within(error: Exception, packages: tuple[str, ...]) -> bool:
+    """Whether a frame of the error's traceback runs code of one of `packages`."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__", "").partition(".")[0] in packages for frame, _ in frames)
 
 
 def _translated(error: MlflowException, uri: str) -> RecsimError:

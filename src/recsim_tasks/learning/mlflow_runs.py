@@ -216,10 +216,10 @@ def _log_rounds(client: MlflowClient, run_id: str, rounds: Sequence[ValidationRe
 def _check_database(uri: str) -> None:
     """Connect once to a database other than SQLite: MLflow would retry any failure for 100 s."""
     from mlflow.store.db.db_types import DATABASE_ENGINES
-    from sqlalchemy import create_engine
+    from sqlalchemy import NullPool, create_engine
 
     if not uri.startswith(SQLITE) and re.split(r"[+:]", uri)[0] in DATABASE_ENGINES:
-        create_engine(uri).connect().close()
+        create_engine(uri, poolclass=NullPool).connect().close()
 
 
 def _set_client_defaults() -> None:
