@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, NoReturn, TypedDict
+from typing import Any, TypedDict
 
 from airflow.sdk import Asset, BaseOperator, BaseSensorOperator, Context
 from airflow.sdk.exceptions import (
@@ -126,7 +126,7 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
         try:
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
         except TaskDeferralTimeout:
-            self._time_out(context)
+            return self._time_out(context)
         except TaskDeferralError as error:
             set_status_line(
                 context,
@@ -159,9 +159,10 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
         self, context: Context, head: TableHead | None, condition: VersionCondition
     ) -> VersionRange:
         decision = decide(self.table_uri, head, condition)
-        set_status_line(context, decision.sentence)
         if decision.kind != "ready" or head is None:
+            set_status_line(context, decision.sentence, level=logging.ERROR)
             raise ChangeFeedOffError(decision.sentence)
+        set_status_line(context, decision.sentence)
         start = condition.start(head)
         return {
             "table_id": head.table_id,
@@ -170,8 +171,12 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
             "n_commits": head.version - start + 1,
         }
 
-    def _time_out(self, context: Context) -> NoReturn:
-        decision = decide(self.table_uri, self._head(context), self._condition(context))
+    def _time_out(self, context: Context) -> VersionRange:
+        """Look once more: if no triggerer ran, the table has not been read since the wait began."""
+        head, condition = self._head(context), self._condition(context)
+        decision = decide(self.table_uri, head, condition)
+        if decision.kind != "wait":
+            return self._conclude(context, head, condition)
         sentence = f"Waited {self.timeout:.0f} s: {decision.sentence}"
         set_status_line(context, sentence, level=logging.WARNING)
         raise AirflowSkipException(sentence) if self.soft_fail else AirflowSensorTimeout(sentence)

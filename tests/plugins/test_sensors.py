@@ -109,8 +109,8 @@ def test_a_table_without_a_change_feed_fails_the_task(tmp_path: Path, soft_fail:
         )
 
 
-def time_out(waiting: DeltaChangeDataFeedSensor) -> None:
-    waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
+def time_out(waiting: DeltaChangeDataFeedSensor) -> Any:
+    return waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
 
 
 def test_a_timeout_skips_and_names_the_version(tmp_path: Path) -> None:
@@ -123,6 +123,24 @@ def test_a_timeout_skips_and_names_the_version(tmp_path: Path) -> None:
 def test_a_timeout_fails_where_a_skip_would_hide_it(tmp_path: Path) -> None:
     with pytest.raises(AirflowSensorTimeout, match="does not exist yet"):
         time_out(sensor(str(tmp_path / "nowhere"), timeout=60, soft_fail=False))
+
+
+@pytest.mark.parametrize("soft_fail", [True, False])
+def test_a_commit_that_no_triggerer_has_seen_is_found_when_the_wait_times_out(
+    tmp_path: Path, soft_fail: bool
+) -> None:
+    uri = str(tmp_path / "products")
+    table_id = commit(uri)
+    waiting = sensor(uri, min_version=0, timeout=60, soft_fail=soft_fail)
+    assert time_out(waiting) == result(table_id, 0, 0)
+
+
+def test_a_table_without_a_change_feed_is_not_skipped_when_the_wait_times_out(tmp_path: Path) -> None:
+    uri, around = str(tmp_path / "products"), context()
+    commit(uri, change_feed=False)
+    with pytest.raises(ChangeFeedOffError):
+        sensor(uri, min_version=7).resume_execution("__fail__", {"error": "Trigger timeout"}, around)
+    assert "has no change feed" in around["reason"]
 
 
 def test_a_crashed_trigger_fails_the_task(tmp_path: Path) -> None:
