@@ -12,8 +12,8 @@ from recsim_tasks.foundation.errors import RecsimError
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-# Operations that change no rows. An unknown operation counts as a change: a needless look costs one skipped
-# refresh.
+# Prefixes of operations that change no rows. An unknown operation counts as a change: a needless look costs
+# one skipped refresh.
 HOUSEKEEPING = (
     "OPTIMIZE",
     "VACUUM",
@@ -129,7 +129,8 @@ class TableChanges:
 
 def is_foreign(commit: CommitInfo) -> bool:
     """Whether a commit changes rows and is not by a refresh, which puts its id into the metadata."""
-    if commit.operation.upper().startswith(HOUSEKEEPING):
+    operation = commit.operation.upper()
+    if operation.startswith(HOUSEKEEPING) and not operation.endswith(" AS SELECT"):
         return False
     return not commit.user_metadata.get("refresh")
 

@@ -77,6 +77,8 @@ def test_without_a_version_any_commit_after_the_cursor_ends_the_wait(
             False,
         ),
         ({"operation": "RESTORE"}, True),
+        ({"operation": "CREATE TABLE AS SELECT"}, True),
+        ({"operation": "CREATE TABLE"}, False),
         ({"operation": "something new"}, True),
         ({"operation": "OPTIMIZE"}, False),
         ({"operation": "VACUUM END"}, False),
