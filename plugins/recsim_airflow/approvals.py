@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -10,11 +9,11 @@ from typing import Any, Literal
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk import Context
 from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from recsim_airflow.approval_texts import feed_question, release_question
 from recsim_airflow.links import mlflow_page
-from recsim_airflow.status_line import STATUS_LINE_TEMPLATE, set_status_line
+from recsim_airflow.status_line import STATUS_LINE_TEMPLATE, fail_without_retry, set_status_line
 from recsim_tasks.contracts import EvaluateResult, FeedOnHold, IngestResult, RegisterResult
 from recsim_tasks.foundation.settings import load_settings
 
@@ -71,11 +70,11 @@ class PersonApprovalOperator(ApprovalOperator):
         self, context: Context, event: dict[str, Any], *, question: str, next_step: str
     ) -> Response:
         """The answer in `event`; if there is none, fail, and name the `question` and the `next_step`."""
-        if "error" in event:
+        if event.get("error_type") == "timeout":
             hours = self.response_timeout.total_seconds() / 3600 if self.response_timeout else 0
-            reason = f"{question} was not answered within {hours:g} h. {next_step}"
-            set_status_line(context, reason, level=logging.ERROR)
-            raise AirflowFailException(reason)
+            fail_without_retry(context, f"{question} was not answered within {hours:g} h. {next_step}")
+        if "error" in event:
+            fail_without_retry(context, f"{question} failed in Airflow: {event['error']}. {next_step}")
         response = HITLOperator.execute_complete(self, context, event)
         at: datetime = response["responded_at"]
         approved = response["chosen_options"] == [self.APPROVE]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import re
 
-# What `recsim_tasks.foundation.logging` writes when stderr is no terminal: `WARNING
-# recsim_tasks.release.bundle: ...`.
+# A line of `recsim_tasks.foundation.logging` where stderr is no terminal:
+# `WARNING recsim_tasks.release.bundle: The release has no canaries`.
 LINE = re.compile(r"(DEBUG|INFO|WARNING|ERROR|CRITICAL) ([A-Za-z_][\w.]*): (.*)")
 
 log = logging.getLogger(__name__)

@@ -111,9 +111,13 @@ def start_time(pid: int) -> float:
 
 def stop_recorded(pid: int, started: float) -> bool:
     """Stop process `pid` and its descendants if it started at `started`; return whether it did."""
-    if not psutil.pid_exists(pid) or abs(start_time(pid) - started) > 1:
+    try:
+        process = psutil.Process(pid)
+        if abs(process.create_time() - started) > 1:
+            return False
+    except psutil.NoSuchProcess:
         return False
-    _terminate([psutil.Process(pid), *descendants(pid)], GRACE_SECONDS)
+    _terminate([process, *descendants(pid)], GRACE_SECONDS)
     return True
 
 

@@ -6,6 +6,7 @@ run with no work.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -17,17 +18,26 @@ from typing import Any
 from airflow.providers.standard.operators.branch import BaseBranchOperator
 from airflow.sdk import Asset, BaseOperator, Context
 from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
 
 from recsim_airflow.asset_state import record_cursor
 from recsim_airflow.job_log import log_job_line
 from recsim_airflow.job_process import JobProcess, stop_recorded
 from recsim_airflow.links import MlflowLink
-from recsim_airflow.results import JobOutput, VersionMismatchError, failure_reason, outcome, parse_output
-from recsim_airflow.status_line import STATUS_LINE_TEMPLATE, set_status_line
+from recsim_airflow.results import (
+    JobOutput,
+    Outcome,
+    VersionMismatchError,
+    failure_reason,
+    outcome,
+    parse_output,
+)
+from recsim_airflow.status_line import STATUS_LINE_TEMPLATE, fail_without_retry, set_status_line
 from recsim_tasks.contracts import IngestResult, PlanResult
 
 PROCESS_KEY = "process"
+# The machine is out of memory, processes or open files. Any other error of a start is the command's.
+EXHAUSTED = {errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE}
 
 
 class JobFailedError(AirflowException):
@@ -39,7 +49,10 @@ class JobUnavailableError(JobFailedError):
 
 
 # By outcome; every other outcome fails the task without a retry.
-RETRIED: dict[str, type[AirflowException]] = {"failed": JobFailedError, "unavailable": JobUnavailableError}
+RETRIED: dict[Outcome, type[AirflowException]] = {
+    "failed": JobFailedError,
+    "unavailable": JobUnavailableError,
+}
 
 
 class RecsimJobOperator(BaseOperator):
@@ -93,10 +106,15 @@ class RecsimJobOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, object]:
         """Run the job to its end and repeat its output in the task's log."""
         self._stop_earlier_try(context)
-        process = self._start(context)
+        process = self._process = self._start(context)
         try:
+            self._record(context, process)
             last_output, last_message = self._follow(process)
             exit_code = process.wait()
+        except AirflowTaskTimeout:
+            limit = f"recsim {self.job} did not end within its time limit, {self.execution_timeout}."
+            set_status_line(context, limit, level=logging.ERROR)
+            raise
         finally:
             process.stop()
         context["task_state_store"].delete(PROCESS_KEY)
@@ -112,16 +130,25 @@ class RecsimJobOperator(BaseOperator):
         command = [program, self.job, *filter(None, self.arguments), "--refresh", self.refresh_id]
         self.log.info("Running %s", " ".join(command))
         try:
-            process = self._process = JobProcess(command, job_environment(self.environment or {}))
+            return JobProcess(command, job_environment(self.environment or {}))
         except OSError as error:
-            raise AirflowFailException(
+            if error.errno in EXHAUSTED:
+                reason = (
+                    f"Cannot start {program} now: {error.strerror}. Free memory, processes or open files."
+                )
+                set_status_line(context, reason, level=logging.ERROR)
+                raise JobUnavailableError(reason) from error
+            fail_without_retry(
+                context,
                 f"Cannot run {program}: {error.strerror}. "
-                "Install recsim there, or set AIRFLOW__RECSIM__COMMAND to its path."
-            ) from error
+                "Install recsim there, or set AIRFLOW__RECSIM__COMMAND to its path.",
+            )
+
+    def _record(self, context: Context, process: JobProcess) -> None:
+        """Let a later try find the process, if this one is killed."""
         context["task_state_store"].set(
             PROCESS_KEY, {"pid": process.pid, "started": process.started, "host": socket.gethostname()}
         )
-        return process
 
     def _follow(self, process: JobProcess) -> tuple[str, str]:
         """Log every line but the last one of stdout; return that one, and the last message of stderr."""
@@ -139,14 +166,14 @@ class RecsimJobOperator(BaseOperator):
         self, context: Context, exit_code: int, last_output: str, last_message: str
     ) -> dict[str, object]:
         output = self._parse(context, last_output)
-        end = outcome(exit_code, output)
+        ended = outcome(exit_code, output)
         result = output.result if output else None
         fields = result.model_dump(mode="json", exclude_unset=True) if result else None
-        if end == "done" and result and fields:
+        if ended == "done" and result and fields:
             set_status_line(context, result.summary)
             return fields
-        if end == "done":
-            end = "failed"
+        if ended == "done":
+            ended = "failed"
             last_message = (
                 f"recsim {self.job} ended with exit code 0 but printed no result. "
                 f"Check that {self.command or default_command()} is recsim."
@@ -158,15 +185,14 @@ class RecsimJobOperator(BaseOperator):
         if fields:
             context["ti"].xcom_push(key="return_value", value=fields)
         set_status_line(context, reason, level=logging.ERROR)
-        raise RETRIED.get(end, AirflowFailException)(reason)
+        raise RETRIED.get(ended, AirflowFailException)(reason)
 
     def _parse(self, context: Context, last_output: str) -> JobOutput | None:
         try:
             output = parse_output(self.job, last_output)
         except VersionMismatchError as error:
             self.log.info("%s", last_output)
-            set_status_line(context, str(error), level=logging.ERROR)
-            raise AirflowFailException(str(error)) from error
+            fail_without_retry(context, str(error))
         if output is None and last_output:
             self.log.info("%s", last_output)
         return output
@@ -200,9 +226,10 @@ class PlanBranchOperator(BaseBranchOperator):
         """The branch to follow; Airflow skips the others."""
         plan = PlanResult.model_validate(context["ti"].xcom_pull(task_ids=self.plan_task))
         if plan.decision not in self.branches:
-            raise AirflowFailException(
+            fail_without_retry(
+                context,
                 f"The plan decided {plan.decision!r}, for which this DAG has no branch. "
-                f"Its branches are {', '.join(self.branches)}."
+                f"Its branches are {', '.join(self.branches)}.",
             )
         set_status_line(context, plan.summary)
         return self.branches[plan.decision]
@@ -235,12 +262,11 @@ def refuse_unknown_conf(context: Context) -> None:
     """
     given, known = set(context["dag_run"].conf or {}), set(context["dag"].params)
     if unknown := sorted(given - known):
-        reason = (
+        fail_without_retry(
+            context,
             f"Unknown run parameter: {', '.join(unknown)}. "
-            f"Trigger the DAG again with parameters from this list: {', '.join(sorted(known))}."
+            f"Trigger the DAG again with parameters from this list: {', '.join(sorted(known))}.",
         )
-        set_status_line(context, reason, level=logging.ERROR)
-        raise AirflowFailException(reason)
 
 
 def default_command() -> str:

@@ -15,11 +15,10 @@ from typing import Any
 
 from airflow.sdk import Context
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
-from airflow.sdk.exceptions import AirflowFailException
 
 from recsim_airflow.commits import UnreadableTableError
 from recsim_airflow.operators import JobUnavailableError
-from recsim_airflow.status_line import set_status_line
+from recsim_airflow.status_line import fail_without_retry
 
 log = logging.getLogger(__name__)
 
@@ -118,12 +117,11 @@ def begin_try(context: Context) -> None:
     tries.save(context)
     failed = tries.failed(context["ti"].try_number)
     if isinstance(policy, OutageRetryPolicy) and failed > policy.failure_retries:
-        reason = (
+        fail_without_retry(
+            context,
             f"Gave up: {failed} tries failed or were killed. "
-            "Check their logs and the memory of the machine, then clear this task."
+            "Check their logs and the memory of the machine, then clear this task.",
         )
-        set_status_line(context, reason, level=logging.ERROR)
-        raise AirflowFailException(reason)
 
 
 # Part of the `default_args` of every DAG. The delays apply where no policy is asked, after a kill.

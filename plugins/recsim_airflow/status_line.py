@@ -7,15 +7,16 @@ run's task instances.
 from __future__ import annotations
 
 import logging
+from typing import NoReturn
 
 from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowFailException
 
 from recsim_tasks.foundation.text import one_line
 
 log = logging.getLogger(__name__)
 
-# A `map_index_template`: Airflow renders it for unmapped tasks as well. The database column takes 250
-# characters.
+# A `map_index_template`, which Airflow renders for unmapped tasks as well. Its column has 250 characters.
 STATUS_LINE_TEMPLATE = "{{ (reason | default(''))[:250] }}"
 
 
@@ -25,3 +26,9 @@ def set_status_line(context: Context, text: str, *, level: int = logging.INFO) -
     context["reason"] = line
     context["ti"].xcom_push(key="reason", value=line)
     log.log(level, "%s", line)
+
+
+def fail_without_retry(context: Context, reason: str) -> NoReturn:
+    """Fail the task without a retry, with `reason` as its status line."""
+    set_status_line(context, reason, level=logging.ERROR)
+    raise AirflowFailException(reason)

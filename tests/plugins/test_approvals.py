@@ -64,6 +64,17 @@ def test_without_an_answer_the_feed_stays_on_hold_and_the_task_fails_for_good() 
     assert around["reason"].endswith("Clear this task, or wait for the next run, to be asked again.")
 
 
+@pytest.mark.parametrize("error_type", ["unknown", "validation"])
+def test_an_answer_that_airflow_cannot_read_is_not_called_a_late_one(error_type: str) -> None:
+    around = registered()
+    event = {"error": "params_input is invalid", "error_type": error_type}
+    with pytest.raises(
+        AirflowFailException, match=r"^The question about release 7 failed in Airflow: params"
+    ):
+        release_approval("ask").execute_complete(around, event)
+    assert "was not answered" not in around["reason"]
+
+
 def test_there_is_no_default_answer() -> None:
     assert feed_approval().defaults is None
     assert release_approval("ask").defaults is None

@@ -1,22 +1,26 @@
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from airflow.sdk import Asset
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from plugins.airflow_fakes import FakeStateStore, FakeTaskInstance, fake_context
+from recsim_airflow import operators
 from recsim_airflow.job_process import start_time
 from recsim_airflow.operators import (
     JobFailedError,
@@ -181,12 +185,60 @@ def test_exit_0_without_a_result_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_a_missing_command_is_named_with_what_to_do(tmp_path: Path) -> None:
-    job = RecsimJobOperator(task_id="embed", job="embed", command=str(tmp_path / "nowhere"))
+    job, around = (
+        RecsimJobOperator(task_id="embed", job="embed", command=str(tmp_path / "nowhere")),
+        fake_context(),
+    )
     with pytest.raises(
         AirflowFailException,
         match=r"Cannot run .*nowhere: No such file or directory. .*AIRFLOW__RECSIM__COMMAND",
     ):
-        job.execute(fake_context())
+        job.execute(around)
+    assert around["reason"].startswith("Cannot run ")
+
+
+@pytest.mark.parametrize("code", [errno.ENOMEM, errno.EMFILE])
+def test_a_machine_without_memory_or_open_files_is_an_outage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    around = fake_context()
+    monkeypatch.setattr(operators, "JobProcess", exhausted)
+    with pytest.raises(JobUnavailableError, match=rf"^Cannot start .*recsim now: {os.strerror(code)}\."):
+        operator(tmp_path, RESULT).execute(around)
+    assert around["reason"].startswith("Cannot start ")
+
+
+def test_a_job_that_cannot_be_recorded_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(_: str, record: dict[str, Any]) -> None:
+        pids.append(record["pid"])
+        raise ConnectionError("the API server is away")
+
+    pids: list[int] = []
+    around = fake_context()
+    monkeypatch.setattr(around["task_state_store"], "set", unavailable)
+    with pytest.raises(ConnectionError):
+        operator(tmp_path, "time.sleep(600)").execute(around)
+    assert not psutil.pid_exists(pids[0])
+
+
+def test_a_job_that_takes_too_long_is_stopped_and_the_limit_is_the_status_line(tmp_path: Path) -> None:
+    def time_out(*_: object) -> None:
+        raise AirflowTaskTimeout
+
+    around = fake_context()
+    job = operator(tmp_path, "time.sleep(600)", execution_timeout=timedelta(minutes=15))
+    before = signal.signal(signal.SIGALRM, time_out)
+    signal.setitimer(signal.ITIMER_REAL, 1)
+    try:
+        with pytest.raises(AirflowTaskTimeout):
+            job.execute(around)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert around["reason"] == "recsim embed did not end within its time limit, 0:15:00."
+    assert not psutil.pid_exists(around["task_state_store"]["process"]["pid"])
 
 
 def test_the_command_is_the_configured_one_else_the_one_beside_this_python(
@@ -264,6 +316,7 @@ def test_a_decision_without_a_branch_is_refused() -> None:
     around = fake_context(FakeTaskInstance(plan=PLAN))
     with pytest.raises(AirflowFailException, match="'skip', for which this DAG has no branch"):
         branch(append="append").choose_branch(around)
+    assert around["reason"].startswith("The plan decided 'skip'")
 
 
 def test_an_up_to_date_run_records_the_cursor() -> None:
