@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import DAG, AssetOrTimeSchedule, Context, CronTriggerTimetable, TaskGroup, TriggerRule
 
@@ -29,24 +30,10 @@ from recsim_airflow.task_table import read_task_table
 from recsim_tasks.foundation.settings import load_settings
 
 TASKS = read_task_table(__file__)
-FEED_DECISION = [
-    "{{ '--accept' if ti.xcom_pull(task_ids='approve_feed')['answer'] == 'accept' else '--refuse' }}",
-    "{{ ti.xcom_pull(task_ids='approve_feed')['digest'] }}",
-    "--by",
-    "{{ ti.xcom_pull(task_ids='approve_feed')['by'] }}",
-]
 CATALOGUE_VERSION = (
     "{{ (ti.xcom_pull(task_ids='answer_feed') or ti.xcom_pull(task_ids='ingest'))['table_version'] or 0 }}"
 )
 RELEASE_VERSION = ["--version", "{{ ti.xcom_pull(task_ids='register')['version'] }}"]
-# By the refresh itself if the run needs no approval, or if `approve` was marked as a success, not answered.
-APPROVAL = [
-    "--by",
-    "{{ (ti.xcom_pull(task_ids='approve') or {}).get('by') or 'refresh' }}",
-    "--through=airflow",
-    "{% set at = (ti.xcom_pull(task_ids='approve') or {}).get('at') %}{{ '--answered-at=' ~ at if at }}",
-    "{{ '--reject' if (ti.xcom_pull(task_ids='approve') or {}).get('answer') == 'reject' }}",
-]
 # Only the coming nights: by default, a DAG that is switched on in the small hours would run at once.
 NIGHTLY = CronTriggerTimetable("0 2 * * *", timezone="UTC", run_immediately=timedelta())
 
@@ -69,14 +56,10 @@ def record_promotion(context: Context, _result: object) -> None:
     record_cursor(context, commits, plan_task="plan")
 
 
-def embed(branch: str) -> RecsimJobOperator:
-    """Embed what has no embedding by this encoder yet."""
-    return RecsimJobOperator(task_id="embed", job="embed", **embedding_pool, **TASKS[f"{branch}.embed"])
-
-
-def index(branch: str, action: str) -> RecsimJobOperator:
-    """Build the index, or append to a copy of the champion's."""
-    return RecsimJobOperator(task_id="index", job="index", arguments=[action], **TASKS[f"{branch}.index"])
+def job(task: str, *arguments: str, **options: Any) -> RecsimJobOperator:
+    """A task that runs the job of its own name; `task` is its full id, such as `append.embed`."""
+    name = task.rpartition(".")[2]
+    return RecsimJobOperator(task_id=name, job=name, arguments=arguments, **TASKS[task], **options)
 
 
 with DAG(
@@ -93,20 +76,12 @@ with DAG(
     default_args={"owner": "recsim", **RETRIES},
     params=refresh_params(settings),
 ) as dag:
-    ingest = RecsimJobOperator(
-        task_id="ingest",
-        job="ingest",
-        succeed_on_hold=True,
-        pre_execute=begin,
-        inlets=[inbox],
-        outlets=[CATALOGUE],
-        **TASKS["ingest"],
-    )
+    ingest = job("ingest", succeed_on_hold=True, pre_execute=begin, inlets=[inbox], outlets=[CATALOGUE])
     approve_feed = FeedApprovalOperator(task_id="approve_feed", ingest_task="ingest", **TASKS["approve_feed"])
     answer_feed = RecsimJobOperator(
         task_id="answer_feed",
         job="ingest",
-        arguments=FEED_DECISION,
+        arguments=approve_feed.job_arguments,
         # A feed behind this one may be on hold too: this refresh continues without it, the next one asks.
         succeed_on_hold=True,
         outlets=[CATALOGUE],
@@ -124,12 +99,7 @@ with DAG(
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
         **TASKS["await_catalogue"],
     )
-    plan = RecsimJobOperator(
-        task_id="plan",
-        job="plan",
-        arguments=["--mode", "{{ params.mode }}", POOL_SLOTS_ARGUMENT],
-        **TASKS["plan"],
-    )
+    plan = job("plan", "--mode", "{{ params.mode }}", POOL_SLOTS_ARGUMENT)
     decide = PlanBranchOperator(
         task_id="decide",
         plan_task="plan",
@@ -140,35 +110,22 @@ with DAG(
         task_id="up_to_date", plan_task="plan", catalogue=commits, **TASKS["up_to_date"]
     )
     with TaskGroup("append", tooltip="Only what changed, with the current encoder") as append:
-        embed("append") >> index("append", "append")
+        job("append.embed", **embedding_pool) >> job("append.index", "append")
     with TaskGroup("rebuild", tooltip="Every product, with the current encoder") as rebuild:
-        embed("rebuild") >> index("rebuild", "build")
+        job("rebuild.embed", **embedding_pool) >> job("rebuild.index", "build")
     with TaskGroup("retrain", tooltip="A new encoder, and every product with it") as retrain:
-        tune = RecsimJobOperator(
-            task_id="tune",
-            job="tune",
-            arguments=["--trials", "{{ params.trials }}"],
+        tune = job(
+            "retrain.tune",
+            "--trials",
+            "{{ params.trials }}",
             pool=GPU_POOL,
             pool_slots=settings.tune_parallel,
-            **TASKS["retrain.tune"],
         )
-        train = RecsimJobOperator(
-            task_id="train", job="train", pool=GPU_POOL, pool_slots=settings.ranks, **TASKS["retrain.train"]
-        )
-        tune >> train >> embed("retrain") >> index("retrain", "build")
-    evaluate = RecsimJobOperator(
-        task_id="evaluate",
-        job="evaluate",
-        trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS,
-        **TASKS["evaluate"],
-    )
-    register = RecsimJobOperator(
-        task_id="register",
-        job="register",
-        arguments=["{{ '--ask' if params.approval == 'ask' }}"],
-        **TASKS["register"],
-    )
-    gate = RecsimJobOperator(task_id="gate", job="gate", **TASKS["gate"])
+        train = job("retrain.train", pool=GPU_POOL, pool_slots=settings.ranks)
+        tune >> train >> job("retrain.embed", **embedding_pool) >> job("retrain.index", "build")
+    evaluate = job("evaluate", trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+    register = job("register", "{{ '--ask' if params.approval == 'ask' }}")
+    gate = job("gate")
     approve = ReleaseApprovalOperator(
         task_id="approve",
         approval="{{ params.approval }}",
@@ -177,16 +134,15 @@ with DAG(
         assigned_users=configured_approvers(),
         **TASKS["approve"],
     )
-    promote = RecsimJobOperator(
-        task_id="promote",
-        job="promote",
-        arguments=[*RELEASE_VERSION, *APPROVAL],
+    promote = job(
+        "promote",
+        *RELEASE_VERSION,
+        *approve.job_arguments,
         inlets=[commits],
         outlets=[RELEASE],
         post_execute=record_promotion,
-        **TASKS["promote"],
     )
-    verify = RecsimJobOperator(task_id="verify", job="verify", arguments=RELEASE_VERSION, **TASKS["verify"])
+    verify = job("verify", *RELEASE_VERSION)
 
     ingest >> approve_feed >> answer_feed
     [ingest, answer_feed] >> await_catalogue >> plan >> decide >> [up_to_date, append, rebuild, retrain]

@@ -92,12 +92,24 @@ class FeedApprovalOperator(PersonApprovalOperator):
 
         ingest = RecsimJobOperator(task_id="ingest", job="ingest", succeed_on_hold=True)
         approve = FeedApprovalOperator(task_id="approve", ingest_task="ingest")
-        ingest >> approve
+        answer = RecsimJobOperator(task_id="answer", job="ingest", arguments=approve.job_arguments)
+        ingest >> approve >> answer
     """
 
     def __init__(self, *, ingest_task: str, **kwargs: Any) -> None:
         super().__init__(subject="Feed on hold: review required", **kwargs)
         self.ingest_task = ingest_task
+
+    @property
+    def job_arguments(self) -> list[str]:
+        """The arguments with which the job `ingest` carries out the decision (templated)."""
+        decision = f"ti.xcom_pull(task_ids='{self.task_id}')"
+        return [
+            _template(f"'--accept' if {decision}['answer'] == 'accept' else '--refuse'"),
+            _template(f"{decision}['digest']"),
+            "--by",
+            _template(f"{decision}['by']"),
+        ]
 
     def execute(self, context: Context) -> Any:
         """Ask about the feed."""
@@ -144,6 +156,22 @@ class ReleaseApprovalOperator(PersonApprovalOperator):
         self.approval = approval
         self.evaluate_task = evaluate_task
         self.register_task = register_task
+
+    @property
+    def job_arguments(self) -> list[str]:
+        """The arguments with which the job `promote` carries out the decision (templated).
+
+        The refresh itself decides if the run needs no approval. If this task was marked as a success instead
+        of answered, no time is passed, and `promote` refuses.
+        """
+        decision = f"(ti.xcom_pull(task_ids='{self.task_id}') or {{}})"
+        return [
+            "--by",
+            _template(f"{decision}.get('by') or 'refresh'"),
+            "--through=airflow",
+            f"{{% set at = {decision}.get('at') %}}" + _template("'--answered-at=' ~ at if at"),
+            _template(f"'--reject' if {decision}.get('answer') == 'reject'"),
+        ]
 
     def execute(self, context: Context) -> Any:
         """Ask about the release."""
@@ -195,3 +223,7 @@ def configured_approvers() -> list[dict[str, str]] | None:
     return [
         {"id": user.strip(), "name": name.strip() or user.strip()} for user, _, name in pairs if user.strip()
     ] or None
+
+
+def _template(expression: str) -> str:
+    return "{{ " + expression + " }}"

@@ -203,7 +203,7 @@ def test_the_table_beside_the_dag_has_exactly_its_tasks(refresh: DAG) -> None:
 
 
 def test_the_dag_shows_the_chain_on_few_lines() -> None:
-    assert len((ROOT / "dags" / "recsim_refresh.py").read_text().splitlines()) < 250
+    assert len((ROOT / "dags" / "recsim_refresh.py").read_text().splitlines()) < 160
 
 
 def test_each_job_is_one_command(refresh: DAG) -> None:
