@@ -9,7 +9,7 @@ from recsim_airflow.links import MlflowLink
 
 
 class RecsimPlugin(AirflowPlugin):
-    """Extra links of the tasks, and the listener of the scheduler."""
+    """Adds the button *MLflow* to tasks, and a listener to the scheduler."""
 
     name = "recsim"
     listeners = [listeners]  # noqa: RUF012 - the base class declares it so

@@ -1,5 +1,5 @@
 """The Airflow side: runs `recsim` jobs as tasks, waits for the catalogue, starts a refresh when feeds land.
 
-Comes in: run parameters and asset events. Goes out: one command per task, its result as XCom, its status
-line. Promises: no process outlives its task; parsing a DAG imports nothing heavy.
+Input: run parameters and asset events. Output: one command per task, its result as XCom, its status line.
+Guarantees: no process outlives its task; parsing a DAG imports nothing heavy.
 """

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.sdk import Asset, Context
 
-from recsim_tasks.contracts import Cursor
+from recsim_tasks.contracts import Cursor, PlanResult
 
 # Keys of the state stores. ANNOUNCED belongs to the asset triggers, the others to the refresh.
 ANNOUNCED = "announced"
@@ -30,7 +30,7 @@ def record_cursor(context: Context, catalogue: Asset, *, plan_task: str) -> Curs
 
     The task needs `catalogue` as an inlet.
     """
-    cursor = Cursor.from_json(context["ti"].xcom_pull(task_ids=plan_task)["head"])
+    cursor = PlanResult.model_validate(context["ti"].xcom_pull(task_ids=plan_task)).head
     context["asset_state_store"][catalogue].set(COMMITTED, {**cursor.as_json()})
     return cursor
 

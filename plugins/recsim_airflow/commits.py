@@ -68,27 +68,27 @@ class VersionCondition:
 
 
 @dataclass(frozen=True)
-class Decision:
+class WaitStatus:
     """`ready` to continue, `wait` for a commit, or `refuse` for good; with the reason in one line."""
 
     kind: Literal["ready", "wait", "refuse"]
     sentence: str
 
 
-def decide(table_uri: str, head: TableHead | None, condition: VersionCondition) -> Decision:
+def wait_status(table_uri: str, head: TableHead | None, condition: VersionCondition) -> WaitStatus:
     """Decide from the head of a table, which is None where there is no table yet."""
     if head is None:
-        return Decision("wait", f"{table_uri} does not exist yet.")
+        return WaitStatus("wait", f"{table_uri} does not exist yet.")
     if not head.change_feed:
-        return Decision(
+        return WaitStatus(
             "refuse",
             f"{table_uri} has no change feed. Set its property {CHANGE_FEED} to true, then rebuild the "
             "index.",
         )
     version = condition.version(head)
     if head.version < version:
-        return Decision("wait", f"{table_uri} is at version {head.version}, not yet at {version}.")
-    return Decision("ready", f"{table_uri} is at version {head.version}; {version} was asked for.")
+        return WaitStatus("wait", f"{table_uri} is at version {head.version}, not yet at {version}.")
+    return WaitStatus("ready", f"{table_uri} is at version {head.version}; {version} was asked for.")
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from airflow.models import DagRun
 
 GPU_POOL = "gpu_pool"
-VARIABLE = "recsim_gpu_pool_slots"
+POOL_SLOTS_VARIABLE = "recsim_gpu_pool_slots"
 # An argument for `recsim plan`, which refuses a training that needs more slots than the pool has. It renders
 # to an empty text when the scheduler has recorded nothing, and when the pool is unbounded.
 POOL_SLOTS_ARGUMENT = (
-    f"{{% set slots = var.value.get('{VARIABLE}', '') %}}"
+    f"{{% set slots = var.value.get('{POOL_SLOTS_VARIABLE}', '') %}}"
     "{{ '--pool-slots=' ~ slots if slots and slots != '-1' }}"
 )
-DAGS = ("recsim_refresh",)
+REFRESH_DAG = "recsim_refresh"
 
 
 @hookimpl
@@ -26,7 +26,7 @@ def on_dag_run_running(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 - Air
 
     A pool that does not exist has no slots: Airflow would never schedule its tasks.
     """
-    if dag_run.dag_id not in DAGS:
+    if dag_run.dag_id != REFRESH_DAG:
         return
     from airflow.models.pool import Pool
     from airflow.models.variable import Variable
@@ -38,7 +38,7 @@ def on_dag_run_running(dag_run: DagRun, msg: str) -> None:  # noqa: ARG001 - Air
         return
     slots = session.scalar(select(Pool.slots).where(Pool.pool == GPU_POOL)) or 0
     Variable.set(
-        VARIABLE,
+        POOL_SLOTS_VARIABLE,
         slots,
         description="Slots of gpu_pool when the last refresh started. Written by recsim.",
         session=session,

@@ -21,7 +21,7 @@ from recsim_airflow.commits import (
     TableHead,
     UnreadableTableError,
     VersionCondition,
-    decide,
+    wait_status,
 )
 from recsim_airflow.hooks import DeltaTableHook
 from recsim_airflow.status_line import STATUS_LINE_TEMPLATE, set_status_line
@@ -92,7 +92,7 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
         condition = self._condition(context)
         after = condition.after.as_json() if condition.after else None
         head = self._head(context)
-        if decide(self.table_uri, head, condition).kind != "wait":
+        if wait_status(self.table_uri, head, condition).kind != "wait":
             return self._conclude(context, head, condition)
         trigger = DeltaChangeDataFeedTrigger(
             table_uri=self.table_uri,
@@ -158,11 +158,11 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
     def _conclude(
         self, context: Context, head: TableHead | None, condition: VersionCondition
     ) -> VersionRange:
-        decision = decide(self.table_uri, head, condition)
-        if decision.kind != "ready" or head is None:
-            set_status_line(context, decision.sentence, level=logging.ERROR)
-            raise ChangeFeedOffError(decision.sentence)
-        set_status_line(context, decision.sentence)
+        status = wait_status(self.table_uri, head, condition)
+        if status.kind != "ready" or head is None:
+            set_status_line(context, status.sentence, level=logging.ERROR)
+            raise ChangeFeedOffError(status.sentence)
+        set_status_line(context, status.sentence)
         start = condition.start(head)
         return {
             "table_id": head.table_id,
@@ -174,9 +174,9 @@ class DeltaChangeDataFeedSensor(BaseSensorOperator):
     def _time_out(self, context: Context) -> VersionRange:
         """Look once more: if no triggerer ran, the table has not been read since the wait began."""
         head, condition = self._head(context), self._condition(context)
-        decision = decide(self.table_uri, head, condition)
-        if decision.kind != "wait":
+        status = wait_status(self.table_uri, head, condition)
+        if status.kind != "wait":
             return self._conclude(context, head, condition)
-        sentence = f"Waited {self.timeout:.0f} s: {decision.sentence}"
+        sentence = f"Waited {self.timeout:.0f} s: {status.sentence}"
         set_status_line(context, sentence, level=logging.WARNING)
         raise AirflowSkipException(sentence) if self.soft_fail else AirflowSensorTimeout(sentence)

@@ -28,7 +28,7 @@ from pydantic import JsonValue
 
 from recsim_airflow.announcements import FeedAnnouncement, announcement_due, closed_feed_marks, repeat_after
 from recsim_airflow.asset_state import ANNOUNCED, COMMITTED, REFRESH_STARTED
-from recsim_airflow.commits import LastLook, VersionCondition, decide
+from recsim_airflow.commits import LastLook, VersionCondition, wait_status
 from recsim_airflow.hooks import DeltaTableHook, InboxHook
 from recsim_tasks.contracts import Cursor
 
@@ -86,7 +86,7 @@ class DeltaChangeDataFeedTrigger(BaseTrigger):
         try:
             while True:
                 head = await hook.aget_head()
-                if head and decide(self.table_uri, head, condition).kind != "wait":
+                if head and wait_status(self.table_uri, head, condition).kind != "wait":
                     yield TriggerEvent({"head": asdict(head)})
                     return
                 await asyncio.sleep(self.poll_interval)

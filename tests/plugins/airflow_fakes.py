@@ -5,6 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
+# The XCom of a task that ran the job `plan`.
+PLAN: dict[str, Any] = {
+    "refresh_id": "r",
+    "decision": "skip",
+    "reasons": ["Nothing changed."],
+    "warm_start": False,
+    "cursor": None,
+    "head": {"table_id": "id", "version": 3},
+    "changes": {},
+    "champion": None,
+    "champion_unreadable": None,
+    "estimate": {"images": 0, "minutes": None},
+}
+
 
 class FakeTaskInstance:
     """A task instance whose `xcom_pull` returns `results` by task id."""

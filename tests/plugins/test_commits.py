@@ -12,10 +12,10 @@ from recsim_airflow.commits import (
     TableHead,
     UnreadableTableError,
     VersionCondition,
-    decide,
     is_foreign,
     table_changes,
     table_head,
+    wait_status,
 )
 from recsim_tasks.catalogue.delta.log import CommitInfo
 from recsim_tasks.contracts import Cursor
@@ -42,9 +42,9 @@ def head(version: int, change_feed: bool = True) -> TableHead:
 def test_the_wait_ends_when_the_table_has_the_version_and_a_change_feed(
     head: TableHead | None, min_version: int, kind: str, sentence: str
 ) -> None:
-    decision = decide("t", head, VersionCondition(min_version, None))
-    assert decision.kind == kind
-    assert decision.sentence.startswith(sentence)
+    status = wait_status("t", head, VersionCondition(min_version, None))
+    assert status.kind == kind
+    assert status.sentence.startswith(sentence)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_without_a_version_any_commit_after_the_cursor_ends_the_wait(
     after: Cursor | None, kind: str, start: int
 ) -> None:
     condition = VersionCondition(None, after)
-    assert decide("t", head(3), condition).kind == kind
+    assert wait_status("t", head(3), condition).kind == kind
     assert condition.start(head(3)) == start
 
 

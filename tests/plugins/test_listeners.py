@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jinja2 import Template
 
-from recsim_airflow.listeners import POOL_SLOTS_ARGUMENT, VARIABLE, on_dag_run_running
+from recsim_airflow.listeners import POOL_SLOTS_ARGUMENT, POOL_SLOTS_VARIABLE, on_dag_run_running
 
 pytestmark = pytest.mark.airflow
 
@@ -14,9 +14,9 @@ pytestmark = pytest.mark.airflow
 @pytest.mark.parametrize(
     ("variables", "argument"),
     [
-        ({VARIABLE: "2"}, "--pool-slots=2"),
-        ({VARIABLE: "0"}, "--pool-slots=0"),
-        ({VARIABLE: "-1"}, ""),
+        ({POOL_SLOTS_VARIABLE: "2"}, "--pool-slots=2"),
+        ({POOL_SLOTS_VARIABLE: "0"}, "--pool-slots=0"),
+        ({POOL_SLOTS_VARIABLE: "-1"}, ""),
         ({}, ""),
     ],
     ids=["two slots", "no slots", "an unbounded pool", "nothing recorded"],

@@ -19,7 +19,7 @@ import pytest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
-from plugins.airflow_fakes import FakeStateStore, FakeTaskInstance, fake_context
+from plugins.airflow_fakes import PLAN, FakeStateStore, FakeTaskInstance, fake_context
 from recsim_airflow import operators
 from recsim_airflow.job_process import start_time
 from recsim_airflow.operators import (
@@ -286,20 +286,6 @@ def test_a_record_of_another_host_stops_nothing_here(tmp_path: Path) -> None:
         "process", {"pid": me.pid, "started": me.create_time(), "host": "elsewhere"}
     )
     assert operator(tmp_path, RESULT).execute(around) == EMBEDDED
-
-
-PLAN = {
-    "refresh_id": "r",
-    "decision": "skip",
-    "reasons": ["Nothing changed."],
-    "warm_start": False,
-    "cursor": None,
-    "head": {"table_id": "id", "version": 3},
-    "changes": {},
-    "champion": None,
-    "champion_unreadable": None,
-    "estimate": {"images": 0, "minutes": None},
-}
 
 
 def branch(**branches: str) -> PlanBranchOperator:
