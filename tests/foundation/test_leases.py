@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recsim_tasks.foundation.errors import ConfigurationError, RecsimError
+from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
 from recsim_tasks.foundation.leases import lease
 
 TIMES = 60
@@ -51,12 +51,12 @@ def test_two_writers_without_the_lease_lose_some(tmp_path: Path) -> None:
     assert count_with_two(tmp_path, "nullcontext()") < 2 * TIMES
 
 
-def test_a_lease_in_use_is_refused_with_its_owner_and_a_killed_owner_frees_it(tmp_path: Path) -> None:
+def test_a_lease_in_use_is_an_outage_with_its_owner_and_a_killed_owner_frees_it(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout
         holder.stdout.readline()
         with (
-            pytest.raises(RecsimError, match=f"table is in use: process {holder.pid} "),
+            pytest.raises(UnavailableError, match=f"table is in use: process {holder.pid} "),
             lease(tmp_path, "table", timeout=0.2),
         ):
             pass
@@ -76,7 +76,7 @@ def test_an_error_inside_frees_the_lease(tmp_path: Path) -> None:
         pass
 
 
-def test_what_stands_in_a_leases_way_is_named(tmp_path: Path) -> None:
+def test_a_folder_or_file_in_the_place_of_a_lease_is_named(tmp_path: Path) -> None:
     with lease(tmp_path, "table"):
         (path,) = (tmp_path / "leases").iterdir()
     path.unlink()
@@ -101,7 +101,7 @@ def test_a_lease_file_with_anything_in_it_is_taken_and_waited_for(tmp_path: Path
         (path,) = (tmp_path / "leases").iterdir()
         path.write_text(left)
         with (
-            pytest.raises(RecsimError, match="another process has held its lease"),
+            pytest.raises(UnavailableError, match="another process has held its lease"),
             lease(tmp_path, "table", timeout=0.05),
         ):
             pass

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from recsim_tasks.foundation.errors import ConfigurationError, RecsimError
+from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
 from recsim_tasks.foundation.reading import read_json
 from recsim_tasks.foundation.redaction import redacted
 from recsim_tasks.foundation.text import one_line
@@ -25,6 +25,9 @@ BLOCKED = (IsADirectoryError, NotADirectoryError, FileExistsError, PermissionErr
 @contextmanager
 def lease(home: Path, resource: str, timeout: float = 600) -> Iterator[None]:
     """Acquire `resource` (a table's location, a workspace) exclusively; wait up to `timeout` seconds.
+
+    Raises `UnavailableError` if another process holds it for longer, and `ConfigurationError` if its file
+    cannot be opened.
 
     The lease is a `flock` under `home` and excludes processes of this machine only: writers on several
     machines need a log store with conditional puts.
@@ -41,7 +44,7 @@ def lease(home: Path, resource: str, timeout: float = 600) -> Iterator[None]:
             "or make its folder writable (it is under RECSIM_HOME), then run this again."
         ) from error
     except Timeout as error:
-        raise RecsimError(
+        raise UnavailableError(
             f"{resource} is in use: {_owner(path)} has held its lease for more than {timeout:.0f} s. "
             "Wait for that job or end it, then run this one again."
         ) from error
