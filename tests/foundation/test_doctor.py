@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -30,7 +31,7 @@ def finding(settings: Settings, name: str) -> Finding:
     return next(found for found in findings(settings) if found.name == name)
 
 
-def test_a_machine_that_has_all_is_well(settings: Settings, user: Path) -> None:
+def test_a_complete_machine_passes_every_check(settings: Settings, user: Path) -> None:
     result = examine(settings)
     assert result.ok
     names = {found.name for found in result.findings}
@@ -79,7 +80,7 @@ def test_all_faults_are_named_at_once_with_exit_code_2(
         assert fault in str(refused.value)
 
 
-def test_what_is_away_and_nothing_else_is_exit_1(
+def test_outages_alone_end_with_exit_code_1(
     settings: Settings, user: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
@@ -87,13 +88,13 @@ def test_what_is_away_and_nothing_else_is_exit_1(
         examine(load_settings())
 
 
-def test_missing_jars_are_told_with_the_command_that_fetches_them(settings: Settings, user: Path) -> None:
+def test_missing_jars_are_named_with_the_command_that_fetches_them(settings: Settings, user: Path) -> None:
     next(user.glob(".ivy2*/jars/*")).unlink()
     found = finding(settings, "Delta's jars")
     assert (found.ok, found.remedy) == (False, "Run: make setup")
 
 
-def test_a_pom_without_its_jar_is_told_as_the_reason_why_ivy_stops(settings: Settings, user: Path) -> None:
+def test_a_pom_without_its_jar_is_named_as_the_reason_why_ivy_stops(settings: Settings, user: Path) -> None:
     next(user.glob(".ivy2*/jars/*")).unlink()
     artifact = user / ".m2" / "repository" / "io" / "delta" / "delta-storage" / "4.4.0"
     artifact.mkdir(parents=True)
@@ -110,7 +111,7 @@ def test_a_pom_without_its_jar_is_told_as_the_reason_why_ivy_stops(settings: Set
     assert "~/.m2/repository" in found.remedy
 
 
-def test_a_home_that_cannot_be_written_is_told(
+def test_a_home_that_cannot_be_written_is_named(
     settings: Settings, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -136,7 +137,7 @@ def server() -> Iterator[str]:
         served.shutdown()
 
 
-def test_an_mlflow_that_answers_is_well(
+def test_an_mlflow_that_answers_passes(
     settings: Settings, user: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{server}/")
@@ -148,6 +149,19 @@ def test_something_else_at_mlflows_address_is_not_taken_for_it(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{server}/elsewhere")
     assert "Not Found" in finding(load_settings(), "MLflow").detail
+
+
+def test_a_server_that_does_not_speak_http_is_named(
+    settings: Settings, user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        greeting = threading.Thread(target=lambda: listener.accept()[0].sendall(b"SSH-2.0-OpenSSH\r\n"))
+        greeting.start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        mlflow = finding(load_settings(), "MLflow")
+        greeting.join()
+    assert (mlflow.ok, mlflow.away) == (False, False)
+    assert "SSH-2.0" in mlflow.detail
 
 
 def test_nothing_heavy_is_imported() -> None:

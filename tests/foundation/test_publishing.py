@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from recsim_tasks.foundation import publishing as publishing_module
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import check_digests, digests, publishing, write_json
 
@@ -107,6 +108,19 @@ def test_what_a_killed_try_left_is_not_published_and_is_removed_by_the_next(tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["release"]
 
 
+def test_a_leftover_that_cannot_be_removed_keeps_no_file_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(_: Path) -> None:
+        raise PermissionError
+
+    (tmp_path / f".a{publishing_module.STAGED}1").touch()
+    monkeypatch.setattr(publishing_module, "remove", forbidden)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    publishing_module._remove_leftovers(tmp_path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_what_another_process_has_staged_is_left_alone(tmp_path: Path) -> None:
     with publishing(tmp_path / "release") as folder:
         with publishing(tmp_path / "release") as other:
@@ -132,17 +146,17 @@ def test_two_that_publish_side_by_side_do_not_collide(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["receipt.json", "release"]
 
 
-@pytest.mark.parametrize("stands", ["a file", "a link to a folder", "a link to nothing", "an empty folder"])
-def test_whatever_stands_in_the_place_is_replaced(tmp_path: Path, stands: str) -> None:
+@pytest.mark.parametrize("existing", ["a file", "a link to a folder", "a link to nothing", "an empty folder"])
+def test_anything_at_the_target_is_replaced(tmp_path: Path, existing: str) -> None:
     target, elsewhere = tmp_path / "release", tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "kept").write_text("kept")
-    if stands == "a file":
+    if existing == "a file":
         target.write_text("x")
-    elif stands == "an empty folder":
+    elif existing == "an empty folder":
         target.mkdir()
     else:
-        target.symlink_to(elsewhere if stands == "a link to a folder" else tmp_path / "nowhere")
+        target.symlink_to(elsewhere if existing == "a link to a folder" else tmp_path / "nowhere")
     with publishing(target) as folder:
         (folder / "a").write_text("a")
     assert [path.name for path in target.iterdir()] == ["a"]
@@ -227,9 +241,9 @@ class Recorder:
             return replace(path, target)
 
         def made(path: Path, *args: object, **kwargs: object) -> None:
-            there = path.exists()
+            existed = path.exists()
             mkdir(path, *args, **kwargs)  # type: ignore[arg-type]
-            if not there:
+            if not existed:
                 self.steps.append(("make", str(path)))
 
         monkeypatch.setattr(os, "fsync", flushed)

@@ -26,6 +26,21 @@ def test_a_folder_a_pipe_and_a_device_are_refused_without_waiting(tmp_path: Path
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+def test_a_file_that_grows_beyond_the_limit_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def grow(descriptor: int) -> os.stat_result:
+        status = fstat(descriptor)
+        (tmp_path / "a").write_bytes(b"12345")
+        return status
+
+    fstat = os.fstat
+    (tmp_path / "a").write_bytes(b"1234")
+    monkeypatch.setattr(os, "fstat", grow)
+    with pytest.raises(NotAFileError, match="more than 4 bytes"):
+        read_small(tmp_path / "a", 4)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000, "\x00"])
 def test_what_is_no_json_is_a_value_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "a").write_text(text)

@@ -1,11 +1,12 @@
 """Check a machine and its settings: what is missing or does not answer, and what to do about it.
 
-The checks are quick and change nothing: they import nothing heavy and write only a probe file.
-With RECSIM_GPUS they start a process that asks TensorFlow for its GPUs, which takes 5 s.
+The checks are quick: they import nothing heavy, and write nothing but RECSIM_HOME, if it is missing, and a
+probe file. With RECSIM_GPUS they start a process that asks TensorFlow for its GPUs, which takes 5 s.
 """
 
 from __future__ import annotations
 
+import http.client
 import tempfile
 import urllib.error
 import urllib.request
@@ -35,7 +36,7 @@ def examine(settings: Settings) -> DoctorResult:
     if faults:
         listed = " · ".join(f"{fault.name}: {fault.detail}. {fault.remedy}" for fault in faults)
         raise (UnavailableError if all(fault.away for fault in faults) else ConfigurationError)(
-            f"Found {len(faults)} problem{'s'[: len(faults) > 1]}: {listed}"
+            f"Found {len(faults)} problem{'s' if len(faults) > 1 else ''}: {listed}"
         )
     return DoctorResult(ok=True, findings=[CheckFinding(**finding._asdict()) for finding in results])
 
@@ -105,11 +106,11 @@ def _delta_jars() -> Finding:
     ]
     if caches:
         return Finding("Delta's jars", True, str(caches[0].parent), "")
-    half = _poms_without_jar(Path.home() / ".m2" / "repository")
-    if half:
+    poms = _poms_without_jar(Path.home() / ".m2" / "repository")
+    if poms:
         detail = (
-            f"not in the Ivy cache, and Ivy stops with 'download failed' at {len(half)} poms of ~/.m2 "
-            f"that have no jar, such as {half[0]}"
+            f"not in the Ivy cache, and Ivy stops with 'download failed' at {len(poms)} poms of ~/.m2 "
+            f"that have no jar, such as {poms[0]}"
         )
         return Finding(
             "Delta's jars", False, detail, "Move ~/.m2/repository out of the way and run: make setup"
@@ -119,9 +120,10 @@ def _delta_jars() -> Finding:
 
 def _poms_without_jar(repository: Path) -> list[Path]:
     """Poms of `repository` whose jar is missing, relative to it."""
-    lonely = (pom for pom in sorted(repository.rglob("*.pom")) if not pom.with_suffix(".jar").exists())
     return [
-        pom.relative_to(repository) for pom in lonely if b"<packaging>pom</packaging>" not in pom.read_bytes()
+        pom.relative_to(repository)
+        for pom in sorted(repository.rglob("*.pom"))
+        if not pom.with_suffix(".jar").exists() and b"<packaging>pom</packaging>" not in pom.read_bytes()
     ]
 
 
@@ -132,7 +134,7 @@ def _mlflow(uri: str) -> Finding:
         health = f"{uri.rstrip('/')}/health"
         with urllib.request.urlopen(health, timeout=MLFLOW_TIMEOUT_SECONDS):  # noqa: S310 - http or https
             return Finding("MLflow", True, f"{uri} answers", "")
-    except (OSError, ValueError) as error:  # URLError is an OSError
+    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         away = isinstance(error, OSError) and not (
             isinstance(error, urllib.error.HTTPError) and error.code < 500

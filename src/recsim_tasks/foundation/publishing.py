@@ -94,9 +94,11 @@ def _staged(target: Path, folder: bool) -> Iterator[Path]:
     try:
         yield path
     finally:
-        remove(path)
-        if lock is not None:
-            os.close(lock)
+        try:
+            remove(path)
+        finally:
+            if lock is not None:
+                os.close(lock)
 
 
 def _create(target: Path, folder: bool) -> tuple[Path, int | None]:
@@ -130,8 +132,10 @@ def _remove_leftovers(parent: Path) -> None:
     for path in parent.glob(f".*{STAGED}*"):
         with suppress(OSError):
             lock = _lock(path)
-            remove(path)
-            os.close(lock)
+            try:
+                remove(path)
+            finally:
+                os.close(lock)
 
 
 def file_digest(path: Path) -> str:

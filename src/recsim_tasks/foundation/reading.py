@@ -29,9 +29,12 @@ def read_small(path: Path, largest: int = LARGEST) -> bytes:
         if status.st_size > largest:
             raise NotAFileError(f"has {status.st_size:,} bytes, more than {largest:,}")
         with open(descriptor, "rb", closefd=False) as file:  # a descriptor has no path
-            return file.read(largest + 1)
+            content = file.read(largest + 1)
     finally:
         os.close(descriptor)
+    if len(content) > largest:
+        raise NotAFileError(f"has grown to more than {largest:,} bytes while it was read")
+    return content
 
 
 def read_json(path: Path, largest: int = LARGEST) -> Any:
