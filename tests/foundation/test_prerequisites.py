@@ -29,7 +29,7 @@ def program(folder: Path, name: str, script: str) -> None:
     (folder / name).chmod(0o755)
 
 
-def test_a_machine_that_has_all_is_told_nothing() -> None:
+def test_nothing_is_printed_on_a_complete_machine() -> None:
     done = subprocess.run([sys.executable, "-I", SCRIPT], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -69,8 +69,8 @@ def test_java_17_and_later_will_do(tmp_path: Path, version: str) -> None:
 
 def test_java_home_decides_as_it_does_for_spark(tmp_path: Path) -> None:
     program(tmp_path / "bin", "java", """echo 'openjdk version "17.0.1"' >&2""")
-    done = run(tmp_path / "bin", tmp_path, JAVA_HOME=str(tmp_path / "gone"))
-    assert f"{tmp_path}/gone/bin/java does not run" in done.stderr
+    done = run(tmp_path / "bin", tmp_path, JAVA_HOME=str(tmp_path / "absent"))
+    assert f"{tmp_path}/absent/bin/java does not run" in done.stderr
     assert "unset JAVA_HOME" in done.stderr
 
 
@@ -98,10 +98,10 @@ def test_a_python_without_its_headers_is_named(tmp_path: Path) -> None:
         "python3.11",
         'case "$3" in *sysconfig*) echo /usr/include/nowhere;; *) echo 3 11 "$0";; esac',
     )
-    said = run(tmp_path / "bin", tmp_path).stderr
+    printed = run(tmp_path / "bin", tmp_path).stderr
     assert (
         "Python's headers: no Python.h in /usr/include/nowhere. Run: sudo apt-get install python3.11-dev"
-        in said
+        in printed
     )
 
 
@@ -136,7 +136,7 @@ def test_other_pythons_can_run_it(tmp_path: Path, version: str) -> None:
     assert done.returncode in (0, 2)
 
 
-def test_what_the_tests_need_on_top_is_asked_for_by_them_alone(tmp_path: Path) -> None:
+def test_only_the_check_for_tests_names_what_the_tests_need(tmp_path: Path) -> None:
     assert "hromium" not in run("", tmp_path).stderr
     done = run("", tmp_path, "--tests")
     assert done.returncode == 2

@@ -88,15 +88,17 @@ CONDITIONS = (
     _condition(
         UnavailableError,
         {
-            *(
-                errno.ECONNREFUSED,
-                errno.ECONNRESET,
-                errno.ECONNABORTED,
-                errno.ETIMEDOUT,
-                errno.ENOTCONN,
-                errno.ESTALE,
-            ),
-            *(errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH, errno.ENETDOWN, errno.ENETRESET),
+            errno.ECONNREFUSED,
+            errno.ECONNRESET,
+            errno.ECONNABORTED,
+            errno.ETIMEDOUT,
+            errno.ENOTCONN,
+            errno.ESTALE,
+            errno.EHOSTUNREACH,
+            errno.EHOSTDOWN,
+            errno.ENETUNREACH,
+            errno.ENETDOWN,
+            errno.ENETRESET,
         },
         r"connection (refused|reset|aborted|closed|timed out)|could not connect to"
         r"|unable to execute http request"
@@ -109,13 +111,11 @@ CONDITIONS = (
         r"|request or response body error",
         "{place} does not answer ({detail}). Start it, or correct its address in the settings, "
         "then run this job again.",
-        *(
-            ConnectionResetError,
-            ConnectionRefusedError,
-            ConnectionAbortedError,
-            TimeoutError,
-            socket.gaierror,
-        ),
+        ConnectionResetError,
+        ConnectionRefusedError,
+        ConnectionAbortedError,
+        TimeoutError,
+        socket.gaierror,
         of_service=True,
     ),
 )

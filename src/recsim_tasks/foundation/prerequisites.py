@@ -181,7 +181,7 @@ def _browser() -> Finding:
         "Chromium",
         bool(browser),
         browser or "none on the PATH; the tests open the shop with it",
-        "Run: sudo apt-get install chromium",
+        "" if browser else "Run: sudo apt-get install chromium",
     )
 
 
@@ -191,7 +191,7 @@ def _wrk() -> Finding:
         "wrk",
         bool(wrk),
         wrk or "none on the PATH; the serving benchmark needs it",
-        "Run: sudo apt-get install wrk",
+        "" if wrk else "Run: sudo apt-get install wrk",
     )
 
 

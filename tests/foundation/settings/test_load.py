@@ -58,7 +58,7 @@ def test_a_wrong_value_is_refused_by_name(
     assert refused.value.exit_code == 2
 
 
-def test_all_wrong_values_are_told_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_wrong_values_are_named_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECSIM_RANKS", "two")
     monkeypatch.setenv("RECSIM_PORT", "http")
     with pytest.raises(ConfigurationError, match=r"ranks.*port"):
@@ -82,11 +82,8 @@ def test_images_are_grey_or_in_colour(
 ) -> None:
     (tmp_path / "recsim.toml").write_text(f"image_channels = {channels}")
     monkeypatch.setenv(
-        *(
-            ("RECSIM_CONFIG", str(tmp_path / "recsim.toml"))
-            if by_file
-            else ("RECSIM_IMAGE_CHANNELS", str(channels))
-        )
+        "RECSIM_CONFIG" if by_file else "RECSIM_IMAGE_CHANNELS",
+        str(tmp_path / "recsim.toml") if by_file else str(channels),
     )
     assert load_settings().image_channels == channels
 
