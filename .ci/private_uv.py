@@ -1,4 +1,4 @@
-"""Print the path of a uv that can install this project; fetch one into `.tools` when the PATH has none.
+"""Print the path of a uv that can install this project; fetch one into `.tools` if there is none on the PATH.
 
 Runs before there is an environment, on a bare Python 3.11: with pip if it is installed (it knows the site's
 mirror and proxy), else with the standard library alone, because Debian's Python has neither pip nor venv.
@@ -25,7 +25,7 @@ PRIVATE = Path(__file__).resolve().parent.parent / ".tools" / f"uv-{VERSION}"
 
 
 def main() -> int:
-    """Print the path; exit code 2 and a sentence when there is no uv to be had."""
+    """Print the path; exit code 2, with the reason on stderr, if uv cannot be fetched."""
     try:
         print(_on_path() or _private())
     except (OSError, ValueError) as error:
@@ -42,8 +42,8 @@ def _on_path() -> str | None:
     uv = shutil.which("uv")
     if uv is None:
         return None
-    told = subprocess.run([uv, "--version"], capture_output=True, text=True, check=False).stdout
-    version = re.match(r"uv (\d+)\.(\d+)", told)
+    output = subprocess.run([uv, "--version"], capture_output=True, text=True, check=False).stdout
+    version = re.match(r"uv (\d+)\.(\d+)", output)
     return uv if version and tuple(map(int, version.groups())) >= OLDEST else None
 
 
@@ -57,7 +57,7 @@ def _private() -> Path:
 
 
 def _by_pip() -> bool:
-    """Install by pip into a folder beside and rename it; false when there is no pip or it fails."""
+    """Install with pip into a folder beside, then rename it; False if there is no pip or it fails."""
     staged = PRIVATE.with_name(f".{PRIVATE.name}.staged")
     shutil.rmtree(staged, ignore_errors=True)
     command = [
@@ -76,13 +76,14 @@ def _by_pip() -> bool:
         or not (staged / "bin" / "uv").exists()
     ):
         return False
+    shutil.rmtree(PRIVATE, ignore_errors=True)  # incomplete, if a download was killed
     staged.rename(PRIVATE)
     return True
 
 
 def _by_wheel(uv: Path) -> None:
-    with urllib.request.urlopen(f"{FILES}/{WHEEL}", timeout=60) as answer:
-        wheel = answer.read()
+    with urllib.request.urlopen(f"{FILES}/{WHEEL}", timeout=60) as response:
+        wheel = response.read()
     if hashlib.sha256(wheel).hexdigest() != SHA256:
         raise ValueError(f"{FILES}/{WHEEL} is not the published file")
     uv.parent.mkdir(parents=True, exist_ok=True)

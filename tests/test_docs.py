@@ -57,5 +57,5 @@ def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_python_file_that_a_page_names_exists(page: Path) -> None:
     named = set(re.findall(r"(?<![\w/.])[a-z_]+(?:/[a-z_]+)*\.py\b", page.read_text()))
-    there = [f"/{name(path)}" for folder in CODE for path in ROOT.glob(f"{folder}/**/*.py")]
-    assert [file for file in named if not any(path.endswith(f"/{file}") for path in there)] == []
+    paths = [f"/{name(path)}" for folder in CODE for path in ROOT.glob(f"{folder}/**/*.py")]
+    assert [file for file in named if not any(path.endswith(f"/{file}") for path in paths)] == []

@@ -8,8 +8,8 @@ import pytest
 from recsim_tasks.foundation import gpus
 from recsim_tasks.foundation.doctor import findings
 from recsim_tasks.foundation.errors import MissingError
-from recsim_tasks.foundation.gpus import CPU_ONLY, Usable, ask_tensorflow, check_gpus, reason
-from recsim_tasks.foundation.settings import Settings, visible_gpus
+from recsim_tasks.foundation.gpus import CPU_ONLY, UsableGpus, ask_tensorflow, check_gpus, reason
+from recsim_tasks.foundation.settings import Settings
 
 # What TensorFlow 2.18 logs where it is built with CUDA: without a driver, and without CUDA's libraries.
 NO_DRIVER = """\
@@ -27,11 +27,11 @@ properly if you would like to use GPU. Skipping registering GPU devices...
 
 
 @pytest.fixture(autouse=True)
-def unasked() -> None:
+def fresh_cache() -> None:
     ask_tensorflow.cache_clear()
 
 
-def sees(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, output: str, log: str = "") -> None:
+def fake_tensorflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, output: str, log: str = "") -> None:
     """Let a program that prints `output` and `log` stand for a Python whose TensorFlow does."""
     program = tmp_path / "python"
     program.write_text(
@@ -42,21 +42,21 @@ def sees(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, output: str, log: str 
 
 
 @pytest.mark.parametrize(
-    ("log", "said"),
+    ("log", "expected"),
     [
         (NO_DRIVER, "failed call to cuInit: UNKNOWN ERROR (303)"),
         (NO_LIBRARIES, "Cannot dlopen some GPU libraries. Please make sure"),
         ("nothing of the kind", ""),
     ],
 )
-def test_the_reason_is_what_tensorflow_says_of_its_gpus(log: str, said: str) -> None:
-    assert reason(log).startswith(said)
-    assert bool(reason(log)) == bool(said)
+def test_the_reason_is_what_tensorflow_says_of_its_gpus(log: str, expected: str) -> None:
+    assert reason(log).startswith(expected)
+    assert bool(reason(log)) == bool(expected)
 
 
 @pytest.mark.ml
 def test_a_gpu_is_refused_with_the_reason_when_tensorflow_is_built_for_processors(settings: Settings) -> None:
-    assert ask_tensorflow() == Usable(0, CPU_ONLY)
+    assert ask_tensorflow() == UsableGpus(0, CPU_ONLY)
     with pytest.raises(
         MissingError,
         match=r"1 GPU is requested \(RECSIM_GPUS.*sees none on .*built for CPUs only.*docs/learning.md",
@@ -67,7 +67,7 @@ def test_a_gpu_is_refused_with_the_reason_when_tensorflow_is_built_for_processor
 def test_more_gpus_than_tensorflow_sees_are_refused(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    sees(monkeypatch, tmp_path, "[2, true]")
+    fake_tensorflow(monkeypatch, tmp_path, "[2, true]")
     check_gpus(settings.model_copy(update={"gpus": 2}))
     with pytest.raises(MissingError, match=r"4 GPUs are requested .* but TensorFlow sees 2 on"):
         check_gpus(settings.model_copy(update={"gpus": 4}))
@@ -76,7 +76,7 @@ def test_more_gpus_than_tensorflow_sees_are_refused(
 def test_the_reason_of_a_build_with_cuda_stands_in_the_refusal(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    sees(monkeypatch, tmp_path, "[0, true]", NO_LIBRARIES)
+    fake_tensorflow(monkeypatch, tmp_path, "[0, true]", NO_LIBRARIES)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     with pytest.raises(
         MissingError, match=r"\(CUDA_VISIBLE_DEVICES leaves none\): Cannot dlopen some GPU libraries"
@@ -84,16 +84,16 @@ def test_the_reason_of_a_build_with_cuda_stands_in_the_refusal(
         check_gpus(settings.model_copy(update={"gpus": 1}))
 
 
-def test_a_tensorflow_that_cannot_be_imported_is_said(
+def test_a_tensorflow_that_cannot_be_imported_is_named(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    sees(monkeypatch, tmp_path, "no JSON")
+    fake_tensorflow(monkeypatch, tmp_path, "no JSON")
     with pytest.raises(MissingError, match="TensorFlow cannot be imported"):
         check_gpus(settings.model_copy(update={"gpus": 1}))
 
 
 @pytest.mark.parametrize("update", [{"gpus": 0}, {"gpus": 8, "spark_master": "spark://there:7077"}])
-def test_without_gpus_and_on_a_cluster_nobody_asks_this_machine(
+def test_without_gpus_and_on_a_cluster_this_machine_is_not_checked(
     update: dict[str, object], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpus.sys, "executable", "/nowhere/python")
@@ -103,7 +103,7 @@ def test_without_gpus_and_on_a_cluster_nobody_asks_this_machine(
 def test_doctor_says_how_many_gpus_tensorflow_sees(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    sees(monkeypatch, tmp_path, "[1, true]")
+    fake_tensorflow(monkeypatch, tmp_path, "[1, true]")
     found = {
         wanted: next(f for f in findings(settings.model_copy(update={"gpus": wanted})) if f.name == "GPUs")
         for wanted in (1, 2)
@@ -111,24 +111,3 @@ def test_doctor_says_how_many_gpus_tensorflow_sees(
     assert (found[1].ok, found[1].detail) == (True, "TensorFlow sees 1")
     assert (found[2].ok, found[2].detail.split(",")[0]) == (False, "2 GPUs are requested (RECSIM_GPUS")
     assert "GPUs" not in {f.name for f in findings(settings)}
-
-
-@pytest.mark.parametrize(
-    ("value", "names"),
-    [
-        (None, None),
-        ("0,1", ("0", "1")),
-        ("1", ("1",)),
-        ("GPU-8f2c, MIG-5/1/0", ("GPU-8f2c", "MIG-5/1/0")),
-        ("-1", ()),
-        ("", ()),
-        ("2,-1,3", ("2",)),
-    ],
-)
-def test_cuda_visible_devices_is_read_as_cuda_reads_it(
-    value: str | None, names: tuple[str, ...] | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if value is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
-    assert visible_gpus() == names

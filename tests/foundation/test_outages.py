@@ -37,11 +37,11 @@ def closed_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def ask_in_vain() -> None:
+def request_a_closed_port() -> None:
     urllib.request.urlopen(f"http://127.0.0.1:{closed_port()}/health", timeout=5)
 
 
-def ask_who_is_silent() -> None:
+def request_a_silent_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         urllib.request.urlopen(f"http://127.0.0.1:{silent.getsockname()[1]}/health", timeout=0.2)
 
@@ -63,27 +63,27 @@ class LibraryError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind", "said"),
+    ("fault", "kind", "sentence"),
     [
         (write_on_a_full_disk, UnavailableError, r"disk is full.* at the place \(No space left on device\)"),
         (hide(write_on_a_full_disk, LibraryError, "it failed"), UnavailableError, "disk is full"),
-        (ask_in_vain, UnavailableError, r"the place does not answer \(.*Connection refused"),
-        (ask_who_is_silent, UnavailableError, r"the place does not answer \(.*timed out"),
+        (request_a_closed_port, UnavailableError, r"the place does not answer \(.*Connection refused"),
+        (request_a_silent_server, UnavailableError, r"the place does not answer \(.*timed out"),
         (lambda: socket.getaddrinfo("nowhere.invalid", 1), UnavailableError, "the place does not answer"),
-        (hide(ask_in_vain, ValueError, "it failed"), UnavailableError, "Connection refused"),
+        (hide(request_a_closed_port, ValueError, "it failed"), UnavailableError, "Connection refused"),
     ],
 )
 def test_a_fault_of_the_machine_is_known_anywhere_in_the_chain(
-    fault: Callable[[], None], kind: type[RecsimError], said: str
+    fault: Callable[[], None], kind: type[RecsimError], sentence: str
 ) -> None:
     known = diagnose(caught(fault), "the place")
     assert type(known) is kind
-    with pytest.raises(kind, match=said):
+    with pytest.raises(kind, match=sentence):
         raise known
 
 
 @pytest.mark.parametrize(
-    ("number", "kind", "said"),
+    ("number", "kind", "sentence"),
     [
         (errno.EDQUOT, UnavailableError, "a quota"),
         (errno.EFBIG, UnavailableError, "limit on file sizes"),
@@ -95,11 +95,11 @@ def test_a_fault_of_the_machine_is_known_anywhere_in_the_chain(
     ],
 )
 def test_each_number_of_the_kernel_has_its_sentence_with_the_path(
-    number: int, kind: type[RecsimError], said: str
+    number: int, kind: type[RecsimError], sentence: str
 ) -> None:
     known = diagnose(OSError(number, os.strerror(number), "/data/file"), "the place")
     assert type(known) is kind
-    assert said in str(known)
+    assert sentence in str(known)
     assert "/data/file" in str(known)
     assert os.strerror(number) in str(known)
 
@@ -178,13 +178,13 @@ def test_a_locked_database_is_an_outage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "program", "said"),
+    ("limit", "program", "sentence"),
     [
         (resource.RLIMIT_NOFILE, "files = [open(path, 'w') for _ in range(99)]", "Too many open files"),
         (resource.RLIMIT_FSIZE, "open(path, 'w').write('x' * 9999)", "File too large"),
     ],
 )
-def test_a_limit_of_the_process_is_named(tmp_path: Path, limit: int, program: str, said: str) -> None:
+def test_a_limit_of_the_process_is_named(tmp_path: Path, limit: int, program: str, sentence: str) -> None:
     head = "import sys; path = sys.argv[1]; from recsim_tasks.foundation.outages import diagnose"
     diagnosis = "known = diagnose(error, path); print(type(known).__name__, known)"
     script = f"{head}\ntry:\n    {program}\nexcept OSError as error:\n    {diagnosis}"
@@ -196,5 +196,5 @@ def test_a_limit_of_the_process_is_named(tmp_path: Path, limit: int, program: st
         check=True,
     )
     assert done.stdout.startswith("UnavailableError")
-    assert said in done.stdout
+    assert sentence in done.stdout
     assert str(tmp_path / "file") in done.stdout

@@ -18,7 +18,7 @@ import pyspark
 import pytest
 
 from recsim_demo.feeds import deliver, upsert
-from recsim_tasks.foundation.settings import Settings, is_local
+from recsim_tasks.foundation.settings import Settings
 
 HERE = Path(__file__).parent
 SPARK = Path(pyspark.__file__).parent
@@ -190,13 +190,3 @@ def test_executors_that_do_not_see_the_inbox_quarantine_nothing(settings: Settin
     assert "The Spark executors do not see the inbox" in result["error"]
     assert (feed / "manifest.json").exists()
     assert not (settings.home / "tables").exists()
-
-
-def test_a_cluster_on_one_machine_is_not_local() -> None:
-    assert [
-        is_local(master)
-        for master in ("local", "local[2]", "local[*]", "local-cluster[2,1,1024]", "spark://a:1", "yarn")
-    ] == [
-        *(True, True, True),
-        *(False, False, False),
-    ]

@@ -36,16 +36,21 @@ def test_every_text_becomes_one_line_that_can_be_written(text: str) -> None:
 
 
 ALIKE = [
-    *(
-        "nightly:1",
-        "nightly+1",
-        "nightly-1",
-        "Nightly-1",
-        "nightly 1",
-        "nightly-1 ",
-        "nightly-1-3ecb4a5e2b0c",
-    ),
-    *("..", ".", "...", "", "x", "a" * 300, "a" * 301, "ü" * 200),
+    "nightly:1",
+    "nightly+1",
+    "nightly-1",
+    "Nightly-1",
+    "nightly 1",
+    "nightly-1 ",
+    "nightly-1-3ecb4a5e2b0c",
+    "..",
+    ".",
+    "...",
+    "",
+    "x",
+    "a" * 300,
+    "a" * 301,
+    "ü" * 200,
 ]
 
 

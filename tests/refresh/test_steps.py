@@ -10,7 +10,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from recsim_tasks.contracts import TrainResult, TuneResult
 from recsim_tasks.foundation.errors import InputError, MissingError, RejectedError
-from recsim_tasks.foundation.gpus import CPU_ONLY, Usable
+from recsim_tasks.foundation.gpus import CPU_ONLY, UsableGpus
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.refresh import steps
@@ -75,7 +75,7 @@ def test_a_plan_says_what_share_of_the_catalogue_a_training_sees(behind: Setting
 def test_a_plan_of_a_training_is_refused_when_tensorflow_sees_too_few_gpus(
     behind: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recsim_tasks.foundation.gpus.ask_tensorflow", lambda: Usable(0, CPU_ONLY))
+    monkeypatch.setattr("recsim_tasks.foundation.gpus.ask_tensorflow", lambda: UsableGpus(0, CPU_ONLY))
     with_gpus = behind.model_copy(update={"gpus": 2})
     with pytest.raises(MissingError, match="2 GPUs are requested"):
         planned(with_gpus, mode="retrain")

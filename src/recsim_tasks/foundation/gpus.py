@@ -31,7 +31,7 @@ CPU_ONLY = "The installed TensorFlow is built for CPUs only (tensorflow-cpu)"
 
 
 @dataclass(frozen=True)
-class Usable:
+class UsableGpus:
     """How many GPUs TensorFlow can use on this machine, and why not more, as far as it says."""
 
     count: int
@@ -39,17 +39,17 @@ class Usable:
 
 
 @cache
-def ask_tensorflow() -> Usable:
+def ask_tensorflow() -> UsableGpus:
     """Ask TensorFlow in a child process, which takes 5 s: an import here would initialise it for good."""
-    command, loud = [sys.executable, "-c", ASK], environment(TF_CPP_MIN_LOG_LEVEL="0")
+    command, verbose = [sys.executable, "-c", ASK], environment(TF_CPP_MIN_LOG_LEVEL="0")
     try:
         done = subprocess.run(
-            command, env=loud, capture_output=True, text=True, timeout=ASK_SECONDS, check=False
+            command, env=verbose, capture_output=True, text=True, timeout=ASK_SECONDS, check=False
         )
         count, built_with_cuda = json.loads(done.stdout.splitlines()[-1])
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
-        return Usable(0, f"TensorFlow cannot be imported ({error})")
-    return Usable(count, reason(done.stderr) if built_with_cuda else CPU_ONLY)
+        return UsableGpus(0, f"TensorFlow cannot be imported ({error})")
+    return UsableGpus(count, reason(done.stderr) if built_with_cuda else CPU_ONLY)
 
 
 def check_gpus(settings: Settings) -> None:
@@ -61,19 +61,19 @@ def check_gpus(settings: Settings) -> None:
         raise MissingError(missing(settings.gpus, usable))
 
 
-def missing(wanted: int, usable: Usable) -> str:
+def missing(wanted: int, usable: UsableGpus) -> str:
     """The sentence that TensorFlow uses fewer GPUs than wanted, with the cause and the remedy."""
     return f"{shortage(wanted, usable)}. {REMEDY}"
 
 
-def shortage(wanted: int, usable: Usable) -> str:
+def shortage(wanted: int, usable: UsableGpus) -> str:
     """The sentence that TensorFlow uses fewer GPUs than wanted, with the cause."""
-    given = visible_gpus()
-    left = "" if given is None else f" (CUDA_VISIBLE_DEVICES leaves {', '.join(given) or 'none'})"
+    names = visible_gpus()
+    visible = "" if names is None else f" (CUDA_VISIBLE_DEVICES leaves {', '.join(names) or 'none'})"
     return (
         f"{wanted} {'GPU is' if wanted == 1 else 'GPUs are'} requested "
         "(RECSIM_GPUS, or Spark's resource `gpu`), "
-        f"but TensorFlow sees {usable.count or 'none'} on {socket.gethostname()}{left}: "
+        f"but TensorFlow sees {usable.count or 'none'} on {socket.gethostname()}{visible}: "
         f"{usable.reason or 'it gives no reason'}"
     )
 

@@ -16,7 +16,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from recsim_tasks.foundation.logging import configure
 from recsim_tasks.foundation.processes import die_with
-from recsim_tasks.foundation.settings import Settings, counts, load_settings
+from recsim_tasks.foundation.settings import Settings, load_settings, metrics_dir
 from recsim_tasks.learning.devices import cpu_count
 from recsim_tasks.serving import health, openapi, problems, routes
 from recsim_tasks.serving.access_log import RequestLog, configure_access_log
@@ -74,8 +74,8 @@ def for_worker() -> FastAPI:
     configure_access_log()
     parent = parent_process()
     die_with(parent.pid if parent and parent.pid else os.getppid())
-    delete_gauges_of_dead_workers(counts())
-    return create_app(load_settings(), counts())
+    delete_gauges_of_dead_workers(metrics_dir())
+    return create_app(load_settings(), metrics_dir())
 
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics) -> None:

@@ -11,7 +11,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from recsim_tasks.foundation.errors import RecsimError
-from recsim_tasks.foundation.settings import Settings, count_in
+from recsim_tasks.foundation.settings import Settings, set_metrics_dir
 from recsim_tasks.serving.champion_follower import ChampionFollower
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def serve(settings: Settings) -> None:
     On SIGTERM or Ctrl-C, requests in progress are answered first.
     """
     with tempfile.TemporaryDirectory(prefix="recsim-metrics-") as metrics:
-        count_in(Path(metrics))
+        set_metrics_dir(Path(metrics))
         for name, value in MEMORY.items():
             os.environ.setdefault(name, value)
         config = _config(settings)

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from recsim_tasks.foundation.settings import count_in, counts, environment, parent_pid, visible_gpus
+from recsim_tasks.foundation.settings import (
+    environment,
+    metrics_dir,
+    parent_pid,
+    set_metrics_dir,
+    visible_gpus,
+)
 
 
 @pytest.mark.parametrize(
@@ -15,7 +21,7 @@ from recsim_tasks.foundation.settings import count_in, counts, environment, pare
         ("-1", ()),
         ("0,1", ("0", "1")),
         ("2, -1, 3", ("2",)),
-        ("GPU-8932f937,MIG-41b3359c", ("GPU-8932f937", "MIG-41b3359c")),
+        ("GPU-8932f937, MIG-5/1/0", ("GPU-8932f937", "MIG-5/1/0")),
     ],
 )
 def test_the_list_of_gpus_ends_where_cuda_ends_it(
@@ -39,7 +45,7 @@ def test_child_processes_get_the_environment_with_changes(monkeypatch: pytest.Mo
     assert {"SHOP": "two", "NEW": "x"}.items() <= environment(SHOP="two", NEW="x").items()
 
 
-def test_counts_are_kept_where_prometheus_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_metrics_are_kept_where_prometheus_looks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "elsewhere")
-    count_in(tmp_path)
-    assert counts() == tmp_path
+    set_metrics_dir(tmp_path)
+    assert metrics_dir() == tmp_path

@@ -7,10 +7,10 @@ the settings of one concern; a function that needs no others takes its class, su
 from __future__ import annotations
 
 from recsim_tasks.foundation.settings.environment import (
-    count_in,
-    counts,
     environment,
+    metrics_dir,
     parent_pid,
+    set_metrics_dir,
     visible_gpus,
 )
 from recsim_tasks.foundation.settings.gate_settings import GateSettings
@@ -33,11 +33,11 @@ __all__ = [
     "Settings",
     "SparkSettings",
     "VectorSettings",
-    "count_in",
-    "counts",
     "environment",
     "is_local",
     "load_settings",
+    "metrics_dir",
     "parent_pid",
+    "set_metrics_dir",
     "visible_gpus",
 ]

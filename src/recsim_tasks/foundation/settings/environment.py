@@ -7,8 +7,8 @@ import re
 from itertools import takewhile
 from pathlib import Path
 
-# The Prometheus library reads it when it is imported, and then counts for several processes.
-COUNTS_DIR = "PROMETHEUS_MULTIPROC_DIR"
+# The Prometheus client reads it when it is imported, and then keeps the metrics of several processes there.
+METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 PARENT_PID = "RECSIM_PARENT_PID"
 
 
@@ -33,11 +33,11 @@ def parent_pid() -> int | None:
     return int(value) if value else None
 
 
-def count_in(folder: Path) -> None:
-    """Keep Prometheus's counts of this process and its children in `folder`."""
-    os.environ[COUNTS_DIR] = str(folder)
+def set_metrics_dir(folder: Path) -> None:
+    """Keep the Prometheus metrics of this process and its children in `folder`."""
+    os.environ[METRICS_DIR] = str(folder)
 
 
-def counts() -> Path:
-    """The folder that `count_in` named."""
-    return Path(os.environ[COUNTS_DIR])
+def metrics_dir() -> Path:
+    """The folder that `set_metrics_dir` was called with."""
+    return Path(os.environ[METRICS_DIR])
