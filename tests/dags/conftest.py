@@ -24,7 +24,7 @@ DAG = "recsim_refresh"
 
 
 @dataclass(frozen=True)
-class Shop:
+class Deployment:
     """An Airflow with the project's DAGs, and the home that the jobs work in."""
 
     airflow: PrivateAirflow
@@ -38,8 +38,9 @@ class Shop:
     def champion(self) -> dict[str, Any]:
         return dict(json.loads((self.home / "champion.json").read_text()))
 
-    def order(self, **orders: dict[str, Any]) -> None:
-        (self.home / "orders.json").write_text(json.dumps(orders))
+    def override(self, **jobs: dict[str, Any]) -> None:
+        """Override what the stand-in does, by job; without arguments, end all overrides."""
+        (self.home / "overrides.json").write_text(json.dumps(jobs))
 
     def commands(self) -> list[str]:
         return (self.home / "commands.log").read_text().splitlines()
@@ -133,15 +134,15 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """One Airflow for all tests of a file: starting it takes as long as three refreshes."""
     import pyarrow as pa
     from deltalake import CommitProperties, write_deltalake
 
-    root = tmp_path_factory.mktemp("shop")
+    root = tmp_path_factory.mktemp("deployment")
     home, command = root / "home", root / "recsim"
     (home / "inbox").mkdir(parents=True)
-    (home / "orders.json").write_text("{}")
+    (home / "overrides.json").write_text("{}")
     (home / "commands.log").touch()
     of_a_refresh = CommitProperties(custom_metadata={"userMetadata": json.dumps({"refresh": "the first"})})
     properties = {"delta.enableChangeDataFeed": "true"}
@@ -164,7 +165,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     with PrivateAirflow(root / "airflow", ROOT / "dags", ROOT / "plugins", env) as airflow:
         family = set(psutil.Process().children(recursive=True)).difference(earlier)
         assert family
-        yield Shop(airflow, home)
+        yield Deployment(airflow, home)
     assert not [
         process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     ]

@@ -1,7 +1,7 @@
 """A `recsim` for tests of the DAG alone: every job takes a moment, on a real Delta table and a real inbox.
 
 Its catalogue has one row per feed. `plan` compares the champion's cursor with the table's head, `promote`
-moves it. A feed whose manifest has `hold` is put on hold. The file `orders.json` of its home overrides a job:
+moves it. A feed whose manifest has `hold` is put on hold. `overrides.json` in its home overrides a job:
 `exit_code`, `result` (fields that replace its own), `log` (lines on stderr), `sleep` (seconds).
 """
 
@@ -86,19 +86,19 @@ def main() -> int:
     job, end = sys.argv[1], sys.argv.index("--refresh")
     with (HOME / "commands.log").open("a") as log:
         log.write(" ".join(sys.argv[1:end]) + f" as {os.getpid()}\n")
-    orders = json.loads((HOME / "orders.json").read_text()).get(job, {})
-    for line in orders.get("log", [f"INFO recsim_tasks.stand_in: {job} works"]):
+    override = json.loads((HOME / "overrides.json").read_text()).get(job, {})
+    for line in override.get("log", [f"INFO recsim_tasks.stand_in: {job} works"]):
         print(line, file=sys.stderr, flush=True)
-    time.sleep(orders.get("sleep", 0))
+    time.sleep(override.get("sleep", 0))
     workspace = HOME / "refreshes" / sys.argv[end + 1]
     workspace.mkdir(parents=True, exist_ok=True)
     result = JOBS[job](workspace) if job in JOBS else STATIC[job]
-    result = result | orders.get("result", {})
+    result = result | override.get("result", {})
     if "error" in result:
-        result["exit_code"] = orders.get("exit_code", 3)
+        result["exit_code"] = override.get("exit_code", 3)
     (workspace / f"{job}.json").write_text(json.dumps(result))
     print(json.dumps(result))
-    return int(orders.get("exit_code", result.get("exit_code", 0)))
+    return int(override.get("exit_code", result.get("exit_code", 0)))
 
 
 def ingest(workspace: Path) -> dict[str, Any]:

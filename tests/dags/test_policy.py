@@ -302,15 +302,11 @@ def test_the_rollback_is_one_command_and_a_check_of_serving() -> None:
         if isinstance(task, RecsimJobOperator)
     }
     assert jobs["rollback"] == [
-        *(
-            "{{ params.action }}",
-            "{{ '--to=' ~ params.to if params.to and params.action == 'rollback' }}",
-        ),
-        *(
-            "{{ '--reason=' ~ params.reason if params.reason and params.action == 'rollback' }}",
-            "--by={{ dag_run.triggering_user_name or 'airflow' }}",
-            "--through=airflow",
-        ),
+        "{{ params.action }}",
+        "{{ '--to=' ~ params.to if params.to and params.action == 'rollback' }}",
+        "{{ '--reason=' ~ params.reason if params.reason and params.action == 'rollback' }}",
+        "--by={{ dag_run.triggering_user_name or 'airflow' }}",
+        "--through=airflow",
     ]
     assert jobs["verify"] == ["verify", "--version", "{{ ti.xcom_pull(task_ids='rollback')['version'] }}"]
     assert rollback.timetable.can_be_scheduled is False

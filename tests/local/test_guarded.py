@@ -5,11 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import psutil
-
+from process_states import ended, wait_until
 from recsim_local import guarded
 
 # A command with a child in a session of its own; both ignore SIGTERM.
@@ -32,17 +30,6 @@ def command(tmp_path: Path, text: str) -> list[str]:
     path = tmp_path / "command.py"
     path.write_text(text)
     return [sys.executable, str(path)]
-
-
-def ended(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not condition():
-        time.sleep(0.05)
-    return condition()
 
 
 def pids(log: Path, count: int) -> list[int]:

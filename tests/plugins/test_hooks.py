@@ -31,8 +31,8 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def shop(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3FileSystem]:
-    """The file system of a shop that delivers into the bucket `lake`; Airflow's connection is `lake`."""
+def store(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3FileSystem]:
+    """The bucket `lake`, as a sender of feeds sees it; Airflow's connection is called `lake` too."""
     from s3fs import S3FileSystem
 
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
@@ -41,10 +41,10 @@ def shop(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3FileSyste
     extra = {"endpoint_url": endpoint, "region_name": "us-east-1"}
     connection = {"conn_type": "aws", "login": "a-key", "password": "a-secret", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps(connection))
-    delivering = S3FileSystem(key="k", secret="s", endpoint_url=endpoint, skip_instance_cache=True)
-    delivering.mkdir("lake")
-    yield delivering
-    delivering.rm("lake", recursive=True)
+    sender = S3FileSystem(key="k", secret="s", endpoint_url=endpoint, skip_instance_cache=True)
+    sender.mkdir("lake")
+    yield sender
+    sender.rm("lake", recursive=True)
 
 
 def look(trigger: FeedManifestTrigger) -> list[str]:
@@ -68,27 +68,27 @@ def trigger() -> FeedManifestTrigger:
 
 
 def test_a_feed_that_lands_after_a_look_is_seen_by_the_next_one(
-    shop: S3FileSystem, trigger: FeedManifestTrigger
+    store: S3FileSystem, trigger: FeedManifestTrigger
 ) -> None:
     assert look(trigger) == []
-    shop.pipe("lake/inbox/feed-1/products.csv", b"product_id")
+    store.pipe("lake/inbox/feed-1/products.csv", b"product_id")
     assert look(trigger) == [], "not closed yet"
-    shop.pipe("lake/inbox/feed-1/manifest.json", b'{"feed_id": "one"')
+    store.pipe("lake/inbox/feed-1/manifest.json", b'{"feed_id": "one"')
     assert look(trigger) == [], "half written"
-    shop.pipe("lake/inbox/feed-1/manifest.json", b'{"feed_id": "one"}')
+    store.pipe("lake/inbox/feed-1/manifest.json", b'{"feed_id": "one"}')
     assert look(trigger) == ["feed-1"]
     assert look(trigger) == []
-    shop.pipe("lake/inbox/.applied/feed-0/manifest.json", b"{}")
-    shop.pipe("lake/inbox/feed-2/manifest.json", b"{}")
+    store.pipe("lake/inbox/.applied/feed-0/manifest.json", b"{}")
+    store.pipe("lake/inbox/feed-2/manifest.json", b"{}")
     assert look(trigger) == ["feed-1", "feed-2"]
-    shop.rm("lake/inbox/feed-1", recursive=True)
+    store.rm("lake/inbox/feed-1", recursive=True)
     assert look(trigger) == []
 
 
 def test_a_store_that_does_not_answer_is_an_error_and_no_empty_inbox(
-    shop: S3FileSystem, trigger: FeedManifestTrigger, endpoint: str, monkeypatch: pytest.MonkeyPatch
+    store: S3FileSystem, trigger: FeedManifestTrigger, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop.pipe("lake/inbox/feed-1/manifest.json", b"{}")
+    store.pipe("lake/inbox/feed-1/manifest.json", b"{}")
     right = json.loads(os.environ["AIRFLOW_CONN_LAKE"])
     wrong = {**right, "extra": {"endpoint_url": "http://127.0.0.1:9"}}
     monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps(wrong))
@@ -98,12 +98,12 @@ def test_a_store_that_does_not_answer_is_an_error_and_no_empty_inbox(
     assert look(trigger) == ["feed-1"], "a corrected connection is used"
 
 
-def test_a_serialized_trigger_has_no_secret(shop: S3FileSystem, trigger: FeedManifestTrigger) -> None:
+def test_a_serialized_trigger_has_no_secret(store: S3FileSystem, trigger: FeedManifestTrigger) -> None:
     look(trigger)
     assert "a-secret" not in json.dumps(trigger.serialize())
 
 
-def test_delta_rs_gets_the_same_credentials(shop: S3FileSystem, endpoint: str) -> None:
+def test_delta_rs_gets_the_same_credentials(store: S3FileSystem, endpoint: str) -> None:
     credentials = ObjectStoreHook("lake").get_credentials()
     assert "a-secret" not in repr(credentials)
     assert credentials.delta_options() == {
@@ -117,7 +117,7 @@ def test_delta_rs_gets_the_same_credentials(shop: S3FileSystem, endpoint: str) -
     assert StorageCredentials().delta_options() == StorageCredentials().fsspec_options() == {}
 
 
-def test_a_table_in_the_store_is_read_with_the_credentials_of_the_connection(shop: S3FileSystem) -> None:
+def test_a_table_in_the_store_is_read_with_the_credentials_of_the_connection(store: S3FileSystem) -> None:
     import pyarrow as pa
     from deltalake import write_deltalake
 

@@ -5,11 +5,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
+from process_states import ended, wait_until
 from recsim_airflow.job_process import JobProcess, start_time, stop_recorded
 
 # A job, its child, and a grandchild in a session of its own; the last one ignores SIGTERM.
@@ -30,17 +30,6 @@ def script(tmp_path: Path, text: str) -> list[str]:
     path = tmp_path / "job.py"
     path.write_text(text)
     return [sys.executable, str(path)]
-
-
-def ended(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not condition():
-        time.sleep(0.05)
-    return condition()
 
 
 def test_both_outputs_come_line_by_line_while_the_job_runs(tmp_path: Path) -> None:
@@ -104,6 +93,7 @@ def test_a_job_and_its_descendants_end_when_the_task_is_killed(tmp_path: Path) -
     command = script(tmp_path, FAMILY)
     text = f"""
 import os
+from process_states import ended, wait_until
 from recsim_airflow.job_process import JobProcess
 for _, line in JobProcess({command!r}, dict(os.environ)).lines():
     print(line, flush=True)
