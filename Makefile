@@ -24,7 +24,7 @@ help: ## print this list
 	@sed -En 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 12
 
 setup: environment ## install everything from the lock and fetch the demo's data
-	@$(BIN)/python -m recsim_demo.warm
+	@$(BIN)/python -m recsim_demo.prefetch
 
 demo: setup ## take 60,000 products, then 1,500 changes, through a real Airflow
 	@exec $(BIN)/python -m recsim_demo.demo

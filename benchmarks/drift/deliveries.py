@@ -12,8 +12,7 @@ from PIL import Image
 
 from benchmarks.data import ORIGIN
 from recsim_demo.fashion_mnist import CATEGORIES, FashionMnist
-from recsim_demo.feeds import Pixels
-from recsim_tasks.arrays import Float32Array, Int64Array
+from recsim_tasks.arrays import Float32Array, Int64Array, UInt8Array
 from recsim_tasks.catalogue.images.decode import image_hash
 from recsim_tasks.release.evaluation.drift import Drift, accumulate
 from recsim_tasks.release.evaluation.drift_estimate import estimate_drift
@@ -22,7 +21,7 @@ from recsim_tasks.vectors.index import Index
 
 RELEASES = 5
 USUAL_MIX = "the usual mix"
-Embed = Callable[[Pixels], Float32Array]
+Embed = Callable[[UInt8Array], Float32Array]
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class EmbeddedCatalogue:
         return estimate_drift(extended, self.index)
 
 
-def products(images: Pixels, labels: Any, prefix: str = "known") -> pa.Table:
+def products(images: UInt8Array, labels: Any, prefix: str = "known") -> pa.Table:
     """Make a product of each image."""
     names = [CATEGORIES[label] for label in labels]
     ids = [f"{prefix}-{number}" for number in range(len(images))]

@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 from PIL import Image, ImageFilter
 
-from recsim_demo.feeds import Pixels
+from recsim_tasks.arrays import UInt8Array
 
-Distortion = Callable[[Pixels], Pixels]
+Distortion = Callable[[UInt8Array], UInt8Array]
 
 
 def distortions() -> dict[str, Distortion]:
@@ -39,23 +39,23 @@ def distortions() -> dict[str, Distortion]:
     }
 
 
-def noise(images: Pixels, deviation: float) -> Pixels:
+def noise(images: UInt8Array, deviation: float) -> UInt8Array:
     """Add Gaussian noise, always the same for the same number of images."""
     drawn = np.random.default_rng(0).normal(0, deviation, images.shape)
     return np.clip(images + drawn, 0, 255).astype(np.uint8)
 
 
-def invert(images: Pixels) -> Pixels:
+def invert(images: UInt8Array) -> UInt8Array:
     """Swap black and white."""
     return np.asarray(255 - images, np.uint8)
 
 
-def darken(images: Pixels, factor: float) -> Pixels:
+def darken(images: UInt8Array, factor: float) -> UInt8Array:
     """Multiply the brightness by `factor`."""
     return (images * factor).astype(np.uint8)
 
 
-def _each(change: Callable[[Image.Image], Image.Image], images: Pixels) -> Pixels:
+def _each(change: Callable[[Image.Image], Image.Image], images: UInt8Array) -> UInt8Array:
     return np.stack([np.asarray(change(Image.fromarray(image))) for image in images])
 
 

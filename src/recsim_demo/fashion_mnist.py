@@ -14,16 +14,14 @@ import sys
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from recsim_local.console import echo
+from recsim_tasks.arrays import UInt8Array
 from recsim_tasks.foundation.errors import ConfigurationError, InputError, RecsimError
 from recsim_tasks.foundation.publishing import publishing
 from recsim_tasks.foundation.settings import load_settings
-
-UInt8 = np.ndarray[Any, np.dtype[np.uint8]]
 
 CATEGORIES = (
     "T-shirt/top",
@@ -55,10 +53,10 @@ BY_HAND = "Put the four .idx gz files of Fashion-MNIST into a folder and name it
 class FashionMnist:
     """60,000 images to train, 10,000 to test: uint8 [n, 28, 28]; labels index `CATEGORIES`."""
 
-    train_images: UInt8
-    train_labels: UInt8
-    test_images: UInt8
-    test_labels: UInt8
+    train_images: UInt8Array
+    train_labels: UInt8Array
+    test_images: UInt8Array
+    test_labels: UInt8Array
 
 
 def load(folder: Path | None = None) -> FashionMnist:
@@ -108,9 +106,12 @@ def _from_debian(folder: Path) -> None:
     unpacked.mkdir()
     try:
         _download_package(unpacked)
-        _run(["dpkg", "-x", str(next(unpacked.glob("*.deb"))), str(unpacked)], unpacked)
+        for package in unpacked.glob("*.deb"):
+            _run(["dpkg", "-x", str(package), str(unpacked)], unpacked)
         for name in FILES:
             (unpacked / INSTALLED.relative_to("/") / name).rename(folder / name)
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{PACKAGE} has no {INSTALLED / Path(error.filename).name}.") from error
     finally:
         shutil.rmtree(unpacked)
 
@@ -163,11 +164,11 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _images(idx: bytes) -> UInt8:
+def _images(idx: bytes) -> UInt8Array:
     return np.frombuffer(idx, np.uint8, offset=16).reshape(-1, 28, 28)
 
 
-def _labels(idx: bytes) -> UInt8:
+def _labels(idx: bytes) -> UInt8Array:
     return np.frombuffer(idx, np.uint8, offset=8)
 
 

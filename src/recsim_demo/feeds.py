@@ -6,13 +6,10 @@ import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
-import numpy as np
-
+from recsim_tasks.arrays import UInt8Array
 from recsim_tasks.catalogue.schema import STATED, arrow_schema, select_types
-
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 class FeedRow(TypedDict):
@@ -27,7 +24,7 @@ class FeedRow(TypedDict):
     image: bytes | None
 
 
-def upsert(number: int, category: str, pixels: Pixels | None, price: float | None = None) -> FeedRow:
+def upsert(number: int, category: str, pixels: UInt8Array | None, price: float | None = None) -> FeedRow:
     """A row that inserts or updates a product; without `pixels` its image does not change."""
     return {
         "product_id": product_id(number),
@@ -58,7 +55,7 @@ def product_id(number: int) -> str:
     return f"fashion-{number:05d}"
 
 
-def png(pixels: Pixels) -> bytes:
+def png(pixels: UInt8Array) -> bytes:
     """A grey image, uint8 [height, width], as PNG."""
     from PIL import Image
 

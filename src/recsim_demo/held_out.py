@@ -8,7 +8,8 @@ from typing import TypedDict
 
 import httpx
 
-from recsim_demo.feeds import Pixels, png
+from recsim_demo.feeds import png
+from recsim_tasks.arrays import UInt8Array
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.progress import progress
 
@@ -43,7 +44,7 @@ class QueryResults:
     precision_at_10: float
 
 
-def run_queries(client: httpx.Client, images: Pixels, categories: list[str]) -> QueryResults:
+def run_queries(client: httpx.Client, images: UInt8Array, categories: list[str]) -> QueryResults:
     """Query the HTTP API with `images` uint8 [n, h, w]; neighbours of the same category are relevant."""
     replies: list[Reply] = []
     with progress("query", len(images), "images") as advance:
@@ -65,7 +66,7 @@ def run_queries(client: httpx.Client, images: Pixels, categories: list[str]) -> 
     )
 
 
-def _query(client: httpx.Client, images: Pixels) -> Reply:
+def _query(client: httpx.Client, images: UInt8Array) -> Reply:
     rows = [[base64.b64encode(png(pixels)).decode()] for pixels in images]
     request = {"dataframe_split": {"columns": ["image"], "data": rows}, "params": {"k": K}}
     reply = client.post("/invocations", json=request)

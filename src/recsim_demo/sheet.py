@@ -9,8 +9,8 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from recsim_demo.feeds import Pixels
 from recsim_demo.held_out import QueryResults
+from recsim_tasks.arrays import UInt8Array
 from recsim_tasks.learning.evaluation.plots import escape_mathtext
 
 NEIGHBOURS = 8
@@ -18,7 +18,7 @@ RELEVANT, IRRELEVANT, INK, FAINT = "#1a7f4b", "#c0392b", "#222222", "#777777"
 
 
 def draw_sheet(
-    client: httpx.Client, images: Pixels, categories: list[str], results: QueryResults, path: Path
+    client: httpx.Client, images: UInt8Array, categories: list[str], results: QueryResults, path: Path
 ) -> Path:
     """Write a PNG with a row per category: an image and its neighbours, framed by relevance."""
     import matplotlib
@@ -53,7 +53,7 @@ def draw_sheet(
     return path
 
 
-def _draw_cell(cell: object, pixels: Pixels, below: str, above: str, colour: str) -> None:
+def _draw_cell(cell: object, pixels: UInt8Array, below: str, above: str, colour: str) -> None:
     cell.imshow(pixels, cmap="gray_r", vmin=0, vmax=255)  # type: ignore[attr-defined]
     cell.set_title(escape_mathtext(above), fontsize=7, color=colour, pad=3)  # type: ignore[attr-defined]
     cell.set_xlabel(below, fontsize=6, color=FAINT, labelpad=3)  # type: ignore[attr-defined]
@@ -64,7 +64,7 @@ def _draw_cell(cell: object, pixels: Pixels, below: str, above: str, colour: str
         spine.set_linewidth(1.6)
 
 
-def _image(client: httpx.Client, product_id: str) -> Pixels:
+def _image(client: httpx.Client, product_id: str) -> UInt8Array:
     reply = client.get(f"/v1/products/{product_id}/image")
     reply.raise_for_status()
     return np.asarray(Image.open(io.BytesIO(reply.content)))

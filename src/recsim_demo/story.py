@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from recsim_demo.fashion_mnist import CATEGORIES, FashionMnist
-from recsim_demo.feeds import FeedRow, Pixels, delete, upsert
+from recsim_demo.feeds import FeedRow, delete, upsert
+from recsim_tasks.arrays import UInt8Array
 
 NEW, REPLACED, REPRICED, DELETED = 1_000, 200, 300, 100
 
@@ -18,7 +19,7 @@ class Story:
 
     first: list[FeedRow]
     second: list[FeedRow]
-    held_out: Pixels
+    held_out: UInt8Array
     held_out_categories: list[str]
 
 
@@ -44,11 +45,11 @@ def make_story(data: FashionMnist, products: int = 60_000, scale: float = 1.0) -
     )
 
 
-def _row(number: int, pixels: Pixels | None, label: int, price: float | None = None) -> FeedRow:
+def _row(number: int, pixels: UInt8Array | None, label: int, price: float | None = None) -> FeedRow:
     return upsert(number, CATEGORIES[label], pixels, price)
 
 
-def _unseen(candidates: Pixels, known: Pixels, count: int) -> list[int]:
+def _unseen(candidates: UInt8Array, known: UInt8Array, count: int) -> list[int]:
     """Positions of the first `count` candidates that differ from each other and from every known image."""
     seen = {image.tobytes() for image in known}
     positions: list[int] = []

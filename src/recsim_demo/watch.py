@@ -72,11 +72,12 @@ class _ProgressPrinter:
         if self.running is None or time.monotonic() - self.printed_at < LOG_LINE_EVERY_SECONDS:
             return
         self.printed_at = time.monotonic()
-        lines = [
-            line
-            for line in self.airflow.logs(DAG, self.run_id, self.running).splitlines()
-            if PROGRESS.search(line)
-        ]
+        tries = {
+            instance["task_id"]: instance["try_number"]
+            for instance in self.airflow.task_instances(DAG, self.run_id)
+        }
+        log = self.airflow.logs(DAG, self.run_id, self.running, tries[self.running])
+        lines = [line for line in log.splitlines() if PROGRESS.search(line)]
         if lines and lines[-1] != self.last_line:
             self.last_line = lines[-1]
             echo(f"    {self.last_line}")

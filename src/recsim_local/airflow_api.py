@@ -35,6 +35,7 @@ class TaskInstance(TypedDict):
 
     task_id: str
     state: str | None
+    try_number: int
     start_date: str | None
     end_date: str | None
 

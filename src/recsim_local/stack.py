@@ -17,6 +17,7 @@ from recsim_local import guarded
 from recsim_local.airflow import PrivateAirflow, free_port
 from recsim_local.console import echo
 from recsim_tasks.foundation.errors import UnavailableError
+from recsim_tasks.foundation.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 90.0
@@ -77,38 +78,35 @@ def running(home: Path, settings: dict[str, str], mlflow_credentials: str = "") 
     home.joinpath("inbox").mkdir(parents=True, exist_ok=True)
     mlflow, api, shop = (free_port() for _ in range(3))
     env = settings | _addresses(home, mlflow_credentials, mlflow, api, shop)
+    commands = {
+        "mlflow": (_mlflow_command(home, mlflow), f"http://127.0.0.1:{mlflow}/health"),
+        "serving": ([_script("recsim"), "serve"], f"http://127.0.0.1:{api}/health/live"),
+        "shop": ([_script("recsim"), "shop"], f"http://127.0.0.1:{shop}/_stcore/health"),
+    }
+    servers: dict[str, Server] = {}
     with ExitStack() as stack:
-        servers = [
-            stack.enter_context(
-                _server(
-                    "mlflow", _mlflow_command(home, mlflow), f"http://127.0.0.1:{mlflow}/health", home, env
-                )
-            ),
-            stack.enter_context(
-                _server(
-                    "serving", [_script("recsim"), "serve"], f"http://127.0.0.1:{api}/health/live", home, env
-                )
-            ),
-            stack.enter_context(
-                _server(
-                    "shop", [_script("recsim"), "shop"], f"http://127.0.0.1:{shop}/_stcore/health", home, env
-                )
-            ),
-        ]
+        for name, (command, health) in commands.items():
+            log = home / "logs" / f"{name}.log"
+            servers[name] = Server(name, command, health, log, dict(os.environ) | env)
+            stack.callback(servers[name].stop)
         airflow = stack.enter_context(PrivateAirflow(home / "airflow", ROOT / "dags", ROOT / "plugins", env))
-        for server in servers:
+        for server in servers.values():
             server.wait_until_up()
-        by_name = {server.name: server for server in servers}
-        token = (dict(os.environ) | env).get("RECSIM_API_TOKEN")
         yield Stack(
-            home,
-            airflow,
-            f"http://127.0.0.1:{mlflow}",
-            env["RECSIM_SERVING_URL"],
-            f"http://127.0.0.1:{shop}",
-            by_name,
-            token,
+            home=home,
+            airflow=airflow,
+            mlflow=f"http://127.0.0.1:{mlflow}",
+            api=env["RECSIM_SERVING_URL"],
+            shop=f"http://127.0.0.1:{shop}",
+            servers=servers,
+            token=api_token(env),
         )
+
+
+def api_token(env: dict[str, str]) -> str | None:
+    """The token of servers that start with `env`, else that of this process's own settings."""
+    token = load_settings().api_token
+    return env.get("RECSIM_API_TOKEN") or (token.get_secret_value() if token else None)
 
 
 def _addresses(home: Path, mlflow_credentials: str, mlflow: int, api: int, shop: int) -> dict[str, str]:
@@ -127,16 +125,10 @@ def _mlflow_command(home: Path, port: int) -> list[str]:
     folder = home / "mlflow"
     folder.mkdir(parents=True, exist_ok=True)
     store, artifacts = f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts")
-    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    storage = ["--backend-store-uri", store, "--artifacts-destination", artifacts]
     return [
-        _script("mlflow"),
-        "server",
-        "--backend-store-uri",
-        store,
-        "--artifacts-destination",
-        artifacts,
-        *where,
-    ]
+        _script("mlflow"), "server", *storage, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"
+    ]  # fmt: skip
 
 
 def _script(name: str) -> str:
@@ -173,12 +165,3 @@ class Server:
             except OSError:
                 time.sleep(0.2)
         raise UnavailableError(f"The {self.name} server does not answer at {self.health}. See {self.log}.")
-
-
-@contextmanager
-def _server(name: str, command: list[str], health: str, home: Path, env: dict[str, str]) -> Iterator[Server]:
-    server = Server(name, command, health, home / "logs" / f"{name}.log", dict(os.environ) | env)
-    try:
-        yield server
-    finally:
-        server.stop()

@@ -150,6 +150,16 @@ def test_old_package_lists_are_updated_by_root_and_named_to_other_users(
         fashion_mnist._download_package(settings.home)
 
 
+def test_a_package_without_the_files_does_not_hide_the_next_source(
+    settings: Settings, debian: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(debian, "dpkg", "true")
+    monkeypatch.setattr(
+        fashion_mnist, "_from_keras", lambda target: shutil.copytree(folder, target, dirs_exist_ok=True)
+    )
+    assert {path.name for path in fashion_mnist.locate().iterdir()} == set(FILES)
+
+
 def test_without_a_source_the_error_says_what_to_do(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
