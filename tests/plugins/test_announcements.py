@@ -6,15 +6,9 @@ from typing import Any
 
 import pytest
 
+from plugins.writers import land
 from recsim_airflow import announcements
 from recsim_airflow.announcements import announcement_due, closed_feed_marks, repeat_after
-
-
-def land(inbox: Path, name: str) -> Path:
-    feed = inbox / name
-    feed.mkdir(parents=True)
-    (feed / "manifest.json").write_text("{}")
-    return feed
 
 
 @pytest.mark.parametrize(

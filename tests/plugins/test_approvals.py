@@ -44,35 +44,35 @@ def test_the_task_is_skipped_when_no_feed_is_on_hold() -> None:
 def test_both_answers_continue_with_the_feed_and_the_name_of_the_person(
     option: str, answer: str, verb: str
 ) -> None:
-    around = ingested(FEED)
-    assert feed_approval().execute_complete(around, response(option)) == {
+    context = ingested(FEED)
+    assert feed_approval().execute_complete(context, response(option)) == {
         "answer": answer,
         "feed_id": "full-7",
         "digest": "0123",
         "by": "admin",
         "at": "2026-01-02T03:04:00+00:00",
     }
-    assert around["reason"] == f"admin {verb} feed full-7."
+    assert context["reason"] == f"admin {verb} feed full-7."
 
 
 def test_without_an_answer_the_feed_stays_on_hold_and_the_task_fails_for_good() -> None:
-    around = ingested(FEED)
+    context = ingested(FEED)
     with pytest.raises(
         AirflowFailException, match=r"^On hold: the question about feed full-7 was not answered within 8 h\."
     ):
-        feed_approval().execute_complete(around, NO_ANSWER)
-    assert around["reason"].endswith("Clear this task, or wait for the next run, to be asked again.")
+        feed_approval().execute_complete(context, NO_ANSWER)
+    assert context["reason"].endswith("Clear this task, or wait for the next run, to be asked again.")
 
 
 @pytest.mark.parametrize("error_type", ["unknown", "validation"])
 def test_an_answer_that_airflow_cannot_read_is_not_called_a_late_one(error_type: str) -> None:
-    around = registered()
+    context = registered()
     event = {"error": "params_input is invalid", "error_type": error_type}
     with pytest.raises(
         AirflowFailException, match=r"^The question about release 7 failed in Airflow: params"
     ):
-        release_approval("ask").execute_complete(around, event)
-    assert "was not answered" not in around["reason"]
+        release_approval("ask").execute_complete(context, event)
+    assert "was not answered" not in context["reason"]
 
 
 def test_there_is_no_default_answer() -> None:
@@ -109,9 +109,9 @@ def registered() -> Any:
 
 
 def test_a_run_that_needs_no_approval_continues_without_a_name() -> None:
-    around = registered()
-    assert release_approval("none").execute(around) == {"answer": None, "by": None, "at": None}
-    assert around["reason"] == "This run needs no approval."
+    context = registered()
+    assert release_approval("none").execute(context) == {"answer": None, "by": None, "at": None}
+    assert context["reason"] == "This run needs no approval."
 
 
 @pytest.mark.parametrize(
@@ -120,17 +120,17 @@ def test_a_run_that_needs_no_approval_continues_without_a_name() -> None:
 def test_both_answers_about_a_release_continue_with_the_name_of_the_person(
     option: str, answer: str, verb: str
 ) -> None:
-    around = registered()
-    decision = release_approval("ask").execute_complete(around, response(option))
+    context = registered()
+    decision = release_approval("ask").execute_complete(context, response(option))
     assert decision == {"answer": answer, "by": "admin", "at": "2026-01-02T03:04:00+00:00"}
-    assert around["reason"] == f"admin {verb} release 7."
+    assert context["reason"] == f"admin {verb} release 7."
 
 
 def test_without_an_answer_the_release_stays_in_staging_and_is_not_rejected() -> None:
-    around = registered()
+    context = registered()
     with pytest.raises(
         AirflowFailException,
         match=r"^The question about release 7 was not answered within 8 h\. The release stays in Staging\.",
     ):
-        release_approval("ask").execute_complete(around, NO_ANSWER)
-    assert around["reason"].endswith("To be asked again, clear this task.")
+        release_approval("ask").execute_complete(context, NO_ANSWER)
+    assert context["reason"].endswith("To be asked again, clear this task.")

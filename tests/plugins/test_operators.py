@@ -57,9 +57,9 @@ print("Traceback (most recent call last):", file=sys.stderr, flush=True)
 print("chatter")
 {RESULT}
 """
-    around = fake_context()
+    context = fake_context()
     with caplog.at_level(logging.INFO):
-        assert operator(tmp_path, text).execute(around) == EMBEDDED
+        assert operator(tmp_path, text).execute(context) == EMBEDDED
     lines = {(record.name, record.levelname, record.getMessage()) for record in caplog.records}
     assert {
         ("recsim_tasks.vectors.embedding", "WARNING", "2 images are too small"),
@@ -67,7 +67,7 @@ print("chatter")
         ("recsim_airflow.job_log", "INFO", "Traceback (most recent call last):"),
     } <= lines
     assert '"embedded": 1' not in caplog.text
-    assert around["reason"] == around["ti"].xcoms["reason"] == "embedded 1 of 3, reused 2"
+    assert context["reason"] == context["ti"].xcoms["reason"] == "embedded 1 of 3, reused 2"
 
 
 def test_the_job_gets_its_arguments_the_refresh_and_no_secret_of_airflow(
@@ -98,20 +98,20 @@ def test_the_refresh_is_the_run_by_default() -> None:
 
 
 def test_exit_1_may_be_retried(tmp_path: Path) -> None:
-    around = fake_context()
+    context = fake_context()
     text = ends({"error": "Spark went away.", "error_type": "failed", "exit_code": 1})
     with pytest.raises(JobFailedError, match=r"^Spark went away\.$") as raised:
-        operator(tmp_path, text).execute(around)
+        operator(tmp_path, text).execute(context)
     assert not isinstance(raised.value, AirflowFailException | JobUnavailableError)
-    assert around["ti"].xcoms == {"reason": "Spark went away."}
+    assert context["ti"].xcoms == {"reason": "Spark went away."}
 
 
 def test_an_outage_raises_an_error_of_its_own(tmp_path: Path) -> None:
-    around = fake_context()
+    context = fake_context()
     outage = {"error": "MLflow does not answer.", "error_type": "unavailable", "exit_code": 1}
     with pytest.raises(JobUnavailableError, match=r"^MLflow does not answer\.$"):
-        operator(tmp_path, ends(outage)).execute(around)
-    assert around["ti"].xcoms == {"reason": "MLflow does not answer."}
+        operator(tmp_path, ends(outage)).execute(context)
+    assert context["ti"].xcoms == {"reason": "MLflow does not answer."}
 
 
 def test_exit_2_fails_for_good_with_the_jobs_own_sentence(tmp_path: Path) -> None:
@@ -126,13 +126,13 @@ def ends(fields: dict[str, Any]) -> str:
 
 
 def test_exit_3_fails_for_good_and_leaves_the_result_as_xcom(tmp_path: Path) -> None:
-    around = fake_context()
+    context = fake_context()
     gate = {"version": 7, "verdict": "rejected", "reasons": ["Precision fell."], "mlflow_page": "runs/1"}
     text = ends({**gate, "error": "Precision fell.", "error_type": "rejected", "exit_code": 3})
     with pytest.raises(AirflowFailException, match=r"^Rejected: Precision fell\.$"):
-        operator(tmp_path, text, job="gate").execute(around)
-    assert around["ti"].xcoms == {"return_value": gate, "reason": "Rejected: Precision fell."}
-    assert around["reason"] == "Rejected: Precision fell."
+        operator(tmp_path, text, job="gate").execute(context)
+    assert context["ti"].xcoms == {"return_value": gate, "reason": "Rejected: Precision fell."}
+    assert context["reason"] == "Rejected: Precision fell."
 
 
 ON_HOLD = {
@@ -147,11 +147,11 @@ ON_HOLD = {
 
 
 def test_a_feed_on_hold_is_left_to_a_task_that_asks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    around = fake_context()
+    context = fake_context()
     ingest = operator(tmp_path, ends(ON_HOLD), job="ingest", succeed_on_hold=True)
-    result = ingest.execute(around)
+    result = ingest.execute(context)
     assert (result["on_hold"], result["table_version"]) == (ON_HOLD["on_hold"], 3)
-    assert around["reason"] == "On hold: Feed f needs a review."
+    assert context["reason"] == "On hold: Feed f needs a review."
     assert caplog.records[-1].levelname == "WARNING"
 
 
@@ -167,11 +167,11 @@ def test_only_a_feed_on_hold_is_left_to_a_task_that_asks(tmp_path: Path) -> None
 def test_a_result_of_another_version_fails_for_good_and_says_so(
     tmp_path: Path, fields: dict[str, Any]
 ) -> None:
-    around = fake_context()
+    context = fake_context()
     with pytest.raises(AirflowFailException, match="install the same version of both"):
-        operator(tmp_path, f"print(json.dumps({fields!r}))").execute(around)
-    assert around["reason"].startswith("The result of `recsim embed` is not what this DAG expects: ")
-    assert "return_value" not in around["ti"].xcoms
+        operator(tmp_path, f"print(json.dumps({fields!r}))").execute(context)
+    assert context["reason"].startswith("The result of `recsim embed` is not what this DAG expects: ")
+    assert "return_value" not in context["ti"].xcoms
 
 
 def test_a_killed_job_may_be_retried(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_exit_0_without_a_result_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_a_missing_command_is_named_with_what_to_do(tmp_path: Path) -> None:
-    job, around = (
+    job, context = (
         RecsimJobOperator(task_id="embed", job="embed", command=str(tmp_path / "nowhere")),
         fake_context(),
     )
@@ -193,8 +193,8 @@ def test_a_missing_command_is_named_with_what_to_do(tmp_path: Path) -> None:
         AirflowFailException,
         match=r"Cannot run .*nowhere: No such file or directory. .*AIRFLOW__RECSIM__COMMAND",
     ):
-        job.execute(around)
-    assert around["reason"].startswith("Cannot run ")
+        job.execute(context)
+    assert context["reason"].startswith("Cannot run ")
 
 
 @pytest.mark.parametrize("code", [errno.ENOMEM, errno.EMFILE])
@@ -204,11 +204,11 @@ def test_a_machine_without_memory_or_open_files_is_an_outage(
     def exhausted(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    around = fake_context()
+    context = fake_context()
     monkeypatch.setattr(operators, "JobProcess", exhausted)
     with pytest.raises(JobUnavailableError, match=rf"^Cannot start .*recsim now: {os.strerror(code)}\."):
-        operator(tmp_path, RESULT).execute(around)
-    assert around["reason"].startswith("Cannot start ")
+        operator(tmp_path, RESULT).execute(context)
+    assert context["reason"].startswith("Cannot start ")
 
 
 def test_a_job_that_cannot_be_recorded_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,10 +217,10 @@ def test_a_job_that_cannot_be_recorded_is_stopped(tmp_path: Path, monkeypatch: p
         raise ConnectionError("the API server is away")
 
     pids: list[int] = []
-    around = fake_context()
-    monkeypatch.setattr(around["task_state_store"], "set", unavailable)
+    context = fake_context()
+    monkeypatch.setattr(context["task_state_store"], "set", unavailable)
     with pytest.raises(ConnectionError):
-        operator(tmp_path, "time.sleep(600)").execute(around)
+        operator(tmp_path, "time.sleep(600)").execute(context)
     assert not psutil.pid_exists(pids[0])
 
 
@@ -228,17 +228,17 @@ def test_a_job_that_takes_too_long_is_stopped_and_the_limit_is_the_status_line(t
     def time_out(*_: object) -> None:
         raise AirflowTaskTimeout
 
-    around = fake_context()
+    context = fake_context()
     job = operator(tmp_path, "time.sleep(600)", execution_timeout=timedelta(minutes=15))
     before = signal.signal(signal.SIGALRM, time_out)
     signal.setitimer(signal.ITIMER_REAL, 1)
     try:
         with pytest.raises(AirflowTaskTimeout):
-            job.execute(around)
+            job.execute(context)
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert around["reason"] == "recsim embed did not end within its time limit, 0:15:00."
-    assert not psutil.pid_exists(around["task_state_store"]["process"]["pid"])
+    assert context["reason"] == "recsim embed did not end within its time limit, 0:15:00."
+    assert not psutil.pid_exists(context["task_state_store"]["process"]["pid"])
 
 
 def test_the_command_is_the_configured_one_else_the_one_beside_this_python(
@@ -251,10 +251,10 @@ def test_the_command_is_the_configured_one_else_the_one_beside_this_python(
 
 
 def test_on_kill_ends_a_running_job(tmp_path: Path) -> None:
-    job, around = operator(tmp_path, "print('up', flush=True); time.sleep(600)"), fake_context()
+    job, context = operator(tmp_path, "print('up', flush=True); time.sleep(600)"), fake_context()
 
     def kill() -> None:
-        while "process" not in around["task_state_store"]:
+        while "process" not in context["task_state_store"]:
             time.sleep(0.05)
         job.on_kill()
 
@@ -262,30 +262,30 @@ def test_on_kill_ends_a_running_job(tmp_path: Path) -> None:
     killer.start()
     began = time.monotonic()
     with pytest.raises(JobFailedError, match="ended by signal 15"):
-        job.execute(around)
+        job.execute(context)
     killer.join()
     assert time.monotonic() - began < 5
 
 
 def test_a_job_that_an_earlier_try_left_running_is_stopped_first(tmp_path: Path) -> None:
     earlier = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    around = fake_context()
-    around["task_state_store"].set(
+    context = fake_context()
+    context["task_state_store"].set(
         "process", {"pid": earlier.pid, "started": start_time(earlier.pid), "host": socket.gethostname()}
     )
     text = f"import psutil; assert psutil.Process({earlier.pid}).status() == psutil.STATUS_ZOMBIE\n{RESULT}"
-    assert operator(tmp_path, text).execute(around) == EMBEDDED
+    assert operator(tmp_path, text).execute(context) == EMBEDDED
     assert earlier.wait() == -15
-    assert around["task_state_store"] == {}
+    assert context["task_state_store"] == {}
 
 
 def test_a_record_of_another_host_stops_nothing_here(tmp_path: Path) -> None:
-    around = fake_context()
+    context = fake_context()
     me = psutil.Process()
-    around["task_state_store"].set(
+    context["task_state_store"].set(
         "process", {"pid": me.pid, "started": me.create_time(), "host": "elsewhere"}
     )
-    assert operator(tmp_path, RESULT).execute(around) == EMBEDDED
+    assert operator(tmp_path, RESULT).execute(context) == EMBEDDED
 
 
 def branch(**branches: str) -> PlanBranchOperator:
@@ -293,24 +293,24 @@ def branch(**branches: str) -> PlanBranchOperator:
 
 
 def test_the_branch_follows_the_decision_and_names_its_reasons() -> None:
-    around = fake_context(FakeTaskInstance(plan=PLAN))
-    assert branch(skip="up_to_date").choose_branch(around) == "up_to_date"
-    assert around["reason"] == "skip: Nothing changed."
+    context = fake_context(FakeTaskInstance(plan=PLAN))
+    assert branch(skip="up_to_date").choose_branch(context) == "up_to_date"
+    assert context["reason"] == "skip: Nothing changed."
 
 
 def test_a_decision_without_a_branch_is_refused() -> None:
-    around = fake_context(FakeTaskInstance(plan=PLAN))
+    context = fake_context(FakeTaskInstance(plan=PLAN))
     with pytest.raises(AirflowFailException, match="'skip', for which this DAG has no branch"):
-        branch(append="append").choose_branch(around)
-    assert around["reason"].startswith("The plan decided 'skip'")
+        branch(append="append").choose_branch(context)
+    assert context["reason"].startswith("The plan decided 'skip'")
 
 
 def test_an_up_to_date_run_records_the_cursor() -> None:
     asset, store = Asset("watched"), FakeStateStore()
-    around = fake_context(FakeTaskInstance(plan=PLAN), asset_state_store={asset: store})
-    UpToDateOperator(task_id="up_to_date", plan_task="plan", catalogue=asset).execute(around)
+    context = fake_context(FakeTaskInstance(plan=PLAN), asset_state_store={asset: store})
+    UpToDateOperator(task_id="up_to_date", plan_task="plan", catalogue=asset).execute(context)
     assert store["committed"] == PLAN["head"]
-    assert around["reason"] == "The champion reflects the catalogue at version 3."
+    assert context["reason"] == "The champion reflects the catalogue at version 3."
 
 
 class FakeRun:
@@ -322,7 +322,7 @@ class FakeDag:
 
 
 def test_a_misspelt_run_parameter_is_refused_by_name() -> None:
-    around = fake_context(dag_run=FakeRun(), dag=FakeDag())
+    context = fake_context(dag_run=FakeRun(), dag=FakeDag())
     with pytest.raises(AirflowFailException, match=r"Unknown run parameter: trails\. .*: mode, trials\."):
-        refuse_unknown_conf(around)
-    assert around["reason"].startswith("Unknown run parameter: trails.")
+        refuse_unknown_conf(context)
+    assert context["reason"].startswith("Unknown run parameter: trails.")

@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import (
 )
 
 from plugins.airflow_fakes import FakeStateStore, FakeTaskInstance
+from plugins.writers import commit
 from recsim_airflow.commits import ChangeFeedOffError, UnreadableTableError
 from recsim_airflow.sensors import DeltaChangeDataFeedSensor
 from recsim_airflow.triggers import DeltaChangeDataFeedTrigger
@@ -24,21 +25,12 @@ pytestmark = pytest.mark.airflow
 ASSET = Asset("watched")
 
 
-def context(committed: Any = None) -> Any:
+def task_context(committed: Any = None) -> Any:
     return {"ti": FakeTaskInstance(), "asset_state_store": {ASSET: FakeStateStore(committed=committed)}}
 
 
 def sensor(uri: str, **more: Any) -> DeltaChangeDataFeedSensor:
     return DeltaChangeDataFeedSensor(task_id="await", table_uri=uri, **more)
-
-
-def commit(uri: str, change_feed: bool = True) -> str:
-    import pyarrow as pa
-    from deltalake import DeltaTable, write_deltalake
-
-    properties = {"delta.enableChangeDataFeed": "true"} if change_feed else None
-    write_deltalake(uri, pa.table({"product_id": ["a"]}), mode="append", configuration=properties)
-    return str(DeltaTable(uri).metadata().id)
 
 
 def result(table_id: str, start: int, end: int) -> dict[str, Any]:
@@ -49,7 +41,7 @@ def test_a_commit_that_is_already_there_needs_no_trigger(tmp_path: Path) -> None
     uri = str(tmp_path / "products")
     commit(uri)
     table_id = commit(uri)
-    assert sensor(uri, min_version="1").execute(context()) == result(table_id, 0, 1)
+    assert sensor(uri, min_version="1").execute(task_context()) == result(table_id, 0, 1)
 
 
 def test_the_range_begins_after_the_cursor_and_is_empty_when_nothing_is_new(tmp_path: Path) -> None:
@@ -58,9 +50,9 @@ def test_the_range_begins_after_the_cursor_and_is_empty_when_nothing_is_new(tmp_
     commit(uri)
     table_id = commit(uri)
     waiting = sensor(uri, min_version=2, cursor_of=ASSET)
-    assert waiting.execute(context({"table_id": table_id, "version": 0})) == result(table_id, 1, 2)
-    assert waiting.execute(context({"table_id": table_id, "version": 2})) == result(table_id, 3, 2)
-    assert waiting.execute(context({"table_id": "another", "version": 2})) == result(table_id, 0, 2)
+    assert waiting.execute(task_context({"table_id": table_id, "version": 0})) == result(table_id, 1, 2)
+    assert waiting.execute(task_context({"table_id": table_id, "version": 2})) == result(table_id, 3, 2)
+    assert waiting.execute(task_context({"table_id": "another", "version": 2})) == result(table_id, 0, 2)
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -71,7 +63,7 @@ def test_the_sensor_waits_in_the_triggerer_for_a_commit_that_is_not_there(
     if exists:
         commit(uri)
     with pytest.raises(TaskDeferred) as deferred:
-        sensor(uri, min_version=7, timeout=60, poke_interval=3).execute(context())
+        sensor(uri, min_version=7, timeout=60, poke_interval=3).execute(task_context())
     assert isinstance(deferred.value.trigger, DeltaChangeDataFeedTrigger)
     kwargs = {"table_uri": uri, "min_version": 7, "after": None, "poll_interval": 3.0, "conn_id": None}
     assert deferred.value.trigger.serialize()[1] == kwargs
@@ -84,10 +76,10 @@ def test_without_a_version_the_first_commit_after_the_cursor_ends_the_wait(tmp_p
     cursor = {"table_id": commit(uri), "version": 0}
     waiting = sensor(uri, cursor_of=ASSET)
     with pytest.raises(TaskDeferred) as deferred:
-        waiting.execute(context(cursor))
+        waiting.execute(task_context(cursor))
     head = {"table_id": cursor["table_id"], "version": 4, "change_feed": True}
     kwargs = {**(deferred.value.kwargs or {}), "event": {"head": head}}
-    moved = context({**cursor, "version": 3})  # by a refresh that ended meanwhile
+    moved = task_context({**cursor, "version": 3})  # by a refresh that ended meanwhile
     assert waiting.resume_execution("execute_complete", kwargs, moved) == result(
         str(cursor["table_id"]), 1, 4
     )
@@ -99,18 +91,18 @@ def test_a_table_without_a_change_feed_fails_the_task(tmp_path: Path, soft_fail:
     commit(uri, change_feed=False)
     waiting = sensor(uri, soft_fail=soft_fail)
     with pytest.raises(ChangeFeedOffError, match="has no change feed") as raised:
-        waiting.execute(context())
+        waiting.execute(task_context())
     assert not isinstance(raised.value, AirflowException)
     with pytest.raises(ChangeFeedOffError):
         waiting.resume_execution(
             "execute_complete",
             {"event": {"head": {"table_id": "id", "version": 8, "change_feed": False}}, "after": {}},
-            context(),
+            task_context(),
         )
 
 
 def time_out(waiting: DeltaChangeDataFeedSensor) -> Any:
-    return waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
+    return waiting.resume_execution("__fail__", {"error": "Trigger timeout"}, task_context())
 
 
 def test_a_timeout_skips_and_names_the_version(tmp_path: Path) -> None:
@@ -136,31 +128,31 @@ def test_a_commit_that_no_triggerer_has_seen_is_found_when_the_wait_times_out(
 
 
 def test_a_table_without_a_change_feed_is_not_skipped_when_the_wait_times_out(tmp_path: Path) -> None:
-    uri, around = str(tmp_path / "products"), context()
+    uri, context = str(tmp_path / "products"), task_context()
     commit(uri, change_feed=False)
     with pytest.raises(ChangeFeedOffError):
-        sensor(uri, min_version=7).resume_execution("__fail__", {"error": "Trigger timeout"}, around)
-    assert "has no change feed" in around["reason"]
+        sensor(uri, min_version=7).resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+    assert "has no change feed" in context["reason"]
 
 
 def test_a_crashed_trigger_fails_the_task(tmp_path: Path) -> None:
-    around = context()
+    context = task_context()
     with pytest.raises(TaskDeferralError):
-        sensor(str(tmp_path)).resume_execution("__fail__", {"error": "Trigger failure"}, around)
-    assert around["reason"].startswith("The triggerer could not wait for")
+        sensor(str(tmp_path)).resume_execution("__fail__", {"error": "Trigger failure"}, context)
+    assert context["reason"].startswith("The triggerer could not wait for")
 
 
 def test_an_unreadable_table_fails_the_task_before_during_and_after_the_wait(tmp_path: Path) -> None:
     (tmp_path / "_delta_log").mkdir()
     (tmp_path / "_delta_log" / f"{0:020}.json").write_text("no JSON")
-    waiting, around = sensor(str(tmp_path)), context()
+    waiting, context = sensor(str(tmp_path)), task_context()
     with pytest.raises(UnreadableTableError, match="cannot be read") as raised:
-        waiting.execute(around)
+        waiting.execute(context)
     assert not isinstance(raised.value, AirflowException)
-    assert around["reason"] == str(raised.value)
+    assert context["reason"] == str(raised.value)
     with pytest.raises(UnreadableTableError, match="disk is gone"):
         waiting.resume_execution(
-            "execute_complete", {"event": {"error": "The disk is gone."}, "after": {}}, context()
+            "execute_complete", {"event": {"error": "The disk is gone."}, "after": {}}, task_context()
         )
     with pytest.raises(UnreadableTableError, match="cannot be read"):
         time_out(waiting)

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger
 
 from plugins.airflow_fakes import FakeStateStore
+from plugins.writers import commit, land
 from recsim_airflow import announcements, triggers
 from recsim_airflow.announcements import closed_feed_marks
 from recsim_airflow.triggers import (
@@ -37,14 +37,6 @@ def event(trigger: BaseTrigger) -> Any:
         return (await asyncio.wait_for(anext(trigger.run()), 5)).payload  # type: ignore[arg-type]
 
     return asyncio.run(listen())
-
-
-def commit(uri: Path, change_feed: bool = True) -> None:
-    import pyarrow as pa
-    from deltalake import write_deltalake
-
-    properties = {"delta.enableChangeDataFeed": "true"} if change_feed else None
-    write_deltalake(str(uri), pa.table({"product_id": ["a"]}), mode="append", configuration=properties)
 
 
 @pytest.mark.parametrize(
@@ -129,14 +121,6 @@ def of_table(uri: Path, store: FakeStateStore, reannounce_after: float = 3600) -
     return with_store(trigger, store)
 
 
-def land(inbox: Path, name: str, close: bool = True) -> Path:
-    feed = inbox / name
-    feed.mkdir(parents=True)
-    if close:
-        (feed / "manifest.json").write_text("{}")
-    return feed
-
-
 async def events(trigger: BaseTrigger, seconds: float = 0.5) -> list[Any]:
     """The payloads of the trigger's events within `seconds`."""
     payloads = []
@@ -150,13 +134,9 @@ async def events(trigger: BaseTrigger, seconds: float = 0.5) -> list[Any]:
     return payloads
 
 
-def run(work: Coroutine[Any, Any, Any]) -> Any:
-    return asyncio.run(work)
-
-
 def test_a_closed_feed_is_announced_once(tmp_path: Path) -> None:
     land(tmp_path, "feed-1")
-    assert run(events(of_inbox(tmp_path, FakeStateStore()))) == [
+    assert asyncio.run(events(of_inbox(tmp_path, FakeStateStore()))) == [
         {"inbox": str(tmp_path), "feeds": ["feed-1"]}
     ]
 
@@ -164,37 +144,39 @@ def test_a_closed_feed_is_announced_once(tmp_path: Path) -> None:
 def test_open_and_hidden_feeds_and_an_absent_inbox_are_not_announced(tmp_path: Path) -> None:
     land(tmp_path / "inbox", "open", close=False)
     land(tmp_path / "inbox", ".being-written")
-    assert run(events(of_inbox(tmp_path / "inbox", FakeStateStore()))) == []
-    assert run(events(of_inbox(tmp_path / "nowhere", FakeStateStore()))) == []
+    assert asyncio.run(events(of_inbox(tmp_path / "inbox", FakeStateStore()))) == []
+    assert asyncio.run(events(of_inbox(tmp_path / "nowhere", FakeStateStore()))) == []
 
 
 def test_a_restarted_trigger_announces_only_what_waits(tmp_path: Path) -> None:
     store = FakeStateStore()
     feed = land(tmp_path, "feed-1")
-    assert len(run(events(of_inbox(tmp_path, store)))) == 1
+    assert len(asyncio.run(events(of_inbox(tmp_path, store)))) == 1
     land(tmp_path, "feed-2")
-    assert run(events(of_inbox(tmp_path, store))) == [{"inbox": str(tmp_path), "feeds": ["feed-1", "feed-2"]}]
-    assert len(run(events(of_inbox(tmp_path, store)))) == 1, (
+    assert asyncio.run(events(of_inbox(tmp_path, store))) == [
+        {"inbox": str(tmp_path), "feeds": ["feed-1", "feed-2"]}
+    ]
+    assert len(asyncio.run(events(of_inbox(tmp_path, store)))) == 1, (
         "its event may have been dropped while the DAG was paused"
     )
     shutil.rmtree(feed)
     shutil.rmtree(tmp_path / "feed-2")
-    assert run(events(of_inbox(tmp_path, store))) == []
+    assert asyncio.run(events(of_inbox(tmp_path, store))) == []
 
 
 def test_a_feed_delivered_again_under_its_name_is_announced_again(tmp_path: Path) -> None:
     store = FakeStateStore()
     feed = land(tmp_path, "feed-1")
-    assert len(run(events(of_inbox(tmp_path, store)))) == 1
+    assert len(asyncio.run(events(of_inbox(tmp_path, store)))) == 1
     shutil.move(feed, tmp_path / ".applied")
     land(tmp_path, "feed-1")
-    assert len(run(events(of_inbox(tmp_path, store)))) == 1
+    assert len(asyncio.run(events(of_inbox(tmp_path, store)))) == 1
 
 
 def test_a_feed_that_stays_is_announced_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(announcements, "FIRST_REPEAT_SECONDS", 0.1)
     land(tmp_path, "feed-1")
-    assert len(run(events(of_inbox(tmp_path, FakeStateStore())))) >= 2
+    assert len(asyncio.run(events(of_inbox(tmp_path, FakeStateStore())))) >= 2
 
 
 def test_a_trigger_survives_a_state_store_that_is_away(tmp_path: Path) -> None:
@@ -210,21 +192,21 @@ def test_a_trigger_survives_a_state_store_that_is_away(tmp_path: Path) -> None:
         _, payloads = await asyncio.gather(repair(), events(of_inbox(tmp_path, store), 2))
         return payloads
 
-    assert len(run(scenario())) == 1
+    assert len(asyncio.run(scenario())) == 1
 
 
 def test_feeds_are_announced_in_order_of_arrival(tmp_path: Path) -> None:
     for name in ("z", "a", "m"):
         land(tmp_path, name)
         time.sleep(0.02)
-    (payload,) = run(events(of_inbox(tmp_path, FakeStateStore())))
+    (payload,) = asyncio.run(events(of_inbox(tmp_path, FakeStateStore())))
     assert payload["feeds"] == ["z", "a", "m"]
 
 
 def test_two_feeds_closed_in_the_same_instant_are_both_announced(tmp_path: Path) -> None:
     for name in ("b", "a"):
         os.utime(land(tmp_path, name) / "manifest.json", (1_700_000_000, 1_700_000_000))
-    (payload,) = run(events(of_inbox(tmp_path, FakeStateStore())))
+    (payload,) = asyncio.run(events(of_inbox(tmp_path, FakeStateStore())))
     assert payload["feeds"] == ["a", "b"]
 
 
@@ -234,9 +216,9 @@ def test_a_half_written_manifest_is_announced_when_it_is_whole(tmp_path: Path) -
     for end in range(len(whole)):
         manifest.write_text(whole[:end])
         assert closed_feed_marks(tmp_path) == {}
-    assert run(events(of_inbox(tmp_path, store), 0.2)) == []
+    assert asyncio.run(events(of_inbox(tmp_path, store), 0.2)) == []
     manifest.write_text(whole)
-    assert len(run(events(of_inbox(tmp_path, store)))) == 1
+    assert len(asyncio.run(events(of_inbox(tmp_path, store)))) == 1
 
 
 def test_an_inbox_that_cannot_be_read_is_announced_when_it_is_back(tmp_path: Path) -> None:
@@ -253,7 +235,7 @@ def test_an_inbox_that_cannot_be_read_is_announced_when_it_is_back(tmp_path: Pat
         _, payloads = await asyncio.gather(repair(), events(of_inbox(inbox, FakeStateStore()), 2))
         return payloads
 
-    assert run(scenario()) == [{"inbox": str(inbox), "feeds": ["feed-1"]}]
+    assert asyncio.run(scenario()) == [{"inbox": str(inbox), "feeds": ["feed-1"]}]
 
 
 def write(uri: Path, refresh: str | None = None) -> dict[str, Any]:
@@ -269,12 +251,14 @@ def write(uri: Path, refresh: str | None = None) -> dict[str, Any]:
 
 def test_a_commit_of_another_writer_is_announced_once(tmp_path: Path) -> None:
     store = FakeStateStore()
-    assert run(events(of_table(tmp_path, store), 0.2)) == []
+    assert asyncio.run(events(of_table(tmp_path, store), 0.2)) == []
     head = write(tmp_path)
-    assert run(events(of_table(tmp_path, store))) == [{"table_uri": str(tmp_path), **head}]
-    assert len(run(events(of_table(tmp_path, store)))) == 1, "a restarted trigger announces what waits"
+    assert asyncio.run(events(of_table(tmp_path, store))) == [{"table_uri": str(tmp_path), **head}]
+    assert len(asyncio.run(events(of_table(tmp_path, store)))) == 1, (
+        "a restarted trigger announces what waits"
+    )
     store["committed"] = head
-    assert run(events(of_table(tmp_path, store))) == []
+    assert asyncio.run(events(of_table(tmp_path, store))) == []
 
 
 def test_commits_of_refreshes_and_housekeeping_are_not_announced(tmp_path: Path) -> None:
@@ -284,14 +268,14 @@ def test_commits_of_refreshes_and_housekeeping_are_not_announced(tmp_path: Path)
     write(tmp_path, refresh="manual__1")
     write(tmp_path, refresh="manual__1")
     DeltaTable(str(tmp_path)).optimize.compact()
-    assert run(events(of_table(tmp_path, store))) == []
+    assert asyncio.run(events(of_table(tmp_path, store))) == []
     assert store["announced"]["version"] == 2
 
 
 def test_a_commit_that_the_release_reflects_is_not_announced(tmp_path: Path) -> None:
     store = FakeStateStore()
     store["committed"] = write(tmp_path)
-    assert run(events(of_table(tmp_path, store))) == []
+    assert asyncio.run(events(of_table(tmp_path, store))) == []
 
 
 def test_a_table_that_was_dropped_and_created_again_is_announced(tmp_path: Path) -> None:
@@ -302,14 +286,14 @@ def test_a_table_that_was_dropped_and_created_again_is_announced(tmp_path: Path)
         "at": time.time(),
     }
     head = write(tmp_path)
-    assert run(events(of_table(tmp_path, store))) == [{"table_uri": str(tmp_path), **head}]
+    assert asyncio.run(events(of_table(tmp_path, store))) == [{"table_uri": str(tmp_path), **head}]
 
 
 def test_a_catalogue_is_announced_again_only_while_the_release_is_behind(tmp_path: Path) -> None:
     head, store = write(tmp_path, refresh="manual__1"), FakeStateStore()
-    assert len(run(events(of_table(tmp_path, store, reannounce_after=0.1)))) >= 2
+    assert len(asyncio.run(events(of_table(tmp_path, store, reannounce_after=0.1)))) >= 2
     store["committed"] = head
-    assert run(events(of_table(tmp_path, store, reannounce_after=0.1))) == []
+    assert asyncio.run(events(of_table(tmp_path, store, reannounce_after=0.1))) == []
 
 
 def test_a_table_that_cannot_be_read_is_announced_when_it_can(tmp_path: Path) -> None:
@@ -326,7 +310,7 @@ def test_a_table_that_cannot_be_read_is_announced_when_it_can(tmp_path: Path) ->
         _, payloads = await asyncio.gather(repair(), events(of_table(tmp_path, FakeStateStore()), 3))
         return payloads
 
-    assert len(run(scenario())) == 1
+    assert len(asyncio.run(scenario())) == 1
 
 
 def test_reading_a_thousand_commits_does_not_block_the_event_loop(tmp_path: Path) -> None:
@@ -353,7 +337,7 @@ def test_reading_a_thousand_commits_does_not_block_the_event_loop(tmp_path: Path
         return max(lags)
 
     # The best of five: what else runs on this machine delays the loop as well.
-    assert min(run(longest_lag()) for _ in range(5)) < 0.05
+    assert min(asyncio.run(longest_lag()) for _ in range(5)) < 0.05
 
 
 def test_odd_entries_of_the_inbox_neither_block_the_trigger_nor_hide_other_feeds(
@@ -371,6 +355,6 @@ def test_odd_entries_of_the_inbox_neither_block_the_trigger_nor_hide_other_feeds
     land(tmp_path, "two\nlines \udcff")
     land(tmp_path, "good")
     store = FakeStateStore()
-    (payload,) = run(events(of_inbox(tmp_path, store)))
+    (payload,) = asyncio.run(events(of_inbox(tmp_path, store)))
     assert payload["feeds"] == ["folder", "loop", "nested", "pipe", "zeros", r"two\nlines \udcff", "good"]
     json.dumps([payload, store], ensure_ascii=False).encode()
