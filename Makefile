@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# Whatever the caller has activated or configured for another project must not decide what is installed, or where.
+# What the caller has activated or configured for another project must not change what is installed, or where.
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PYTHONPATH UV_PROJECT UV_PROJECT_ENVIRONMENT UV_PYTHON UV_NO_DEV UV_NO_DEFAULT_GROUPS UV_FROZEN
 
 # Horovod's build would use one core.
@@ -14,7 +14,7 @@ export CMAKE_BUILD_PARALLEL_LEVEL ?= 4
 PYTHON3 := $(firstword $(shell command -v python3 python3.11))
 PREREQUISITES := src/recsim_tasks/foundation/prerequisites.py
 BIN := .venv/bin
-# The lock that .venv was made from; lives in it, so that it goes with it.
+# The digest of the lock that .venv was made from; inside .venv, so that both are removed together.
 STAMP := .venv/.made-from
 
 .PHONY: help setup demo test drill check docs up bench-catalogue bench-distinct bench-drift bench-learning bench-serving bench-vectors clean prerequisites environment for-tests
@@ -32,7 +32,7 @@ demo: setup ## take 60,000 products, then 1,500 changes, through a real Airflow
 test: setup for-tests ## run all tests but the drills, quick ones first; ARGS=tests/vectors and the like
 	@exec $(BIN)/pytest $(ARGS)
 
-drill: setup for-tests ## kill, freeze and fill what runs, and test that nothing is lost; run each benchmark small; ARGS="--kills 30" for more
+drill: setup for-tests ## test that nothing is lost when processes are killed or frozen and disks are full; run each benchmark small; ARGS="--kills 30" for more
 	@exec $(BIN)/pytest -m "drill or bench" $(ARGS)
 
 check: environment ## check format, lint, types and import rules

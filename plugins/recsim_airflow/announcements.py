@@ -1,4 +1,4 @@
-"""When an asset trigger announces the feeds of the inbox. Pure rules, apart from `closed_feed_marks`."""
+"""Decides when an asset trigger announces the feeds of the inbox. Pure, apart from `closed_feed_marks`."""
 
 from __future__ import annotations
 

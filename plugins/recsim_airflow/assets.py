@@ -10,8 +10,7 @@ from recsim_tasks.foundation.settings import Settings
 
 FEED_INBOX = "recsim_feed_inbox"
 CATALOGUE_COMMITS = "recsim_catalogue_commits"
-# Seconds between two looks. A look at an object store lists every file of the inbox, and a listing is charged
-# for.
+# Seconds between two looks. A look at an object store lists every file of the inbox, and listings cost money.
 LOCAL_POLL, REMOTE_POLL = 2.0, 15.0
 
 CATALOGUE = Asset("recsim_catalogue", uri="x-recsim://catalogue", group="recsim")

@@ -1,4 +1,4 @@
-"""A job as a process in a session of its own: its output line by line, and its end without orphans."""
+"""Runs a job as a process in a session of its own, yields its output by line, and leaves no orphan behind."""
 
 from __future__ import annotations
 

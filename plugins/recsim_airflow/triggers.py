@@ -35,8 +35,7 @@ from recsim_tasks.contracts import Cursor
 if TYPE_CHECKING:
     from airflow.sdk.execution_time.context import AssetStateStoreAccessors
 
-# The triggerer stores an event within two seconds after it was yielded. The state store must not be ahead of
-# it.
+# The triggerer stores an event within two seconds. The state store must not be ahead of it.
 EVENT_STORED_SECONDS = 2.5
 MAX_POLL_SECONDS = 60.0
 

@@ -1,4 +1,4 @@
-"""Runs a command that cannot outlive the process that started it, not even after a `kill -9` of that one.
+"""Runs a command that cannot outlive the process that started it, even if that process is killed.
 
 `start` puts a small guard process in between. It forwards SIGTERM, adopts every orphan of the command's
 process tree, and ends the whole tree when the command ends, on SIGTERM, or when the starting process has

@@ -85,8 +85,7 @@ def night(deployment: Deployment) -> Night:
     time.sleep(5)
     while_paused = deployment.runs() - runs
     deployment.airflow.pause(DAG, False)
-    # The writer is still busy: a broken manifest that stays unchanged for a minute would be announced, to be
-    # refused.
+    # The writer is still busy: a manifest that stays broken for a minute would be announced, to be refused.
     deployment.until(lambda: half.touch() or deployment.runs() > runs)
     first = deployment.airflow.wait_for_run(DAG, runs)
     deployment.until(lambda: half.touch() or deployment.states(first)["ingest"] == "success")

@@ -48,7 +48,7 @@ def kill_starter(guard: str, wait: float) -> list[psutil.Process]:
     return psutil.wait_procs(tree, timeout=wait)[1]
 
 
-def test_a_killed_starter_takes_job_and_deaf_grandchild_along() -> None:
+def test_a_job_and_its_child_that_ignores_term_end_with_a_killed_starter() -> None:
     assert kill_starter(GUARDED, wait=10) == []
 
 
@@ -58,7 +58,7 @@ def test_without_the_guard_they_live_on() -> None:
     assert len(left) == 2
 
 
-def test_a_starter_that_is_gone_before_the_guard_starts_is_noticed() -> None:
+def test_a_starter_that_has_ended_before_the_guard_starts_is_noticed() -> None:
     job = subprocess.Popen(
         [sys.executable, "-c", JOB.replace("GUARD", "die_with(999_999_999)")],
         stdout=subprocess.PIPE,
@@ -75,7 +75,7 @@ def test_descendants_are_found_across_sessions_and_ended_though_they_ignore_term
     assert psutil.wait_procs(tree, timeout=5)[1] == []
 
 
-def test_a_process_that_is_gone_has_no_descendants() -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait(10)
-    assert descendants(gone.pid) == []
+def test_a_process_that_has_ended_has_no_descendants() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait(10)
+    assert descendants(ended.pid) == []

@@ -30,7 +30,7 @@ while True:
 
 
 def die_with(parent: int, before_exit: Callable[[], None] | None = None) -> None:
-    """End this process and all its descendants once process `parent` is gone and `before_exit` has returned.
+    """End this process and all its descendants once `parent` has ended and `before_exit` has returned.
 
     The kernel's parent-death signal is not enough: it is lost if the parent died before this call, and it
     does not reach grandchildren (JVM, Spark worker, Horovod rank) that are in sessions of their own.

@@ -27,8 +27,7 @@ DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
-# With Spark's defaults a merge of ten rows is planned as 50 to 200 tasks; `make bench-catalogue` measures the
-# cost.
+# With Spark's defaults a merge of ten rows takes 50 to 200 tasks; `make bench-catalogue` measures the cost.
 SMALL_PLANS = {
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.ui.enabled": "false",
@@ -51,8 +50,7 @@ ONE_MACHINE = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
 }
-# Jobs last seconds to minutes: Java's optimising compiler used half the processor time and never earned it
-# back.
+# Jobs last seconds to minutes: Java's optimising compiler took half the processor time and saved less.
 QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 LOG_CONFIGURATION = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties').as_uri()}"
 
@@ -143,8 +141,7 @@ def _start(settings: Settings, name: str, extra: Mapping[str, str]) -> SparkSess
     from pyspark.errors import PySparkRuntimeError
     from pyspark.sql import SparkSession
 
-    # PySpark's default is the `python3` on PATH. A cluster with its Python elsewhere sets the variable
-    # itself.
+    # PySpark's default is the `python3` on PATH. A cluster whose Python is elsewhere sets the variable.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
         return SparkSession.builder.config(map={**_configuration(settings, name), **extra}).getOrCreate()

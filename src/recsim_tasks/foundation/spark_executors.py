@@ -41,7 +41,7 @@ LOST = (
 def watch_executors(spark: SparkSession, master: str) -> Iterator[None]:
     """End the session when its jobs get no executor.
 
-    Errors of Spark about lost parts are raised as `UnavailableError`.
+    Spark's errors about a lost master, application or executor are raised as `UnavailableError`.
     """
     done, starved = threading.Event(), threading.Event()
     thread = threading.Thread(target=_watch, args=(spark, done, starved), name="executors", daemon=True)

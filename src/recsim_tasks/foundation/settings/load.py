@@ -41,7 +41,7 @@ class Settings(
     ServingSettings, PlanSettings, GateSettings, VectorSettings, LearningSettings, GuardSettings,
     SparkSettings, LocationSettings, BaseSettings,
 ):  # fmt: skip
-    """Every setting with its default; a description is one row of the README's table."""
+    """Every setting with its default; each description is a row of the README's table."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
