@@ -36,6 +36,8 @@ from recsim_airflow.status_line import STATUS_LINE_TEMPLATE, fail_without_retry,
 from recsim_tasks.contracts import IngestResult, PlanResult
 
 PROCESS_KEY = "process"
+# Variables of Airflow that may contain secrets: its settings, its connections, its variables.
+SECRET_PREFIXES = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
 # The machine is out of memory, processes or open files. Any other error of a start is the command's.
 EXHAUSTED = {errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE}
 
@@ -275,5 +277,5 @@ def default_command() -> str:
 
 
 def job_environment(extra: dict[str, str]) -> dict[str, str]:
-    """The task's environment and `extra`, without Airflow's own settings, which contain its secrets."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")} | extra
+    """The task's environment and `extra`, without Airflow's settings, connections and variables."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(SECRET_PREFIXES)} | extra

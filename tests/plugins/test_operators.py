@@ -73,7 +73,8 @@ print("chatter")
 def test_the_job_gets_its_arguments_the_refresh_and_no_secret_of_airflow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
+    for name in ("AIRFLOW__CORE__FERNET_KEY", "AIRFLOW_CONN_LAKE", "AIRFLOW_VAR_TOKEN"):
+        monkeypatch.setenv(name, "secret")
     monkeypatch.setenv("RECSIM_HOME", "/somewhere")
     path = tmp_path / "started.json"
     text = f"""
@@ -88,6 +89,7 @@ open({str(path)!r}, "w").write(json.dumps(started))
     assert started["env"]["RECSIM_HOME"] == "/somewhere"
     assert started["env"]["MORE"] == "1"
     assert started["env"]["RECSIM_PARENT_PID"] == str(os.getpid())
+    assert "secret" not in started["env"].values()
     assert not [name for name in started["env"] if name.startswith("AIRFLOW__")]
     assert started["stdin"] == ""
     assert started["session"]
