@@ -26,7 +26,7 @@ from recsim_demo.story import Story, make_story
 from recsim_demo.watch import Refresh, follow
 from recsim_local.console import echo
 from recsim_local.interrupt import exit_on_signals, wait_for_interrupt
-from recsim_local.stack import Stack, running, show_pages
+from recsim_local.stack import Stack, own_locations, running, show_pages
 from recsim_tasks.contracts import EmbedResult
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.processes import die_with
@@ -119,7 +119,7 @@ class Demo:
 
 
 def main() -> int:
-    """Run the demo in a folder of its own, which is emptied first."""
+    """Run the demo in a folder and tables of its own, which are removed first."""
     exit_on_signals()
     die_with(os.getppid())  # `make` may be killed without passing on the signal
     try:
@@ -140,7 +140,7 @@ def _run_demo(home: Path) -> Measurements:
     echo("Starting Airflow, MLflow, the HTTP API and the shop ...")
     began = time.monotonic()
     story = make_story(load_fashion_mnist())
-    with running(home, SETTINGS) as stack:
+    with running(home, SETTINGS | own_locations(home)) as stack:
         demo = Demo(stack, story)
         demo.phases["start"] = round(time.monotonic() - began, 1)
         show_pages(stack)

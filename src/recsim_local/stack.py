@@ -39,7 +39,7 @@ class Stack:
 
     @property
     def inbox(self) -> Path:
-        """Where feeds land."""
+        """The inbox of `home`."""
         return self.home / "inbox"
 
     def client(self) -> httpx.Client:
@@ -101,6 +101,15 @@ def running(home: Path, settings: dict[str, str], mlflow_credentials: str = "") 
             servers=servers,
             token=api_token(env),
         )
+
+
+def own_locations(home: Path) -> dict[str, str]:
+    """Variables that keep inbox and tables under `home`, whatever the settings of the caller name."""
+    tables = ("products", "quarantine", "withdrawals", "embeddings")
+    return {
+        "RECSIM_INBOX": str(home.absolute() / "inbox"),
+        **{f"RECSIM_{name.upper()}": str(home.absolute() / "tables" / name) for name in tables},
+    }
 
 
 def api_token(env: dict[str, str]) -> str | None:

@@ -18,9 +18,10 @@ def main() -> int:
     exit_on_signals()
     die_with(os.getppid())  # `make` may be killed without passing on the signal
     try:
-        with running(load_settings().home, {}) as stack:
+        settings = load_settings()
+        with running(settings.home, {}) as stack:
             show_pages(stack)
-            echo(f"  inbox        {stack.inbox}")
+            echo(f"  inbox        {settings.inbox_dir}")
             wait_for_interrupt("All servers run until Ctrl-C. Drop a feed into the inbox to start a refresh.")
     except RecsimError as error:
         echo(f"make up: {error}")
