@@ -221,5 +221,9 @@ class AirflowApi:
 def _json(response: httpx.Response) -> Any:
     if response.is_error:
         request = f"{response.request.method} {response.request.url.path}"
+        if response.is_server_error:
+            raise UnavailableError(
+                f"Airflow failed to answer {request} ({response.status_code}): {response.text[:300]}"
+            )
         raise RecsimError(f"Airflow refused {request} ({response.status_code}): {response.text[:300]}")
     return response.json()

@@ -34,6 +34,12 @@ def test_a_refusal_names_the_request() -> None:
         airflow.runs("d")
 
 
+def test_an_error_of_the_server_is_an_outage() -> None:
+    airflow = api(lambda request: httpx.Response(503, text="starting"))
+    with pytest.raises(UnavailableError, match=r"failed to answer GET .* \(503\): starting"):
+        airflow.runs("d")
+
+
 def test_a_log_has_the_level_of_each_line_and_its_text() -> None:
     content = [{"event": "::group::"}, {"event": "3 rows", "level": "warning"}, "plain text"]
     airflow = api(lambda request: httpx.Response(200, json={"content": content}))
