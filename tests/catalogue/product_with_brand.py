@@ -45,7 +45,7 @@ def catalogue_head() -> Cursor:
 def ingest_brands() -> pa.Table:
     """Ingest products from all formats, change a brand, and return the net changes of the last feed."""
     one, two = (base64.b64encode(bundles.png_image(number)).decode() for number in range(2))
-    rows = [
+    rows: list[Any] = [
         {"product_id": "c", "brand": "Corona", "image": bundles.png_image(2)},
         {"product_id": "d", "brand": "Dorado", "image": b"no image"},
     ]
@@ -65,7 +65,7 @@ def answered_brands(catalogue: pa.Table) -> dict[str, Any]:
     bundles.products = lambda *_: catalogue
     bundles.make_bundle(SETTINGS.home / "bundle")
     answer = Release.open(SETTINGS.home / "bundle" / "release").more_like("a", 2, Filters())
-    return {product["product_id"]: product["brand"] for product in answer}
+    return {str(product["product_id"]): product["brand"] for product in answer}
 
 
 if __name__ == "__main__":

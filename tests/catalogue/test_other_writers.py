@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from recsim_demo.fashion_mnist import FashionMnist
-from recsim_demo.feeds import deliver, upsert
+from recsim_demo.feeds import FeedRow, deliver, upsert
 from recsim_tasks.catalogue.delta.feed_commits import feeds_between
 from recsim_tasks.catalogue.delta.reader import head, open_table, scan
 from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
@@ -20,7 +19,7 @@ from recsim_tasks.foundation.errors import ConfigurationError, InputError
 from recsim_tasks.foundation.settings import Settings
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
-Rows = list[dict[str, Any]]
+Rows = list[FeedRow]
 
 
 @pytest.fixture
@@ -97,7 +96,7 @@ def test_rows_that_violate_a_constraint_of_another_writer_are_quarantined(
     sql(settings, "ALTER TABLE TABLE! ADD CONSTRAINT cheap CHECK (price < 1000)")
     sql(settings, "ALTER TABLE TABLE! ADD CONSTRAINT hashed CHECK (length(image_hash) > 5)")
     sql(settings, "ALTER TABLE TABLE! ADD CONSTRAINT named CHECK (category IS NOT NULL)")
-    changes = [
+    changes: Rows = [
         {**rows[0], "price": 5000.0},
         {**rows[1], "price": 7.0, "image": None},
         {**rows[2], "category": None},

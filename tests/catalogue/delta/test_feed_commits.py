@@ -25,7 +25,7 @@ def test_feeds_are_known_by_the_commits_that_applied_them(tmp_path: Path) -> Non
     last = commit(uri, feed_id="two", accepted={"by": "ada", "guards": ["max_withdrawn_share"]})
     one, two = feed_commits(uri)
     assert (one.feed_id, one.version, one.accepted_by, one.guards) == ("one", 0, None, frozenset())
-    assert (two.version, two.accepted_by, two.guards) == (2, "ada", {"max_withdrawn_share"})
+    assert (two.version, two.accepted_by, two.guards) == (2, "ada", frozenset({"max_withdrawn_share"}))
     assert one.at <= two.at
     assert feeds_between(uri, first, last) == [two]
     assert feeds_between(uri, Cursor("another", 9), last) == feeds_between(uri, None, last) == [one, two]

@@ -60,7 +60,7 @@ def test_commits_and_history_of_a_real_table_agree(tmp_path: Path) -> None:
     first, second, _ = commits.values()
     assert first is not None
     assert first.metadata is not None
-    assert (first.metadata.columns, first.metadata.has_change_feed) == ({"product_id"}, False)
+    assert (first.metadata.columns, first.metadata.has_change_feed) == (frozenset({"product_id"}), False)
     assert second is not None
     assert second.metadata is not None
     assert second.metadata.has_change_feed

@@ -10,13 +10,13 @@ import pytest
 from deltalake import DeltaTable
 
 from recsim_demo.fashion_mnist import FashionMnist
-from recsim_demo.feeds import deliver, upsert
+from recsim_demo.feeds import FeedRow, deliver, upsert
 from recsim_tasks.catalogue.feeds.ingest import ingest_feed
 from recsim_tasks.catalogue.feeds.quarantine import quarantined
 from recsim_tasks.foundation.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
-Rows = list[dict[str, Any]]
+Rows = list[FeedRow]
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_the_latest_row_counts_and_contradictions_and_shared_images_are_quaranti
     monkeypatch.setenv("RECSIM_PLACEHOLDER_PRODUCTS", "3")
     settings = load_settings()
 
-    def at(row: dict[str, Any], day: int | None, title: str) -> dict[str, Any]:
+    def at(row: FeedRow, day: int | None, title: str) -> dict[str, Any]:
         return {
             "product_id": row["product_id"],
             "title": title,
@@ -71,8 +71,8 @@ def test_the_latest_row_counts_and_contradictions_and_shared_images_are_quaranti
 
 
 def test_equal_rows_count_once_and_contradictory_rows_are_quarantined(settings: Settings, rows: Rows) -> None:
-    without_image = {**rows[3], "image": None}
-    several = [
+    without_image: FeedRow = {**rows[3], "image": None}
+    several: Rows = [
         rows[0],
         rows[0],
         rows[0],

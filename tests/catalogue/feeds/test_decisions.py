@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from recsim_demo.fashion_mnist import FashionMnist
-from recsim_demo.feeds import deliver, upsert
+from recsim_demo.feeds import FeedRow, deliver, upsert
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.delta.writer import recent_commit_metadata
 from recsim_tasks.catalogue.feeds.decisions import FeedDecision, parse_decision
@@ -19,7 +18,7 @@ from recsim_tasks.contracts import Acceptance, IngestResult
 from recsim_tasks.foundation.errors import InputError, OnHoldError
 from recsim_tasks.foundation.settings import Settings
 
-Rows = list[dict[str, Any]]
+Rows = list[FeedRow]
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from deltalake import CommitProperties, write_deltalake
 
 from recsim_demo.fashion_mnist import FashionMnist
-from recsim_demo.feeds import deliver, upsert
+from recsim_demo.feeds import FeedRow, deliver, upsert
 from recsim_tasks.catalogue.feeds import inbox as inbox_module
 from recsim_tasks.catalogue.feeds.decisions import FeedDecision
 from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
@@ -24,7 +24,7 @@ from recsim_tasks.foundation.errors import InputError, OnHoldError, RecsimError
 from recsim_tasks.foundation.settings import Settings
 
 LONG_AGO = (1_700_000_000, 1_700_000_000)
-Rows = list[dict[str, Any]]
+Rows = list[FeedRow]
 
 
 @pytest.fixture
@@ -125,8 +125,10 @@ def test_a_feed_that_cannot_be_moved_stops_no_other_and_is_applied_once(
 def test_a_feed_on_hold_states_why_its_rows_are_invalid_until_a_decision(
     settings: Settings, rows: Rows
 ) -> None:
-    faulty = [{**row, "image": b"no image"} for row in rows[:20]] + [
-        {**rows[20], "product_id": None},
+    broken: Rows = [{**row, "image": b"no image"} for row in rows[:20]]
+    faulty: Rows = [
+        *broken,
+        {**rows[20], "product_id": None},  # type: ignore[typeddict-item]
         *rows[21:25],
     ]
     deliver(settings.inbox_dir, "night", faulty, "night")

@@ -11,18 +11,19 @@ import pytest
 from deltalake import DeltaTable
 
 from recsim_demo.fashion_mnist import FashionMnist
-from recsim_demo.feeds import delete, deliver, upsert
+from recsim_demo.feeds import FeedRow, delete, deliver, upsert
 from recsim_tasks.catalogue.delta.reader import head, open_table, read_image, read_products
 from recsim_tasks.catalogue.feeds import ingest
 from recsim_tasks.catalogue.feeds.feed import Feed
 from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
 from recsim_tasks.catalogue.feeds.ingest import ingest_feed
+from recsim_tasks.catalogue.feeds.readers import read_rows
 from recsim_tasks.contracts import FeedResult, IngestResult, RowCounts
 from recsim_tasks.foundation.errors import InputError, OnHoldError, UnavailableError
 from recsim_tasks.foundation.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.spark, pytest.mark.usefixtures("shared_spark")]
-Rows = list[dict[str, Any]]
+Rows = list[FeedRow]
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_a_feed_inserts_updates_deletes_and_quarantines_and_is_applied_once(
     feed_result = FeedResult(feed_id="one", applied=True, inserted=30, table_version=1)
     assert first == IngestResult(**feed_result.model_dump(exclude={"accepted"}), feeds=[feed_result])
 
-    changes = [
+    changes: Rows = [
         *rows[30:],
         {**rows[0], "image": rows[35]["image"]},
         {**rows[1], "price": 5.0, "image": None},
@@ -118,11 +119,14 @@ def test_csv_and_jsonl_have_images_in_base64_or_in_files(
 ) -> None:
     import base64
 
+    first, second = rows[0]["image"], rows[1]["image"]
+    assert first is not None
+    assert second is not None
     for kind in ("csv", "jsonl"):
         feed = tmp_path / f"{kind} [1]{{a,b}}*?"  # Spark would take it for a pattern
         feed.mkdir()
-        (feed / "one.png").write_bytes(rows[1]["image"])
-        text = base64.b64encode(rows[0]["image"]).decode()
+        (feed / "one.png").write_bytes(second)
+        text = base64.b64encode(first).decode()
         lines = {
             "csv": "product_id,title,price,image,image_path\n"
             f'csv-a,"Boot, high",9.5,{text},\ncsv-b,Bag,,,one.png\ncsv-c,Bad,,,../x.png\n',
@@ -183,7 +187,7 @@ def test_a_full_feed_withdraws_the_products_that_it_does_not_name(
     with pytest.raises(OnHoldError, match=r"8 of 10 products \(80%\)"):
         ingest_feed(settings, deliver(tmp_path, "partial", rows[:2], "partial", full=True))
     assert head(settings.products_uri) == before
-    broken = {**rows[6], "image": b"broken"}
+    broken: FeedRow = {**rows[6], "image": b"broken"}
     result = ingest_feed(settings, deliver(tmp_path, "full", [*rows[:6], broken], "full", full=True))
     assert (result.deleted, result.quarantined, result.unchanged) == (3, 1, 6)
     assert table(settings.products_uri).keys() == {row["product_id"] for row in rows[:7]}
@@ -199,9 +203,12 @@ def test_the_inbox_is_ingested_in_order_and_a_bad_feed_blocks_no_other(
         "sync",
         lambda: synced.append((DeltaTable(settings.products_uri).version(), (inbox / "a-last").exists())),
     )
-    for number, (name, feed_rows) in enumerate(
-        [("z-first", rows[:2]), ("bad", rows[:1]), ("a-last", [{**rows[0], "price": 77.0}])]
-    ):
+    feeds: dict[str, Rows] = {
+        "z-first": rows[:2],
+        "bad": rows[:1],
+        "a-last": [{**rows[0], "price": 77.0}],
+    }
+    for number, (name, feed_rows) in enumerate(feeds.items()):
         feed = deliver(inbox, name, feed_rows, name)
         if name == "bad":
             (feed / "manifest.json").write_text("{}")
@@ -231,7 +238,6 @@ def test_a_feed_whose_file_disappears_stays_and_a_corrupt_one_is_refused(
 ) -> None:
     for number, name in enumerate(("corrupt", "gone")):
         os.utime(deliver(settings.inbox_dir, name, rows, name) / "manifest.json", (number + 1, number + 1))
-    read_rows = ingest.read_rows
 
     def read_and_break(spark: Any, feed: Feed) -> Any:
         """The driver opens the file; Spark's tasks read it later."""

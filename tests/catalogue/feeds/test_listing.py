@@ -13,6 +13,7 @@ from recsim_tasks.catalogue.feeds import feed_manifest
 from recsim_tasks.catalogue.feeds.feed import open_feed
 from recsim_tasks.catalogue.feeds.listing import closed_feeds, mark_of, stray_entries
 from recsim_tasks.foundation.errors import InputError
+from recsim_tasks.foundation.reading import read_small
 
 GOOD = json.dumps({"feed_id": "good", "rows": 1}).encode()
 LONG_AGO = (1_700_000_000, 1_700_000_000)
@@ -45,6 +46,11 @@ def bind(path: Path) -> None:
 def as_link_inside(path: Path) -> None:
     path.with_name("written.json").write_bytes(GOOD)
     path.symlink_to("written.json")
+
+
+def as_link_to_rows(path: Path) -> None:
+    path.with_name("rows.txt").write_text("product_id\nx\n")
+    path.symlink_to("rows.txt")
 
 
 def as_link_outside(path: Path) -> None:
@@ -134,12 +140,11 @@ def test_a_manifest_without_permission_stops_no_other_feed(
     land(inbox / "good")
     land(inbox / "bad")
     age(inbox)
-    read = feed_manifest.read_small
 
     def refuse(path: Path, largest: int) -> bytes:
         if path.parent.name == "bad":
             raise PermissionError(13, "Permission denied", str(path))
-        return read(path, largest)
+        return read_small(path, largest)
 
     monkeypatch.setattr(feed_manifest, "read_small", refuse)
     assert len(closed_feeds(inbox)) == 2
@@ -165,10 +170,7 @@ def test_files_of_rows_must_be_regular_files_of_the_feed(inbox: Path) -> None:
         "pipe": os.mkfifo,
         "outside": lambda path: path.symlink_to(outside),
         "dangling": lambda path: path.symlink_to("nothing"),
-        "inside": lambda path: (
-            path.with_name("rows.txt").write_text("product_id\nx\n"),
-            path.symlink_to("rows.txt"),
-        ),
+        "inside": as_link_to_rows,
     }
     for name, make in made.items():
         make(land(inbox / name, rows=False) / "products.csv")

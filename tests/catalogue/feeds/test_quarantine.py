@@ -5,14 +5,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
 from recsim_demo.fashion_mnist import FashionMnist
-from recsim_demo.feeds import deliver, upsert
+from recsim_demo.feeds import FeedRow, deliver, upsert
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.feeds.ingest import ingest_feed
 from recsim_tasks.catalogue.feeds.quarantine import quarantine_products, quarantined
@@ -20,7 +19,7 @@ from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.leases import lease
 from recsim_tasks.foundation.settings import Settings
 
-Rows = list[dict[str, Any]]
+Rows = list[FeedRow]
 
 
 @pytest.fixture
@@ -33,8 +32,10 @@ def rows(fashion_mnist: FashionMnist) -> Rows:
 def test_a_valid_row_releases_older_ones_and_an_id_is_used_once(
     settings: Settings, tmp_path: Path, rows: Rows
 ) -> None:
+    image = rows[1]["image"]
+    assert image is not None
     first = ingest_feed(
-        settings, deliver(tmp_path, "one", [rows[0], {**rows[1], "image": rows[1]["image"][:60]}], "one")
+        settings, deliver(tmp_path, "one", [rows[0], {**rows[1], "image": image[:60]}], "one")
     )
     assert (first.quarantined, first.quarantined_share) == (1, 0.5)
     (waiting,) = quarantined(settings, feed_id="one").newest

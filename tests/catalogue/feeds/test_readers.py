@@ -151,7 +151,8 @@ def test_parquet_may_have_nanoseconds_and_decimal_prices(tmp_path: Path) -> None
 def parquet(columns: dict[str, Any], **options: Any) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink, **options)
-    return sink.getvalue().to_pybytes()
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 @pytest.mark.parametrize(

@@ -70,10 +70,8 @@ def test_an_error_of_the_machine_is_not_a_reason(
     with pytest.raises(UnavailableError, match=str(tmp_path)):
         validate._validate(record(image_path="a.png"), None, tmp_path, 10_000)
     fails_with(errno.EIO)
-    assert (
-        "image_path 'a.png' cannot be read"
-        in validate._validate(record(image_path="a.png"), None, tmp_path, 10_000)["reason"]
-    )
+    reason = validate._validate(record(image_path="a.png"), None, tmp_path, 10_000)["reason"]
+    assert "image_path 'a.png' cannot be read" in str(reason)
 
 
 def test_an_image_with_a_malformed_resolution_is_valid() -> None:
@@ -89,7 +87,9 @@ def test_an_image_with_a_malformed_resolution_is_valid() -> None:
 def test_a_row_that_arrow_cannot_store_does_not_affect_others(
     field: dict[str, Any],
 ) -> None:
-    rows = [{"number": n, "product_id": f"p{n}", "image": b"x", "row": None} for n in range(3)]
+    rows: list[validate.Row] = [
+        {"number": n, "product_id": f"p{n}", "image": b"x", "row": None} for n in range(3)
+    ]
     kept = validate._batch([rows[0], {**rows[1], **field}, rows[2]]).to_pylist()
     assert [row["product_id"] for row in kept] == ["p0", None, "p2"]
     assert "the row cannot be stored" in kept[1]["reason"]

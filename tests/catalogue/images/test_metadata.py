@@ -22,7 +22,7 @@ PNG, JPEG = encoded(product()), encoded(product(), "JPEG", quality=95)
 TURNED = b"Exif\0\0" + exif([SIX])
 
 
-def pixels(data: bytes) -> list[object]:
+def pixels(data: bytes) -> object:
     return np.asarray(open_image(data, 10_000)).tolist()
 
 

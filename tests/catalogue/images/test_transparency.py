@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from catalogue.image_files import chunk, encoded, product, raw_png, with_chunks
+from recsim_tasks.arrays import AnyArray, Int64Array, UInt8Array
 from recsim_tasks.catalogue.feeds.rows import TEXT_COLUMNS, parse_row
 from recsim_tasks.catalogue.images.decode import Decoded, Limits, read_image, small_jpeg
 from recsim_tasks.foundation.errors import InputError
@@ -29,9 +30,15 @@ def opened(data: bytes) -> Decoded:
     return read_image(data, Limits(10_000))
 
 
-def shades(bits: int) -> np.ndarray:
+def shades(bits: int) -> Int64Array:
     """A checkerboard of two greys, in samples of that many bits."""
-    return (np.indices((4, 6)).sum(axis=0) % 2)[..., None] * ((1 << bits) - 1)
+    checkerboard: Int64Array = np.indices((4, 6)).sum(axis=0) % 2
+    return checkerboard[..., None] * ((1 << bits) - 1)
+
+
+def pixels(image: Image.Image | None) -> AnyArray:
+    assert image is not None
+    return np.asarray(image)
 
 
 def test_a_cut_out_is_composited_on_white() -> None:
@@ -40,7 +47,8 @@ def test_a_cut_out_is_composited_on_white() -> None:
         ("WEBP", {"lossless": True}),
         ("WEBP", {"lossless": True, "exact": True}),
     ):
-        assert np.array_equal(opened(encoded(cut_out(), kind, **options)).image, product()), (kind, options)
+        image = opened(encoded(cut_out(), kind, **options)).image
+        assert np.array_equal(pixels(image), pixels(product())), (kind, options)
 
 
 def test_half_transparent_is_half_white() -> None:
@@ -57,8 +65,8 @@ def test_half_transparent_is_half_white() -> None:
 def test_a_transparent_grey_becomes_white(bits: int, named: int) -> None:
     key = named * ((1 << bits) - 1)
     image, alpha = opened(raw_png(shades(bits), bits, GREY, key.to_bytes(2, "big")))
-    assert np.array_equal(alpha, np.where(shades(bits)[..., 0] == key, 0, 255))
-    assert set(np.unique(image)) == ({255} if named == 0 else {0, 255})
+    assert np.array_equal(pixels(alpha), np.where(shades(bits)[..., 0] == key, 0, 255))
+    assert set(np.unique(pixels(image))) == ({255} if named == 0 else {0, 255})
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -113,7 +121,7 @@ def test_the_first_frame_of_an_animation_is_composited_on_white(kind: str) -> No
     animation = encoded(
         cut_out(), kind, save_all=True, append_images=[Image.new("RGBA", (12, 8), "red")], lossless=True
     )
-    assert np.array_equal(opened(animation).image, product())
+    assert np.array_equal(pixels(opened(animation).image), pixels(product()))
 
 
 def test_transparency_is_rotated_with_its_image() -> None:
@@ -121,8 +129,8 @@ def test_transparency_is_rotated_with_its_image() -> None:
     turn[0x0112] = 6
     image, alpha = opened(encoded(cut_out(), exif=turn))
     upright = cut_out().transpose(Image.Transpose.ROTATE_270)
-    assert np.array_equal(alpha, upright.getchannel("A"))
-    assert np.array_equal(image, product().transpose(Image.Transpose.ROTATE_270))
+    assert np.array_equal(pixels(alpha), pixels(upright.getchannel("A")))
+    assert np.array_equal(pixels(image), pixels(product().transpose(Image.Transpose.ROTATE_270)))
 
 
 def test_colours_of_fully_transparent_pixels_do_not_change_the_hash() -> None:
@@ -153,13 +161,14 @@ def test_a_cut_out_has_one_hash_in_every_encoding() -> None:
     assert len({opened(data).digest for data in packed}) == 1
 
 
-def seen_by(data: bytes, way: str) -> np.ndarray:
+def seen_by(data: bytes, way: str) -> UInt8Array:
     """What a part of the product sees of the image's first pixel."""
     preprocessing = Preprocessing(32, 3)
     if way == "query":
         return decode(data, preprocessing)
     if way == "training and embedding":
-        return decode_all([data], preprocessing)[0]
+        images = decode_all([data], preprocessing)
+        return np.asarray(images[0])
     jpeg = small_jpeg(data, 32) if way == "thumbnail" else preview(data, 32)
     assert jpeg is not None
     return np.asarray(Image.open(io.BytesIO(jpeg)))
