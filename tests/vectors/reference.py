@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from recsim_tasks.arrays import BoolArray, Float32Array, Int64Array
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.vectors.index import IndexOrigin
 from recsim_tasks.vectors.vector_store import VectorStore
@@ -13,9 +14,10 @@ DIMENSIONS = 16
 ORIGIN = IndexOrigin("m", Cursor("t", 1))
 
 
-def unit(count: int, seed: int = 0, dimensions: int = DIMENSIONS) -> np.ndarray:
+def unit(count: int, seed: int = 0, dimensions: int = DIMENSIONS) -> Float32Array:
     vectors = np.random.default_rng(seed).normal(size=(count, dimensions)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    normalised: Float32Array = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return normalised
 
 
 def products(names: list[str], price: float | None = None) -> pa.Table:
@@ -37,28 +39,28 @@ class Dictionary(VectorStore):
 
     max_effort = 1.0
 
-    def __init__(self, vectors: np.ndarray, keys: np.ndarray) -> None:
-        self._of: dict[int, np.ndarray] = {}
+    def __init__(self, vectors: Float32Array, keys: Int64Array) -> None:
+        self._of: dict[int, Float32Array] = {}
         self.dimensions = vectors.shape[1]
         self.put(vectors, keys)
 
-    def put(self, vectors: np.ndarray, keys: np.ndarray) -> None:
+    def put(self, vectors: Float32Array, keys: Int64Array) -> None:
         self._of |= dict(zip(keys.tolist(), vectors, strict=True))
 
-    def remove(self, keys: np.ndarray) -> None:
+    def remove(self, keys: Int64Array) -> None:
         for key in keys.tolist():
             self._of.pop(key, None)
 
-    def get(self, keys: np.ndarray) -> np.ndarray:
+    def get(self, keys: Int64Array) -> Float32Array:
         return np.array([self._of[key] for key in keys.tolist()], np.float32).reshape(len(keys), -1)
 
     def search(
-        self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None, effort: float = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, queries: Float32Array, k: int, allowed: BoolArray | None = None, effort: float = 1
+    ) -> tuple[Float32Array, Int64Array]:
         scores, keys = np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1)
-        allowed = [key for key in self._of if allowed is None or (key < len(allowed) and allowed[key])]
+        candidates = [key for key in self._of if allowed is None or (key < len(allowed) and allowed[key])]
         for row, query in enumerate(queries):
-            found = sorted(((float(self._of[key] @ query), key) for key in allowed), reverse=True)[:k]
+            found = sorted(((float(self._of[key] @ query), key) for key in candidates), reverse=True)[:k]
             scores[row, : len(found)] = [score for score, _ in found]
             keys[row, : len(found)] = [key for _, key in found]
         return scores, keys

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 from PIL import Image
 from pyspark.sql import SparkSession
 
 from recsim_demo.feeds import png
+from recsim_tasks.arrays import UInt8Array
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.delta.writer import PRODUCTS, create_tables
 from recsim_tasks.catalogue.images.decode import image_hash
@@ -22,7 +22,7 @@ from recsim_tasks.foundation.settings import Settings
 COLUMNS = list(PRODUCT_TYPES)
 
 
-def product(name: str, pixels: np.ndarray, category: str = "c", price: float = 1.0) -> tuple[Any, ...]:
+def product(name: str, pixels: UInt8Array, category: str = "c", price: float = 1.0) -> tuple[Any, ...]:
     """One row of the catalogue."""
     image = png(pixels)
     return (
@@ -39,7 +39,7 @@ def product(name: str, pixels: np.ndarray, category: str = "c", price: float = 1
 
 def change(
     settings: Settings,
-    products: Mapping[str, np.ndarray],
+    products: Mapping[str, UInt8Array],
     deleted: list[str] | None = None,
     price: float = 1.0,
 ) -> Cursor:

@@ -44,7 +44,8 @@ def row(number: int, image: str | None = None, price: float = 1.0) -> dict[str, 
 def vector(image_hash: str) -> list[float]:
     """The embedding of this image."""
     drawn = np.random.default_rng(int(image_hash[:12], 16)).normal(size=DIMENSIONS).astype(np.float32)
-    return (drawn / np.linalg.norm(drawn)).tolist()
+    embedding: list[float] = (drawn / np.linalg.norm(drawn)).tolist()
+    return embedding
 
 
 def thumbnail_of(image_hash: str) -> bytes:

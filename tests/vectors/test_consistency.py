@@ -103,7 +103,8 @@ class History:
         )
 
     def _vector(self, name: str) -> list[float]:
-        return np.roll(np.array(vector(name), np.float32), self.model).tolist()
+        rolled: list[float] = np.roll(np.array(vector(name), np.float32), self.model).tolist()
+        return rolled
 
     def _fingerprint(self) -> str:
         return f"model-{self.model}"

@@ -19,7 +19,8 @@ from PIL import Image
 from pyspark.sql import SparkSession
 
 from recsim_demo.fashion_mnist import FashionMnist
-from recsim_demo.feeds import deliver, upsert
+from recsim_demo.feeds import FeedRow, deliver, upsert
+from recsim_tasks.arrays import UInt8Array
 from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.feeds.ingest import ingest_feed
 from recsim_tasks.catalogue.feeds.quarantine import quarantined
@@ -45,7 +46,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def images(fashion_mnist: FashionMnist) -> np.ndarray:
+def images(fashion_mnist: FashionMnist) -> UInt8Array:
     return fashion_mnist.train_images
 
 
@@ -60,7 +61,7 @@ def rows(settings: Settings) -> list[dict[str, Any]]:
 
 
 def test_only_images_that_the_table_lacks_are_embedded(
-    settings: Settings, model: Path, images: np.ndarray
+    settings: Settings, model: Path, images: UInt8Array
 ) -> None:
     first = {f"p{n}": images[n // 2] for n in range(40)}  # twenty images, each of two products
     cursor = change(settings, first)
@@ -84,7 +85,7 @@ def test_only_images_that_the_table_lacks_are_embedded(
 
 
 def test_each_image_has_its_thumbnail_in_the_table_and_in_the_index(
-    settings: Settings, model: Path, images: np.ndarray
+    settings: Settings, model: Path, images: UInt8Array
 ) -> None:
     cursor = change(settings, {f"p{n}": images[n] for n in range(6)})
     embed_missing(settings, cursor, model)
@@ -97,7 +98,7 @@ def test_each_image_has_its_thumbnail_in_the_table_and_in_the_index(
 
 
 def test_deleted_rows_that_are_still_in_a_file_are_not_embedded(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, model: Path, images: np.ndarray
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, model: Path, images: UInt8Array
 ) -> None:
     """A deletion vector leaves them in the file; the path has characters that a URL encodes."""
     monkeypatch.setenv("RECSIM_HOME", str(tmp_path / "a home, with spaces"))
@@ -108,7 +109,7 @@ def test_deleted_rows_that_are_still_in_a_file_are_not_embedded(
 
 
 def test_products_whose_image_has_no_vector_are_quarantined_and_not_indexed(
-    settings: Settings, tmp_path: Path, images: np.ndarray
+    settings: Settings, tmp_path: Path, images: UInt8Array
 ) -> None:
     blind, seeing = make_model(tmp_path / "blind", blind=4), make_model(tmp_path / "seeing", seed=1)
     first = change(settings, {f"p{n}": images[n] for n in range(12)})
@@ -131,13 +132,13 @@ def test_products_whose_image_has_no_vector_are_quarantined_and_not_indexed(
     assert embed_missing(settings, third, seeing).unembeddable == 0
     assert quarantined(settings).rows == 0
     embed_missing(settings, third, blind)
-    row = {**upsert(1, "c", images[1]), "product_id": "p1"}
+    row: FeedRow = {**upsert(1, "c", images[1]), "product_id": "p1"}
     ingest_feed(settings, deliver(tmp_path, "mended", [row], "mended"))
     assert [row.product_id for row in quarantined(settings).newest] == ["p20"]
 
 
 def test_only_the_product_whose_image_does_not_decode_is_quarantined(
-    settings: Settings, model: Path, images: np.ndarray
+    settings: Settings, model: Path, images: UInt8Array
 ) -> None:
     change(settings, {f"p{n}": images[n] for n in range(4)})
     spark = SparkSession.getActiveSession()
@@ -157,7 +158,7 @@ def test_only_the_product_whose_image_does_not_decode_is_quarantined(
 
 @pytest.mark.drill
 def test_a_killed_run_resumes_after_its_last_commit(
-    settings: Settings, tmp_path: Path, model: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, tmp_path: Path, model: Path, images: UInt8Array, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """kill -9 of the whole session, twice; then two processes at once, of which one waits for the other.
 
@@ -169,7 +170,8 @@ def test_a_killed_run_resumes_after_its_last_commit(
     by_hash = {row["image_hash"]: row["embedding"] for row in expected}
     hashes = [*sorted(by_hash, reverse=True), *list(by_hash)[:5]]
     found = read_embeddings(settings.embeddings_uri, _fingerprint(model), pa.chunked_array([hashes]))
-    assert (found.vectors.tolist(), found.valid.all()) == ([by_hash[name] for name in hashes], True)
+    assert found.vectors.tolist() == [by_hash[name] for name in hashes]
+    assert found.valid.all()
 
     monkeypatch.setenv("RECSIM_EMBED_COMMIT_IMAGES", "40")
     monkeypatch.setenv("RECSIM_EMBEDDINGS", str(tmp_path / "killed"))

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
+from recsim_tasks.arrays import Float32Array
 from recsim_tasks.foundation.errors import InputError, RecsimError, UnavailableError
 from recsim_tasks.vectors.brute_force import exact_neighbours
 from recsim_tasks.vectors.filters import Filters
@@ -222,7 +223,7 @@ BAD_VECTORS = {
 
 @pytest.mark.parametrize(("vectors", "why"), BAD_VECTORS.values(), ids=BAD_VECTORS.keys())
 def test_vectors_without_a_cosine_are_refused_and_leave_the_index_unchanged(
-    vectors: np.ndarray, why: str
+    vectors: Float32Array, why: str
 ) -> None:
     index = fresh(EXACT)
     with pytest.raises(InputError, match=why):
@@ -243,7 +244,7 @@ def test_repeated_and_missing_product_ids_are_refused(names: list[str | None]) -
     [unit(1, dimensions=8), unit(1)[0], np.full((1, 16), np.nan, np.float32)],
     ids=["size", "shape", "nan"],
 )
-def test_a_query_of_another_shape_or_not_finite_is_refused(query: np.ndarray) -> None:
+def test_a_query_of_another_shape_or_not_finite_is_refused(query: Float32Array) -> None:
     with pytest.raises(InputError, match="query"):
         fresh(EXACT).search(query, 3)
 

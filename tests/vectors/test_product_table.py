@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsim_tasks.arrays import Int64Array
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.vectors.product_table import ProductTable
 from vectors.reference import products
 
 
-def keys(*numbers: int) -> np.ndarray:
+def keys(*numbers: int) -> Int64Array:
     return np.array(numbers, np.int64)
 
 

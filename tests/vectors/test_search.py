@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from recsim_tasks.arrays import BoolArray, Float32Array, Int64Array
 from recsim_tasks.vectors.filters import Filters
 from recsim_tasks.vectors.product_table import ProductTable
 from recsim_tasks.vectors.search import MARGIN, Searcher
@@ -15,18 +16,18 @@ SIZE = 200
 class Counting(Dictionary):
     """A store that records how many candidates each search wanted."""
 
-    def __init__(self, vectors: np.ndarray, keys: np.ndarray) -> None:
+    def __init__(self, vectors: Float32Array, keys: Int64Array) -> None:
         super().__init__(vectors, keys)
         self.wanted: list[int] = []
 
     def search(
-        self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None, effort: float = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, queries: Float32Array, k: int, allowed: BoolArray | None = None, effort: float = 1
+    ) -> tuple[Float32Array, Int64Array]:
         self.wanted.append(k)
         return super().search(queries, k, allowed, effort)
 
 
-def searched(vectors: np.ndarray, k: int) -> tuple[list[int], list[int]]:
+def searched(vectors: Float32Array, k: int) -> tuple[list[int], list[int]]:
     """The positions found for the first vector, and the candidates of each search."""
     keys = np.arange(len(vectors))
     store, table = Counting(vectors, keys), ProductTable.of(products([f"p-{n}" for n in keys]), keys)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -44,10 +45,11 @@ def stored(image: Image.Image, kind: str, **how: int) -> Image.Image:
 
 def are_copies(one: Image.Image, other: Image.Image) -> bool:
     both = np.frombuffer(thumbnail(one) + thumbnail(other), np.uint8).reshape(2, THUMBNAIL_BYTES)
-    return distinct_mask(both, 2).tolist() == [True, False]
+    first, second = distinct_mask(both, 2)
+    return bool(first and not second)
 
 
-COPIES = {
+COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "as JPEG of quality 75": lambda image: stored(image, "JPEG", quality=75),
     "as JPEG of quality 30": lambda image: stored(image, "JPEG", quality=30),
     "as PNG": lambda image: stored(image, "PNG"),
