@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from recsim_tasks.arrays import Int64Array
 from recsim_tasks.learning.metrics import (
     mean_average_precision_at_r,
     precision_at_k,
@@ -11,7 +12,7 @@ from recsim_tasks.learning.metrics import (
 )
 
 
-def by_definition(labels: np.ndarray, gallery: np.ndarray, order: np.ndarray) -> tuple[float, float]:
+def by_definition(labels: Int64Array, gallery: Int64Array, order: Int64Array) -> tuple[float, float]:
     """R-precision and MAP@R of each query in turn, as the paper writes them."""
     precisions, averages = [], []
     for query, label in enumerate(labels):

@@ -81,7 +81,12 @@ def test_a_server_that_hangs_or_hangs_up_is_away(settings: Settings, monkeypatch
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(UnavailableError, match=f"MLflow at {uri} .*does not answer .*timed out"):
             connect(uri, monkeypatch)
-        threading.Thread(target=lambda: [silent.accept()[0].close() for _ in range(4)], daemon=True).start()
+
+        def hang_up() -> None:
+            for _ in range(4):
+                silent.accept()[0].close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
         with pytest.raises(UnavailableError, match="does not answer"):
             connect(uri, monkeypatch)
 

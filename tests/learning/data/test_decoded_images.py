@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 
 from recsim_tasks.foundation.errors import UnavailableError
-from recsim_tasks.learning.data import decoded_images
 from recsim_tasks.learning.data.decoded_images import InMemoryImages, OnDiskImages
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 6, 5, 3), np.uint8)
@@ -43,7 +43,7 @@ def test_a_disk_that_others_fill_is_an_outage(monkeypatch: pytest.MonkeyPatch) -
 
 def test_images_that_do_not_fit_are_refused_before_one_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", ["total", "used", "free"])
-    monkeypatch.setattr(decoded_images.shutil, "disk_usage", lambda folder: usage(0, 0, 4_499))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(0, 0, 4_499))
     with pytest.raises(
         UnavailableError,
         match=rf"50 decoded images take 4,500 bytes, but {tempfile.gettempdir()} has 4,499 left.*TMPDIR",

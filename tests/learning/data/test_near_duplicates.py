@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from recsim_demo.fashion_mnist import FashionMnist
+    from recsim_tasks.arrays import Float32Array, UInt8Array
 
 
-def recompressed(image: np.ndarray) -> np.ndarray:
+def recompressed(image: UInt8Array) -> UInt8Array:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=75)
     return np.asarray(Image.open(buffer).convert("L"))
 
 
-def resized(image: np.ndarray) -> np.ndarray:
+def resized(image: UInt8Array) -> UInt8Array:
     return np.asarray(
         Image.fromarray(image)
         .resize((56, 56), Image.Resampling.BICUBIC)
@@ -29,13 +30,13 @@ def resized(image: np.ndarray) -> np.ndarray:
     )
 
 
-def signatures(images: np.ndarray) -> np.ndarray:
+def signatures(images: UInt8Array) -> Float32Array:
     return np.stack([grey_signature(image[..., None]) for image in images])
 
 
 @pytest.mark.parametrize("change", [recompressed, resized])
 def test_a_recompressed_or_resized_copy_is_a_near_duplicate(
-    change: Callable[[np.ndarray], np.ndarray], fashion_mnist: FashionMnist
+    change: Callable[[UInt8Array], UInt8Array], fashion_mnist: FashionMnist
 ) -> None:
     images = fashion_mnist.train_images[:500]
     near = has_near_duplicate(signatures(np.stack([change(image) for image in images])), signatures(images))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from recsim_tasks.arrays import Int64Array
 from recsim_tasks.learning.evaluation.retrieval import LabelledVectors, confusion, evaluate_retrieval
 from recsim_tasks.learning.metrics import mean_average_precision_at_r, r_precision, relevant_counts
 
@@ -14,7 +15,7 @@ REFERENCES, QUERIES = (
 REFERENCE_LABELS, LABELS = RNG.integers(0, 5, 700), RNG.integers(0, 5, 1_200)
 
 
-def order() -> np.ndarray:
+def order() -> Int64Array:
     """The definition: all distances, sorted."""
     return np.argsort(((QUERIES[:, None, :] - REFERENCES[None]) ** 2).sum(axis=2), axis=1, kind="stable")
 

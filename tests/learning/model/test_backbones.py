@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from recsim_tasks.arrays import Float32Array
 from recsim_tasks.foundation.errors import ConfigurationError
 from recsim_tasks.learning.preprocessing import Preprocessing
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.ml
 
 
-def images(shape: tuple[int, ...]) -> np.ndarray:
+def images(shape: tuple[int, ...]) -> Float32Array:
     return np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
 
 

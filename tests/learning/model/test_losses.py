@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from recsim_tasks.arrays import Float32Array, Float64Array
 from recsim_tasks.learning.hyperparameters import CHOICES, Hyperparameters
 
 pytestmark = pytest.mark.ml
@@ -11,11 +12,12 @@ RNG = np.random.default_rng(0)
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2])
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+def unit(vectors: Float64Array) -> Float32Array:
+    normalised: Float64Array = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return normalised.astype(np.float32)
 
 
-def clusters(spread: float) -> np.ndarray:
+def clusters(spread: float) -> Float32Array:
     """Embeddings of a category near one axis; `spread` is their distance from it."""
     return unit(np.eye(3)[LABELS] + spread * RNG.normal(size=(12, 3)))
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from recsim_tasks.arrays import Float32Array
 from recsim_tasks.learning.preprocessing import Preprocessing
 
 pytestmark = pytest.mark.ml
 
 
-def images(shape: tuple[int, ...]) -> np.ndarray:
+def images(shape: tuple[int, ...]) -> Float32Array:
     return np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
 
 

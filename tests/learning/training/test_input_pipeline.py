@@ -10,6 +10,7 @@ import pytest
 from recsim_tasks.learning.training.input_pipeline import BatchPlan, training_batches
 
 if TYPE_CHECKING:
+    from recsim_tasks.arrays import Int64Array, UInt8Array
     from recsim_tasks.learning.training.training_data import TrainingData
 
 pytestmark = pytest.mark.ml
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.ml
 PLAN = BatchPlan(60, seed=20)
 
 
-def batches(training_data: TrainingData, plan: BatchPlan, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def batches(training_data: TrainingData, plan: BatchPlan, count: int) -> list[tuple[UInt8Array, Int64Array]]:
     dataset = training_batches(training_data.train, plan)
     return [(images.numpy(), labels.numpy()) for images, labels in islice(dataset, count)]
 

@@ -11,9 +11,9 @@ from recsim_tasks.learning.training.shutdown import GracefulShutdown
 def test_sigterm_requests_a_shutdown_inside_the_block_only() -> None:
     shutdown, before = GracefulShutdown(), signal.getsignal(signal.SIGTERM)
     with shutdown.handling_sigterm():
-        assert not shutdown.requested
+        requested_before = shutdown.requested
         os.kill(os.getpid(), signal.SIGTERM)
-        assert shutdown.requested
+        assert (requested_before, shutdown.requested) == (False, True)
     assert signal.getsignal(signal.SIGTERM) == before
 
 

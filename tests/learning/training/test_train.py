@@ -191,9 +191,9 @@ def test_embeddings_are_the_same_with_onednn_without_it_and_in_litert(
             sys.executable,
             "-c",
             EMBED_BY_TENSORFLOW,
-            trained[1] / "saved_model",
-            tmp_path / "images.npy",
-            vectors[onednn],
+            str(trained[1] / "saved_model"),
+            str(tmp_path / "images.npy"),
+            str(vectors[onednn]),
         ]
         subprocess.run(command, env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": onednn}, check=True)
     litert, without, using = (
@@ -250,8 +250,9 @@ def test_mlflow_has_the_catalogues_version_the_table_and_the_plots(
 
     client = MlflowClient(catalogue.settings(home).tracking_uri)
     run = client.get_run(trained[0].mlflow_run_id)
-    dataset = run.inputs.dataset_inputs[0].dataset
-    assert json.loads(dataset.source) == {"uri": catalogue.uri, **catalogue.cursor.as_json()}
+    assert run.inputs is not None
+    (dataset_input,) = run.inputs.dataset_inputs
+    assert json.loads(dataset_input.dataset.source) == {"uri": catalogue.uri, **catalogue.cursor.as_json()}
     names = {artifact.path for artifact in client.list_artifacts(run.info.run_id, "quality")}
     plots = {"learning-curves", "neighbours", "worst-queries", "best-queries", "map"}
     assert names == {"quality/table.md", "quality/table.json", *(f"quality/{name}.png" for name in plots)}

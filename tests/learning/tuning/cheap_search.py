@@ -27,8 +27,8 @@ if __name__ == "__main__":
     from recsim_tasks.learning.tuning import trial_record, tune
 
     configure()
-    tune.run_trial = formula
-    trial_record.should_stop_search = lambda scores: False
+    tune.run_trial = formula  # type: ignore[attr-defined]
+    trial_record.should_stop_search = lambda scores: False  # type: ignore[attr-defined]
     uri, home, trials = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     settings = Settings.model_construct(
         home=home, products=uri, image_size=28, image_channels=1, tune_images=500

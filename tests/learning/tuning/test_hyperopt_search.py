@@ -30,7 +30,7 @@ def stored(state: int, result: dict[str, Any], **misc: object) -> Any:
 
 def all_stored(state: int, result: dict[str, Any], **misc: object) -> Any:
     """Hyperopt's list with one trial."""
-    document = _document(0, POINT.as_json(), state, result)
+    document: dict[str, Any] = _document(0, POINT.as_json(), state, result)
     document["misc"] |= misc
     trials = Trials()
     trials.insert_trial_docs([SONify(document)])

@@ -35,9 +35,9 @@ def runs(settings: Any) -> tuple[Any, list[Any]]:
     from mlflow import MlflowClient
 
     client = MlflowClient(settings.tracking_uri)
-    all_runs = list(
-        client.search_runs([client.get_experiment_by_name("recsim").experiment_id], order_by=["start_time"])
-    )
+    experiment = client.get_experiment_by_name("recsim")
+    assert experiment is not None
+    all_runs = list(client.search_runs([experiment.experiment_id], order_by=["start_time"]))
     search = next(run for run in all_runs if run.info.run_name == "tune")
     return search, [run for run in all_runs if run.data.tags.get("mlflow.parentRunId") == search.info.run_id]
 
