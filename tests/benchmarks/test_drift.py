@@ -20,7 +20,7 @@ def test_every_distortion_changes_the_images_and_keeps_their_form(fashion_mnist:
     before = images.copy()
     for name, distort in distortions().items():
         changed = distort(images)
-        assert (changed.shape, changed.dtype) == (images.shape, np.uint8), name
+        assert (changed.shape, changed.dtype) == (images.shape, np.dtype(np.uint8)), name
         assert not np.array_equal(changed, images), name
     assert np.array_equal(images, before)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -7,17 +9,17 @@ from typer.testing import CliRunner
 from recsim_tasks.cli.main import app
 
 
-def commands(group: object, prefix: str = "") -> dict[str, object]:
-    by_name = {}
-    for name, command in group.commands.items():  # type: ignore[attr-defined]
+def commands(group: Any, prefix: str = "") -> dict[str, Any]:
+    by_name: dict[str, Any] = {}
+    for name, command in group.commands.items():
         by_name |= commands(command, f"{name} ") if hasattr(command, "commands") else {prefix + name: command}
     return by_name
 
 
 def test_each_command_has_a_sentence_of_help_and_each_option_too() -> None:
     for name, command in commands(get_command(app)).items():
-        assert str(command.help).endswith("."), name  # type: ignore[attr-defined]
-        for option in command.params:  # type: ignore[attr-defined]
+        assert str(command.help).endswith("."), name
+        for option in command.params:
             assert option.help, f"recsim {name} --{option.name}"
 
 

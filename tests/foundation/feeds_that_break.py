@@ -10,11 +10,11 @@ from typing import Any
 from recsim_tasks.catalogue.feeds import ingest
 from recsim_tasks.catalogue.feeds.feed import Feed
 from recsim_tasks.catalogue.feeds.inbox import ingest_inbox
+from recsim_tasks.catalogue.feeds.readers import read_rows
 from recsim_tasks.foundation.errors import UnavailableError
 from recsim_tasks.foundation.settings import load_settings
 
 GARBAGE = bytes(range(256)) * 64
-read_rows = ingest.read_rows
 
 
 def read_and_break(spark: Any, feed: Feed) -> Any:
@@ -29,7 +29,7 @@ def read_and_break(spark: Any, feed: Feed) -> Any:
 
 
 if __name__ == "__main__":
-    ingest.read_rows = read_and_break
+    ingest.read_rows = read_and_break  # type: ignore[attr-defined]
     try:
         ingest_inbox(load_settings())
     except UnavailableError as error:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from recsim_tasks.foundation import gpus
 from recsim_tasks.foundation.doctor import findings
 from recsim_tasks.foundation.errors import MissingError
 from recsim_tasks.foundation.gpus import CPU_ONLY, UsableGpus, ask_tensorflow, check_gpus, reason
@@ -38,7 +37,7 @@ def fake_tensorflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, output: str
         f"#!{sys.executable}\nimport sys\nprint({output!r})\nprint({log!r}, file=sys.stderr)\n"
     )
     program.chmod(0o755)
-    monkeypatch.setattr(gpus.sys, "executable", str(program))
+    monkeypatch.setattr(sys, "executable", str(program))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +95,7 @@ def test_a_tensorflow_that_cannot_be_imported_is_named(
 def test_without_gpus_and_on_a_cluster_this_machine_is_not_checked(
     update: dict[str, object], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpus.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
     check_gpus(settings.model_copy(update=update))
 
 

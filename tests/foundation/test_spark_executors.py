@@ -59,9 +59,10 @@ class Cluster:
             for process in self.processes
             for member in psutil.Process(process.pid).children(recursive=True)
         ]
-        for each in [*family, *self.processes]:
-            each.kill()
+        for member in family:
+            member.kill()
         for process in self.processes:
+            process.kill()
             process.wait()
 
 
@@ -178,7 +179,7 @@ def test_a_feed_is_not_refused_when_executors_do_not_find_its_file(settings: Set
 @pytest.mark.drill
 @pytest.mark.spark
 def test_executors_that_do_not_see_the_inbox_quarantine_nothing(settings: Settings, cluster: Cluster) -> None:
-    feed = deliver(settings.inbox_dir, "one", [{**upsert(1, "c", None), "image_path": "1.png"}], "one")
+    feed = deliver(settings.inbox_dir, "one", [upsert(1, "c", None)], "one")
     if subprocess.run(
         [*NAMESPACE, "mount", "-t", "tmpfs", "none", str(cluster.folder)], capture_output=True, check=False
     ).returncode:

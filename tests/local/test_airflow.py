@@ -81,8 +81,8 @@ def test_a_feed_starts_a_run_and_a_killed_demo_leaves_no_process(tmp_path: Path)
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert demo.stdout is not None
     try:
-        assert demo.stdout is not None
         report = json.loads(demo.stdout.readline())
         assert report["run_id"].startswith("asset_triggered__")
         assert report["xcom"]["embedded"] == 1
