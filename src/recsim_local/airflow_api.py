@@ -31,11 +31,13 @@ class DagRun(TypedDict):
 
 
 class TaskInstance(TypedDict):
-    """A task instance of a run; the fields that are used here."""
+    """A task instance of a run; the fields that are read."""
 
     task_id: str
     state: str | None
     try_number: int
+    pool: str
+    rendered_map_index: str | None
     start_date: str | None
     end_date: str | None
 

@@ -68,19 +68,19 @@ class Deployment:
         table = DeltaTable(str(self.home / "tables" / "products"))
         return {"table_id": str(table.metadata().id), "version": table.version()}
 
-    def run(self, conf: dict[str, Any] | None = None) -> tuple[str, dict[str, str], str]:
+    def run(self, conf: dict[str, Any] | None = None) -> tuple[str, dict[str, str | None], str]:
         """Run a refresh; its state, the state of each task, its id."""
         return self.end(self.airflow.trigger(DAG, conf))
 
-    def next_run(self, after: int) -> tuple[str, dict[str, str], str]:
+    def next_run(self, after: int) -> tuple[str, dict[str, str | None], str]:
         """Wait for the end of the run that follows the first `after` runs."""
         return self.end(self.airflow.wait_for_run(DAG, after, timeout=180))
 
-    def end(self, run_id: str) -> tuple[str, dict[str, str], str]:
+    def end(self, run_id: str) -> tuple[str, dict[str, str | None], str]:
         state = self.airflow.wait(DAG, run_id, timeout=180)["state"]
         return state, self.states(run_id), run_id
 
-    def states(self, run_id: str) -> dict[str, str]:
+    def states(self, run_id: str) -> dict[str, str | None]:
         return {task["task_id"]: task["state"] for task in self.airflow.task_instances(DAG, run_id)}
 
     def wait_for_question(self, run_id: str, task: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Deployment
+    from dags.conftest import Deployment
 
 pytestmark = [pytest.mark.drill, pytest.mark.airflow]
 
@@ -85,10 +85,20 @@ def night(deployment: Deployment) -> Night:
     time.sleep(5)
     while_paused = deployment.runs() - runs
     deployment.airflow.pause(DAG, False)
+
     # The writer is still busy: a manifest that stays broken for a minute would be announced, to be refused.
-    deployment.until(lambda: half.touch() or deployment.runs() > runs)
+    def run_has_begun() -> bool:
+        half.touch()
+        return deployment.runs() > runs
+
+    deployment.until(run_has_begun)
     first = deployment.airflow.wait_for_run(DAG, runs)
-    deployment.until(lambda: half.touch() or deployment.states(first)["ingest"] == "success")
+
+    def feeds_are_applied() -> bool:
+        half.touch()
+        return deployment.states(first)["ingest"] == "success"
+
+    deployment.until(feeds_are_applied)
     deployment.land("during-1")
     half.write_text(json.dumps({"feed_id": "half-written", "rows": 1}))
     deployment.land("during-2")

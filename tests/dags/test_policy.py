@@ -8,7 +8,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from airflow.sdk import DAG, AssetAny, AssetOrTimeSchedule, yaml
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetAny,
+    AssetOrTimeSchedule,
+    BaseSensorOperator,
+    CronTriggerTimetable,
+    yaml,
+)
 from airflow.sdk.bases.operator import BaseOperator
 
 from recsim_airflow.operators import RecsimJobOperator
@@ -116,6 +125,7 @@ def test_every_task_has_retries_a_time_limit_an_owner_and_documentation(
     tasks: list[BaseOperator],
 ) -> None:
     for task in tasks:
+        assert task.retries is not None
         assert task.retries >= 1, task.task_id
         assert task.retry_delay >= timedelta(seconds=10), task.task_id
         assert task.max_retry_delay == timedelta(minutes=10), task.task_id
@@ -132,6 +142,7 @@ def test_every_task_retries_outages_until_its_time_limit_and_failures_once_or_tw
         assert isinstance(task.retry_policy, OutageRetryPolicy), task.task_id
         assert 1 <= task.retry_policy.failure_retries <= 2, task.task_id
         assert task.execution_timeout is not None
+        assert task.retries is not None
         assert tries_within(task.execution_timeout.total_seconds()) < task.retries, task.task_id
 
 
@@ -157,7 +168,9 @@ def test_every_pool_is_in_pools_json(tasks: list[BaseOperator]) -> None:
 
 def test_no_task_may_take_longer_than_the_run(refresh: DAG) -> None:
     assert refresh.dagrun_timeout is not None
-    assert all(task.execution_timeout < refresh.dagrun_timeout for task in refresh.tasks)
+    for task in refresh.tasks:
+        assert task.execution_timeout is not None, task.task_id
+        assert task.execution_timeout < refresh.dagrun_timeout, task.task_id
 
 
 def test_the_gpu_pool_has_room_for_one_training_at_a_time(refresh: DAG) -> None:
@@ -215,16 +228,29 @@ def test_each_job_is_one_command(refresh: DAG) -> None:
     assert jobs == COMMANDS
 
 
+def watched_assets(refresh: DAG) -> list[Asset]:
+    """The assets that start a refresh."""
+    schedule = refresh.timetable
+    assert isinstance(schedule, AssetOrTimeSchedule)
+    assert isinstance(schedule.asset_condition, AssetAny)
+    return [asset for asset in schedule.asset_condition.objects if isinstance(asset, Asset)]
+
+
+def approval_task(refresh: DAG, task: str) -> HITLOperator:
+    """A task that asks a person."""
+    approval = refresh.get_task(task)
+    assert isinstance(approval, HITLOperator)
+    return approval
+
+
 def test_the_refresh_runs_at_night_and_when_feeds_land_or_another_writer_commits(
     refresh: DAG, settings: Settings
 ) -> None:
     schedule = refresh.timetable
     assert isinstance(schedule, AssetOrTimeSchedule)
+    assert isinstance(schedule.timetable, CronTriggerTimetable)
     assert schedule.timetable.expression == "0 2 * * *"
-    assert isinstance(schedule.asset_condition, AssetAny)
-    watched = {
-        asset.name: asset.watchers[0].trigger.serialize()[1] for asset in schedule.asset_condition.objects
-    }
+    watched = {asset.name: asset.watchers[0].trigger.serialize()[1] for asset in watched_assets(refresh)}
     assert set(watched) == {"recsim_feed_inbox", "recsim_catalogue_commits"}
     assert watched["recsim_feed_inbox"]["inbox"] == str(settings.inbox_dir)
     assert watched["recsim_catalogue_commits"]["table_uri"] == settings.products_uri
@@ -232,7 +258,7 @@ def test_the_refresh_runs_at_night_and_when_feeds_land_or_another_writer_commits
 
 
 def test_a_refresh_does_not_start_the_next_one(refresh: DAG) -> None:
-    watched = {asset.name for asset in refresh.timetable.asset_condition.objects}
+    watched = {asset.name for asset in watched_assets(refresh)}
     assert not watched & {asset.name for task in refresh.tasks for asset in task.outlets}
 
 
@@ -242,29 +268,34 @@ def test_asset_triggers_have_the_id_of_the_connection_and_no_secret(
     monkeypatch.setenv("AIRFLOW__RECSIM__STORAGE_CONN_ID", "lake")
     monkeypatch.setenv("RECSIM_INBOX", "s3://lake/inbox")
     refresh = read("recsim_refresh")
-    kwargs = [asset.watchers[0].trigger.serialize()[1] for asset in refresh.timetable.asset_condition.objects]
+    kwargs = [asset.watchers[0].trigger.serialize()[1] for asset in watched_assets(refresh)]
     assert [each["conn_id"] for each in kwargs] == ["lake", "lake"]
     assert kwargs[0]["inbox"] == "s3://lake/inbox"
 
 
 @pytest.mark.parametrize("task", ["approve_feed", "approve"])
 def test_a_task_waits_for_an_answer_no_longer_than_the_run_may_last(refresh: DAG, task: str) -> None:
-    approval = refresh.get_task(task)
+    approval = approval_task(refresh, task)
     assert refresh.dagrun_timeout is not None
+    assert approval.response_timeout is not None
     assert approval.response_timeout < refresh.dagrun_timeout
     assert approval.defaults is None
 
 
 def test_a_run_with_two_late_answers_ends_before_the_next_night(refresh: DAG) -> None:
     assert refresh.dagrun_timeout is not None
-    answers = sum(
-        (refresh.get_task(task).response_timeout for task in ("approve_feed", "approve")), timedelta()
-    )
+    answers = timedelta()
+    for task in ("approve_feed", "approve"):
+        wait = approval_task(refresh, task).response_timeout
+        assert wait is not None
+        answers += wait
     assert answers + timedelta(hours=6) < refresh.dagrun_timeout < timedelta(hours=24)
 
 
 def test_a_catalogue_that_does_not_show_the_commit_fails_the_refresh(refresh: DAG) -> None:
-    assert refresh.get_task("await_catalogue").soft_fail is False
+    sensor = refresh.get_task("await_catalogue")
+    assert isinstance(sensor, BaseSensorOperator)
+    assert sensor.soft_fail is False
 
 
 def test_the_trigger_form_offers_mode_approval_and_trials_within_bounds(refresh: DAG) -> None:
@@ -286,9 +317,9 @@ def test_the_trigger_form_offers_mode_approval_and_trials_within_bounds(refresh:
 def test_airflows_configuration_names_the_approvers(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not read("recsim_refresh").get_task("approve").assigned_users
+    assert not approval_task(read("recsim_refresh"), "approve").assigned_users
     monkeypatch.setenv("AIRFLOW__RECSIM__APPROVERS", "1:ada, grace")
-    assert read("recsim_refresh").get_task("approve").assigned_users == [
+    assert approval_task(read("recsim_refresh"), "approve").assigned_users == [
         {"id": "1", "name": "ada"},
         {"id": "grace", "name": "grace"},
     ]

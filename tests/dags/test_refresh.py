@@ -9,14 +9,14 @@ import psutil
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Deployment
+    from dags.conftest import Deployment
 
 pytestmark = pytest.mark.airflow
 
 DAG = "recsim_refresh"
 
 
-def skipped(states: dict[str, str]) -> set[str]:
+def skipped(states: dict[str, str | None]) -> set[str]:
     return {task.split(".")[0] for task, state in states.items() if state == "skipped"}
 
 
@@ -55,7 +55,7 @@ def test_a_landed_feed_starts_a_refresh(deployment: Deployment) -> None:
     assert reasons["plan"] == reasons["decide"] == "append: 3 products changed. (3 images to embed)"
     now = deployment.head()["version"]
     assert now == head["version"] + 1
-    assert reasons["await_catalogue"].endswith(f"is at version {now}; {now} was asked for.")
+    assert str(reasons["await_catalogue"]).endswith(f"is at version {now}; {now} was asked for.")
     assert deployment.airflow.xcom(DAG, run_id, "await_catalogue")["end_version"] == now
     assert deployment.airflow.asset_state("recsim_catalogue_commits")["committed"] == deployment.head()
     inbox = deployment.airflow.asset_state("recsim_feed_inbox")

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from plugins.writers import land
 from recsim_airflow import announcements
-from recsim_airflow.announcements import announcement_due, closed_feed_marks, repeat_after
+from recsim_airflow.announcements import FeedAnnouncement, announcement_due, closed_feed_marks, repeat_after
 
 
 @pytest.mark.parametrize(
@@ -34,16 +33,19 @@ def test_an_announcement_is_due_for_a_new_feed_or_when_no_refresh_started_or_muc
     refresh_started: bool,
     due: bool,
 ) -> None:
-    announced = {"feeds": feeds_announced, "at": 10_000 - seconds_ago, "again_after": 100}
+    announced: FeedAnnouncement = {"feeds": feeds_announced, "at": 10_000 - seconds_ago, "again_after": 100}
     started = announced["at"] + 5 if refresh_started else 1
     assert announcement_due(feeds, announced, started, now=10_000, longest=3600) is due
 
 
 def test_a_feed_that_stays_is_announced_less_and_less_often_until_a_new_one_lands() -> None:
-    announced: dict[str, Any] = {}
+    announced: FeedAnnouncement = {}
     waits = []
     for feeds in [{"a": "1"}] * 9 + [{"a": "1", "b": "1"}] * 2:
-        announced = {"feeds": feeds, "again_after": repeat_after(feeds, announced, longest=3600)}
+        announced = {
+            "feeds": feeds,
+            "again_after": repeat_after(feeds, announced, longest=3600),
+        }
         waits.append(announced["again_after"])
     assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600, 60, 120]
 

@@ -40,12 +40,9 @@ def test_the_texts_of_a_feed_are_shown_literally() -> None:
 
 
 def test_the_question_names_the_rows_for_quarantine_with_an_example() -> None:
-    reason = {
-        "reason": "price … is not a number",
-        "rows": 1_250,
-        "example": "p1: price '15.00 | USD' is not a number",
-    }
-    assert rf"| 1,250 | price … is not a number | {literal(reason['example'])} |" in feed_question(
+    example = "p1: price '15.00 | USD' is not a number"
+    reason = {"reason": "price … is not a number", "rows": 1_250, "example": example}
+    assert rf"| 1,250 | price … is not a number | {literal(example)} |" in feed_question(
         feed(row_reasons=[reason])
     )
     assert "quarantine" not in feed_question(feed())

@@ -142,7 +142,7 @@ def test_head_and_changes_of_a_real_table_are_read(tmp_path: Path) -> None:
     at_3 = Cursor(table_id, 3)
     assert table_changes(uri, [], {}) == TableChanges(at_3, [2])
     assert table_changes(uri, [None, Cursor(table_id, 2)], {}) == TableChanges(at_3, [])
-    others = [Cursor("another", 2), Cursor(table_id, 9)]
+    others: list[Cursor | None] = [Cursor("another", 2), Cursor(table_id, 9)]
     assert table_changes(uri, others, {}) == TableChanges(at_3, [2])
     DeltaTable(uri).create_checkpoint()
     Path(uri, "_delta_log", f"{2:020d}.json").unlink()

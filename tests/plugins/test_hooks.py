@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -47,10 +47,10 @@ def store(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3FileSyst
     sender.rm("lake", recursive=True)
 
 
-def look(trigger: FeedManifestTrigger) -> list[str]:
+def look(trigger: FeedManifestTrigger) -> Any:
     """The feeds that the trigger announces; records the announcement."""
 
-    async def once() -> list[str]:
+    async def once() -> Any:
         event, record = await trigger.look()
         if record is not None:
             trigger.asset_state_store["announced"] = record  # type: ignore[index]

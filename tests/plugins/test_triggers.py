@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def event(trigger: BaseTrigger) -> Any:
     """The payload of the trigger's first event, within five seconds."""
 
     async def listen() -> Any:
-        return (await asyncio.wait_for(anext(trigger.run()), 5)).payload  # type: ignore[arg-type]
+        return (await asyncio.wait_for(anext(trigger.run()), 5)).payload
 
     return asyncio.run(listen())
 
@@ -55,10 +56,8 @@ def event(trigger: BaseTrigger) -> Any:
     ids=lambda trigger: type(trigger).__name__,
 )
 def test_a_serialized_trigger_can_be_built_again(trigger: BaseTrigger) -> None:
-    from airflow.sdk.module_loading import import_string
-
     path, kwargs = trigger.serialize()
-    again = import_string(path)(**json.loads(json.dumps(kwargs)))
+    again = resolve_name(path)(**json.loads(json.dumps(kwargs)))
     assert type(again) is type(trigger)
     assert again.serialize() == (path, kwargs)
 
@@ -73,7 +72,7 @@ def test_the_trigger_waits_for_the_table_and_for_the_version(tmp_path: Path) -> 
     uri = tmp_path / "products"
 
     async def scenario() -> Any:
-        wait = asyncio.ensure_future(anext(waiting(uri, min_version=1).run()))  # type: ignore[arg-type]
+        wait = asyncio.ensure_future(anext(waiting(uri, min_version=1).run()))
         for _ in range(2):
             await asyncio.sleep(0.2)
             assert not wait.done()
@@ -184,7 +183,7 @@ def test_a_trigger_survives_a_state_store_that_is_away(tmp_path: Path) -> None:
     store.broken = True
     land(tmp_path, "feed-1")
 
-    async def scenario() -> list[Any]:
+    async def scenario() -> Any:
         async def repair() -> None:
             await asyncio.sleep(0.3)
             store.broken = False
@@ -226,7 +225,7 @@ def test_an_inbox_that_cannot_be_read_is_announced_when_it_is_back(tmp_path: Pat
     land(moved, "feed-1")
     inbox.write_text("a file where the inbox should be")
 
-    async def scenario() -> list[Any]:
+    async def scenario() -> Any:
         async def repair() -> None:
             await asyncio.sleep(0.3)
             inbox.unlink()
@@ -301,7 +300,7 @@ def test_a_table_that_cannot_be_read_is_announced_when_it_can(tmp_path: Path) ->
     broken.parent.mkdir()
     broken.write_text("no JSON")
 
-    async def scenario() -> list[Any]:
+    async def scenario() -> Any:
         async def repair() -> None:
             await asyncio.sleep(0.3)
             broken.unlink()
