@@ -50,6 +50,7 @@ def artifact(settings: Settings, version: int, name: str, folder: Path) -> str:
     """What the run of a release keeps under `verdict/`."""
     client = Registry(settings).client
     run = client.get_model_version(REGISTERED_MODEL, str(version)).run_id
+    assert run is not None
     return Path(client.download_artifacts(run, f"verdict/{name}", str(folder))).read_text()
 
 
@@ -101,7 +102,7 @@ def test_a_rejected_release_is_not_promoted_by_going_around_the_gate(
     rejected.keep(release_steps.register(behind, rejected))
     for through in ("airflow", "cli"):
         with pytest.raises(RejectedError, match="The gate rejected release 2, it stays in Staging"):
-            release_steps.promote(behind, 2, "ada", through, answered_at=2e9)  # type: ignore[arg-type]
+            release_steps.promote(behind, 2, "ada", through, answered_at=2e9)
     with pytest.raises(RejectedError, match="Release 2 may not go into Production: the gate rejected it"):
         release_steps.rollback(behind, 2, "typing error", "ada", "cli")
     assert stages(Registry(behind)) == {1: "Production", 2: "Staging"}

@@ -86,7 +86,12 @@ def test_a_search_begins_with_the_champions_own_values(
     behind: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr("recsim_tasks.learning.tuning.tune.tune", lambda *given: calls.append(given) or TUNED)
+
+    def tune(*arguments: Any) -> TuneResult:
+        calls.append(arguments)
+        return TUNED
+
+    monkeypatch.setattr("recsim_tasks.learning.tuning.tune.tune", tune)
     planned(behind, mode="retrain")
     steps.tune(behind, Workspace.of(behind, "r"), 7)
     (_, cursor, out, trials, own) = calls[0]
@@ -98,9 +103,12 @@ def test_a_training_starts_from_the_champion_when_it_is_planned_so(
     behind: Settings, monkeypatch: pytest.MonkeyPatch, warm: bool
 ) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr(
-        "recsim_tasks.learning.training.train.train", lambda *given: calls.append(given) or TRAINED
-    )
+
+    def train(*arguments: Any) -> TrainResult:
+        calls.append(arguments)
+        return TRAINED
+
+    monkeypatch.setattr("recsim_tasks.learning.training.train.train", train)
     settings = behind.model_copy(
         update={"warm_start": warm, "image_size": 16, "image_channels": 1, "embedding_size": 8}
     )

@@ -85,4 +85,4 @@ def move_alias(registry: Registry, version: int) -> None:
 
 
 def stages(registry: Registry) -> dict[int, str]:
-    return {int(version.version): version.current_stage for version in registry.stages.versions()}
+    return {int(version.version): str(version.current_stage) for version in registry.stages.versions()}

@@ -14,6 +14,7 @@ from recsim_tasks.release import bundle as bundle_module
 from recsim_tasks.release.bundle import BundleContents, Release, assemble
 from recsim_tasks.release.manifest import Manifest
 from recsim_tasks.vectors.filters import Filters
+from recsim_tasks.vectors.index import Index
 from release.bundles import (
     AT,
     METRICS,
@@ -91,7 +92,7 @@ def test_distinct_leaves_one_of_the_copies_of_an_image_and_every_other_product(t
     shown = {f"p{number:03d}": number if number >= 40 else number % 10 for number in range(50)}
     for number in range(10):
         every, distinct = (release.similar(images[number], 50, ALL, wish) for wish in (False, True))
-        first = {shown[row["product_id"]]: row for row in reversed(every)}
+        first = {shown[str(row["product_id"])]: row for row in reversed(every)}
         assert distinct == [row for row in every if row in first.values()]
         assert (len(every), len(distinct)) == (50, 20)
 
@@ -150,7 +151,7 @@ def test_no_native_library_sees_a_file_whose_digest_is_wrong(
 ) -> None:
     seen: list[Path] = []
     monkeypatch.setattr(bundle_module, "Embedder", lambda folder: seen.append(folder))
-    monkeypatch.setattr(bundle_module.Index, "open", lambda folder: seen.append(folder))
+    monkeypatch.setattr(Index, "open", lambda folder: seen.append(folder))
     (bundle / "index" / "vectors.faiss").write_bytes(b"not what it was")
     with pytest.raises(InputError, match=r"index/vectors\.faiss"):
         Release.open(bundle)

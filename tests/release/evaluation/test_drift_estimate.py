@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from recsim_tasks.arrays import Float32Array
 from recsim_tasks.release.evaluation.drift import MIN_IMAGES, Drift, accumulate
 from recsim_tasks.release.evaluation.drift_estimate import MIN_HELD_OUT, estimate_drift, share_closer
 from recsim_tasks.vectors.index import Index, IndexOrigin
@@ -18,6 +19,9 @@ CATEGORIES = ("boots", "bags", "hats", "shirts")
 # How far the images of each category are spread: one is uniform, one as varied as can be.
 SPREADS = dict(zip(CATEGORIES, (0.05, 0.2, 0.4, 0.8), strict=True))
 
+Batch = tuple[list[str], list[str], Float32Array]
+"""Hashes, categories and unit vectors of images."""
+
 
 class Images:
     """Draws embeddings of images around one centre a category, and gives each image a hash of its own."""
@@ -26,7 +30,7 @@ class Images:
         self.rng = np.random.default_rng(seed)
         self.seen = 0
 
-    def draw(self, categories: list[str], noise: float = 0.0) -> tuple[list[str], list[str], np.ndarray]:
+    def draw(self, categories: list[str], noise: float = 0.0) -> Batch:
         """Hashes, categories and unit vectors; `noise` moves each image away from where its category lies."""
         centres = np.eye(len(CATEGORIES), SIZE)[[CATEGORIES.index(name) for name in categories]]
         spreads = np.array([[SPREADS[name]] for name in categories])
@@ -37,7 +41,7 @@ class Images:
         return hashes, categories, vectors.astype(np.float32)
 
 
-def index_of(*parts: tuple[list[str], list[str], np.ndarray], model: str = "m") -> Index:
+def index_of(*parts: Batch, model: str = "m") -> Index:
     hashes, categories = ([value for part in parts for value in part[column]] for column in (0, 1))
     text = {
         "product_id": [f"p{n}" for n in range(len(hashes))],
@@ -64,13 +68,13 @@ def images() -> Images:
 
 
 @pytest.fixture(scope="module")
-def catalogue(images: Images) -> tuple[list[str], list[str], np.ndarray]:
+def catalogue(images: Images) -> Batch:
     return images.draw(mixed(8_000))
 
 
 def drift_of(
     images: Images,
-    catalogue: tuple[list[str], list[str], np.ndarray],
+    catalogue: Batch,
     categories: list[str],
     noise: float = 0.0,
 ) -> Drift | None:
@@ -84,7 +88,7 @@ def deliveries() -> Iterator[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("categories", [pytest.param(mix, id=name) for name, mix in deliveries()])
 def test_clean_images_do_not_drift_and_noisy_ones_do(
-    images: Images, catalogue: tuple[list[str], list[str], np.ndarray], categories: list[str]
+    images: Images, catalogue: Batch, categories: list[str]
 ) -> None:
     for _ in range(5):
         clean = drift_of(images, catalogue, categories)
@@ -98,7 +102,7 @@ def test_clean_images_do_not_drift_and_noisy_ones_do(
 
 
 def test_a_delivery_of_one_category_moves_the_mean_of_all_images_and_is_no_drift(
-    images: Images, catalogue: tuple[list[str], list[str], np.ndarray]
+    images: Images, catalogue: Batch
 ) -> None:
     delivery = images.draw(["boots"] * 200)
     means = [vectors.mean(axis=0) for vectors in (catalogue[2], delivery[2])]
@@ -110,9 +114,7 @@ def test_a_delivery_of_one_category_moves_the_mean_of_all_images_and_is_no_drift
     assert drift.at_least < LIMIT
 
 
-def test_small_deliveries_count_together(
-    images: Images, catalogue: tuple[list[str], list[str], np.ndarray]
-) -> None:
+def test_small_deliveries_count_together(images: Images, catalogue: Batch) -> None:
     for noise, drifts in ((0.0, False), (1.0, True)):
         total: Drift | None = None
         for release in range(1, 8):
@@ -143,15 +145,13 @@ def test_fewer_held_out_images_make_the_estimate_less_certain(images: Images) ->
     assert errors[0] > 2 * errors[1] > 0
 
 
-def test_embeddings_of_two_encoders_are_not_compared(
-    images: Images, catalogue: tuple[list[str], list[str], np.ndarray]
-) -> None:
+def test_embeddings_of_two_encoders_are_not_compared(images: Images, catalogue: Batch) -> None:
     assert (
         estimate_drift(index_of(catalogue, images.draw(mixed(200)), model="n"), index_of(catalogue)) is None
     )
 
 
-def test_nothing_new_is_no_drift(catalogue: tuple[list[str], list[str], np.ndarray]) -> None:
+def test_nothing_new_is_no_drift(catalogue: Batch) -> None:
     assert estimate_drift(index_of(catalogue), index_of(catalogue)) is None
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from recsim_tasks.arrays import Float32Array, Float64Array
 from recsim_tasks.contracts import SliceMetrics
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.settings import Settings
@@ -22,7 +23,7 @@ from vectors.reference import ORIGIN
 SETTINGS = Settings.model_construct(evaluation_queries=1000)
 
 
-def index_of(vectors: np.ndarray, categories: list[str | None]) -> Index:
+def index_of(vectors: Float64Array, categories: list[str | None]) -> Index:
     count = len(vectors)
     units = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     table = products(1).slice(0, 0)
@@ -45,7 +46,7 @@ def index_of(vectors: np.ndarray, categories: list[str | None]) -> Index:
     return Index.build(table, units, ORIGIN, exact_below=10**6)
 
 
-def corners(count: int, categories: int = 3) -> tuple[np.ndarray, list[str | None]]:
+def corners(count: int, categories: int = 3) -> tuple[Float64Array, list[str | None]]:
     """Vectors close around one axis a category."""
     rng = np.random.default_rng(0)
     labels = np.arange(count) % categories
@@ -147,7 +148,7 @@ def test_an_index_that_misses_neighbours_has_less_recall(monkeypatch: pytest.Mon
     index = index_of(np.random.default_rng(2).normal(size=(200, 8)), ["c"] * 200)
     exact = index.neighbours
 
-    def forgetful(queries: np.ndarray, k: int, *_: object) -> Neighbours:
+    def forgetful(queries: Float32Array, k: int, *_: object) -> Neighbours:
         nearest, kept = exact(queries, k + 50), [*range(6), *range(-5, 0)]
         return Neighbours(nearest.positions[:, kept], nearest.scores[:, kept])
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,19 +25,17 @@ LIKE_A_REBUILD = Verification(
 )
 
 
-def results_of(share: float = 0.9, queries: int = QUERIES, **wrong: Any) -> QueryResults:
+def results_of(share: float = 0.9, **wrong: float) -> QueryResults:
     """Every metric is 1 for this share of the queries, spread over the categories, and 0 for the others.
 
     The metrics in `wrong` have another share.
     """
     shares = dict.fromkeys(QUERY_METRICS, share) | wrong
     hits = {
-        name: (np.arange(queries) // 10 * 7 % 100 >= round(100 * (1 - of))).astype(float)
+        name: (np.arange(QUERIES) // 10 * 7 % 100 >= round(100 * (1 - of))).astype(float)
         for name, of in shares.items()
     }
-    return QueryResults(
-        np.arange(queries).astype(object), LABELS[:queries], np.zeros((queries, 10), object), hits
-    )
+    return QueryResults(np.arange(QUERIES).astype(object), LABELS, np.zeros((QUERIES, 10), object), hits)
 
 
 EVALUATION = Evaluation(results_of(), METRICS, QueryTimes(1.0, 1.0, "champion"), None, None)
@@ -53,9 +50,8 @@ def verdict_of(
     evaluation: Evaluation = EVALUATION,
     compared: Comparison | None = COMPARISON,
     withdrawn: float | None = 0.0,
-    **differences: float,
+    rebuild: RebuildComparison = LIKE_A_REBUILD,
 ) -> Judgement:
-    rebuild = LIKE_A_REBUILD.model_copy(update=differences)
     evidence = Evidence(evaluation, rebuild, TRAINED_ON, comparison=compared, withdrawn=withdrawn)
     return judge(SETTINGS, evidence)
 
@@ -220,7 +216,7 @@ def test_a_release_in_which_some_products_are_not_found_is_rejected(value: float
     ],
 )
 def test_an_index_with_other_products_than_a_rebuild_is_rejected(difference: str, sentence: str) -> None:
-    verdict = verdict_of(**{difference: 1})
+    verdict = verdict_of(rebuild=LIKE_A_REBUILD.model_copy(update={difference: 1}))
     assert broken(verdict) == ["Same contents as a rebuild"]
     assert sentence in verdict.reasons[0]
     assert verdict.mended_by_rebuild
@@ -228,7 +224,7 @@ def test_an_index_with_other_products_than_a_rebuild_is_rejected(difference: str
 
 @pytest.mark.parametrize("overlap", [0.9899, float("nan")])
 def test_an_index_that_finds_less_than_a_rebuild_is_rejected(overlap: float) -> None:
-    verdict = verdict_of(overlap=overlap)
+    verdict = verdict_of(rebuild=LIKE_A_REBUILD.model_copy(update={"overlap": overlap}))
     assert broken(verdict) == ["Same recall as a rebuild"]
     assert verdict.mended_by_rebuild
 
@@ -300,7 +296,7 @@ def test_a_rejection_names_every_broken_rule_and_no_other() -> None:
     verdict = verdict_of(
         measured(ann_recall_at_10=0.1),
         replace(COMPARISON, challenger=results_of(precision_at_1=0.1)),
-        missing=1,
+        rebuild=LIKE_A_REBUILD.model_copy(update={"missing": 1}),
     )
     assert broken(verdict) == [
         "Index recall",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -78,7 +80,7 @@ def test_a_rejected_release_is_promoted_by_no_retry_no_clear_no_hand_and_no_roll
 ) -> None:
     rejected(awaiting)
     before = state(awaiting)
-    attempts = {
+    attempts: dict[str, Callable[[], object]] = {
         "by hand": lambda: awaiting.promote(4, "bob"),
         "a refresh that does not ask": lambda: awaiting.promote(4, "refresh", "airflow"),
         "the approval of before": lambda: awaiting.promote(4, "bob", "airflow", NINE),
@@ -166,7 +168,7 @@ def test_the_command_line_rejects_and_promotes_with_the_exit_codes_of_the_contra
     registry = Registry(with_registry)
     register(registry, read_only_bundle, refresh="one", ask=True)
 
-    def recsim(*arguments: str) -> tuple[int, dict[str, object]]:
+    def recsim(*arguments: str) -> tuple[int, dict[str, Any]]:
         done = CliRunner().invoke(app, arguments)
         return done.exit_code, json.loads(done.stdout.splitlines()[-1])
 
@@ -189,5 +191,5 @@ def test_the_command_line_rejects_and_promotes_with_the_exit_codes_of_the_contra
     assert (code, result["stage"]) == (0, "Production")
     assert recsim("rollback")[0] == 2
     code, result = recsim("releases", "--json")
-    (entry,) = result["releases"]  # type: ignore[misc]
+    (entry,) = result["releases"]
     assert (entry["by"], entry["through"]) == ("ada", "airflow")

@@ -5,6 +5,7 @@ import shutil
 import signal
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -43,6 +44,7 @@ def test_a_registration_killed_at_any_call_is_made_whole_by_the_next_try(
         assert stages(registry) == {1: "Staging"}
         version = registry.version(1)
         assert (version.tags["gate.verdict"], version.status) == ("passed", "READY")
+        assert version.run_id is not None
         assert len(registry.client.list_artifacts(version.run_id, "verdict")) == 2
         assert digests(registry.download(1, settings.home / "fetched")) == digests(read_only_bundle)
         if status == 0:
@@ -67,7 +69,7 @@ def test_a_verdict_killed_while_it_is_replaced_promotes_no_rejected_release(
 
         def work(settings: Settings = settings) -> None:
             if not guarded:
-                MlflowClient.delete_model_version_tag = lambda *_: None
+                MlflowClient.delete_model_version_tag = lambda *_: None  # type: ignore[method-assign]
             register(Registry(settings), read_only_bundle, evaluation=REJECTED)
 
         status = in_a_child(fatal, work)
@@ -90,6 +92,7 @@ def test_a_version_and_its_run_tell_where_they_come_from(
 ) -> None:
     register(registry, read_only_bundle, manifest, "one")
     version = registry.client.get_model_version("recsim", "1")
+    assert version.run_id is not None
     run = registry.client.get_run(version.run_id).data
     for tags in (version.tags, run.tags):
         assert tags["refresh_id"] == "one"
@@ -219,7 +222,7 @@ def test_the_files_of_a_version_are_on_the_disk_before_the_version_exists(
             fsync(descriptor)
             flushed.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
 
-    def created(*args: object, **kwargs: object) -> object:
+    def created(*args: Any, **kwargs: Any) -> Any:
         before_version.append(set(flushed))
         return create(*args, **kwargs)
 
