@@ -130,7 +130,7 @@ def reads_of_environment(tree: ast.AST) -> list[int]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in ("setdefault", "update")
     }
-    found = []
+    found: list[int] = []
     for node in ast.walk(tree):
         environ = (
             isinstance(node, ast.Attribute)
@@ -143,7 +143,7 @@ def reads_of_environment(tree: ast.AST) -> list[int]:
             and node.module == "os"
             and any(alias.name in ("environ", "getenv") for alias in node.names)
         )
-        if environ or getenv or named:
+        if isinstance(node, ast.Attribute | ast.ImportFrom) and (environ or getenv or named):
             found.append(node.lineno)
     return found
 

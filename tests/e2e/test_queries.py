@@ -13,7 +13,7 @@ from recsim_demo.held_out import K, run_queries
 from recsim_demo.sheet import draw_sheet
 
 if TYPE_CHECKING:
-    from conftest import ThreeFeeds
+    from e2e.conftest import ThreeFeeds
 
 pytestmark = pytest.mark.e2e
 

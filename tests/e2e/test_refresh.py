@@ -17,7 +17,8 @@ from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.registry.client import Registry
 
 if TYPE_CHECKING:
-    from conftest import ThreeFeeds
+    from e2e.conftest import ThreeFeeds
+    from recsim_demo.feeds import FeedRow
 
 pytestmark = pytest.mark.e2e
 DAG = "recsim_refresh"
@@ -45,7 +46,8 @@ def rows_of(uri: str) -> list[dict[str, Any]]:
     return list(pa.RecordBatchReader.from_stream(DeltaTable(uri).scan()).read_all().to_pylist())
 
 
-def similar(three_feeds: ThreeFeeds, image: bytes, k: int = 5) -> list[dict[str, Any]]:
+def similar(three_feeds: ThreeFeeds, image: bytes | None, k: int = 5) -> list[dict[str, Any]]:
+    assert image is not None
     with three_feeds.stack.client() as client:
         reply = client.post("/v1/similar", json={"image": base64.b64encode(image).decode(), "k": k})
     assert reply.status_code == httpx.codes.OK, reply.text
@@ -53,7 +55,7 @@ def similar(three_feeds: ThreeFeeds, image: bytes, k: int = 5) -> list[dict[str,
     return list(reply.json()["results"])
 
 
-def second(three_feeds: ThreeFeeds, start: int, count: int) -> list[dict[str, Any]]:
+def second(three_feeds: ThreeFeeds, start: int, count: int) -> list[FeedRow]:
     return three_feeds.story.second[start : start + count]
 
 

@@ -11,7 +11,7 @@ import pytest
 from recsim_tasks.foundation.redaction import REDACTED
 
 if TYPE_CHECKING:
-    from conftest import ThreeFeeds
+    from e2e.conftest import ThreeFeeds
 
 pytestmark = pytest.mark.e2e
 CANARY = "canary-"

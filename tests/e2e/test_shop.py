@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from conftest import ThreeFeeds
+    from e2e.conftest import ThreeFeeds
 
 pytestmark = pytest.mark.e2e
 

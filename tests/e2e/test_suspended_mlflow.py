@@ -10,11 +10,11 @@ import psutil
 import pytest
 
 from e2e.outages import DAG, interrupt
-from recsim_demo.feeds import deliver
+from recsim_demo.feeds import FeedRow, deliver
 from recsim_demo.watch import follow
 
 if TYPE_CHECKING:
-    from conftest import ThreeFeeds
+    from e2e.conftest import ThreeFeeds
 
 pytestmark = pytest.mark.e2e
 
@@ -27,14 +27,17 @@ def test_a_refresh_succeeds_although_mlflow_hangs_for_a_while(
     guard = psutil.Process(stack.servers["mlflow"].process.pid)
     family = guard.children(recursive=True)
     assert family
-    outage = outages.submit(
-        interrupt,
-        stack,
-        runs,
-        lambda: [each.suspend() for each in family],
-        lambda: [each.resume() for each in family],
-    )
-    row = {**three_feeds.story.first[7], "price": 77.0}
+
+    def suspend() -> None:
+        for process in family:
+            process.suspend()
+
+    def resume() -> None:
+        for process in family:
+            process.resume()
+
+    outage = outages.submit(interrupt, stack, runs, suspend, resume)
+    row: FeedRow = {**three_feeds.story.first[7], "price": 77.0}
     deliver(stack.inbox, "9-price", [row], "price")
     refresh = follow(stack.airflow, runs, delivered_at=time.time())
     assert refresh.decision == "append"

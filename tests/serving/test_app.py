@@ -15,7 +15,8 @@ from recsim_tasks.serving.middleware import ConcurrencyLimit
 def test_the_concurrency_limit_is_a_setting(client: TestClient) -> None:
     settings: Any = client.app.state.settings  # type: ignore[attr-defined]
     app = create_app(settings.model_copy(update={"serving_concurrency": 7}))
-    assert next(m.kwargs["limit"] for m in app.user_middleware if m.cls is ConcurrencyLimit) == 7
+    classes: list[object] = [middleware.cls for middleware in app.user_middleware]
+    assert app.user_middleware[classes.index(ConcurrencyLimit)].kwargs["limit"] == 7
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def check(answer: Any, *also: int) -> None:
         assert len(document["detail"]) > 10
 
 
-def fuzzed(config: pytest.Config, share: float = 1.0) -> Any:
+def fuzzed(config: pytest.Config, share: float = 1.0) -> limits:
     count = max(10, round(config.getoption("--fuzz") * share))
     return limits(max_examples=count, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 

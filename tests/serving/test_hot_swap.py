@@ -90,7 +90,7 @@ REQUESTS = [
 ]
 
 
-def answering(swap: HotSwap) -> tuple[int, str]:
+def answering(swap: HotSwap) -> tuple[int, object]:
     """The version that answers, and the product that it finds for image 7."""
     assert swap.current is not None
     return swap.current.version, swap.current.release.similar(png_image(7), 1, Filters())[0]["product_id"]
@@ -447,7 +447,7 @@ def promoted(registry: Registry, *versions: int) -> None:
         Promotions(registry).promote(version)
 
 
-def readiness(app: FastAPI) -> tuple[int, str]:
+def readiness(app: FastAPI) -> tuple[int, str | None]:
     """The release and the problem that `/health/ready` names."""
     ready = TestClient(app, LOCAL).get("/health/ready").json()
     return ready["release"], ready["problem"]

@@ -23,7 +23,7 @@ def listing() -> ProductListing:
 
 def ids(listing: ProductListing, category: str | None, size: int, seed: int = 0) -> list[list[str]]:
     pages = [listing.page(category, size=size, seed=seed, number=n) for n in range(SIZE // size + 1)]
-    return [[row["product_id"] for row in page] for page in pages]
+    return [[str(row["product_id"]) for row in page] for page in pages]
 
 
 def test_pages_hold_every_product_once_in_an_order_that_the_seed_determines(listing: ProductListing) -> None:

@@ -84,7 +84,9 @@ def api(address: str) -> ApiClient:
 def test_every_product_is_reached_with_its_neighbours_and_its_image(
     address: str, api: ApiClient, product_id: str
 ) -> None:
-    assert (api.product(product_id) or {}).get("product_id") == product_id
+    product = api.product(product_id)
+    assert product is not None
+    assert product["product_id"] == product_id
     found = [row["product_id"] for row in api.search_by_product(product_id, {"k": len(IDS)})["results"]]
     assert set(found) == set(IDS) - {product_id}
     whole = httpx.get(f"{address}{api_path(product_id)}/image")

@@ -9,9 +9,9 @@ import pytest
 from release.bundles import png_image
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Dialog, Locator, Page
 
-    from conftest import Servers
+    from shop.conftest import Servers
 
 pytestmark = pytest.mark.server
 PAGE_SIZE = 24
@@ -116,7 +116,12 @@ def test_an_invalid_url_shows_the_list_of_products(
     page: Page, running_servers: Servers, address: str
 ) -> None:
     dialogs: list[str] = []
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+
+    def dismiss(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
     visit(page, running_servers, address)
     assert page.get_by_test_id("stException").count() == 0
     assert dialogs == []

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from recsim_tasks.shop.api_client import FoundProduct, Product
 from recsim_tasks.shop.components import age, header, product_details, product_grid, unavailable
 
-PRODUCT: dict[str, Any] = {
+PRODUCT: FoundProduct = {
     "product_id": "a/b?c",
     "title": "Red bag",
     "category": "Bag",
@@ -26,26 +25,31 @@ def test_a_card_links_to_its_product_and_shows_image_price_and_score() -> None:
 
 
 def test_unknown_fields_are_left_out() -> None:
-    html = product_grid(
-        [{**PRODUCT, "title": None, "category": None, "price": None, "in_stock": None} | {"score": -0.1}], {}
-    )
+    bare: Product = {
+        "product_id": "a/b?c",
+        "title": None,
+        "category": None,
+        "price": None,
+        "in_stock": None,
+    }
+    opposite: FoundProduct = {**bare, "score": -0.1}
+    html = product_grid([opposite], {})
     assert ">a/b?c<" in html
     assert "no image" in html
     assert "None" not in html
     assert "0% similar" in html
-    assert "similar" not in product_grid(
-        [{name: value for name, value in PRODUCT.items() if name != "score"}], {}
-    )
+    assert "similar" not in product_grid([bare], {})
 
 
 def test_a_sold_out_product_says_so_instead_of_its_price() -> None:
-    html = product_grid([{**PRODUCT, "in_stock": False}], {})
+    sold_out: FoundProduct = {**PRODUCT, "in_stock": False}
+    html = product_grid([sold_out], {})
     assert "sold out" in html
     assert "1,234.50" not in html
 
 
 def test_text_of_feeds_is_escaped() -> None:
-    product = {**PRODUCT, "product_id": MARKUP, "title": MARKUP, "category": MARKUP}
+    product: FoundProduct = {**PRODUCT, "product_id": MARKUP, "title": MARKUP, "category": MARKUP}
     for html in (product_grid([product], {}), product_details(product), unavailable(MARKUP)):
         assert "<img" not in html
         assert "&lt;img" in html

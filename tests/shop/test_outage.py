@@ -13,7 +13,7 @@ from release.registered import set_production
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-    from conftest import Servers
+    from shop.conftest import Servers
 
 pytestmark = pytest.mark.server
 
