@@ -39,7 +39,7 @@ NIGHTLY = CronTriggerTimetable("0 2 * * *", timezone="UTC", run_immediately=time
 
 settings = load_settings()
 inbox, commits = feed_inbox(settings), catalogue_commits(settings)
-embedding_pool = (
+embedding_pool: dict[str, Any] = (
     {"pool": GPU_POOL, "pool_slots": settings.embedding_slots} if settings.embedding_slots else {}
 )
 
