@@ -50,7 +50,7 @@ def verdict_of(
     evaluation: Evaluation = EVALUATION,
     compared: Comparison | None = COMPARISON,
     withdrawn: float | None = 0.0,
-    rebuild: RebuildComparison = LIKE_A_REBUILD,
+    rebuild: Verification = LIKE_A_REBUILD,
 ) -> Judgement:
     evidence = Evidence(evaluation, rebuild, TRAINED_ON, comparison=compared, withdrawn=withdrawn)
     return judge(SETTINGS, evidence)
