@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from recsim_tasks.contracts import EmbedResult
+
 pytestmark = pytest.mark.airflow
 
 ROOT = Path(__file__).parents[2]
@@ -24,11 +26,11 @@ with DAG("tiny", schedule=[feed_inbox(load_settings())], catchup=False, default_
     RecsimJobOperator(task_id="take", job="embed", command=TAKE)
     RecsimJobOperator(task_id="linger", job="embed", command=LINGER)
 """
-TAKE = """
-import json, pathlib, shutil
+TAKE = f"""
+import pathlib, shutil
 for feed in pathlib.Path(INBOX).glob("*"):
     shutil.rmtree(feed)
-print(json.dumps({"embedded": 1, "reused": 0, "of": 1, "unembeddable": 0}))
+print({EmbedResult(embedded=1, reused=0, of=1, unembeddable=0).model_dump_json()!r})
 """
 LINGER = "import time; time.sleep(600)"
 DEMO = """

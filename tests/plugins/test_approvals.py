@@ -9,17 +9,18 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from plugins.airflow_fakes import FakeTaskInstance, fake_context
 from recsim_airflow.approvals import FeedApprovalOperator, ReleaseApprovalOperator, user_name
+from recsim_tasks.contracts import FeedOnHold, IngestResult, RegisterResult
 
 pytestmark = pytest.mark.airflow
 
-FEED = {"feed_id": "full-7", "digest": "0123", "folder": "/inbox/full-7", "figures": [], "row_reasons": []}
+FEED = FeedOnHold(feed_id="full-7", digest="0123", folder="/inbox/full-7", figures=[], row_reasons=[])
 ADMIN = {"id": "1", "name": "admin"}
 NO_ANSWER = {"error": "timeout has passed", "error_type": "timeout"}
 
 
-def ingested(on_hold: dict[str, Any] | None) -> Any:
-    result = {"feed_id": "f", "applied": True, "table_version": 3, "on_hold": on_hold}
-    return fake_context(FakeTaskInstance(ingest=result))
+def ingested(on_hold: FeedOnHold | None) -> Any:
+    result = IngestResult(feed_id="f", applied=True, table_version=3, on_hold=on_hold)
+    return fake_context(FakeTaskInstance(ingest=result.model_dump(mode="json")))
 
 
 def feed_approval() -> FeedApprovalOperator:
@@ -104,8 +105,8 @@ def release_approval(approval: str) -> ReleaseApprovalOperator:
 
 
 def registered() -> Any:
-    release = {"version": 7, "previous": 6, "stage": "Staging", "verdict": "passed", "mlflow_page": "runs/1"}
-    return fake_context(FakeTaskInstance(register=release))
+    release = RegisterResult(version=7, previous=6, stage="Staging", verdict="passed", mlflow_page="runs/1")
+    return fake_context(FakeTaskInstance(register=release.model_dump(mode="json")))
 
 
 def test_a_run_that_needs_no_approval_continues_without_a_name() -> None:
