@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from recsim_tasks.contracts import EmbedResult
+
 if TYPE_CHECKING:
     from dags.conftest import Deployment
 
@@ -30,12 +32,8 @@ def test_a_landed_feed_starts_a_refresh(deployment: Deployment) -> None:
     assert run_id.startswith("asset_triggered__")
     assert state == "success"
     assert skipped(states) == {"approve_feed", "answer_feed", "up_to_date", "rebuild", "retrain"}
-    assert deployment.airflow.xcom(DAG, run_id, "append.embed") == {
-        "embedded": 3,
-        "reused": 0,
-        "of": 3,
-        "unembeddable": 0,
-    }
+    embedded = EmbedResult(embedded=3, reused=0, of=3, unembeddable=0)
+    assert deployment.airflow.xcom(DAG, run_id, "append.embed") == embedded.model_dump()
     assert deployment.airflow.xcom(DAG, run_id, "append.embed", "reason") == "embedded 3 of 3, reused 0"
     release = len(deployment.releases())
     assert [line.split(" as ")[0] for line in deployment.commands()[commands:]] == [
