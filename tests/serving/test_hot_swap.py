@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from fastapi import FastAPI
@@ -207,7 +208,7 @@ def test_a_worker_that_suspects_a_good_release_does_not_take_it_from_others(
     assert answering(again) == (2, "p007-b")
 
 
-def too_many_files(path: Path) -> str:
+def too_many_files(path: Path) -> NoReturn:
     raise OSError(errno.EMFILE, "Too many open files", str(path))
 
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from recsim_tasks.shop.api_client import FoundProduct, Product
+from recsim_tasks.shop.api_client import Product, SimilarProduct
 from recsim_tasks.shop.components import age, header, product_details, product_grid, unavailable
 
-PRODUCT: FoundProduct = {
+PRODUCT: SimilarProduct = {
     "product_id": "a/b?c",
     "title": "Red bag",
     "category": "Bag",
@@ -32,7 +32,7 @@ def test_unknown_fields_are_left_out() -> None:
         "price": None,
         "in_stock": None,
     }
-    opposite: FoundProduct = {**bare, "score": -0.1}
+    opposite: SimilarProduct = {**bare, "score": -0.1}
     html = product_grid([opposite], {})
     assert ">a/b?c<" in html
     assert "no image" in html
@@ -42,14 +42,14 @@ def test_unknown_fields_are_left_out() -> None:
 
 
 def test_a_sold_out_product_says_so_instead_of_its_price() -> None:
-    sold_out: FoundProduct = {**PRODUCT, "in_stock": False}
+    sold_out: SimilarProduct = {**PRODUCT, "in_stock": False}
     html = product_grid([sold_out], {})
     assert "sold out" in html
     assert "1,234.50" not in html
 
 
 def test_text_of_feeds_is_escaped() -> None:
-    product: FoundProduct = {**PRODUCT, "product_id": MARKUP, "title": MARKUP, "category": MARKUP}
+    product: SimilarProduct = {**PRODUCT, "product_id": MARKUP, "title": MARKUP, "category": MARKUP}
     for html in (product_grid([product], {}), product_details(product), unavailable(MARKUP)):
         assert "<img" not in html
         assert "&lt;img" in html
