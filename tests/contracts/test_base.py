@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from recsim_tasks.contracts import Cursor, EmbedResult, Failure, JobResult, result_model
+from recsim_tasks.contracts.base import Record
 
 EMBEDDED = EmbedResult(embedded=1, reused=2, of=3, unembeddable=0)
 
@@ -23,6 +24,21 @@ def test_a_result_survives_json_and_cannot_be_changed() -> None:
     assert EmbedResult.model_validate_json(EMBEDDED.model_dump_json()) == EMBEDDED
     with pytest.raises(ValidationError, match="frozen"):
         EMBEDDED.embedded = 2  # type: ignore[misc]
+
+
+def test_a_part_of_a_subclass_equals_the_part_that_is_read_back() -> None:
+    class Part(Record):
+        size: int
+
+    class Annotated(Part):
+        """The same part with behaviour."""
+
+    class Whole(Record):
+        part: Part
+
+    whole = Whole(part=Annotated(size=1))
+    assert type(whole.part) is Part
+    assert Whole.model_validate_json(whole.model_dump_json()) == whole
 
 
 def test_an_unknown_field_is_refused() -> None:

@@ -32,9 +32,12 @@ class Cursor:
 
 
 class Record(BaseModel):
-    """A frozen part of a result; unknown fields are refused."""
+    """A frozen part of a result; unknown fields are refused.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A result keeps a value of a subclass as the record that its field declares, as it reads it from its file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", revalidate_instances="subclass-instances")
 
 
 class JobResult(Record):
