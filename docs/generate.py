@@ -1,27 +1,77 @@
 """Write the tables of the docs that are generated from code: `make docs`.
 
-A table stands between `<!-- generated: NAME -->` and `<!-- end -->`. A test checks that none is out of date.
+A table is between `<!-- generated: NAME -->` and `<!-- end -->`. A test checks that none is out of date.
 """
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from recsim_tasks.foundation.settings import Settings
+from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.main import get_command
+
+from recsim_tasks.cli.main import app
+from recsim_tasks.foundation.settings import (
+    GateSettings,
+    GuardSettings,
+    LearningSettings,
+    LocationSettings,
+    PlanSettings,
+    ServingSettings,
+    Settings,
+    SparkSettings,
+    VectorSettings,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACTS = sorted((ROOT / "src" / "recsim_tasks" / "contracts").glob("*.py"))
 
 
-def settings_table() -> str:
-    """One row per setting: variable, default, description."""
-    rows = [
-        f"| `{field.validation_alias or f'RECSIM_{name.upper()}'}` "
-        f"| {_default(field.default)} | {field.description} |"
-        for name, field in Settings.model_fields.items()
-    ]
-    return "\n".join(["| setting | default | meaning |", "|---|---|---|", *rows])
+TUNING = [name for name in LearningSettings.model_fields if name.startswith("tune_")]
+SETTINGS: dict[str, list[str]] = {
+    "locations": list(LocationSettings.model_fields),
+    "spark": list(SparkSettings.model_fields),
+    "feeds": list(GuardSettings.model_fields),
+    "training": [name for name in LearningSettings.model_fields if name not in TUNING],
+    "tuning": TUNING,
+    "vectors": list(VectorSettings.model_fields),
+    "gate": list(GateSettings.model_fields),
+    "plan": list(PlanSettings.model_fields),
+    "serving": list(ServingSettings.model_fields),
+}
+"""The settings of each table of docs/settings.md."""
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return str(Settings.model_fields[name].validation_alias or f"RECSIM_{name.upper()}")
+
+
+def settings_table(names: list[str]) -> str:
+    """One row per setting: variable, default, values, description."""
+    schema = Settings.model_json_schema()["properties"]
+    rows = []
+    for name in names:
+        field = Settings.model_fields[name]
+        kind = schema[str(field.validation_alias or name)]
+        rows.append(
+            f"| `{variable(name)}` | {_default(field.default)} | {_values(kind)} | {field.description} |"
+        )
+    return "\n".join(["| setting | default | values | meaning |", "|---|---|---|---|", *rows])
+
+
+def commands() -> Iterator[tuple[str, TyperCommand]]:
+    """Every command with its name, such as `index build`."""
+    yield from _commands(get_command(app), "")
+
+
+def commands_table() -> str:
+    """One row per command: its name, what it does, its options."""
+    rows = [f"| `recsim {name}` | {command.help} | {_options(command)} |" for name, command in commands()]
+    return "\n".join(["| command | what it does | options |", "|---|---|---|", *rows])
 
 
 def results_tables() -> str:
@@ -66,13 +116,50 @@ def _docstring(statement: ast.stmt | None) -> str:
 
 
 def _default(value: object) -> str:
-    return "" if value is None else f"`{value}`"
+    """A default as a settings file has it."""
+    shown = str(value).lower() if isinstance(value, bool) else value
+    return "" if value is None else f"`{shown}`"
 
 
-TABLES = {
-    "README.md": {"settings": settings_table},
-    "docs/jobs.md": {"results": results_tables},
+def _values(kind: dict[str, object]) -> str:
+    """The valid values of a setting, from its JSON schema."""
+    if isinstance(alternatives := kind.get("anyOf"), list):
+        kind = alternatives[0]
+    if isinstance(values := kind.get("enum"), list):
+        return ", ".join(f"`{value}`" for value in values)
+    if kind["type"] == "boolean":
+        return "`true`, `false`"
+    if kind["type"] == "string":
+        return {"path": "path", "password": "secret"}.get(str(kind.get("format")), "text")
+    number = "integer" if kind["type"] == "integer" else "number"
+    if "maximum" in kind:
+        return f"{number}, {kind['minimum']} to {kind['maximum']:,}"
+    if "minimum" in kind:
+        return f"{number}, at least {kind['minimum']}"
+    return f"{number}, more than {kind['exclusiveMinimum']}" if "exclusiveMinimum" in kind else number
+
+
+def _commands(command: TyperGroup | TyperCommand, name: str) -> Iterator[tuple[str, TyperCommand]]:
+    if isinstance(command, TyperCommand):
+        yield name, command
+        return
+    for part, sub in command.commands.items():
+        yield from _commands(sub, f"{name} {part}".strip())
+
+
+def _options(command: TyperCommand) -> str:
+    """The command's arguments in brackets, then its options."""
+    options = [parameter for parameter in command.params if isinstance(parameter, TyperOption)]
+    arguments = [parameter.name for parameter in command.params if parameter not in options]
+    names = [*(f"[{str(name).upper()}]" for name in arguments), *(option.opts[0] for option in options)]
+    return ", ".join(f"`{name}`" for name in names)
+
+
+TABLES: dict[str, dict[str, Callable[[], str]]] = {
+    "docs/settings.md": {name: partial(settings_table, names) for name, names in SETTINGS.items()},
+    "docs/jobs.md": {"commands": commands_table, "results": results_tables},
 }
+"""The tables of each page."""
 
 
 def generated(page: str) -> str:
@@ -80,7 +167,9 @@ def generated(page: str) -> str:
     text = (ROOT / page).read_text()
     for name, make in TABLES[page].items():
         start, end = f"<!-- generated: {name} -->\n", "<!-- end -->"
-        before, _, rest = text.partition(start)
+        before, found, rest = text.partition(start)
+        if not found:
+            raise SystemExit(f"{page} has no line {start.strip()}")
         text = f"{before}{start}{make()}\n{end}{rest.partition(end)[2]}"
     return text
 

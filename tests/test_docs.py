@@ -1,22 +1,97 @@
-"""The docs say what the code says."""
+"""The docs say what the code says: names, links, defaults and examples are checked against the code."""
 
 from __future__ import annotations
 
+import csv
+import json
 import re
+import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
-from docs.generate import TABLES, generated
+from docs.generate import SETTINGS, TABLES, commands, generated, variable
+from PIL import Image, ImageDraw
 
-from recsim_tasks.foundation.settings import Settings
+from recsim_tasks.catalogue.feeds.columns import FEED_COLUMNS, check_names
+from recsim_tasks.catalogue.feeds.feed_manifest import Manifest, read_manifest
+from recsim_tasks.catalogue.feeds.rows import TEXT_COLUMNS, image_bytes, parse_row
+from recsim_tasks.foundation.settings import Settings, load_settings
+from recsim_tasks.foundation.settings.load import OTHERS
 
 ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
 CODE = ("src", "plugins", "dags", "tests", "benchmarks", "docs", ".ci")
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("**/*.md")])
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHELL = ("", "sh", "bash", "console")
+# Drawn on request.
+PLOTS = {"docs/images/bench-learning.png"}
+# Options of other programs that a page shows: uv, curl.
+FOREIGN_OPTIONS = {"--no-config", "--path-as-is", "--python"}
+COMMANDS = {
+    name: {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
+    for name, command in commands()
+}
 
 
 def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=name)
+
+
+def prose(page: Path) -> str:
+    """The page without its fenced blocks."""
+    return FENCE.sub("", page.read_text())
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks in a language."""
+    return [text for kind, text in FENCE.findall(page.read_text()) if kind == language]
+
+
+def spans(page: Path) -> list[str]:
+    """The inline code."""
+    return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose(page))
+
+
+def shell(page: Path) -> list[str]:
+    """Inline code, and the lines of shell blocks without their comments."""
+    lines = [line for kind in SHELL for text in blocks(page, kind) for line in text.splitlines()]
+    return spans(page) + [re.sub(r"(^|\s)# .*", "", line).strip().removeprefix("$ ") for line in lines]
+
+
+@cache
+def source_files() -> list[Path]:
+    return [path for folder in CODE for path in ROOT.glob(f"{folder}/**/*.py")]
+
+
+@cache
+def known_tests() -> set[str]:
+    """The names of all test modules and their functions."""
+    paths = list(ROOT.glob("tests/**/test_*.py"))
+    functions = (
+        re.findall(r"^ *(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE) for path in paths
+    )
+    return {path.stem for path in paths} | {name for names in functions for name in names}
+
+
+@cache
+def code_paths() -> list[str]:
+    """Modules without their ending, and packages, each with a slash in front."""
+    files = [path.relative_to(ROOT) for path in source_files()]
+    folders = {parent for path in files for parent in path.parents}
+    return [f"/{path.as_posix()}" for path in [*(file.with_suffix("") for file in files), *folders]]
+
+
+def literal_options(*paths: Path) -> set[str]:
+    """Options that the code of a command line names."""
+    return {option for path in paths for option in re.findall(r'"(--[a-z][a-z-]*)"', path.read_text())}
+
+
+# --- generated tables -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("page", TABLES)
@@ -24,38 +99,256 @@ def test_generated_tables_are_up_to_date(page: str) -> None:
     assert (ROOT / page).read_text() == generated(page), "run `make docs`"
 
 
-@pytest.mark.parametrize("page", TABLES)
-def test_a_table_that_is_out_of_date_would_be_noticed(page: str) -> None:
-    text = (ROOT / page).read_text()
-    for table in TABLES[page].values():
-        assert table().splitlines()[-1] in text
-        assert len(table().splitlines()) > 20
+@pytest.mark.parametrize(("page", "table"), [(page, table) for page in TABLES for table in TABLES[page]])
+def test_a_table_that_is_out_of_date_would_be_noticed(page: str, table: str) -> None:
+    lines = TABLES[page][table]().splitlines()
+    assert len(lines) > 4
+    assert lines[-1] in (ROOT / page).read_text()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_setting_that_a_page_names_exists(page: Path) -> None:
-    known = {f"RECSIM_{setting.upper()}" for setting in Settings.model_fields} | {
-        "RECSIM_CONFIG",
-        "RECSIM_PARENT_PID",
-    }
-    assert set(re.findall(r"`(RECSIM_[A-Z_]+)`", page.read_text())) - known == set()
+def test_every_setting_is_in_one_table() -> None:
+    assert sorted(name for names in SETTINGS.values() for name in names) == sorted(Settings.model_fields)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
+# --- names ----------------------------------------------------------------------------------------------
+
+
+@every_page
+def test_every_variable_that_a_page_names_exists(page: Path) -> None:
+    known = OTHERS | {variable(setting) for setting in Settings.model_fields}
+    assert set(re.findall(r"\bRECSIM_[A-Z_]*[A-Z]\b(?![_.]*\.\.)", page.read_text())) - known == set()
+
+
+@every_page
+def test_every_option_of_airflows_configuration_that_a_page_names_exists(page: Path) -> None:
+    plugin = "\n".join(path.read_text() for path in ROOT.glob("plugins/**/*.py"))
+    read = {option.upper() for option in re.findall(r'conf\.get\("recsim", "(\w+)"', plugin)}
+    assert len(read) == 3
+    assert set(re.findall(r"AIRFLOW__RECSIM__([A-Z_]+)", page.read_text())) - read == set()
+
+
+@every_page
+def test_every_command_and_option_of_recsim_that_a_page_names_exists(page: Path) -> None:
+    assert [fault for text in shell(page) for fault in command_faults(text)] == []
+
+
+def command_faults(text: str) -> list[str]:
+    """What is wrong with the `recsim` commands in a line: unknown commands and options."""
+    faults = []
+    for line in re.findall(r"(?:^|[\s/])recsim ((?!\w+ ?:)\S.*)", text):
+        words = line.split()
+        if not re.fullmatch(r"[a-z-]+", words[0]):  # a placeholder such as JOB
+            continue
+        two = " ".join(words[:2])
+        command = two if two in COMMANDS else words[0]
+        if any(known.startswith(f"{command} ") for known in COMMANDS):
+            continue  # the group `index` itself
+        if command.startswith("-"):
+            options = {"--help", "--verbose", "-v"}
+        elif command in COMMANDS:
+            options = COMMANDS[command] | {"--help"}
+        else:
+            faults.append(f"recsim {command}")
+            continue
+        named = re.findall(r"(?<![\w-])--?[a-z][a-z-]*", line)
+        faults += [f"recsim {command} {option}" for option in named if option not in options]
+    return faults
+
+
+def test_a_wrong_command_or_option_would_be_noticed() -> None:
+    assert command_faults("recsim inge") == ["recsim inge"]
+    assert command_faults("RECSIM_GPUS=1 .venv/bin/recsim plan --accept X") == ["recsim plan --accept"]
+    assert command_faults("recsim index append --refresh ID") == []
+    assert command_faults("recsim query --image FILE -k 3 --in-stock") == []
+
+
+@every_page
+def test_every_option_that_a_page_names_exists(page: Path) -> None:
+    sources = [ROOT / "tests" / "conftest.py", *ROOT.glob("benchmarks/**/*.py")]
+    known = {option for options in COMMANDS.values() for option in options} | literal_options(*sources)
+    named = {text.split()[0].partition("=")[0] for text in spans(page) if text.startswith("--")}
+    assert named - known - FOREIGN_OPTIONS == set()
+
+
+@every_page
+def test_every_make_target_and_argument_that_a_page_names_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:`|^|&& |\$ )make ([a-z][a-z-]*)", page.read_text(), re.MULTILINE))
-    assert named - targets == set()
+    faults = []
+    for text in shell(page):
+        for target, quoted, bare in re.findall(
+            r"(?:^|[\s;&])make ([a-z][a-z-]*)(?: ARGS=(?:[\"']([^\"']*)[\"']|(\S+)))?", text
+        ):
+            faults += [target] if target not in targets else argument_faults(target, quoted or bare)
+    assert faults == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?://|#)([^)#]+)[^)]*\)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
+def argument_faults(target: str, arguments: str) -> list[str]:
+    """Options and paths in ARGS that the target's program does not know."""
+    benchmark = ROOT / "benchmarks" / target.removeprefix("bench-") / "__main__.py"
+    source = benchmark if target.startswith("bench-") else ROOT / "tests" / "conftest.py"
+    known = literal_options(source)
+    options = [word for word in arguments.split() if word.startswith("--")]
+    paths = [word for word in arguments.split() if word.startswith("tests/")]
+    return [option for option in options if option not in known] + [
+        path for path in paths if not (ROOT / path).exists()
+    ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_wrong_argument_would_be_noticed() -> None:
+    assert argument_faults("bench-serving", "--secs 6 --rounds 1") == ["--secs"]
+    assert argument_faults("drill", "tests/nothing --kills 3") == ["tests/nothing"]
+
+
+@every_page
+def test_every_module_that_a_page_starts_exists(page: Path) -> None:
+    modules = [module for text in shell(page) for module in re.findall(r"python -m ([\w.]+)", text)]
+    paths = {module: ROOT / module.replace(".", "/") for module in modules}
+    assert [
+        m for m, path in paths.items() if not path.with_suffix(".py").exists() and not path.is_dir()
+    ] == []
+
+
+@every_page
 def test_every_python_file_that_a_page_names_exists(page: Path) -> None:
     named = set(re.findall(r"(?<![\w/.])[a-z_]+(?:/[a-z_]+)*\.py\b", page.read_text()))
-    paths = [f"/{name(path)}" for folder in CODE for path in ROOT.glob(f"{folder}/**/*.py")]
-    assert [file for file in named if not any(path.endswith(f"/{file}") for path in paths)] == []
+    there = [f"/{name(path)}" for path in source_files()]
+    assert [file for file in named if not any(path.endswith(f"/{file}") for path in there)] == []
+
+
+def test_every_page_and_image_that_pages_and_code_name_exists() -> None:
+    for path in [*PAGES, *source_files(), ROOT / "Makefile", ROOT / "pyproject.toml"]:
+        named = re.findall(r"(?<![\w/.])docs/[\w/-]+\.(?:md|png|svg|py)\b", path.read_text())
+        assert [file for file in named if not (ROOT / file).exists() and file not in PLOTS] == [], path
+
+
+@every_page
+def test_every_module_or_folder_of_code_that_a_page_names_exists(page: Path) -> None:
+    named = {span for span in spans(page) if re.fullmatch(r"[a-z_]+(?:/[a-z_0-9]+)+", span)}
+    assert [code for code in named if not any(path.endswith(f"/{code}") for path in code_paths())] == []
+
+
+@every_page
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    assert set(re.findall(r"\btest_\w+", page.read_text())) - known_tests() == set()
+    paths = re.findall(r"(?<![\w/])tests/[\w./-]*\w", page.read_text())
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@every_page
+def test_every_route_and_metric_of_the_api_that_a_page_names_exists(page: Path) -> None:
+    from recsim_tasks.serving import health, routes
+
+    known = [re.sub(r"\{.*?\}", "ID", str(getattr(route, "path", ""))) for route in routes.router.routes]
+    known += [str(getattr(route, "path", "")) for route in health.router.routes]
+    paths = set(re.findall(r"(?<![\w.])/(?:v1|health|metrics|invocations)\b[\w/{}%.-]*", prose(page)))
+    assert [path for path in paths if not any(route_matches(route, path) for route in known)] == []
+    source = (ROOT / "src/recsim_tasks/serving/prometheus.py").read_text()
+    metrics = [
+        span for span in spans(page) if re.fullmatch(r"recsim_(?:request|release|swap|regis|over)\w+", span)
+    ]
+    assert [metric for metric in metrics if metric.removesuffix("_total") not in source] == []
+
+
+def route_matches(route: str, path: str) -> bool:
+    """Whether a path, with any id in place of `ID`, is one of a route."""
+    return re.fullmatch(re.escape(route).replace("ID", r"[^/]+"), path.rstrip("/.")) is not None
+
+
+# --- links ----------------------------------------------------------------------------------------------
+
+
+def links(page: Path) -> list[str]:
+    """The targets of a page's links and images, without those to other sites."""
+    text = re.sub(r"(?<!`)`[^`\n]+`(?!`)", "", prose(page))
+    found = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"<img src=\"([^\"]+)\"", text)
+    return [link for link in found if not re.match(r"https?://", link)]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    found: dict[str, int] = {}
+    for heading in re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE):
+        slug = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)).lower()
+        slug = slug.strip().replace(" ", "-")
+        found[slug] = found.get(slug, -1) + 1
+    return {f"{slug}-{n}" if n else slug for slug, last in found.items() for n in range(last + 1)}
+
+
+@every_page
+def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    assert [link for link in links(page) if not leads_somewhere(page, link)] == []
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    return target.exists() and (not anchor or anchor in anchors(target))
+
+
+def test_a_broken_link_would_be_noticed() -> None:
+    assert leads_somewhere(DOCS / "index.md", "settings.md#locations")
+    assert not leads_somewhere(DOCS / "index.md", "settings.md#nowhere")
+    assert not leads_somewhere(DOCS / "index.md", "nothing.md")
+
+
+@pytest.mark.parametrize("index", [DOCS / "index.md", DOCS / "adr" / "README.md"], ids=name)
+def test_an_index_leads_to_every_page_of_its_folder(index: Path) -> None:
+    assert {path.name for path in index.parent.glob("*.md")} - {index.name} - set(links(index)) == set()
+
+
+# --- examples and values --------------------------------------------------------------------------------
+
+
+@every_page
+def test_every_default_that_a_page_states_is_the_settings(page: Path) -> None:
+    stated = re.findall(r"`(RECSIM_[A-Z_]+)`(?: \| |, )(\d[\d.]*\d|\d)(?= \||,| times)", page.read_text())
+    defaults = {variable(setting): field.default for setting, field in Settings.model_fields.items()}
+    assert [(setting, value) for setting, value in stated if float(value) != float(defaults[setting])] == []
+
+
+def test_the_settings_file_of_the_docs_is_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (text,) = blocks(DOCS / "settings.md", "toml")
+    (tmp_path / "recsim.toml").write_text(text)
+    monkeypatch.setenv("RECSIM_CONFIG", str(tmp_path / "recsim.toml"))
+    settings = load_settings()
+    stated = tomllib.loads(text)
+    assert {key: str(getattr(settings, key)) for key in stated} == {
+        key: str(value) for key, value in stated.items()
+    }
+
+
+def test_the_columns_of_the_docs_are_those_of_a_feed() -> None:
+    text = (DOCS / "feeds.md").read_text()
+    manifest, columns = (
+        re.findall(r"^\| `(\w+)` \|", text.partition(heading)[2].partition("\n\n## ")[0], re.MULTILINE)
+        for heading in ("## The manifest", "## The rows")
+    )
+    assert manifest == list(Manifest.model_fields)
+    assert sorted(columns) == sorted(FEED_COLUMNS)
+
+
+def test_the_smallest_feed_of_the_docs_is_valid(tmp_path: Path) -> None:
+    (manifest,), (rows,) = blocks(DOCS / "feeds.md", "json"), blocks(DOCS / "feeds.md", "csv")
+    (tmp_path / "manifest.json").write_text(manifest)
+    records = list(csv.DictReader(rows.splitlines()))
+    check_names(tmp_path / "products.csv", list(records[0]))
+    assert read_manifest(tmp_path).rows == len(records)
+    (tmp_path / "images").mkdir()
+    for record in records:
+        image = Image.new("RGB", (64, 64), "white")
+        ImageDraw.Draw(image).rectangle((8, 8, 40, 40), "brown")
+        image.save(tmp_path / record["image_path"])
+        cells = {column: record.get(column) for column in TEXT_COLUMNS}
+        row = parse_row(cells, image_bytes(cells, None, tmp_path), 10_000)
+        assert (row.op, row.product_id, row.stated["price"]) == (
+            "upsert",
+            record["product_id"],
+            float(record["price"]),
+        )
+        assert row.image_hash
+
+
+@every_page
+def test_every_json_of_a_page_is_json(page: Path) -> None:
+    for text in blocks(page, "json"):
+        json.loads(text)

@@ -41,7 +41,7 @@ class Settings(
     ServingSettings, PlanSettings, GateSettings, VectorSettings, LearningSettings, GuardSettings,
     SparkSettings, LocationSettings, BaseSettings,
 ):  # fmt: skip
-    """Every setting with its default; each description is a row of the README's table."""
+    """Every setting with its default; docs/settings.md has a row for each."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
@@ -98,7 +98,7 @@ def _refuse_unknown_variables() -> None:
     unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known | OTHERS)
     if unknown:
         raise ConfigurationError(
-            f"Unknown setting {', '.join(unknown)}. The README's table lists the settings: "
+            f"Unknown setting {', '.join(unknown)}. docs/settings.md lists the settings: "
             "correct the name or unset it."
         )
 
