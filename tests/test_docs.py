@@ -230,6 +230,10 @@ def test_every_module_or_folder_of_code_that_a_page_names_exists(page: Path) -> 
 @every_page
 def test_every_test_that_a_page_names_exists(page: Path) -> None:
     assert set(re.findall(r"\btest_\w+", page.read_text())) - known_tests() == set()
+    named = set(re.findall(r"(?<![\w/.])(?:[a-z0-9_]+/)*test_\w+\.py", page.read_text()))
+    files = [f"/{name(path)}" for path in ROOT.glob("tests/**/test_*.py")]
+    found = {test: sum(file.endswith(f"/{test}") for file in files) for test in named}
+    assert {test: count for test, count in found.items() if count != 1} == {}, "write the path from tests/"
     paths = re.findall(r"(?<![\w/])tests/[\w./-]*\w", page.read_text())
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
