@@ -16,8 +16,10 @@ from PIL import Image, ImageDraw
 from recsim_tasks.catalogue.feeds.columns import FEED_COLUMNS, check_names
 from recsim_tasks.catalogue.feeds.feed_manifest import Manifest, read_manifest
 from recsim_tasks.catalogue.feeds.rows import TEXT_COLUMNS, image_bytes, parse_row
+from recsim_tasks.contracts import Cursor, Estimate, PlanResult
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.foundation.settings.load import OTHERS
+from recsim_tasks.refresh.plan import Champion, Facts, decide, report
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -350,6 +352,35 @@ def test_the_smallest_feed_of_the_docs_is_valid(tmp_path: Path) -> None:
             float(record["price"]),
         )
         assert row.image_hash
+
+
+def test_the_plan_of_the_docs_is_printed_like_that(settings: Settings) -> None:
+    (text,) = blocks(DOCS / "plan.md", "text")
+    changes = {"insert": 1_000, "replace": 200, "update": 300, "delete": 100}
+    head = Cursor("products", 41)
+    champion = Champion(
+        cursor=Cursor("products", 38),
+        built=60_000,
+        churn=0,
+        recall=0.99,
+        model_days=1.0,
+        unseen=0,
+        categories=frozenset(),
+    )
+    plan = decide(Facts(champion, head, changes, products=61_000), settings)
+    result = PlanResult(
+        refresh_id="nightly-12",
+        decision=plan.decision,
+        reasons=plan.reasons,
+        warm_start=plan.warm_start,
+        cursor=champion.cursor,
+        head=head,
+        changes=changes,
+        champion=1,
+        champion_unreadable=None,
+        estimate=Estimate(images=1_200, minutes=1.7),
+    )
+    assert text.splitlines() == report(result)
 
 
 @every_page
