@@ -75,13 +75,21 @@ def commands_table() -> str:
 
 
 def results_tables() -> str:
-    """One table per job, and one per record that a result contains: field, type, meaning."""
+    """One table per result of a job: field, type, meaning."""
+    by_name = _contracts()
+    return "\n\n".join(_section(node, by_name) for node in by_name.values() if "JobResult" in _bases(node))
+
+
+def records_tables() -> str:
+    """One table per record that results contain."""
+    by_name = _contracts()
+    records = [node for node in by_name.values() if "JobResult" not in _bases(node)]
+    return "\n\n".join(_section(node, by_name) for node in records if _fields(node, by_name))
+
+
+def _contracts() -> dict[str, ast.ClassDef]:
     statements = [node for path in CONTRACTS for node in ast.parse(path.read_text()).body]
-    classes = [node for node in statements if isinstance(node, ast.ClassDef)]
-    by_name = {node.name: node for node in classes}
-    results = [node for node in classes if node.name.endswith("Result") and node.name != "JobResult"]
-    records = [node for node in classes if node not in results and _fields(node, by_name)]
-    return "\n\n".join(_section(node, by_name) for node in [*results, *records])
+    return {node.name: node for node in statements if isinstance(node, ast.ClassDef)}
 
 
 def _section(node: ast.ClassDef, by_name: dict[str, ast.ClassDef]) -> str:
@@ -92,8 +100,7 @@ def _section(node: ast.ClassDef, by_name: dict[str, ast.ClassDef]) -> str:
 
 def _fields(node: ast.ClassDef, by_name: dict[str, ast.ClassDef]) -> list[tuple[str, str, str]]:
     """Name, type and docstring of the fields of a class and its bases."""
-    bases = [base.id for base in node.bases if isinstance(base, ast.Name) and base.id in by_name]
-    found = [field for base in bases for field in _fields(by_name[base], by_name)]
+    found = [field for base in _bases(node) if base in by_name for field in _fields(by_name[base], by_name)]
     for statement, after in zip(node.body, [*node.body[1:], None], strict=True):
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
             continue
@@ -102,6 +109,10 @@ def _fields(node: ast.ClassDef, by_name: dict[str, ast.ClassDef]) -> list[tuple[
             name = _alias(statement.value) or statement.target.id
             found.append((name, kind.replace("|", "\\|"), _docstring(after)))
     return found
+
+
+def _bases(node: ast.ClassDef) -> list[str]:
+    return [base.id for base in node.bases if isinstance(base, ast.Name)]
 
 
 def _alias(default: ast.expr | None) -> str | None:
@@ -157,7 +168,7 @@ def _options(command: TyperCommand) -> str:
 
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/settings.md": {name: partial(settings_table, names) for name, names in SETTINGS.items()},
-    "docs/jobs.md": {"commands": commands_table, "results": results_tables},
+    "docs/jobs.md": {"commands": commands_table, "results": results_tables, "records": records_tables},
 }
 """The tables of each page."""
 

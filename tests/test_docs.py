@@ -13,6 +13,7 @@ import pytest
 from docs.generate import SETTINGS, TABLES, commands, generated, variable
 from PIL import Image, ImageDraw
 
+from pages import DOCS, PAGES, ROOT, blocks, name, prose, shell, spans
 from recsim_tasks.catalogue.feeds.columns import FEED_COLUMNS, check_names
 from recsim_tasks.catalogue.feeds.feed_manifest import Manifest, read_manifest
 from recsim_tasks.catalogue.feeds.rows import TEXT_COLUMNS, image_bytes, parse_row
@@ -20,13 +21,11 @@ from recsim_tasks.contracts import Cursor, Estimate, PlanResult
 from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.foundation.settings.load import OTHERS
 from recsim_tasks.refresh.plan import Champion, Facts, decide, report
+from recsim_tasks.release.search_options import SearchOptions
+from recsim_tasks.serving.target import STATES
+from test_architecture import OLD_WORDS
 
-ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "docs"
 CODE = ("src", "plugins", "dags", "tests", "benchmarks", "docs", ".ci")
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("**/*.md")])
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SHELL = ("", "sh", "bash", "console")
 # Drawn on request.
 PLOTS = {"docs/images/bench-learning.png"}
 # Options of other programs that a page shows: uv, curl.
@@ -37,32 +36,7 @@ COMMANDS = {
 }
 
 
-def name(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
 every_page = pytest.mark.parametrize("page", PAGES, ids=name)
-
-
-def prose(page: Path) -> str:
-    """The page without its fenced blocks."""
-    return FENCE.sub("", page.read_text())
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks in a language."""
-    return [text for kind, text in FENCE.findall(page.read_text()) if kind == language]
-
-
-def spans(page: Path) -> list[str]:
-    """The inline code."""
-    return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose(page))
-
-
-def shell(page: Path) -> list[str]:
-    """Inline code, and the lines of shell blocks without their comments."""
-    lines = [line for kind in SHELL for text in blocks(page, kind) for line in text.splitlines()]
-    return spans(page) + [re.sub(r"(^|\s)# .*", "", line).strip().removeprefix("$ ") for line in lines]
 
 
 @cache
@@ -260,6 +234,11 @@ def route_matches(route: str, path: str) -> bool:
     return re.fullmatch(re.escape(route).replace("ID", r"[^/]+"), path.rstrip("/.")) is not None
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if name(page) != "README.md"], ids=name)
+def test_the_words_are_those_of_the_glossary(page: Path) -> None:
+    assert re.findall(OLD_WORDS, page.read_text()) == []
+
+
 # --- links ----------------------------------------------------------------------------------------------
 
 
@@ -302,7 +281,29 @@ def test_an_index_leads_to_every_page_of_its_folder(index: Path) -> None:
     assert {path.name for path in index.parent.glob("*.md")} - {index.name} - set(links(index)) == set()
 
 
+@pytest.mark.parametrize("page", sorted((DOCS / "adr").glob("0*.md")), ids=name)
+def test_a_decision_has_its_parts_in_order(page: Path) -> None:
+    parts = re.findall(r"^\*\*(\w+)\.?\*\*", page.read_text(), re.MULTILINE)
+    assert parts == ["Status", "Context", "Decision", "Consequences", "Alternatives"]
+
+
 # --- examples and values --------------------------------------------------------------------------------
+
+
+def test_the_states_and_options_of_the_api_are_complete() -> None:
+    text = (DOCS / "serving.md").read_text()
+    states, options = (
+        set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE))))
+        - {"problem"}
+        for table in (section(text, "| `problem` | meaning |"), section(text, "| option | meaning |"))
+    )
+    assert states - {"null"} == set(STATES)
+    assert options == set(SearchOptions.model_fields)
+
+
+def section(text: str, start: str) -> str:
+    """A table from its first line on."""
+    return text.partition(start)[2].partition("\n\n")[0]
 
 
 @every_page

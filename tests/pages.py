@@ -1,0 +1,37 @@
+"""The pages of the docs, and what is in them: prose, code, fenced blocks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("**/*.md")])
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHELL = ("", "sh", "bash", "console")
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def prose(page: Path) -> str:
+    """The page without its fenced blocks."""
+    return FENCE.sub("", page.read_text())
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks in a language."""
+    return [text for kind, text in FENCE.findall(page.read_text()) if kind == language]
+
+
+def spans(page: Path) -> list[str]:
+    """The inline code."""
+    return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose(page))
+
+
+def shell(page: Path) -> list[str]:
+    """Inline code, and the lines of shell blocks without their comments."""
+    lines = [line for kind in SHELL for text in blocks(page, kind) for line in text.splitlines()]
+    return spans(page) + [re.sub(r"(^|\s)# .*", "", line).strip().removeprefix("$ ") for line in lines]
