@@ -150,12 +150,12 @@ def _values(kind: dict[str, object]) -> str:
     return f"{number}, more than {kind['exclusiveMinimum']}" if "exclusiveMinimum" in kind else number
 
 
-def _commands(command: TyperGroup | TyperCommand, name: str) -> Iterator[tuple[str, TyperCommand]]:
+def _commands(command: object, name: str) -> Iterator[tuple[str, TyperCommand]]:
     if isinstance(command, TyperCommand):
         yield name, command
-        return
-    for part, sub in command.commands.items():
-        yield from _commands(sub, f"{name} {part}".strip())
+    if isinstance(command, TyperGroup):
+        for part, sub in command.commands.items():
+            yield from _commands(sub, f"{name} {part}".strip())
 
 
 def _options(command: TyperCommand) -> str:

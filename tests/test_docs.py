@@ -149,7 +149,7 @@ def test_every_option_that_a_page_names_exists(page: Path) -> None:
 @every_page
 def test_every_make_target_and_argument_that_a_page_names_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    faults = []
+    faults: list[str] = []
     for text in shell(page):
         for target, quoted, bare in re.findall(
             r"(?:^|[\s;&])make ([a-z][a-z-]*)(?: ARGS=(?:[\"']([^\"']*)[\"']|(\S+)))?", text
