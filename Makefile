@@ -1,6 +1,10 @@
 # Everything lands in this folder (.tools, .venv, .recsim) and in the caches of uv and Ivy; `make clean` removes the folder's part.
+# What the machine lacks is installed with apt-get as root, or by a sudo that asks for no password.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
+ifeq ($(filter oneshell,$(.FEATURES)),)
+$(error recsim needs GNU make 4 or later; this is $(MAKE_VERSION))
+endif
 .ONESHELL:
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
@@ -11,13 +15,15 @@ unexport VIRTUAL_ENV CONDA_PREFIX PYTHONHOME PYTHONPATH UV_PROJECT UV_PROJECT_EN
 # Horovod's build would use one core.
 export CMAKE_BUILD_PARALLEL_LEVEL ?= 4
 
+# Any Python 3: it brings the 3.11 that the project runs on.
 PYTHON3 := $(firstword $(shell command -v python3 python3.11))
-PREREQUISITES := src/recsim_tasks/foundation/prerequisites.py
 BIN := .venv/bin
+# Programs that only some targets need.
+PROGRAMS := $(if $(filter test drill,$(MAKECMDGOALS)),chromium wrk,$(if $(filter bench-serving,$(MAKECMDGOALS)),wrk))
 # The digest of the lock that .venv was made from; inside .venv, so that both are removed together.
 STAMP := .venv/.made-from
 
-.PHONY: help setup demo test drill check docs up bench-catalogue bench-distinct bench-drift bench-learning bench-serving bench-vectors clean prerequisites environment for-tests
+.PHONY: help setup demo test drill check docs up bench-catalogue bench-distinct bench-drift bench-learning bench-serving bench-vectors clean prerequisites environment browser
 
 help: ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -29,10 +35,10 @@ setup: environment ## install everything from the lock and fetch the demo's data
 demo: setup ## take 60,000 products, then 1,500 changes, through a real Airflow
 	@exec $(BIN)/python -m recsim_demo.demo
 
-test: setup for-tests ## run all tests but the drills, quick ones first; ARGS=tests/vectors and the like
+test: setup browser ## run all tests but the drills, quick ones first; ARGS=tests/vectors and the like
 	@exec $(BIN)/pytest $(ARGS)
 
-drill: setup for-tests ## test that nothing is lost when processes are killed or frozen and disks are full; run each benchmark small; ARGS="--kills 30" for more
+drill: setup browser ## test that nothing is lost when processes are killed or frozen and disks are full; run each benchmark small; ARGS="--kills 30" for more
 	@exec $(BIN)/pytest -m "drill or bench" $(ARGS)
 
 check: environment ## check format, lint, types and import rules
@@ -70,17 +76,20 @@ clean: ## remove the environment, the data and all caches of this folder
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 prerequisites:
-	@test -n "$(PYTHON3)" || { echo "Python 3.11 is missing. Run: sudo apt-get install python3.11" >&2; exit 2; }
-	$(PYTHON3) -I $(PREREQUISITES)
+	@test -n "$(PYTHON3)" || { echo "Python 3 is missing. Run: sudo apt-get install python3" >&2; exit 2; }
+	$(PYTHON3) -I .ci/prepare.py $(PROGRAMS)
 
-for-tests:
-	@$(PYTHON3) -I $(PREREQUISITES) --tests
+browser: environment
+	@$(BIN)/python -I .ci/browser.py
 
 environment: prerequisites
 	@if ! sha256sum --check --status $(STAMP) 2>/dev/null; then
-		python=$$($(PYTHON3) -I $(PREREQUISITES) --python)
-		uv=$$("$$python" -I .ci/private_uv.py)
+		uv=$$($(PYTHON3) -I .ci/private_uv.py)
+		python=$$($(PYTHON3) -I .ci/prepare.py --python)
 		echo "Installing what uv.lock lists. The first time, Horovod is compiled from source: about three minutes."
-		"$$uv" sync --locked --python "$$python"
+		"$$uv" sync --locked --python "$$python" || {
+			echo "The environment is not complete: uv's message is above. Check network, proxy and disk; then run make again." >&2
+			exit 2
+		}
 		sha256sum uv.lock pyproject.toml > $(STAMP)
 	fi

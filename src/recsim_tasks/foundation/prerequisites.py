@@ -1,8 +1,7 @@
-"""Check what a machine must have before installation: `python3 prerequisites.py` lists what is missing.
+"""Check what a machine must have before installation, and name what is missing.
 
-The script runs before there is an environment, on any `python3`: it uses only the standard library and the
-syntax of Python 3.6. Exit code 0 means complete, 2 incomplete. `--python` prints the path of a Python 3.11
-instead; `--tests` checks only what the tests need in addition.
+`recsim doctor` uses the module, and so does `.ci/prepare.py`, with any `python3` before there is an
+environment: it needs only the standard library and the syntax of Python 3.6.
 """
 
 import glob
@@ -11,9 +10,8 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
-from typing import List, NamedTuple, Optional
+from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 GIB = 2**30
 DISK_BEFORE_INSTALL_GIB = 8
@@ -21,6 +19,24 @@ DISK_AFTER_INSTALL_GIB = 2
 MEMORY_GIB = 7  # what a machine sold as 8 GB reports
 JAVA = 17
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# What a Debian package can provide: the check's name, and the packages that pass it, the best one first.
+PACKAGES = {
+    "Python 3.11": ("python3.11",),
+    "Python's headers": ("python3.11-dev",),
+    "Java 17": ("openjdk-17-jre-headless", "openjdk-21-jre-headless"),
+    "C++17 compiler": ("g++",),
+    "cmake": ("cmake",),
+    "make": ("make",),
+    "Chromium": ("chromium",),
+    "wrk": ("wrk",),
+}
+# Where pyenv and uv keep Pythons that are not on the PATH, and where `.ci/private_uv.py` puts one.
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+PRIVATE_PYTHONS = os.path.join(ROOT, ".tools", "python")
+PYTHON_REPORT = """import os, sys, sysconfig
+headers = os.path.isfile(os.path.join(sysconfig.get_path("include"), "Python.h"))
+print(*sys.version_info[:2], sys.version_info.releaselevel, headers, os.path.realpath(sys._base_executable))
+"""
 CPP17 = """#include <optional>
 #include <utility>
 template <class T> int holds(std::optional<T> v) {
@@ -49,21 +65,23 @@ def examine() -> List[Finding]:
     return [check() for check in checks]
 
 
+def examine_tests() -> List[Finding]:
+    """Check what only tests, benchmarks and screenshots need."""
+    return [_browser(), _wrk()]
+
+
 def find_python() -> Optional[str]:
-    """Path of a Python 3.11 that starts: on the PATH, or installed by pyenv without being selected."""
-    names = ("python3.11", "python3", "python")
-    on_path = [shutil.which(name, path=folder) for name in names for folder in os.get_exec_path()]
-    pyenv = glob.glob(
-        os.path.expanduser(
-            os.path.join(os.environ.get("PYENV_ROOT", "~/.pyenv"), "versions", "3.11*", "bin", "python3.11")
-        )
-    )
-    report = "import os, sys; print(*sys.version_info[:2], os.path.realpath(sys._base_executable))"
-    for candidate in [path for path in on_path if path] + pyenv:
-        answer = _output([candidate, "-I", "-c", report])
-        if answer and answer.startswith("3 11 "):
-            return answer.strip().split(" ", 2)[2]
-    return None
+    """Path of a Python 3.11 that starts, preferably one with headers: on the PATH, or of pyenv or uv.
+
+    Release candidates, such as Ubuntu 22.04's package, do not count.
+    """
+    without_headers = None
+    for candidate in _pythons():
+        path, headers = _describe(candidate) or (None, False)
+        if headers:
+            return path
+        without_headers = without_headers or path
+    return without_headers
 
 
 def find_browser() -> Optional[str]:
@@ -74,25 +92,12 @@ def find_browser() -> Optional[str]:
 def missing(findings: List[Finding]) -> str:
     """One line for each failed check, with the remedy."""
     return "\n".join(
-        "  {0.name}: {0.detail}. {0.remedy}".format(finding) for finding in findings if not finding.ok
+        f"  {finding.name}: {finding.detail}. {finding.remedy}" for finding in findings if not finding.ok
     )
 
 
-def main(arguments: List[str]) -> int:
-    """Run the script; returns the exit code."""
-    if arguments == ["--python"]:
-        python = find_python()
-        print(python or "")
-        return 0 if python else 2
-    findings = [_browser(), _wrk()] if arguments == ["--tests"] else examine()
-    if all(finding.ok for finding in findings):
-        return 0
-    print("This machine lacks something that recsim needs:\n" + missing(findings), file=sys.stderr)
-    return 2
-
-
 def _system() -> Finding:
-    platform_name = "{} on {}".format(platform.system(), platform.machine())
+    platform_name = f"{platform.system()} on {platform.machine()}"
     ok = platform_name in ("Linux on x86_64", "Linux on AMD64")
     return Finding(
         "Linux x86-64",
@@ -104,11 +109,11 @@ def _system() -> Finding:
 
 def _python() -> Finding:
     python = find_python()
-    remedy = "Run: sudo apt-get install python3.11 (or, where the distribution has none: pyenv install 3.11)"
+    remedy = _install("Python 3.11") + " (where there is no such package: pyenv install 3.11)"
     return Finding(
         "Python 3.11",
-        bool(python),
-        python or "no python3.11 on the PATH or in pyenv",
+        python is not None,
+        python or "none on the PATH or installed by pyenv or uv",
         "" if python else remedy,
     )
 
@@ -118,32 +123,54 @@ def _headers() -> Finding:
     python = find_python()
     if python is None:
         return Finding("Python's headers", True, "not checked without a Python 3.11", "")
-    folder = (
-        _output([python, "-I", "-c", "import sysconfig; print(sysconfig.get_path('include'))"]) or ""
-    ).strip()
-    ok = os.path.isfile(os.path.join(folder, "Python.h"))
-    detail = folder if ok else "no Python.h in " + (folder or "what {} names".format(python))
-    return Finding("Python's headers", ok, detail, "" if ok else "Run: sudo apt-get install python3.11-dev")
+    _, ok = _describe(python) or (None, False)
+    return Finding(
+        "Python's headers",
+        ok,
+        "Python.h of " + python if ok else python + " has no Python.h",
+        "" if ok else _install("Python's headers"),
+    )
+
+
+def _pythons() -> Iterator[str]:
+    """Whatever may be a Python 3.11: a version manager has a shim for those that are not selected, too."""
+    for name in ("python3.11", "python3", "python"):
+        for folder in os.get_exec_path():
+            path = shutil.which(name, path=folder)
+            if path:
+                yield path
+    pyenv = os.path.join(os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"), "versions")
+    uv = os.environ.get("UV_PYTHON_INSTALL_DIR") or os.path.expanduser("~/.local/share/uv/python")
+    for installed in (pyenv, PRIVATE_PYTHONS, uv):
+        yield from sorted(glob.glob(os.path.join(glob.escape(installed), "*3.11*", "bin", "python3.11")))
+
+
+def _describe(python: str) -> Optional[Tuple[str, bool]]:
+    """The path of a Python 3.11, outside any environment, and whether it has its headers; None for others."""
+    answer = (_output([python, "-I", "-c", PYTHON_REPORT]) or "").strip().split(" ", 4)
+    if answer[:3] != ["3", "11", "final"]:
+        return None
+    return answer[4], answer[3] == "True"
 
 
 def _java() -> Finding:
     home = os.environ.get("JAVA_HOME")
     java = os.path.join(home, "bin", "java") if home else "java"  # as Spark chooses
-    version = _output([java, "-version"]) or ""
-    match = re.search(r'version "(?:1\.)?(\d+)', version)
-    remedy = "Run: sudo apt-get install openjdk-17-jre-headless" + (
-        ", and unset JAVA_HOME or point it there" if home else ""
-    )
-    if match is None:
-        return Finding(
-            "Java 17", False, "{} does not run".format(java if home else "no java on the PATH, or it"), remedy
-        )
-    ok = int(match.group(1)) >= JAVA
-    return Finding("Java 17", ok, "{} is Java {}".format(java, match.group(1)), "" if ok else remedy)
+    version = _output([java, "-version"])
+    match = re.search(r'version "(?:1\.)?(\d+)', version or "")
+    ok = match is not None and int(match.group(1)) >= JAVA
+    if match:
+        detail = f"{java} is Java {match.group(1)}"
+    else:
+        detail = f"{java} does not run" if home else "no java on the PATH, or it does not run"
+    if home and not ok:  # which no package mends
+        remedy = f"Unset JAVA_HOME, or set it to the folder of a Java {JAVA} or later."
+        return Finding("JAVA_HOME", False, detail, remedy)
+    return Finding("Java 17", ok, detail, "" if ok else _install("Java 17"))
 
 
 def _compiler() -> Finding:
-    remedy = "Run: sudo apt-get install g++"
+    remedy = _install("C++17 compiler")
     compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
     if compiler is None:
         return Finding("C++17 compiler", False, "no c++, g++ or clang++ on the PATH", remedy)
@@ -170,8 +197,8 @@ def _program(name: str) -> Finding:
     return Finding(
         name,
         ok,
-        name if ok else "no {0} on the PATH, or it does not run".format(name),
-        "" if ok else "Run: sudo apt-get install " + name,
+        name if ok else f"no {name} on the PATH, or it does not run",
+        "" if ok else _install(name),
     )
 
 
@@ -181,7 +208,7 @@ def _browser() -> Finding:
         "Chromium",
         bool(browser),
         browser or "none on the PATH; the tests open the shop with it",
-        "" if browser else "Run: sudo apt-get install chromium",
+        "" if browser else _install("Chromium"),
     )
 
 
@@ -191,19 +218,19 @@ def _wrk() -> Finding:
         "wrk",
         bool(wrk),
         wrk or "none on the PATH; the serving benchmark needs it",
-        "" if wrk else "Run: sudo apt-get install wrk",
+        "" if wrk else _install("wrk"),
     )
 
 
 def _disk() -> Finding:
     needed = DISK_AFTER_INSTALL_GIB if os.path.isdir(".venv") else DISK_BEFORE_INSTALL_GIB
     free = shutil.disk_usage(".").free / GIB
-    remedy = "Free {:.0f} GiB here, or put the checkout on another disk.".format(needed)
+    remedy = f"Free {needed:.0f} GiB here, or put the checkout on another disk."
     ok = free >= needed
     return Finding(
         "Disk space",
         ok,
-        "{:.1f} of {} GiB free in {}".format(free, needed, os.getcwd()),
+        f"{free:.1f} of {needed} GiB free in {os.getcwd()}",
         "" if ok else remedy,
         not ok,
     )
@@ -215,9 +242,14 @@ def _memory() -> Finding:
     return Finding(
         "Memory",
         ok,
-        "{:.1f} GiB of {} needed".format(size, MEMORY_GIB),
+        f"{size:.1f} GiB of {MEMORY_GIB} needed",
         "" if ok else "Use a machine with 8 GB or more.",
     )
+
+
+def _install(check: str) -> str:
+    best, *others = PACKAGES[check]
+    return "Run: sudo apt-get install " + best + "".join(f" (or {other})" for other in others)
 
 
 def _output(command: List[str]) -> Optional[str]:
@@ -235,7 +267,3 @@ def _output(command: List[str]) -> Optional[str]:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
