@@ -82,7 +82,6 @@ TESTED_ELSEWHERE = {
     "src/recsim_local/up.py": "tests/e2e runs it: test_up, test_kill",
     "src/recsim_demo/demo.py": "is `make demo`; tests/e2e follows the same three feeds",
     "src/recsim_demo/sheet.py": "tests/e2e/test_queries draws it",
-    "src/recsim_demo/prefetch.py": "is `make setup`, and fetches from the network",
 }
 # "Say who does what": these words hide it, or have a term in the glossary.
 OLD_WORDS = r"(?i)\b(?:told|whoever|somebody|nobody|anew|pictures?|rooms?)\b"
