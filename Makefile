@@ -86,7 +86,7 @@ environment: prerequisites
 	@if ! sha256sum --check --status $(STAMP) 2>/dev/null; then
 		uv=$$($(PYTHON3) -I .ci/private_uv.py)
 		python=$$($(PYTHON3) -I .ci/prepare.py --python)
-		echo "Installing what uv.lock lists. The first time, Horovod is compiled from source: about three minutes."
+		echo "Installing what uv.lock lists. The first time, Horovod is compiled from source, which takes minutes."
 		"$$uv" sync --locked --python "$$python" || {
 			echo "The environment is not complete: uv's message is above. Check network, proxy and disk; then run make again." >&2
 			exit 2

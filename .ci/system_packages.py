@@ -46,6 +46,7 @@ def choose(wanted: List[Tuple[str, ...]]) -> Tuple[List[Optional[str]], str]:
     chosen = _first(wanted, [])
     if all(chosen):
         return chosen, ""
+    print("Looking for packages in the distribution's lists", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         for name in ("lists/partial", "cache/archives/partial"):
             os.makedirs(os.path.join(folder, name))

@@ -14,14 +14,13 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPTS = ("prepare.py", "private_uv.py", "system_packages.py")
 PREREQUISITES = "src/recsim_tasks/foundation/prerequisites.py"
 JAVA_17, JAVA_21 = "openjdk-17-jre-headless", "openjdk-21-jre-headless"
-BOOKWORM = f"python3.11 python3.11-dev {JAVA_17} g++ cmake make chromium wrk"
-TRIXIE = f"{JAVA_21} g++ cmake make chromium wrk"
-NOBLE = f"{JAVA_17} {JAVA_21} g++ cmake make wrk"
+BOOKWORM = f"python3.11 python3.11-dev {JAVA_17} g++ make chromium wrk"
+TRIXIE = f"{JAVA_21} g++ make chromium wrk"
+NOBLE = f"{JAVA_17} {JAVA_21} g++ make wrk"
 WORKS = {
     "python3.11": "echo 3 11 final True /usr/bin/python3.11",
     "java": """echo 'openjdk version "17.0.1"'""",
     "g++": "exit 0",
-    "cmake": "exit 0",
     "make": "exit 0",
     "chromium": "exit 0",
     "wrk": "exit 0",
@@ -141,20 +140,18 @@ def roots(bare: Machine) -> Machine:
 def test_root_gets_what_is_missing_in_one_installation(roots: Machine) -> None:
     status, said = roots.prepare()
     assert status == 0, said
-    assert roots.installed == [f"python3.11 {JAVA_17} g++ cmake make python3.11-dev"]
+    assert roots.installed == [f"python3.11 {JAVA_17} g++ make python3.11-dev"]
     assert [line.split()[-1] for line in roots.log[:1]] == ["update"]
     assert all(line.startswith("noninteractive ") for line in roots.log)
-    assert all(
-        f"  {name}: " in said for name in ("Python 3.11", "Java 17", "C++17 compiler", "cmake", "make")
-    )
+    assert all(f"  {name}: " in said for name in ("Python 3.11", "Java 17", "C++17 compiler", "make"))
     assert "Installing with apt-get: " in said
 
 
 def test_what_the_set_up_takes_is_printed_before_it_and_never_after(roots: Machine) -> None:
     _, said = roots.prepare()
-    assert said.index("On 2 cores it takes") < said.index("Installing with apt-get")
+    assert said.index("Setting up recsim, once") < said.index("Installing with apt-get")
     _, said = roots.prepare()
-    assert "On 2 cores it takes" in said  # there is no environment yet
+    assert "Setting up recsim, once" in said  # there is no environment yet
     (roots.checkout / ".venv").mkdir()
     (roots.checkout / ".venv" / ".made-from").touch()
     assert roots.prepare() == (0, "")
@@ -182,7 +179,7 @@ def test_without_rights_one_command_is_printed(bare: Machine, lists: bool) -> No
         (bare.folder / "lists").touch()
     status, said = bare.prepare("wrk", OPTIONS="" if lists else "yes")
     assert status == 2
-    packages = f"python3.11 {JAVA_17} g++ cmake make wrk python3.11-dev"
+    packages = f"python3.11 {JAVA_17} g++ make wrk python3.11-dev"
     assert f"\n  apt-get update && apt-get install -y --no-install-recommends {packages}\n" in said
     assert "As root, run this command, then `make` again" in said
     assert bare.installed == []
@@ -201,7 +198,7 @@ def test_the_next_java_is_chosen_and_uv_brings_python_where_both_are_not_package
     roots.add("uv", UV)
     status, said = roots.prepare(PACKAGED=TRIXIE)
     assert status == 0, said
-    assert roots.installed == [f"{JAVA_21} g++ cmake make"]
+    assert roots.installed == [f"{JAVA_21} g++ make"]
     _, found = roots.prepare("--python")
     assert found == "/usr/bin/python3.11\n"
     assert (roots.checkout / ".tools/python/cpython-3.11.18/bin/python3.11").exists()
@@ -217,7 +214,7 @@ def test_a_python_whose_headers_are_not_packaged_is_left_for_that_of_uv(roots: M
 
 def test_a_python_that_cannot_be_fetched_is_an_error_with_the_next_step(bare: Machine) -> None:
     bare.add("uv", UV)
-    for name in ("java", "g++", "cmake", "make"):
+    for name in ("java", "g++", "make"):
         bare.add(name, WORKS[name])
     status, said = bare.prepare(PACKAGED=TRIXIE, OFFLINE="yes")
     assert status == 2
@@ -229,7 +226,7 @@ def test_a_browser_that_is_not_packaged_is_left_for_playwright(roots: Machine) -
     roots.add("python3.11", WORKS["python3.11"])
     status, said = roots.prepare("chromium", "wrk", PACKAGED=NOBLE)
     assert status == 0, said
-    assert roots.installed == [f"{JAVA_17} g++ cmake make wrk"]
+    assert roots.installed == [f"{JAVA_17} g++ make wrk"]
 
 
 def test_a_machine_without_apt_names_what_is_missing_and_fetches_nothing(bare: Machine) -> None:
@@ -241,14 +238,13 @@ def test_a_machine_without_apt_names_what_is_missing_and_fetches_nothing(bare: M
     assert [line.split(":")[0].strip() for line in refusal.splitlines()[1:]] == [
         "Java 17",
         "C++17 compiler",
-        "cmake",
         "make",
     ]
     assert "Fetching" not in said
 
 
 def test_an_unknown_package_stops_it_before_anything_is_installed(roots: Machine) -> None:
-    status, said = roots.prepare(PACKAGED="python3.11 python3.11-dev g++ cmake make")
+    status, said = roots.prepare(PACKAGED="python3.11 python3.11-dev g++ make")
     assert status == 2
     assert (
         f"Java 17: no java on the PATH, or it does not run. Run: sudo apt-get install {JAVA_17} (or" in said
@@ -286,7 +282,7 @@ def test_what_no_package_mends_is_refused_before_anything_is_installed(roots: Ma
     status, said = roots.prepare(JAVA_HOME="/nowhere")
     assert status == 2
     assert "JAVA_HOME: /nowhere/bin/java does not run. Unset JAVA_HOME" in said
-    assert "On 2 cores it takes" not in said
+    assert "Setting up recsim, once" not in said
     assert roots.log == []
 
 

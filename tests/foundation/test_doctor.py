@@ -40,7 +40,6 @@ def test_a_complete_machine_passes_every_check(settings: Settings, user: Path) -
         "Python 3.11",
         "Java 17",
         "C++17 compiler",
-        "cmake",
         "make",
         "RECSIM_HOME",
         "tensorflow-cpu",
@@ -73,7 +72,6 @@ def test_all_faults_are_named_at_once_with_exit_code_2(
     for fault in (
         "openjdk-17-jre-headless",
         "install g++",
-        "install cmake",
         "install make",
         "http://127.0.0.1:9 does not answer",
     ):

@@ -25,7 +25,6 @@ PACKAGES = {
     "Python's headers": ("python3.11-dev",),
     "Java 17": ("openjdk-17-jre-headless", "openjdk-21-jre-headless"),
     "C++17 compiler": ("g++",),
-    "cmake": ("cmake",),
     "make": ("make",),
     "Chromium": ("chromium",),
     "wrk": ("wrk",),
@@ -61,7 +60,7 @@ class Finding(NamedTuple):
 
 def examine() -> List[Finding]:
     """Check everything that installation and jobs need, whether or not the check before failed."""
-    checks = (_system, _python, _headers, _java, _compiler, _cmake, _make, _disk, _memory)
+    checks = (_system, _python, _headers, _java, _compiler, _make, _disk, _memory)
     return [check() for check in checks]
 
 
@@ -184,21 +183,13 @@ def _compiler() -> Finding:
     )
 
 
-def _cmake() -> Finding:
-    return _program("cmake")
-
-
 def _make() -> Finding:
-    return _program("make")
-
-
-def _program(name: str) -> Finding:
-    ok = _output([name, "--version"]) is not None
+    ok = _output(["make", "--version"]) is not None
     return Finding(
-        name,
+        "make",
         ok,
-        name if ok else f"no {name} on the PATH, or it does not run",
-        "" if ok else _install(name),
+        "make" if ok else "no make on the PATH, or it does not run",
+        "" if ok else _install("make"),
     )
 
 
