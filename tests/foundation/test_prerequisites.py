@@ -137,3 +137,11 @@ def test_only_the_check_for_tests_names_what_the_tests_need(tmp_path: Path) -> N
     for name in ("google-chrome", "wrk"):
         program(tmp_path / "bin", name, "")
     assert run(tmp_path / "bin", tmp_path, EXAMINE_TESTS) == ""
+
+
+def test_a_browser_that_playwright_fetched_will_do(tmp_path: Path) -> None:
+    fetched = tmp_path / ".cache" / "ms-playwright" / "chromium-1200"
+    fetched.mkdir(parents=True)
+    assert "hromium" in run("", tmp_path, EXAMINE_TESTS)
+    (fetched / "INSTALLATION_COMPLETE").touch()
+    assert "hromium" not in run("", tmp_path, EXAMINE_TESTS)

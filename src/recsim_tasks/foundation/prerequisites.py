@@ -88,6 +88,13 @@ def find_browser() -> Optional[str]:
     return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
+def find_playwrights_browser() -> Optional[str]:
+    """Folder of a Chromium that Playwright fetched, which it finds by itself."""
+    cache = os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or os.path.expanduser("~/.cache/ms-playwright")
+    complete = glob.glob(os.path.join(glob.escape(cache), "chromium*", "INSTALLATION_COMPLETE"))
+    return os.path.dirname(complete[0]) if complete else None
+
+
 def missing(findings: List[Finding]) -> str:
     """One line for each failed check, with the remedy."""
     return "\n".join(
@@ -194,7 +201,7 @@ def _make() -> Finding:
 
 
 def _browser() -> Finding:
-    browser = find_browser()
+    browser = find_browser() or find_playwrights_browser()
     return Finding(
         "Chromium",
         bool(browser),
