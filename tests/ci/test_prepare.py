@@ -138,20 +138,20 @@ def roots(bare: Machine) -> Machine:
 
 
 def test_root_gets_what_is_missing_in_one_installation(roots: Machine) -> None:
-    status, said = roots.prepare()
-    assert status == 0, said
+    status, printed = roots.prepare()
+    assert status == 0, printed
     assert roots.installed == [f"python3.11 {JAVA_17} g++ make python3.11-dev"]
     assert [line.split()[-1] for line in roots.log[:1]] == ["update"]
     assert all(line.startswith("noninteractive ") for line in roots.log)
-    assert all(f"  {name}: " in said for name in ("Python 3.11", "Java 17", "C++17 compiler", "make"))
-    assert "Installing with apt-get: " in said
+    assert all(f"  {name}: " in printed for name in ("Python 3.11", "Java 17", "C++17 compiler", "make"))
+    assert "Installing with apt-get: " in printed
 
 
 def test_what_the_set_up_takes_is_printed_before_it_and_never_after(roots: Machine) -> None:
-    _, said = roots.prepare()
-    assert said.index("Setting up recsim, once") < said.index("Installing with apt-get")
-    _, said = roots.prepare()
-    assert "Setting up recsim, once" in said  # there is no environment yet
+    _, printed = roots.prepare()
+    assert printed.index("Setting up recsim, once") < printed.index("Installing with apt-get")
+    _, printed = roots.prepare()
+    assert "Setting up recsim, once" in printed  # there is no environment yet
     (roots.checkout / ".venv").mkdir()
     (roots.checkout / ".venv" / ".made-from").touch()
     assert roots.prepare() == (0, "")
@@ -167,8 +167,8 @@ def test_programs_that_only_some_targets_need_are_installed_for_them(roots: Mach
 
 def test_a_sudo_that_asks_for_no_password_installs_and_keeps_the_proxy(bare: Machine) -> None:
     bare.add("sudo", SUDO)
-    status, said = bare.prepare(http_proxy="http://proxy:3128")
-    assert status == 0, said
+    status, printed = bare.prepare(http_proxy="http://proxy:3128")
+    assert status == 0, printed
     assert len(bare.installed) == 1
     assert all(line.startswith("noninteractive http://proxy:3128 ") for line in bare.log)
 
@@ -177,27 +177,27 @@ def test_a_sudo_that_asks_for_no_password_installs_and_keeps_the_proxy(bare: Mac
 def test_without_rights_one_command_is_printed(bare: Machine, lists: bool) -> None:
     if lists:
         (bare.folder / "lists").touch()
-    status, said = bare.prepare("wrk", OPTIONS="" if lists else "yes")
+    status, printed = bare.prepare("wrk", OPTIONS="" if lists else "yes")
     assert status == 2
     packages = f"python3.11 {JAVA_17} g++ make wrk python3.11-dev"
-    assert f"\n  apt-get update && apt-get install -y --no-install-recommends {packages}\n" in said
-    assert "As root, run this command, then `make` again" in said
+    assert f"\n  apt-get update && apt-get install -y --no-install-recommends {packages}\n" in printed
+    assert "As root, run this command, then `make` again" in printed
     assert bare.installed == []
 
 
 def test_a_sudo_that_asks_for_a_password_is_not_asked(bare: Machine) -> None:
     bare.add("sudo", SUDO)
     (bare.folder / "lists").touch()
-    status, said = bare.prepare(PASSWORD="yes")
+    status, printed = bare.prepare(PASSWORD="yes")
     assert status == 2
-    assert "\n  sudo apt-get update && sudo apt-get install -y --no-install-recommends python3.11 " in said
+    assert "\n  sudo apt-get update && sudo apt-get install -y --no-install-recommends python3.11 " in printed
     assert bare.log == []
 
 
 def test_the_next_java_is_chosen_and_uv_brings_python_where_both_are_not_packaged(roots: Machine) -> None:
     roots.add("uv", UV)
-    status, said = roots.prepare(PACKAGED=TRIXIE)
-    assert status == 0, said
+    status, printed = roots.prepare(PACKAGED=TRIXIE)
+    assert status == 0, printed
     assert roots.installed == [f"{JAVA_21} g++ make"]
     _, found = roots.prepare("--python")
     assert found == "/usr/bin/python3.11\n"
@@ -207,8 +207,8 @@ def test_the_next_java_is_chosen_and_uv_brings_python_where_both_are_not_package
 def test_a_python_whose_headers_are_not_packaged_is_left_for_that_of_uv(roots: Machine) -> None:
     roots.add("uv", UV)
     roots.add("python3.11", "echo 3 11 final False /usr/local/bin/python3.11")
-    status, said = roots.prepare(PACKAGED=TRIXIE)
-    assert status == 0, said
+    status, printed = roots.prepare(PACKAGED=TRIXIE)
+    assert status == 0, printed
     assert roots.prepare("--python")[1] == "/usr/bin/python3.11\n"
 
 
@@ -216,87 +216,88 @@ def test_a_python_that_cannot_be_fetched_is_an_error_with_the_next_step(bare: Ma
     bare.add("uv", UV)
     for name in ("java", "g++", "make"):
         bare.add(name, WORKS[name])
-    status, said = bare.prepare(PACKAGED=TRIXIE, OFFLINE="yes")
+    status, printed = bare.prepare(PACKAGED=TRIXIE, OFFLINE="yes")
     assert status == 2
-    assert "error: Failed to download" in said
-    assert "name a mirror in UV_PYTHON_INSTALL_MIRROR" in said
+    assert "error: Failed to download" in printed
+    assert "name a mirror in UV_PYTHON_INSTALL_MIRROR" in printed
 
 
 def test_a_browser_that_is_not_packaged_is_left_for_playwright(roots: Machine) -> None:
     roots.add("python3.11", WORKS["python3.11"])
-    status, said = roots.prepare("chromium", "wrk", PACKAGED=NOBLE)
-    assert status == 0, said
+    status, printed = roots.prepare("chromium", "wrk", PACKAGED=NOBLE)
+    assert status == 0, printed
     assert roots.installed == [f"{JAVA_17} g++ make wrk"]
 
 
 def test_a_machine_without_apt_names_what_is_missing_and_fetches_nothing(bare: Machine) -> None:
     for name in ("apt-get", "apt-cache"):
         bare.remove(name)
-    status, said = bare.prepare()
+    status, printed = bare.prepare()
     assert status == 2
-    refusal = said[said.index("This machine lacks something") :]
+    refusal = printed[printed.index("This machine lacks something") :]
     assert [line.split(":")[0].strip() for line in refusal.splitlines()[1:]] == [
         "Java 17",
         "C++17 compiler",
         "make",
     ]
-    assert "Fetching" not in said
+    assert "Fetching" not in printed
 
 
 def test_an_unknown_package_stops_it_before_anything_is_installed(roots: Machine) -> None:
-    status, said = roots.prepare(PACKAGED="python3.11 python3.11-dev g++ make")
+    status, printed = roots.prepare(PACKAGED="python3.11 python3.11-dev g++ make")
     assert status == 2
     assert (
-        f"Java 17: no java on the PATH, or it does not run. Run: sudo apt-get install {JAVA_17} (or" in said
+        f"Java 17: no java on the PATH, or it does not run. Run: sudo apt-get install {JAVA_17} (or"
+        in printed
     )
     assert roots.installed == []
 
 
 def test_without_the_network_the_lists_are_named(roots: Machine) -> None:
-    status, said = roots.prepare(OFFLINE="yes")
+    status, printed = roots.prepare(OFFLINE="yes")
     assert status == 2
-    assert "apt-get update failed:\n  W: Failed to fetch http://deb.debian.org/" in said
+    assert "apt-get update failed:\n  W: Failed to fetch http://deb.debian.org/" in printed
 
 
 def test_a_failing_installation_is_an_error_with_the_reason_and_the_next_step(roots: Machine) -> None:
-    status, said = roots.prepare(READ_ONLY="yes")
+    status, printed = roots.prepare(READ_ONLY="yes")
     assert status == 2
-    assert "  E: Could not open lock file: Read-only file system\nCheck network, proxy and disk" in said
+    assert "  E: Could not open lock file: Read-only file system\nCheck network, proxy and disk" in printed
 
 
 def test_another_apt_is_waited_for(roots: Machine) -> None:
-    status, said = roots.prepare(LOCKED="yes")
-    assert status == 0, said
+    status, printed = roots.prepare(LOCKED="yes")
+    assert status == 0, printed
     assert all("DPkg::Lock::Timeout=120" in line for line in roots.log)
-    assert "Waiting for another apt-get to end" in said
+    assert "Waiting for another apt-get to end" in printed
 
 
 def test_an_interrupted_installation_is_ended_first(roots: Machine) -> None:
     roots.add("dpkg", '[ "$*" != "--configure -a" ] || : > $HERE/configured')
-    status, said = roots.prepare(INTERRUPTED="yes")
-    assert status == 0, said
+    status, printed = roots.prepare(INTERRUPTED="yes")
+    assert status == 0, printed
     assert len(roots.installed) == 2
 
 
 def test_what_no_package_mends_is_refused_before_anything_is_installed(roots: Machine) -> None:
-    status, said = roots.prepare(JAVA_HOME="/nowhere")
+    status, printed = roots.prepare(JAVA_HOME="/nowhere")
     assert status == 2
-    assert "JAVA_HOME: /nowhere/bin/java does not run. Unset JAVA_HOME" in said
-    assert "Setting up recsim, once" not in said
+    assert "JAVA_HOME: /nowhere/bin/java does not run. Unset JAVA_HOME" in printed
+    assert "Setting up recsim, once" not in printed
     assert roots.log == []
 
 
 def test_an_old_java_that_stays_the_first_is_an_error(roots: Machine) -> None:
     roots.add("java", """echo 'openjdk version "11.0.2"'""", "packages")
-    status, said = roots.prepare()
+    status, printed = roots.prepare()
     assert status == 2
-    assert "Java 17: java is Java 11." in said
+    assert "Java 17: java is Java 11." in printed
 
 
 def test_a_home_that_cannot_be_written_is_refused(roots: Machine) -> None:
-    status, said = roots.prepare(HOME="/proc/nowhere")
+    status, printed = roots.prepare(HOME="/proc/nowhere")
     assert status == 2
-    assert "/proc/nowhere cannot be written. Set HOME to a folder that you may write" in said
+    assert "/proc/nowhere cannot be written. Set HOME to a folder that you may write" in printed
     assert roots.log == []
 
 
@@ -317,8 +318,8 @@ def test_other_pythons_can_run_it(roots: Machine, version: str) -> None:
     if python is None or subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode != 0:
         pytest.skip(f"no Python {version} here")
     roots.add("uv", UV)
-    status, said = roots.prepare(python=python, PACKAGED=TRIXIE)
-    assert status == 0, said
+    status, printed = roots.prepare(python=python, PACKAGED=TRIXIE)
+    assert status == 0, printed
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,9 @@ def test_a_file_that_is_not_the_published_one_is_refused(
 ) -> None:
     monkeypatch.setattr(private_uv, "SHA256", "0" * 64)
     assert private_uv.main() == 2
-    said = capsys.readouterr().err
-    assert "is not the published file" in said
-    assert "or install uv by hand" in said
+    printed = capsys.readouterr().err
+    assert "is not the published file" in printed
+    assert "or install uv by hand" in printed
 
 
 def test_without_the_network_the_next_step_is_named(

@@ -61,8 +61,8 @@ def test_everything_missing_is_named_at_once_with_the_command_that_installs_it(t
 
 def test_an_old_java_is_named_with_its_version(tmp_path: Path) -> None:
     program(tmp_path / "bin", "java", """echo 'openjdk version "1.8.0_392"' >&2""")
-    said = run(tmp_path / "bin", tmp_path)
-    assert "Java 17: java is Java 8. Run: sudo apt-get install openjdk-17-jre-headless" in said
+    printed = run(tmp_path / "bin", tmp_path)
+    assert "Java 17: java is Java 8. Run: sudo apt-get install openjdk-17-jre-headless" in printed
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,9 @@ def test_java_17_and_later_will_do(tmp_path: Path, version: str) -> None:
 
 def test_java_home_decides_as_it_does_for_spark(tmp_path: Path) -> None:
     program(tmp_path / "bin", "java", """echo 'openjdk version "17.0.1"' >&2""")
-    said = run(tmp_path / "bin", tmp_path, JAVA_HOME=str(tmp_path / "gone"))
-    assert f"JAVA_HOME: {tmp_path}/gone/bin/java does not run. Unset JAVA_HOME, or set it to" in said
-    assert "apt-get install openjdk" not in said
+    printed = run(tmp_path / "bin", tmp_path, JAVA_HOME=str(tmp_path / "absent"))
+    assert f"JAVA_HOME: {tmp_path}/absent/bin/java does not run. Unset JAVA_HOME, or set it to" in printed
+    assert "apt-get install openjdk" not in printed
 
 
 def test_a_compiler_that_does_not_compile_is_not_taken_for_one(tmp_path: Path) -> None:
@@ -99,8 +99,10 @@ def test_a_python_that_pyenv_has_but_has_not_selected_is_found(tmp_path: Path) -
 def test_a_python_without_its_headers_is_named(tmp_path: Path) -> None:
     """As Debian's is, whose headers are a package of their own."""
     program(tmp_path / "bin", "python3.11", 'echo 3 11 final False "$0"')
-    said = run(tmp_path / "bin", tmp_path)
-    assert f"Python's headers: {tmp_path}/bin/python3.11 has no Python.h. Run: sudo apt-get install" in said
+    printed = run(tmp_path / "bin", tmp_path)
+    assert (
+        f"Python's headers: {tmp_path}/bin/python3.11 has no Python.h. Run: sudo apt-get install" in printed
+    )
 
 
 def test_a_python_with_headers_is_preferred(tmp_path: Path) -> None:
@@ -131,9 +133,9 @@ def test_every_python_from_3_6_on_can_parse_it() -> None:
 
 def test_only_the_check_for_tests_names_what_the_tests_need(tmp_path: Path) -> None:
     assert "hromium" not in run("", tmp_path)
-    said = run("", tmp_path, EXAMINE_TESTS)
-    assert "sudo apt-get install chromium" in said
-    assert "sudo apt-get install wrk" in said
+    printed = run("", tmp_path, EXAMINE_TESTS)
+    assert "sudo apt-get install chromium" in printed
+    assert "sudo apt-get install wrk" in printed
     for name in ("google-chrome", "wrk"):
         program(tmp_path / "bin", name, "")
     assert run(tmp_path / "bin", tmp_path, EXAMINE_TESTS) == ""
