@@ -98,9 +98,12 @@ def _update(root: List[str]) -> str:
 
 
 def _problem(update: "subprocess.CompletedProcess[str]") -> str:
-    """Why lists are not fresh: apt-get fails for some reasons only."""
-    failed = update.returncode or "Failed to fetch" in update.stdout
-    return "apt-get update failed:\n" + _errors(update.stdout) if failed else ""
+    """Why lists are not fresh; apt-get succeeds where it fetched none."""
+    if not update.returncode and "Failed to fetch" not in update.stdout:
+        return ""
+    return (
+        f"apt-get update failed:\n{_errors(update.stdout)}\nCheck network and proxy; then run `make` again."
+    )
 
 
 def _first(wanted: List[Tuple[str, ...]], options: List[str]) -> List[Optional[str]]:

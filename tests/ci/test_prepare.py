@@ -256,7 +256,7 @@ def test_an_unknown_package_stops_it_before_anything_is_installed(roots: Machine
 def test_without_the_network_the_lists_are_named(roots: Machine) -> None:
     status, printed = roots.prepare(OFFLINE="yes")
     assert status == 2
-    assert "apt-get update failed:\n  W: Failed to fetch http://deb.debian.org/" in printed
+    assert "apt-get update failed:\n  W: Failed to fetch http://deb.debian.org/\nCheck network" in printed
 
 
 def test_a_failing_installation_is_an_error_with_the_reason_and_the_next_step(roots: Machine) -> None:
