@@ -31,6 +31,18 @@ def spans(page: Path) -> list[str]:
     return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose(page))
 
 
+def commands(text: str) -> list[tuple[int, str]]:
+    """The commands of a shell block, each with the number of its line, counted from 0."""
+    joined = re.sub(r"(\\|(?<=\|))\n", lambda end: f"{end[0][:-1]}\0", text)
+    found, number = [], 0
+    for line in joined.splitlines():
+        command = re.sub(r"(^|\s)# .*", "", line.replace("\\\0", " ").replace("\0", " ")).strip()
+        if command:
+            found.append((number, command.removeprefix("$ ")))
+        number += 1 + line.count("\0")
+    return found
+
+
 def shell(page: Path) -> list[str]:
     """Inline code, and the lines of shell blocks without their comments."""
     lines = [line for kind in SHELL for text in blocks(page, kind) for line in text.splitlines()]

@@ -5,15 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
+import subprocess
+import sys
 import tomllib
+from collections.abc import Iterator
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 from docs.generate import SETTINGS, TABLES, commands, generated, variable
 from PIL import Image, ImageDraw
 
-from pages import DOCS, PAGES, ROOT, blocks, name, prose, shell, spans
+from pages import DOCS, FENCE, PAGES, ROOT, SHELL, blocks, name, prose, shell, spans
+from pages import commands as commands_of
 from recsim_tasks.catalogue.feeds.columns import FEED_COLUMNS, check_names
 from recsim_tasks.catalogue.feeds.feed_manifest import Manifest, read_manifest
 from recsim_tasks.catalogue.feeds.rows import TEXT_COLUMNS, image_bytes, parse_row
@@ -223,10 +229,10 @@ def test_every_route_and_metric_of_the_api_that_a_page_names_exists(page: Path) 
     paths = set(re.findall(r"(?<![\w.])/(?:v1|health|metrics|invocations)\b[\w/{}%.-]*", prose(page)))
     assert [path for path in paths if not any(route_matches(route, path) for route in known)] == []
     source = (ROOT / "src/recsim_tasks/serving/prometheus.py").read_text()
-    metrics = [
-        span for span in spans(page) if re.fullmatch(r"recsim_(?:request|release|swap|regis|over)\w+", span)
-    ]
-    assert [metric for metric in metrics if metric.removesuffix("_total") not in source] == []
+    code = " ".join(spans(page))
+    metrics = re.findall(r"(?<!/)\b(recsim_(?:request|release|swap|regis|over)\w+)", code)
+    names = {re.sub(r"_(?:total|bucket)$", "", metric) for metric in metrics}
+    assert [metric for metric in names if f'"{metric}"' not in source] == []
 
 
 def route_matches(route: str, path: str) -> bool:
@@ -348,8 +354,17 @@ def test_the_columns_of_the_docs_are_those_of_a_feed() -> None:
     assert sorted(columns) == sorted(FEED_COLUMNS)
 
 
-def test_the_smallest_feed_of_the_docs_is_valid(tmp_path: Path) -> None:
-    (manifest,), (rows,) = blocks(DOCS / "feeds.md", "json"), blocks(DOCS / "feeds.md", "csv")
+def manifests(page: Path) -> list[str]:
+    """The JSON blocks that are manifests of feeds."""
+    return [text for text in blocks(page, "json") if "feed_id" in json.loads(text)]
+
+
+FEEDS = [page for page in PAGES if manifests(page) or blocks(page, "csv")]
+
+
+@pytest.mark.parametrize("page", FEEDS, ids=name)
+def test_the_feed_of_a_page_is_valid(page: Path, tmp_path: Path) -> None:
+    (manifest,), (rows,) = manifests(page), blocks(page, "csv")
     (tmp_path / "manifest.json").write_text(manifest)
     records = list(csv.DictReader(rows.splitlines()))
     check_names(tmp_path / "products.csv", list(records[0]))
@@ -367,6 +382,12 @@ def test_the_smallest_feed_of_the_docs_is_valid(tmp_path: Path) -> None:
             float(record["price"]),
         )
         assert row.image_hash
+
+
+def test_the_listing_of_the_smallest_feed_names_its_files() -> None:
+    (listing,), (rows,) = blocks(DOCS / "feeds.md", "text"), blocks(DOCS / "feeds.md", "csv")
+    images = {record["image_path"].rpartition("/")[2] for record in csv.DictReader(rows.splitlines())}
+    assert set(re.findall(r"[\w.]+\.\w+", listing)) == {"products.csv", "manifest.json"} | images
 
 
 def test_the_plan_of_the_docs_is_printed_like_that(settings: Settings) -> None:
@@ -398,7 +419,111 @@ def test_the_plan_of_the_docs_is_printed_like_that(settings: Settings) -> None:
     assert text.splitlines() == report(result)
 
 
+# --- every block ----------------------------------------------------------------------------------------
+
+# By page and language: blocks that a test reads, each of them the only one of its kind.
+CHECKED = {
+    ("docs/feeds.md", "text"): test_the_listing_of_the_smallest_feed_names_its_files,
+    ("docs/plan.md", "text"): test_the_plan_of_the_docs_is_printed_like_that,
+    ("docs/settings.md", "toml"): test_the_settings_file_of_the_docs_is_valid,
+    ("docs/operating.md", "python"): "tests/docs/test_operating.py runs it",
+}
+# By program: where its commands are checked. `curl` and what runs Python are below.
+PROGRAMS = {
+    "recsim": test_every_command_and_option_of_recsim_that_a_page_names_exists,
+    "make": test_every_make_target_and_argument_that_a_page_names_exists,
+    "airflow": "tests/dags/test_operating_requests.py",
+    "$uv": "test_every_option_of_uv_that_a_page_names_exists",
+}
+# Commands that tests run as they stand in docs/operating.md, by their beginning.
+RUN = ("find ", "mlflow gc ")
+# They have nothing that could become wrong here.
+PLAIN = {"cd", "cp", "git", "mkdir", "mv"}
+API = re.compile(r"/(?:v1|health|invocations|metrics)\b")
+
+
 @every_page
-def test_every_json_of_a_page_is_json(page: Path) -> None:
-    for text in blocks(page, "json"):
-        json.loads(text)
+def test_every_block_of_a_page_is_run_or_checked(page: Path) -> None:
+    assert [f"{name(page)}:{line}: {what}" for line, what in unchecked(page.read_text(), name(page))] == []
+
+
+def unchecked(page: str, file: str) -> Iterator[tuple[int, str]]:
+    """The blocks, and the commands of shell blocks, that no test runs or checks."""
+    before = ""
+    for block in FENCE.finditer(page):
+        kind, text = block.groups()
+        line = page.count("\n", 0, block.start()) + 2
+        if kind in SHELL:
+            found = commands_of(text)
+            yield from ((line + at, command) for at, command in found if not is_checked(command, file))
+            before = found[-1][1] if found else ""
+            continue
+        is_answer = before.startswith("curl ") and API.search(before)
+        if kind == "json":
+            checked = is_answer or "feed_id" in json.loads(text)
+        else:
+            checked = kind == "csv" or (file, kind) in CHECKED
+        if not checked:
+            yield line, f"no test reads this block of {kind}; see CHECKED"
+        before = ""
+
+
+def is_checked(command: str, file: str) -> bool:
+    """Whether a test runs a command of a page, or checks its parameters."""
+    words = re.sub(r"^(?:\w+=(?:\$\(|\S*\s*))+", "", command).split()
+    if not words:
+        return True  # only an assignment
+    program = words[0].rpartition("/")[2]
+    if program == "curl":
+        sent = API.search(command) or (file == "docs/operating.md" and "$AIRFLOW" in command)
+        return bool(sent) and ("=$(" in command or command.startswith("curl "))
+    if program in ("python", "python3"):
+        return any((ROOT / word.rstrip(")")).exists() for word in words[1:]) or "-m" in words
+    return (
+        program in PROGRAMS or program in PLAIN or (file == "docs/operating.md" and command.startswith(RUN))
+    )
+
+
+def test_a_block_that_no_test_reads_would_be_noticed() -> None:
+    page = """
+```json
+{"release": 1}
+```
+
+```sh
+recsim status
+jq . answer.json
+curl -s \\
+  http://127.0.0.1:8000/nothing
+A=1 make check
+TOKEN=$(cat token)
+```
+
+```yaml
+a: 1
+```
+"""
+    assert list(unchecked(page, "README.md")) == [
+        (3, "no test reads this block of json; see CHECKED"),
+        (8, "jq . answer.json"),
+        (9, "curl -s    http://127.0.0.1:8000/nothing"),
+        (12, "TOKEN=$(cat token)"),
+        (16, "no test reads this block of yaml; see CHECKED"),
+    ]
+
+
+@every_page
+def test_every_option_of_uv_that_a_page_names_exists(page: Path) -> None:
+    shown = [text for text in shell(page) if text.startswith("$uv ")]
+    if not shown:
+        return
+    uv = subprocess.run(
+        [sys.executable, "-I", ".ci/private_uv.py"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    for words in map(shlex.split, shown):
+        named = {word for word in words if word.startswith("--")}
+        subcommand = list(takewhile(lambda word: not word.startswith("-"), words[1:]))[:2]
+        text = subprocess.run(
+            [uv.stdout.strip(), *subcommand, "--help"], check=True, capture_output=True, text=True
+        )
+        assert named <= set(re.findall(r"--[a-z-]+", text.stdout))
