@@ -308,6 +308,15 @@ def test_the_states_and_options_of_the_api_are_complete() -> None:
     assert options == set(SearchOptions.model_fields)
 
 
+def test_the_page_for_the_person_on_call_has_every_task_and_every_state_of_the_api() -> None:
+    text = (DOCS / "operating.md").read_text()
+    states = re.findall(r"^\| `(\w+)` \|", section(text, "| `problem` | what to do |"), re.MULTILINE)
+    assert sorted(states) == sorted(STATES)
+    tasks = re.findall(r"^([\w.]+):", (ROOT / "dags" / "recsim_refresh.yaml").read_text(), re.MULTILINE)
+    shown = "".join(re.findall(r"^\| ([^|]+) \|", section(text, "| task | state,"), re.MULTILINE))
+    assert {task.rpartition(".")[2] for task in tasks} == set(re.findall(r"`(\w+)`", shown))
+
+
 def section(text: str, start: str) -> str:
     """A table from its first line on."""
     return text.partition(start)[2].partition("\n\n")[0]
@@ -478,10 +487,19 @@ def is_checked(command: str, file: str) -> bool:
         sent = API.search(command) or (file == "docs/operating.md" and "$AIRFLOW" in command)
         return bool(sent) and ("=$(" in command or command.startswith("curl "))
     if program in ("python", "python3"):
-        return any((ROOT / word.rstrip(")")).exists() for word in words[1:]) or "-m" in words
+        return "-m" in words or runs_a_script(words[1:])
     return (
         program in PROGRAMS or program in PLAIN or (file == "docs/operating.md" and command.startswith(RUN))
     )
+
+
+def runs_a_script(words: list[str]) -> bool:
+    """Whether one of the words is a Python file of ours, and the options after it are in its code."""
+    at = next((at for at, word in enumerate(words) if (ROOT / word.rstrip(")")).is_file()), None)
+    if at is None:
+        return False
+    source = (ROOT / words[at].rstrip(")")).read_text()
+    return all(f'"{word}"' in source for word in words[at + 1 :] if word.startswith("-"))
 
 
 def test_a_block_that_no_test_reads_would_be_noticed() -> None:
@@ -497,6 +515,8 @@ curl -s \\
   http://127.0.0.1:8000/nothing
 A=1 make check
 TOKEN=$(cat token)
+python docs/examples/similar.py a.png -k 3
+python docs/examples/similar.py a.png --top 3
 ```
 
 ```yaml
@@ -508,7 +528,8 @@ a: 1
         (8, "jq . answer.json"),
         (9, "curl -s    http://127.0.0.1:8000/nothing"),
         (12, "TOKEN=$(cat token)"),
-        (16, "no test reads this block of yaml; see CHECKED"),
+        (14, "python docs/examples/similar.py a.png --top 3"),
+        (18, "no test reads this block of yaml; see CHECKED"),
     ]
 
 
