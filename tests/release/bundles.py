@@ -19,6 +19,7 @@ from ai_edge_litert import schema_py_generated as schema
 from PIL import Image
 
 from recsim_tasks.catalogue.images.decode import image_hash
+from recsim_tasks.catalogue.schema import PRODUCT_TYPES, arrow_schema
 from recsim_tasks.contracts import Cursor, Metrics
 from recsim_tasks.foundation.publishing import digests
 from recsim_tasks.learning.embedder import Embedder
@@ -105,9 +106,12 @@ def png_image(number: int) -> bytes:
 
 
 def products(count: int, suffix: str = "") -> pa.Table:
-    """A catalogue: even products are stripes at 10, 12, ..., odd ones rings; every third is out of stock."""
+    """A catalogue: even products are stripes at 10, 12, ..., odd ones rings; every third is out of stock.
+
+    Fields that are not named here are null.
+    """
     images = [png_image(number) for number in range(count)]
-    return pa.table(
+    named = pa.table(
         {
             "product_id": [f"p{number:03d}{suffix}" for number in range(count)],
             "title": [f"Product {number}" for number in range(count)],
@@ -119,6 +123,10 @@ def products(count: int, suffix: str = "") -> pa.Table:
             "image_hash": [image_hash(Image.open(io.BytesIO(image))) for image in images],
         }
     )
+    for field in arrow_schema(PRODUCT_TYPES):
+        if field.name not in named.column_names:
+            named = named.append_column(field, pa.nulls(count, field.type))
+    return named
 
 
 def make_model(folder: Path, seed: int = 0, blind: int = 0) -> Path:
