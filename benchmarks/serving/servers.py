@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from recsim_local.airflow import free_port
+from recsim_local.ports import free_port
 from recsim_tasks.foundation.errors import UnavailableError
 from recsim_tasks.foundation.settings import Settings
 

@@ -13,27 +13,29 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from recsim_demo.fashion_mnist import load as load_fashion_mnist
-from recsim_demo.feeds import FeedRow, deliver
+from recsim_demo.feeds import FeedRow, deliver, product_id
 from recsim_demo.held_out import QueryResults, run_queries
 from recsim_demo.sheet import draw_sheet
 from recsim_demo.story import Story, make_story
 from recsim_demo.watch import Refresh, follow
 from recsim_local.console import echo
 from recsim_local.interrupt import exit_on_signals, wait_for_interrupt
-from recsim_local.stack import Stack, own_locations, running, show_pages
+from recsim_local.ports import usual_ports
+from recsim_local.settings_file import restart_command, write_settings_file
+from recsim_local.stack import DEMO, Stack, own_locations, running, show_pages
 from recsim_tasks.contracts import EmbedResult
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.processes import die_with
-from recsim_tasks.foundation.settings import load_settings
+from recsim_tasks.foundation.settings import Settings, load_settings
 
 # Fashion-MNIST is grey and 28 pixels wide. All other settings have their defaults.
 SETTINGS = {"RECSIM_IMAGE_SIZE": "28", "RECSIM_IMAGE_CHANNELS": "1"}
+NEIGHBOURS = f"/v1/products/{product_id(42)}/similar?k=3"
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,9 @@ def main() -> int:
     exit_on_signals()
     die_with(os.getppid())  # `make` may be killed without passing on the signal
     try:
-        home = load_settings().home / "demo"
-        shutil.rmtree(home, ignore_errors=True)
-        measurements = _run_demo(home)
+        settings = load_settings()
+        shutil.rmtree(settings.home / DEMO, ignore_errors=True)
+        measurements = _run_demo(settings)
     except RecsimError as error:
         echo(f"make demo: {error}")
         return error.exit_code
@@ -136,11 +138,14 @@ def main() -> int:
     return 0
 
 
-def _run_demo(home: Path) -> Measurements:
+def _run_demo(settings: Settings) -> Measurements:
     echo("Starting Airflow, MLflow, the HTTP API and the shop ...")
     began = time.monotonic()
     story = make_story(load_fashion_mnist())
-    with running(home, SETTINGS | own_locations(home)) as stack:
+    home = settings.home / DEMO
+    variables = SETTINGS | own_locations(home)
+    write_settings_file(home, variables)
+    with running(home, variables, ports=usual_ports(settings)) as stack:
         demo = Demo(stack, story)
         demo.phases["start"] = round(time.monotonic() - began, 1)
         show_pages(stack)
@@ -148,7 +153,8 @@ def _run_demo(home: Path) -> Measurements:
         _show(measurements)
         if sys.stdin.isatty():
             show_pages(stack)
-            wait_for_interrupt("All servers run until Ctrl-C.")
+            echo(f"Neighbours of a product: {stack.curl(NEIGHBOURS)}")
+            wait_for_interrupt(f"All servers run until Ctrl-C. To start them again: {restart_command(home)}")
     return measurements
 
 

@@ -14,7 +14,6 @@ import base64
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ import httpx
 from recsim_local import guarded
 from recsim_local.airflow_api import AirflowApi
 from recsim_local.console import echo
+from recsim_local.ports import free_port
 from recsim_tasks.foundation.errors import RecsimError, UnavailableError
 from recsim_tasks.foundation.processes import descendants
 from recsim_tasks.foundation.settings import load_settings
@@ -54,11 +54,19 @@ class PrivateAirflow(AirflowApi):
     :param dags: folder of the DAG files
     :param plugins: folder of the plugins, importable in every process
     :param env: variables for the tasks, in addition to this process's own, such as `RECSIM_HOME`
+    :param port: port of the API server, by default any free one
     """
 
-    def __init__(self, home: Path, dags: Path, plugins: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        dags: Path,
+        plugins: Path,
+        env: dict[str, str] | None = None,
+        port: int | None = None,
+    ) -> None:
         self.home = home.absolute()
-        self.port = free_port()
+        self.port = port or free_port()
         self._secrets = _secrets(self.home / "secrets.json")
         super().__init__(f"http://127.0.0.1:{self.port}", USERNAME, self._secrets["password"])
         self._dags = dags.absolute()
@@ -214,13 +222,6 @@ class PrivateAirflow(AirflowApi):
         }
         path = os.pathsep.join(filter(None, [str(plugins), os.environ.get("PYTHONPATH")]))
         return variables | {"AIRFLOW_HOME": str(self.home), "PYTHONPATH": path}
-
-
-def free_port() -> int:
-    """A free port of the loopback address."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _secrets(path: Path) -> dict[str, str]:

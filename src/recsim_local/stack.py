@@ -14,13 +14,16 @@ from pathlib import Path
 import httpx
 
 from recsim_local import guarded
-from recsim_local.airflow import PrivateAirflow, free_port
+from recsim_local.airflow import PrivateAirflow
 from recsim_local.console import echo
+from recsim_local.ports import Ports, free_ports
 from recsim_tasks.foundation.errors import UnavailableError
 from recsim_tasks.foundation.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 90.0
+# The folder of the demo in `RECSIM_HOME`.
+DEMO = "demo"
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ class Stack:
             timeout=60,
         )
 
+    def curl(self, path: str) -> str:
+        """A command for a shell that sends a GET request to the HTTP API."""
+        token = ' -H "Authorization: Bearer $RECSIM_API_TOKEN"' if self.token else ""
+        return f"curl{token} '{self.api}{path}'"
+
     def pages(self) -> dict[str, str]:
         """The addresses to open, by name."""
         login = f"{self.airflow.url}  (user {self.airflow.username}, password {self.airflow.password})"
@@ -68,20 +76,23 @@ def show_pages(stack: Stack) -> None:
 
 
 @contextmanager
-def running(home: Path, settings: dict[str, str], mlflow_credentials: str = "") -> Iterator[Stack]:
+def running(
+    home: Path, settings: dict[str, str], mlflow_credentials: str = "", ports: Ports | None = None
+) -> Iterator[Stack]:
     """Start all servers with state under `home`, and stop them at the end.
 
     :param settings: `RECSIM_*` variables for every job
     :param mlflow_credentials: `user:password@` in the address of MLflow that the jobs use
+    :param ports: ports of the servers, by default any free ones
     """
     home = home.absolute()
     home.joinpath("inbox").mkdir(parents=True, exist_ok=True)
-    mlflow, api, shop = (free_port() for _ in range(3))
-    env = settings | _addresses(home, mlflow_credentials, mlflow, api, shop)
+    ports = ports or free_ports()
+    env = settings | _addresses(home, mlflow_credentials, ports)
     commands = {
-        "mlflow": (_mlflow_command(home, mlflow), f"http://127.0.0.1:{mlflow}/health"),
-        "serving": ([_script("recsim"), "serve"], f"http://127.0.0.1:{api}/health/live"),
-        "shop": ([_script("recsim"), "shop"], f"http://127.0.0.1:{shop}/_stcore/health"),
+        "mlflow": (_mlflow_command(home, ports.mlflow), f"http://127.0.0.1:{ports.mlflow}/health"),
+        "serving": ([_script("recsim"), "serve"], f"http://127.0.0.1:{ports.api}/health/live"),
+        "shop": ([_script("recsim"), "shop"], f"http://127.0.0.1:{ports.shop}/_stcore/health"),
     }
     servers: dict[str, Server] = {}
     with ExitStack() as stack:
@@ -89,15 +100,17 @@ def running(home: Path, settings: dict[str, str], mlflow_credentials: str = "") 
             log = home / "logs" / f"{name}.log"
             servers[name] = Server(name, command, health, log, dict(os.environ) | env)
             stack.callback(servers[name].stop)
-        airflow = stack.enter_context(PrivateAirflow(home / "airflow", ROOT / "dags", ROOT / "plugins", env))
+        airflow = stack.enter_context(
+            PrivateAirflow(home / "airflow", ROOT / "dags", ROOT / "plugins", env, ports.airflow)
+        )
         for server in servers.values():
             server.wait_until_up()
         yield Stack(
             home=home,
             airflow=airflow,
-            mlflow=f"http://127.0.0.1:{mlflow}",
+            mlflow=f"http://127.0.0.1:{ports.mlflow}",
             api=env["RECSIM_SERVING_URL"],
-            shop=f"http://127.0.0.1:{shop}",
+            shop=f"http://127.0.0.1:{ports.shop}",
             servers=servers,
             token=api_token(env),
         )
@@ -118,15 +131,15 @@ def api_token(env: dict[str, str]) -> str | None:
     return env.get("RECSIM_API_TOKEN") or (token.get_secret_value() if token else None)
 
 
-def _addresses(home: Path, mlflow_credentials: str, mlflow: int, api: int, shop: int) -> dict[str, str]:
+def _addresses(home: Path, mlflow_credentials: str, ports: Ports) -> dict[str, str]:
     return {
         "RECSIM_HOME": str(home),
-        "MLFLOW_TRACKING_URI": f"http://{mlflow_credentials}127.0.0.1:{mlflow}",
+        "MLFLOW_TRACKING_URI": f"http://{mlflow_credentials}127.0.0.1:{ports.mlflow}",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # would start a dozen idle queue workers
-        "RECSIM_SERVING_URL": f"http://127.0.0.1:{api}",
-        "RECSIM_PORT": str(api),
-        "RECSIM_SHOP_PORT": str(shop),
+        "RECSIM_SERVING_URL": f"http://127.0.0.1:{ports.api}",
+        "RECSIM_PORT": str(ports.api),
+        "RECSIM_SHOP_PORT": str(ports.shop),
     }
 
 

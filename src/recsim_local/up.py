@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from recsim_local.console import echo
 from recsim_local.interrupt import exit_on_signals, wait_for_interrupt
-from recsim_local.stack import running, show_pages
+from recsim_local.ports import usual_ports
+from recsim_local.settings_file import has_settings_file, restart_command
+from recsim_local.stack import DEMO, running, show_pages
 from recsim_tasks.foundation.errors import RecsimError
 from recsim_tasks.foundation.processes import die_with
-from recsim_tasks.foundation.settings import load_settings
+from recsim_tasks.foundation.settings import Settings, load_settings
+
+
+def demo_hint(settings: Settings) -> str | None:
+    """How to see what `make demo` has built, for a person who has no catalogue yet."""
+    demo = settings.home / DEMO
+    if "://" in settings.products_uri or Path(settings.products_uri).exists() or not has_settings_file(demo):
+        return None
+    return f"This catalogue is empty. To start the servers on the demo's: {restart_command(demo)}"
 
 
 def main() -> int:
@@ -19,9 +30,11 @@ def main() -> int:
     die_with(os.getppid())  # `make` may be killed without passing on the signal
     try:
         settings = load_settings()
-        with running(settings.home, {}) as stack:
+        with running(settings.home, {}, ports=usual_ports(settings)) as stack:
             show_pages(stack)
             echo(f"  inbox        {settings.inbox_dir}")
+            if hint := demo_hint(settings):
+                echo(hint)
             wait_for_interrupt("All servers run until Ctrl-C. Drop a feed into the inbox to start a refresh.")
     except RecsimError as error:
         echo(f"make up: {error}")
