@@ -19,11 +19,11 @@ export CMAKE_BUILD_PARALLEL_LEVEL ?= 4
 PYTHON3 := $(firstword $(shell command -v python3 python3.11))
 BIN := .venv/bin
 # Programs that only some targets need.
-PROGRAMS := $(if $(filter test drill,$(MAKECMDGOALS)),chromium wrk,$(if $(filter bench-serving,$(MAKECMDGOALS)),wrk))
+PROGRAMS := $(if $(filter test drill pictures,$(MAKECMDGOALS)),chromium wrk,$(if $(filter bench-serving,$(MAKECMDGOALS)),wrk))
 # The digest of the lock that .venv was made from; inside .venv, so that both are removed together.
 STAMP := .venv/.made-from
 
-.PHONY: help setup demo test drill check docs up bench-catalogue bench-distinct bench-drift bench-learning bench-serving bench-vectors clean prerequisites environment browser
+.PHONY: help setup demo test drill check docs up pictures bench-catalogue bench-distinct bench-drift bench-learning bench-serving bench-vectors clean prerequisites environment browser
 
 help: ## print this list
 	@echo "make TARGET, where TARGET is one of:"
@@ -52,6 +52,9 @@ docs: environment ## write the tables of the docs that are generated from code
 
 up: setup ## start everything and keep it running until Ctrl-C
 	@exec $(BIN)/python -m recsim_local.up
+
+pictures: setup browser ## take the screenshots of the docs again, about 10 minutes
+	@exec $(BIN)/python -m recsim_demo.screenshots
 
 bench-catalogue: setup ## measure what a feed costs, about 20 minutes; ARGS="--rows 1000 --large 14000 --rounds 1", ARGS=--plot
 	@exec $(BIN)/python -m benchmarks.catalogue $(ARGS)
