@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from recsim_tasks.contracts import ConfidenceInterval, FeedOnHold, RowReason, RuleResult
+from recsim_tasks.contracts import ConfidenceInterval, FeedOnHold, GuardViolation, RowReason, RuleResult
 from recsim_tasks.foundation.text import one_line
 
 # A feed's own texts are shown literally: nothing in them may become a link, an image or a heading.
@@ -14,8 +14,7 @@ MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~&$:/])")
 def feed_question(feed: FeedOnHold) -> str:
     """What the guards measured, and what each answer does."""
     figures = "\n".join(
-        f"| {guard_label(figure.guard)} | {figure.value:.1%} | {figure.limit:.1%} |"
-        for figure in feed.figures
+        f"| {guard_label(figure)} | {figure.value:.1%} | {figure.limit:.1%} |" for figure in feed.figures
     )
     sentences = "\n".join(f"- {literal(figure.sentence)}" for figure in feed.figures)
     return f"""Nothing of this feed has been written to the catalogue.
@@ -65,9 +64,10 @@ needs a new approval before it can be promoted, and the champion stays in Produc
 """
 
 
-def guard_label(guard: str) -> str:
-    """A guard's name in words: `max_withdrawn_share` limits the *withdrawn share*."""
-    return literal(guard.removeprefix("max_").replace("_", " "))
+def guard_label(figure: GuardViolation) -> str:
+    """A guard in words, `max_withdrawn_share` limits the *withdrawn share*, with its category, if any."""
+    label = literal(figure.guard.removeprefix("max_").replace("_", " "))
+    return f"{label}, {literal(figure.category)}" if figure.category else label
 
 
 def literal(text: str) -> str:

@@ -21,6 +21,7 @@ GRAPH_VIEW = {
     f"direction-{DAG}": json.dumps("DOWN"),
     f"{DAG}/open-groups": json.dumps(GROUPS),
 }
+DETAILS, HANDLE = '[data-panel-id="details-panel"]', 14  # pixels that the handle beside the panel covers
 NODE = ".react-flow__node"
 NO_CONTROLS = ".react-flow__panel, .react-flow__background { display: none !important }"
 # Stands for the folder of the machine on which the screenshots are taken.
@@ -48,13 +49,13 @@ def take_graph(browser: Browser, airflow: AirflowApi, run_id: str, path: Path) -
 def take_question(browser: Browser, stack: Stack, run_id: str, task_id: str, path: Path) -> Path:
     """What a task asks a person under *Required Actions*."""
     address = f"/dags/{DAG}/runs/{run_id}/tasks/{task_id}/required_actions"
-    width = 1280
-    page = _open(browser, stack.airflow, address, (width, 1200))
+    page = _open(browser, stack.airflow, address, (1440, 1200))
     last = page.get_by_role("button", name="Reject")
     last.wait_for()
     page.evaluate(REPLACE_TEXT, [str(stack.home), SHOWN_HOME])
-    end = around(last, margin=24)
-    take(page, path, {"x": 0, "y": 0, "width": width, "height": end["y"] + end["height"]})
+    panel, end = around(page.locator(DETAILS), margin=-HANDLE), around(last, margin=24)
+    height = end["y"] + end["height"] - panel["y"]
+    take(page, path, panel | {"height": height})
     page.context.close()
     return path
 

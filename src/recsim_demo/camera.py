@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
+from recsim_tasks.foundation.errors import UnavailableError
 from recsim_tasks.foundation.prerequisites import find_browser
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 # Pixels of an image per pixel of the page, so that text is sharp on any screen.
 SCALE = 2
-COLOURS = 128
+# An image has as many colours as fit into so many bytes.
+COLOURS, MOST_BYTES = (256, 128, 64, 32), 250_000
 # Patient, because a refresh may keep the cores busy.
 SETTLE_SECONDS = 120.0
 PAUSE_MILLISECONDS = 700
@@ -28,17 +29,12 @@ PAUSE_MILLISECONDS = 700
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A headless browser; `ConfigurationError` if the machine has none.
-
-    A page that does not show what a screenshot waits for is an `UnavailableError`.
-    """
+    """A headless browser; a page that does not show what it should is an `UnavailableError`."""
     from playwright.sync_api import Error, sync_playwright
 
-    if not (path := find_browser()):
-        raise ConfigurationError("Chromium is missing. Run: sudo apt-get install chromium")
     with (
         sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=path, args=["--no-sandbox"]) as browser,
+        playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"]) as browser,
     ):
         try:
             yield browser
@@ -82,11 +78,13 @@ def take(page: Page, path: Path, clip: FloatRect | None = None) -> Path:
 def compress(path: Path) -> None:
     """Reduce a PNG to a palette, which is a third of the size and looks the same for pages."""
     with Image.open(path) as image:
+        original = image.convert("RGB")
+    for colours in COLOURS:
         # The other methods lose rare colours, such as that of a link, where an image has many greys.
-        reduced = image.convert("RGB").quantize(
-            COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
-        )
-    reduced.save(path, "PNG", optimize=True)
+        reduced = original.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        reduced.save(path, "PNG", optimize=True)
+        if path.stat().st_size < MOST_BYTES:
+            return
 
 
 def around(locator: Locator, margin: float = 0) -> FloatRect:

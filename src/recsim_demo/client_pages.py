@@ -39,7 +39,7 @@ def take_shop(browser: Browser, shop: str, path: Path, size: tuple[int, int], pr
 def take_verdict(browser: Browser, airflow: AirflowApi, mlflow: str, run_id: str, path: Path) -> Path:
     """The page to which the button *MLflow* of the task `gate` leads."""
     result = GateResult.model_validate(airflow.xcom(DAG, run_id, "gate"))
-    page = new_page(browser, (1100, 1600))
+    page = new_page(browser, (1100, 2200))
     page.set_content(_artifact(mlflow, result.mlflow_page))
     page.wait_for_function(IMAGES_LOADED)
     last = page.locator(".sheet .row").nth(VERDICT_QUERIES * 3)

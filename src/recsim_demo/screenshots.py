@@ -40,7 +40,7 @@ SMALLER = {
     "RECSIM_INDEX_EXACT_BELOW": "1000",
 }
 SHOWN_CATEGORY = "Ankle boot"
-ONLY_CATEGORY = "Bag"
+LACKING_CATEGORY = "Sandal"
 QUESTION_SECONDS = 600.0
 
 
@@ -83,8 +83,8 @@ class Session:
             compress(draw_sheet(client, images, categories, results, path))
 
     def _take_feed_on_hold(self) -> None:
-        """A catalogue of one category: the guards put it on hold. It is refused afterwards."""
-        rows = [row for row in self.story.first if row["category"] == ONLY_CATEGORY]
+        """A full feed that was cut off, and lacks a category: the guards put it on hold. It is refused."""
+        rows = [row for row in self.story.first[: PRODUCTS // 3] if row["category"] != LACKING_CATEGORY]
         deliver(self.stack.inbox, "wednesday", rows, "wednesday", full=True)
         run_id = self.stack.airflow.wait_for_run(DAG, after=self.runs)
         self.runs += 1

@@ -31,6 +31,15 @@ def test_the_question_has_every_figure_and_names_the_feed() -> None:
         assert part in text
 
 
+def test_a_guard_of_categories_has_a_row_with_each_category() -> None:
+    figures = [
+        {**FIGURE, "guard": "max_withdrawn_category_share", "category": name} for name in ("rings", "T|shirt")
+    ]
+    text = feed_question(feed(figures=figures))
+    assert "| withdrawn category share, rings | 90.0% | 50.0% |" in text
+    assert r"| withdrawn category share, T\|shirt | 90.0% | 50.0% |" in text
+
+
 def test_the_texts_of_a_feed_are_shown_literally() -> None:
     sentence = "Category '[x](http://evil) <img src=x>\n# big | **bold** $a$ \x1b[31m' moves."
     shown = feed_question(feed(figures=[{**FIGURE, "sentence": sentence}]))

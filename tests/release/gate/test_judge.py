@@ -138,7 +138,7 @@ def test_a_rule_with_too_few_queries_says_so_and_rejects_nothing() -> None:
     rule = next(rule for rule in verdict.rules if rule.rule == "No category is worse")
     assert (rule.passed, rule.sentence) == (
         True,
-        "not evaluated: 10 queries of the largest category, at least 20 are needed.",
+        "Not evaluated: 10 queries of the largest category, at least 20 are needed.",
     )
 
 

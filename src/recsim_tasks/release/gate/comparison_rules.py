@@ -77,7 +77,7 @@ def new_products(evaluation: Evaluation, new: BoolArray, max_drop: float) -> Rul
     smaller = min(len(split.new), len(split.existing))
     if smaller < MIN_SLICE_QUERIES:
         return too_few(
-            NEW_PRODUCTS, "of new products, and as many existing ones of their categories,", smaller
+            NEW_PRODUCTS, "of new products, and as many existing ones of their categories", smaller
         )
     difference = interval_between(split.new, split.existing)
     loss = Loss(

@@ -117,7 +117,7 @@ def too_few(rule: str, where: str, queries: int) -> RuleResult:
         passed=True,
         challenger=None,
         limit=f"at least {MIN_SLICE_QUERIES} queries",
-        sentence=f"not evaluated: {queries} queries {where}, at least {MIN_SLICE_QUERIES} are needed.",
+        sentence=f"Not evaluated: {queries} queries {where}, at least {MIN_SLICE_QUERIES} are needed.",
     )
 
 

@@ -36,7 +36,7 @@ def index_recall(evaluation: Evaluation, compared: Comparison | None, min_recall
         champion=compared.champion.means()["ann_recall_at_10"] if compared else None,
         limit=f"at least {min_recall}",
         sentence=(
-            f"the index finds {own:.4f} of the exact ten nearest neighbours; "
+            f"The index finds {own:.4f} of the exact ten nearest neighbours; "
             f"at least {min_recall} is required (RECSIM_GATE_MIN_RECALL)."
         ),
     )
@@ -104,7 +104,7 @@ def query_time(times: QueryTimes, max_slowdown: float) -> RuleResult:
         champion=measured(times.reference_ms) if times.reference == "champion" else None,
         limit=f"at most {limit:.2f} ms",
         sentence=(
-            f"95 % of the queries take at most {times.own_ms:.2f} ms of processor time, "
+            f"95% of the queries take at most {times.own_ms:.2f} ms of processor time, "
             f"the {times.reference} {times.reference_ms:.2f} ms; the limit is {limit:.2f} ms "
             f"(RECSIM_GATE_MAX_SLOWDOWN, at least {QUICK_MS:g} ms)."
         ),
