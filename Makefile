@@ -19,7 +19,7 @@ export CMAKE_BUILD_PARALLEL_LEVEL ?= 4
 PYTHON3 := $(firstword $(shell command -v python3 python3.11))
 BIN := .venv/bin
 # Programs that only some targets need.
-PROGRAMS := $(if $(filter test drill pictures,$(MAKECMDGOALS)),chromium wrk,$(if $(filter bench-serving,$(MAKECMDGOALS)),wrk))
+PROGRAMS := $(if $(filter test drill,$(MAKECMDGOALS)),chromium wrk,$(if $(filter bench-serving,$(MAKECMDGOALS)),wrk)$(if $(filter pictures,$(MAKECMDGOALS)),chromium))
 # The digest of the lock that .venv was made from; inside .venv, so that both are removed together.
 STAMP := .venv/.made-from
 

@@ -26,7 +26,7 @@ def feed_question(feed: FeedOnHold) -> str:
 {sentences}
 {_row_table(feed.row_reasons) if feed.row_reasons else ""}
 **Approve** applies the feed as it is. **Reject** moves it to `.refused` in the inbox.
-After both, the refresh continues with the feeds behind it.
+Either way, the refresh continues with the feeds behind it.
 
 Feed {literal(feed.feed_id)}, digest `{feed.digest[:16]}`, folder {literal(feed.folder)}
 """

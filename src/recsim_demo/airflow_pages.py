@@ -21,7 +21,7 @@ GRAPH_VIEW = {
     f"direction-{DAG}": json.dumps("DOWN"),
     f"{DAG}/open-groups": json.dumps(GROUPS),
 }
-DETAILS, HANDLE = '[data-panel-id="details-panel"]', 14  # pixels that the handle beside the panel covers
+DETAILS, HANDLE = '[data-panel-id="details-panel"]', 16  # pixels that the handle beside the panel covers
 NODE = ".react-flow__node"
 NO_CONTROLS = ".react-flow__panel, .react-flow__background { display: none !important }"
 # Stands for the folder of the machine on which the screenshots are taken.
@@ -53,9 +53,10 @@ def take_question(browser: Browser, stack: Stack, run_id: str, task_id: str, pat
     last = page.get_by_role("button", name="Reject")
     last.wait_for()
     page.evaluate(REPLACE_TEXT, [str(stack.home), SHOWN_HOME])
-    panel, end = around(page.locator(DETAILS), margin=-HANDLE), around(last, margin=24)
+    panel, end = around(page.locator(DETAILS)), around(last, margin=24)
+    left, width = panel["x"] + HANDLE, panel["width"] - HANDLE
     height = end["y"] + end["height"] - panel["y"]
-    take(page, path, panel | {"height": height})
+    take(page, path, {"x": left, "y": panel["y"], "width": width, "height": height})
     page.context.close()
     return path
 

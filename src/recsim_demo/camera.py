@@ -81,7 +81,7 @@ def compress(path: Path) -> None:
         original = image.convert("RGB")
     for colours in COLOURS:
         # The other methods lose rare colours, such as that of a link, where an image has many greys.
-        reduced = original.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        reduced = original.quantize(colours, Image.Quantize.MAXCOVERAGE, 3, dither=Image.Dither.NONE)
         reduced.save(path, "PNG", optimize=True)
         if path.stat().st_size < MOST_BYTES:
             return

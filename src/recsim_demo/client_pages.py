@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 DESKTOP, PHONE = (1200, 800), (390, 844)
 MARGIN = 16.0
-# Rows of the sheet on the gate's page that the screenshot shows.
-VERDICT_QUERIES = 3
+# Rows of the sheet on the gate's page that the screenshot shows, and the width of the page.
+VERDICT_QUERIES, VERDICT_WIDTH = 2, 1000
 IMAGES_LOADED = "() => [...document.images].every(image => image.complete && image.naturalWidth)"
 
 
@@ -39,12 +39,12 @@ def take_shop(browser: Browser, shop: str, path: Path, size: tuple[int, int], pr
 def take_verdict(browser: Browser, airflow: AirflowApi, mlflow: str, run_id: str, path: Path) -> Path:
     """The page to which the button *MLflow* of the task `gate` leads."""
     result = GateResult.model_validate(airflow.xcom(DAG, run_id, "gate"))
-    page = new_page(browser, (1100, 2200))
+    page = new_page(browser, (VERDICT_WIDTH, 2200))
     page.set_content(_artifact(mlflow, result.mlflow_page))
     page.wait_for_function(IMAGES_LOADED)
     last = page.locator(".sheet .row").nth(VERDICT_QUERIES * 3)
     bottom = around(last)["y"] - 6
-    take(page, path, {"x": 0, "y": 0, "width": 1100, "height": bottom})
+    take(page, path, {"x": 0, "y": 0, "width": VERDICT_WIDTH, "height": bottom})
     page.context.close()
     return path
 
