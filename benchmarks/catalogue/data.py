@@ -1,4 +1,4 @@
-"""Synthetic catalogues and feeds: products with images of 784 bytes, and a daily feed for 1 % of them."""
+"""Synthetic catalogues and feeds: products with images of 784 bytes, and a daily feed for 1% of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_products(folder: Path, count: int) -> None:
 
 
 def day_feed(inbox: Path, name: str, of: int) -> Path:
-    """Deliver a feed for 1 % of `of` products, spread over all ids: it replaces, edits, adds, withdraws."""
+    """Deliver a feed for 1% of `of` products, spread over all ids: it replaces, edits, adds, withdraws."""
     rng = np.random.default_rng(of)
     count = of // 100
     touched = rng.choice(of, count, replace=False)

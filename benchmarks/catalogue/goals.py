@@ -53,7 +53,7 @@ def _settings(small: int) -> list[_Comparison]:
 
 
 def _growth(small: int, large: int) -> list[_Comparison]:
-    what = f"1 % into {large:,} vs 1 % into {small:,}: "
+    what = f"1% into {large:,} vs 1% into {small:,}: "
     day = f"ingest of {large // 100:,} rows into {large:,}, warm"
 
     def growth(name: str, variant: str, how: str, goal: float | None = None) -> _Comparison:

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.catalogue.bench import CatalogueBench
 
 GROWTH = {"ours": "ours", "rewrite": "without deletion vectors", "delta-rs": "delta-rs merge only"}
-BARS = {"day cold": "1 %, first in process", "day warm": "1 %, warm", "whole": "whole catalogue, warm"}
+BARS = {"day cold": "1%, first in process", "day warm": "1%, warm", "whole": "whole catalogue, warm"}
 
 
 def draw(bench: CatalogueBench, small: int, large: int, to: Path) -> None:
@@ -26,7 +26,7 @@ def draw(bench: CatalogueBench, small: int, large: int, to: Path) -> None:
             label=label,
         )
     left.set(
-        title="Ingest of a feed of 1 %, warm",
+        title="Ingest of a feed of 1%, warm",
         xlabel="products in the catalogue",
         ylabel="seconds",
         xscale="log",

@@ -34,8 +34,8 @@ def copies() -> dict[str, Change]:
         "half the size, JPEG 75": lambda image: reencoded(half(image), "JPEG", 75),
         "a third of the size": partial(scaled, factor=1 / 3, by=Filter.LANCZOS),
         "twice the size": partial(scaled, factor=2, by=Filter.BICUBIC),
-        "a border of 2 % more": partial(bordered, share=0.02),
-        "2 % cropped off at each side": partial(cropped, share=0.02),
+        "a border of 2% more": partial(bordered, share=0.02),
+        "2% cropped off at each side": partial(cropped, share=0.02),
     }
 
 
@@ -43,8 +43,8 @@ def others() -> dict[str, Change]:
     """Return the changes after which an image is no copy."""
     return {
         "mirrored": ImageOps.mirror,
-        "darker by 10 %": lambda image: image.point(lambda value: int(value * 0.9)),
-        "darker by 20 %": lambda image: image.point(lambda value: int(value * 0.8)),
+        "darker by 10%": lambda image: image.point(lambda value: int(value * 0.9)),
+        "darker by 20%": lambda image: image.point(lambda value: int(value * 0.8)),
     }
 
 

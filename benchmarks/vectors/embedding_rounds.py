@@ -91,7 +91,7 @@ class Catalogue:
 
 
 def refreshes(bench: Bench, name: str, catalogue: Catalogue, model: Path) -> None:
-    """Embed and index a catalogue, then what 0.1, 1 and 10 % of change leave to do.
+    """Embed and index a catalogue, then what 0.1, 1 and 10% of change leave to do.
 
     The session's start is noted apart.
     """

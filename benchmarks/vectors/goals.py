@@ -30,14 +30,14 @@ class _Comparison:
 
 def index_measures(bench: Bench, small: int, large: int) -> list[Measure]:
     """Return measures of additions, churn, speed at a recall, our layer and mapped files."""
-    additions = f"a product added to {small:,}, 1 % at a time, found afterwards"
+    additions = f"a product added to {small:,}, 1% at a time, found afterwards"
     itself = f"itself at {small:,}"
     large_additions = _Comparison(
-        "P2", f"a product added to {large:,}", "tight ours add 1 %", "small add 1 %", itself, goal=3.0
+        "P2", f"a product added to {large:,}", "tight ours add 1%", "small add 1%", itself, goal=3.0
     )
     lines = [
         *(
-            _Comparison(name, additions, "small add 1 %", f"{peer} add 1 %", peer, "peer/ours", goal)
+            _Comparison(name, additions, "small add 1%", f"{peer} add 1%", peer, "peer/ours", goal)
             for name, peer, goal in ADDS
         ),
         large_additions,
@@ -164,7 +164,7 @@ def _lost(bench: Bench, name: str, who: str, goal: float | None) -> Measure:
     churned, fresh = (bench.figures[f"recall {who} {how}"] for how in ("churned", "fresh"))
     return Measure(
         name,
-        f"recall@10 after 20 x 5 % of churn, {who}",
+        f"recall@10 after 20 x 5% of churn, {who}",
         churned,
         fresh,
         "rebuilt",
@@ -194,8 +194,8 @@ def _speeds(large: int) -> list[_Comparison]:
             _Comparison(
                 f"add_{spread}",
                 what,
-                f"{spread} ours add 1 %",
-                f"{spread} hnswlib add 1 %",
+                f"{spread} ours add 1%",
+                f"{spread} hnswlib add 1%",
                 "hnswlib",
                 "peer/ours",
             )

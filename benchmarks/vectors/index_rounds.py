@@ -30,12 +30,12 @@ def build(bench: Bench, name: str, vectors: Float32Array, exact_below: int = 100
 
 
 def add_rounds(bench: Bench, name: str, index: Index, more: Float32Array, rounds: int) -> None:
-    """Repeatedly add 1 % of new products, and search for one of them."""
+    """Repeatedly add 1% of new products, and search for one of them."""
     count = len(index) // 100
     everything = products(len(index) + rounds * count)
     for at in range(rounds):
         rows, vectors = everything.slice(len(index), count), more[at * count : (at + 1) * count]
-        bench.call(f"{name} add 1 %", _add_and_search, index, rows, vectors, each=count)
+        bench.call(f"{name} add 1%", _add_and_search, index, rows, vectors, each=count)
 
 
 def peer_build(bench: Bench, name: str, peer: Peer, vectors: Float32Array) -> None:
@@ -47,12 +47,12 @@ def peer_add_rounds(bench: Bench, name: str, peer: Peer, size: int, batches: lis
     """Add batches of new products to an index of `size` products."""
     for batch in batches:
         keys = np.arange(size, size + len(batch))
-        bench.call(f"{name} add 1 %", peer.add, batch, keys, each=len(batch))
+        bench.call(f"{name} add 1%", peer.add, batch, keys, each=len(batch))
         size += len(batch)
 
 
 def one_percent_batches(size: int, more: Float32Array, rounds: int) -> list[Float32Array]:
-    """Return `rounds` batches of 1 % of `size` products each."""
+    """Return `rounds` batches of 1% of `size` products each."""
     count = size // 100
     return [more[at * count : (at + 1) * count] for at in range(rounds)]
 
@@ -69,7 +69,7 @@ def all_peers(dimensions: int, capacity: int) -> dict[str, Peer]:
 
 
 def churn(bench: Bench, vectors: Float32Array, queries: Float32Array, rounds: int = CHURN_ROUNDS) -> None:
-    """Repeatedly replace 5 % of the products by new ones.
+    """Repeatedly replace 5% of the products by new ones.
 
     Compare recall with an index built from the result.
     """

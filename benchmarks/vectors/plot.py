@@ -19,18 +19,16 @@ def draw(bench: Bench, small: int, sizes: dict[str, int], to: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(15, 4), layout="constrained")
-    heights = [bench.median(f"{name} add 1 %") * 1e6 for name in ADDERS]
+    heights = [bench.median(f"{name} add 1%") * 1e6 for name in ADDERS]
     left.bar(list(ADDERS.values()), heights)
-    left.set(
-        title=f"Adding 1 % to {small:,}", ylabel="microseconds per product", yscale="log", ylim=(1, None)
-    )
+    left.set(title=f"Adding 1% to {small:,}", ylabel="microseconds per product", yscale="log", ylim=(1, None))
     for place, how in enumerate(("fresh", "churned")):
         values = [bench.figures[f"recall {name} {how}"] for name in CHURNED]
         middle.bar(
             [n + 0.4 * place for n in range(len(CHURNED))],
             values,
             0.38,
-            label={"fresh": "rebuilt", "churned": "after 20 x 5 %"}[how],
+            label={"fresh": "rebuilt", "churned": "after 20 x 5%"}[how],
         )
     middle.set(title="Recall@10 under churn, same settings", ylim=(0.9, 1.0))
     middle.set_xticks([n + 0.2 for n in range(len(CHURNED))], ["recsim", "hnswlib", "usearch"])

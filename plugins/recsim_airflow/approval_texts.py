@@ -55,7 +55,7 @@ def release_question(rules: list[RuleResult], page: str) -> str:
     link = f" [Compare its results with the champion's]({page})." if page else ""
     return f"""The release passed the gate.{link}
 
-| Rule | Challenger | Champion | Difference (95 % interval) | Limit |
+| Rule | Challenger | Champion | Difference (95% interval) | Limit |
 |---|---:|---:|---:|---|
 {rows}
 

@@ -80,7 +80,7 @@ def test_images_of_a_large_catalogue_are_all_different(
 
 def test_goals_and_plot_follow_the_measures(tmp_path: Path) -> None:
     bench = Bench(defaultdict(lambda: [2.0]), defaultdict(lambda: 0.99))
-    bench.times["TF Similarity add 1 %"] = [2_000.0]
+    bench.times["TF Similarity add 1%"] = [2_000.0]
     bench.times["scale build"] = [1.0]
     lines = {
         line.name: line

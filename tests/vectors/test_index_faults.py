@@ -263,7 +263,7 @@ def test_a_product_replaced_a_thousand_times_has_one_vector(exact_below: int) ->
 
 
 def test_recall_survives_churn_compaction_and_a_restart(tmp_path: Path) -> None:
-    """Row I4: 30 % of the products went and as many came."""
+    """Row I4: 30% of the products went and as many came."""
     vectors = unit(4_000, seed=5)
     index = Index.build(products([f"p-{n}" for n in range(3_000)]), vectors[:3_000], ORIGIN, 1)
     index.remove([f"p-{n}" for n in range(900)])

@@ -45,7 +45,7 @@ class SliceMetrics(Record):
 
 
 class ConfidenceInterval(Record):
-    """A mean and its 95 % confidence interval."""
+    """A mean and its 95% confidence interval."""
 
     mean: float
     low: float

@@ -32,7 +32,7 @@ class Verification(RebuildComparison):
 
     @property
     def recall_preserved(self) -> bool:
-        """Whether the recall is at least 99 % of a rebuild's."""
+        """Whether the recall is at least 99% of a rebuild's."""
         return self.overlap >= MIN_RELATIVE_RECALL * self.rebuilt_overlap
 
     def sentences(self) -> Iterator[str]:

@@ -145,7 +145,7 @@ def test_a_rule_with_too_few_queries_says_so_and_rejects_nothing() -> None:
 def test_of_many_categories_one_may_look_bad_by_chance() -> None:
     """Two hundred equal ones, where the two releases differ by chance alone.
 
-    At 95 % each, five would be called worse.
+    At 95% each, five would be called worse.
     """
     rng = np.random.default_rng(3)
     labels = np.repeat([f"c{n:03d}" for n in range(200)], 25).astype(object)

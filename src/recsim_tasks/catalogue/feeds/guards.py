@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from recsim_tasks.contracts import GuardViolation, RowCounts
 from recsim_tasks.foundation.settings import Settings
 
-# A share of fewer than these means little: one of four products is 25 %.
+# A share of fewer than these means little: one of four products is 25%.
 MIN_COUNT = 20
 WITHDRAWING = ("delete", "withdraw")
 

@@ -15,7 +15,7 @@ VALIDATION_SHARE = 0.05
 
 
 def split_of(image_hash: str) -> Split:
-    """The split of an image by its SHA-256 (hexadecimal): 90 % train, 5 % validation, 5 % test.
+    """The split of an image by its SHA-256 (hexadecimal): 90% train, 5% validation, 5% test.
 
     It never changes, whatever the catalogue gains or loses, so that a relisted image cannot leak from test
     into train.

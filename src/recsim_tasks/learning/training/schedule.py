@@ -13,7 +13,7 @@ WARM_START_RATE_SHARE = 0.3
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Linear warm-up over the first twentieth of `steps`, then half a cosine down to 1 % of `peak`."""
+    """Linear warm-up over the first twentieth of `steps`, then half a cosine down to 1% of `peak`."""
     warm_up = max(1, round(steps * WARM_UP_SHARE))
     if step < warm_up:
         return peak * (step + 1) / warm_up
