@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,10 +26,22 @@ if TYPE_CHECKING:
 limits.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 limits.load_profile("patient")
 
+# pytest-xdist's processes have a main module without a name. PySpark would take that for its own doctests.
+main_module = sys.modules["__main__"]
+if main_module.__spec__ is None and not hasattr(main_module, "__file__"):
+    main_module.__spec__ = find_spec("pytest.__main__")
+
 # As `foundation.logging.configure` sets it, so that `caplog` has what a log would have.
 logging.getLogger("recsim_tasks").setLevel(logging.INFO)
 
-SLOWER_AND_SLOWER = ("spark", "ml", "server", "airflow", "e2e")
+SLOWER_AND_SLOWER = ("process", "mlflow", "spark", "ml", "server", "airflow", "e2e")
+# Fixtures that mark the tests that use them.
+MARKED_BY_FIXTURE = {"empty_mlflow": "mlflow", "shared_spark": "spark"}
+# Each runs in one process, so that its tests share one Spark session or one Airflow.
+LANES = {"spark": "jobs", "ml": "jobs", "server": "servers", "airflow": "servers", "e2e": "servers"}
+
+# Queries of few rows take less time than the compilation of their plans.
+UNCOMPILED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,18 +53,45 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--histories", type=int, default=1, help="try so many random histories of feeds")
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name long bytes by their length: all processes must find the same tests, and some contain the time."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) > 40 else None
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests, which have no mark, run first; the rest by what it starts."""
-    items.sort(
-        key=lambda item: max(
-            (
-                1 + SLOWER_AND_SLOWER.index(mark.name)
-                for mark in item.iter_markers()
-                if mark.name in SLOWER_AND_SLOWER
-            ),
-            default=0,
-        )
-    )
+    """Unit tests, which have no mark of their own, run first; the rest by what it starts."""
+    for item in items:
+        _mark(item)
+    items.sort(key=_rank)
+
+
+def _mark(item: pytest.Item) -> None:
+    fixtures = getattr(item, "fixturenames", ())
+    for fixture, mark in MARKED_BY_FIXTURE.items():
+        if fixture in fixtures:
+            item.add_marker(mark)
+    marks = {mark.name for mark in item.iter_markers()}
+    if not marks & {*SLOWER_AND_SLOWER, "drill", "bench", "gpu"}:
+        item.add_marker("unit")
+    lanes = [LANES[mark] for mark in SLOWER_AND_SLOWER if mark in marks and mark in LANES]
+    if lanes:
+        item.add_marker(pytest.mark.xdist_group(lanes[-1]))
+
+
+def _rank(item: pytest.Item) -> int:
+    """The place of the slowest mark in the order; 0 without one."""
+    ranks = [1 + rank for rank, mark in enumerate(SLOWER_AND_SLOWER) if item.get_closest_marker(mark)]
+    return max(ranks, default=0)
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_they_were() -> Iterator[None]:
+    """What a test configured writes to the stderr of that test, which is closed afterwards."""
+    root, access = logging.getLogger(), logging.getLogger("recsim_tasks.serving.access")
+    before = root.handlers[:], access.handlers[:], access.propagate
+    yield
+    root.handlers, access.handlers, access.propagate = before
 
 
 @pytest.fixture
@@ -73,6 +114,20 @@ def browser() -> Iterator[Browser]:
         playwright.chromium.launch(executable_path=find_browser(), args=["--no-sandbox"]) as browser,
     ):
         yield browser
+
+
+@pytest.fixture(scope="session")
+def shared_spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One Spark session for all tests of this process: starting one takes longer than most of them."""
+    from recsim_tasks.foundation.spark import spark_session
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECSIM_HOME", str(tmp_path_factory.mktemp("shared-spark")))
+        settings = load_settings()
+    # When this process ends it logs each connection that it closes: pytest has closed the log by then.
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+    with spark_session(settings, "tests", UNCOMPILED):
+        yield
 
 
 @pytest.fixture(scope="session")

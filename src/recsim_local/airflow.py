@@ -209,8 +209,9 @@ class PrivateAirflow(AirflowApi):
             "api_auth": {"jwt_secret": self._secrets["jwt_secret"]},
             "database": {"sql_alchemy_conn": f"sqlite:///{self.home / 'airflow.db'}"},
             "logging": {"base_log_folder": self.home / "logs"},
-            "scheduler": {"scheduler_idle_sleep_time": 0.1, "trigger_timeout_check_interval": 5},
-            "dag_processor": {"refresh_interval": 5, "min_file_process_interval": 5},
+            # A quarter of a second after a task for the next one; an idle scheduler needs a tenth of a core.
+            "scheduler": {"scheduler_idle_sleep_time": 0.25, "trigger_timeout_check_interval": 5},
+            "dag_processor": {"refresh_interval": 30, "min_file_process_interval": 30},
             # A training keeps the cores busy: a task does not fail because the api-server answers late.
             "workers": {"execution_api_timeout": 60, "max_failed_heartbeats": 20},
             "usage_data_collection": {"enabled": False},

@@ -45,6 +45,7 @@ def test_churn_keeps_the_recall_of_every_index() -> None:
     assert all(value > 0.5 for name, value in bench.figures.items() if name.startswith("recall"))
 
 
+@pytest.mark.process
 def test_the_memory_of_a_million_products_is_measured_in_its_own_process(tmp_path: Path) -> None:
     bench = Bench()
     scale(bench, 4_000, 16, tmp_path)

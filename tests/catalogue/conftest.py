@@ -1,4 +1,4 @@
-"""A Spark session that all tests of the catalogue share, and an S3 bucket."""
+"""An S3 bucket."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 from upath import UPath
-
-from sessions import shared_spark
-
-__all__ = ["shared_spark"]
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPTS = ("prepare.py", "private_uv.py", "system_packages.py")
 PREREQUISITES = "src/recsim_tasks/foundation/prerequisites.py"

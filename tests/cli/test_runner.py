@@ -13,6 +13,8 @@ import pytest
 
 from recsim_tasks.foundation.settings import Settings
 
+pytestmark = pytest.mark.process
+
 Done = tuple[int, dict[str, object], str]
 RECSIM = [sys.executable, "-m", "recsim_tasks.cli.main"]
 

@@ -133,9 +133,9 @@ class Deployment:
             time.sleep(0.3)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """One Airflow for all tests of a file: starting it takes as long as three refreshes."""
+    """One Airflow for all tests of the DAGs: starting it takes as long as three refreshes."""
     import pyarrow as pa
     from deltalake import CommitProperties, write_deltalake
 

@@ -19,8 +19,9 @@ from recsim_local.stack import Stack, running
 SMALL = {
     "RECSIM_IMAGE_SIZE": "28",
     "RECSIM_IMAGE_CHANNELS": "1",
-    "RECSIM_TRAIN_IMAGES": "16000",
-    "RECSIM_TUNE_IMAGES": "2000",
+    "RECSIM_TRAIN_IMAGES": "8000",
+    "RECSIM_TUNE_TRIALS": "2",
+    "RECSIM_TUNE_IMAGES": "1000",
     "RECSIM_INDEX_EXACT_BELOW": "1000",
     "RECSIM_SERVING_POLL_SECONDS": "0.5",
 }

@@ -16,7 +16,7 @@ from recsim_demo.watch import follow
 if TYPE_CHECKING:
     from e2e.conftest import ThreeFeeds
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.drill, pytest.mark.e2e]
 
 
 def test_a_refresh_succeeds_although_mlflow_hangs_for_a_while(

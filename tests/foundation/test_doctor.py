@@ -16,6 +16,8 @@ from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
 from recsim_tasks.foundation.prerequisites import Finding
 from recsim_tasks.foundation.settings import Settings, load_settings
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

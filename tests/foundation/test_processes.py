@@ -4,8 +4,11 @@ import subprocess
 import sys
 
 import psutil
+import pytest
 
 from recsim_tasks.foundation.processes import descendants, end
+
+pytestmark = pytest.mark.process
 
 # A starter starts a job, the job starts a child in a session of its own that ignores TERM; all wait.
 CHILD = """

@@ -15,6 +15,8 @@ from recsim_tasks.foundation import publishing as publishing_module
 from recsim_tasks.foundation.errors import InputError
 from recsim_tasks.foundation.publishing import check_digests, digests, publishing, write_json
 
+pytestmark = pytest.mark.process
+
 FILES = 12
 KILLS = 20
 # Publishes generation after generation of a folder until it is killed.

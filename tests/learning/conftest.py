@@ -16,12 +16,9 @@ from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.catalogue.images.decode import image_hash
 from recsim_tasks.contracts import Cursor
 from recsim_tasks.foundation.settings import Settings
-from sessions import shared_spark
 
 if TYPE_CHECKING:
     from recsim_demo.fashion_mnist import FashionMnist
-
-__all__ = ["shared_spark"]
 
 PRODUCTS = 2_000
 UNLABELLED = 100

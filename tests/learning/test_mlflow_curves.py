@@ -2,12 +2,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.learning.mlflow_curves import CurvesRun
 from recsim_tasks.learning.mlflow_runs import Tracker
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.mlflow
 
 
 def test_a_curve_has_one_point_per_step(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from recsim_tasks.foundation.settings import Settings, load_settings
 from recsim_tasks.learning.mlflow_errors import translated_errors
 from recsim_tasks.learning.mlflow_runs import Tracker
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:

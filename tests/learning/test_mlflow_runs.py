@@ -14,6 +14,8 @@ from recsim_tasks.learning.training.communicator import SILENCE_SECONDS
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.mlflow
+
 CURSOR = Cursor("table", 3)
 ROUNDS = [ValidationResult(n * 100, n * 1_000.0, 1.0 / n, 0.5, 0.4, 0.9) for n in (1, 2, 3)]
 

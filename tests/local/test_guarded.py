@@ -7,8 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from process_states import ended, wait_until
 from recsim_local import guarded
+
+pytestmark = pytest.mark.process
 
 # A command with a child in a session of its own; both ignore SIGTERM.
 STUBBORN = """

@@ -8,9 +8,12 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from process_states import ended, wait_until
 from recsim_airflow.job_process import JobProcess, start_time, stop_recorded
+
+pytestmark = pytest.mark.process
 
 # A job, its child, and a grandchild in a session of its own; the last one ignores SIGTERM.
 FAMILY = """

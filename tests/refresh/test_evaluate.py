@@ -17,6 +17,8 @@ from recsim_tasks.release.registry.client import Registry
 from refresh.conftest import PRODUCTS
 from refresh.test_plan_inputs import CHANGES, change, planned
 
+pytestmark = pytest.mark.usefixtures("shared_spark")
+
 
 def appended(settings: Settings, refresh: str = "r") -> Workspace:
     """A refresh that has brought the index up to date."""

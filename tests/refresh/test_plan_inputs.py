@@ -170,7 +170,7 @@ def test_a_champion_whose_manifest_is_of_an_earlier_version_is_named_and_replace
     assert "is not a manifest (training: Field required)" in plan.reasons[0]
 
 
-@pytest.mark.spark
+@pytest.mark.usefixtures("shared_spark")
 def test_a_vacuum_behind_the_champion_costs_a_rebuild_and_no_image_twice(behind: Settings) -> None:
     change(behind)
     vacuum(behind)

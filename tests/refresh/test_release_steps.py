@@ -22,6 +22,8 @@ from refresh.test_evaluate import appended
 from refresh.test_plan_inputs import change
 from release.registered import PASSED, REJECTED, stages
 
+pytestmark = pytest.mark.usefixtures("shared_spark")
+
 
 def keep(workspace: Workspace, evaluation: EvaluateResult) -> None:
     """Leave what `evaluate` leaves."""

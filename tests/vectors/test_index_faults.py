@@ -24,6 +24,8 @@ from recsim_tasks.vectors.index import Index
 from vectors.publisher import SIZE, append, champion, contents
 from vectors.reference import ORIGIN, Dictionary, products, unit
 
+pytestmark = pytest.mark.process
+
 KILLS = 12
 TESTS = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(TESTS)}

@@ -26,6 +26,7 @@ def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
         (http_server, "find_port"),
         (safe_shell_exec, "prefix_connection"),
         (runner, "_make_mapper"),
+        (runner, "in_thread"),
     ):
         monkeypatch.setattr(module, name, getattr(module, name))
 
@@ -44,6 +45,7 @@ def test_the_replaced_functions_are_where_horovod_looks_for_them() -> None:
     assert "find_port(" in inspect.getsource(network.BasicService.__init__)
     assert "find_port(" in inspect.getsource(http_server.RendezvousServer.start)
     assert "find_port(" in inspect.getsource(http_server.KVStoreServer.start_server)
+    assert "in_thread(target=run_spark" in inspect.getsource(runner._make_spark_thread)
     assert "_make_mapper(" in inspect.getsource(runner._make_spark_thread)
     assert "prefix_connection" in inspect.getsource(safe_shell_exec.execute)
     expected = ["src_connection", "dst_stream", "prefix", "index", "prefix_output_with_timestamp"]
@@ -87,3 +89,21 @@ def test_preparing_twice_prepares_each_task_once(monkeypatch: pytest.MonkeyPatch
     calls.clear()
     list(runner._make_mapper("driver", "settings")(7, []))
     assert calls == ["output"]
+
+
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize(
+    ("message", "logged"), [("[SPARK_JOB_CANCELLED] Job 9 cancelled", False), ("No space left", True)]
+)
+def test_a_thread_that_fails_is_logged_unless_its_job_was_cancelled(
+    caplog: pytest.LogCaptureFixture, message: str, logged: bool
+) -> None:
+    from horovod.spark import runner
+
+    def fail() -> None:
+        raise RuntimeError(message)
+
+    for _ in range(2):
+        horovod_internals._log_errors_of_threads()
+    runner.in_thread(target=fail, daemon=False).join()
+    assert caplog.text.count(message) == logged

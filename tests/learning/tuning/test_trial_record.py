@@ -20,6 +20,8 @@ from recsim_tasks.learning.tuning.trial_record import TrialRecord
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.mlflow
+
 CURSOR = Cursor("table", 3)
 RESULT = TrialResult(Hyperparameters().as_json(), (ValidationResult(100, 1.0, 1.0, 0.5, 0.4, 0.9),))
 

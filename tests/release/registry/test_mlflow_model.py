@@ -118,6 +118,7 @@ def test_an_unknown_wish_is_refused_where_mlflow_does_not_drop_it(model: Any) ->
         model.unwrap_python_model().predict(None, ROWS, {"colour": "red"})
 
 
+@pytest.mark.process
 def test_the_stored_code_is_all_that_a_release_imports(tmp_path: Path) -> None:
     for path in needed_modules():
         copy = tmp_path / path.relative_to(PACKAGE.parent)

@@ -305,6 +305,7 @@ def test_when_no_earlier_release_can_be_read_nothing_changes(own_three: Promotio
     assert (state(own_three), own_three.freeze()) == (before, None)
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize(
     ("action", "version"), [("promote", 3), ("approve", 3), ("rollback", 1), ("rollback to 1", 1)]
 )

@@ -33,6 +33,7 @@ def test_a_refresh_registers_once(
     assert register(registry, read_only_bundle, manifest, "another") == 2
 
 
+@pytest.mark.drill
 def test_a_registration_killed_at_any_call_is_made_whole_by_the_next_try(
     with_registry: Settings, read_only_bundle: Path, manifest: Manifest, tmp_path: Path
 ) -> None:

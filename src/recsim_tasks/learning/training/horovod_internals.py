@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 LOOPBACK_INTERFACE = "lo"
 LOOPBACK_ADDRESS = "127.0.0.1"
@@ -19,6 +22,7 @@ def prepare(*, loopback: bool) -> None:
     what any sender with their key sends, and read as many bytes as it announces.
     """
     _assume_gloo()
+    _log_errors_of_threads()
     if loopback:
         _listen_on_loopback()
     _prepare_tasks(loopback)
@@ -32,6 +36,29 @@ def _assume_gloo() -> None:
     import horovod.runner.launch
 
     horovod.runner.launch.gloo_built = lambda **_: True
+
+
+def _log_errors_of_threads() -> None:
+    """Log what Horovod's threads raise, but for the Spark job that Horovod cancels when a rank fails.
+
+    Python would print its traceback of 60 lines behind the message of the rank.
+    """
+    from horovod.spark import runner
+
+    in_thread = getattr(runner.in_thread, "original", runner.in_thread)
+
+    def logging_thread(target: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        def run(*values: Any) -> None:
+            try:
+                target(*values)
+            except Exception as error:
+                if "SPARK_JOB_CANCELLED" not in str(error):
+                    log.exception("A thread of Horovod failed")
+
+        return in_thread(run, *arguments, **options)
+
+    logging_thread.original = in_thread  # type: ignore[attr-defined]
+    runner.in_thread = logging_thread
 
 
 def _listen_on_loopback() -> None:
