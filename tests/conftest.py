@@ -131,6 +131,16 @@ def shared_spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Making MLflow's tables takes seconds: it is done once, the file is copied."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    SqlAlchemyStore(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"))  # type: ignore[no-untyped-call]
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
 def fashion_mnist() -> FashionMnist:
     """The real 70,000 images."""
     from recsim_demo.fashion_mnist import load as load_fashion_mnist

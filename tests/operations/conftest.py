@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from refresh.conftest import _variables_as_they_were, behind, empty_mlflow, with_registry
+from refresh.conftest import _variables_as_they_were, behind, home_behind
 
-__all__ = ["_variables_as_they_were", "behind", "empty_mlflow", "with_registry"]
+__all__ = ["_variables_as_they_were", "behind", "home_behind"]

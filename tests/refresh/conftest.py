@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,24 +16,35 @@ from recsim_tasks.release.bundle import Release
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.release.registry.promotion import Promotions
 from release.bundles import make_bundle, products
-from release.conftest import _variables_as_they_were, empty_mlflow, with_registry
-from release.registered import register
+from release.conftest import _variables_as_they_were, own_variables, with_registry
+from release.registered import copy_home, register
 
-__all__ = ["_variables_as_they_were", "empty_mlflow", "with_registry"]
+__all__ = ["_variables_as_they_were", "with_registry"]
 PRODUCTS = 40
 
 
-@pytest.fixture
-def behind(with_registry: Settings, tmp_path: Path) -> Settings:
-    """Settings of a home whose release 1 is in Production and reflects version 0 of the catalogue."""
-    settings = with_registry
+@pytest.fixture(scope="session")
+def home_behind(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Path:
+    """A home whose release 1 is in Production and reflects version 0 of the catalogue."""
+    folder = tmp_path_factory.mktemp("behind")
+    settings = Settings.model_construct(home=folder / "home")
+    (settings.home / "mlflow").mkdir(parents=True)
+    shutil.copyfile(empty_mlflow, settings.home / "mlflow" / "mlflow.db")
     write_deltalake(
         settings.products_uri, products(PRODUCTS), configuration={"delta.enableChangeDataFeed": "true"}
     )
-    manifest = make_bundle(tmp_path / "made", count=PRODUCTS, cursor=at_head(settings))
-    embed_all(settings, Release.open(tmp_path / "made" / "release"))
-    registry = Registry(settings)
-    Promotions(registry).promote(register(registry, tmp_path / "made" / "release", manifest, "first"))
+    manifest = make_bundle(folder / "made", count=PRODUCTS, cursor=at_head(settings))
+    embed_all(settings, Release.open(folder / "made" / "release"))
+    with own_variables():
+        registry = Registry(settings)
+        Promotions(registry).promote(register(registry, folder / "made" / "release", manifest, "first"))
+    return settings.home
+
+
+@pytest.fixture
+def behind(settings: Settings, home_behind: Path) -> Settings:
+    """Settings of a copy of that home."""
+    copy_home(home_behind, settings.home)
     return settings
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,19 @@ from release.bundles import make_bundle
 from release.servers import mlflow_server
 
 
-@pytest.fixture(autouse=True)
-def _variables_as_they_were() -> Iterator[None]:
+@contextmanager
+def own_variables() -> Iterator[None]:
     """The registry tells MLflow by variables where and how to work; the next test must not inherit them."""
     before = dict(os.environ)
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _variables_as_they_were() -> Iterator[None]:
+    with own_variables():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -40,16 +47,6 @@ def bundle(read_only_bundle: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def manifest(read_only_bundle: Path) -> Manifest:
     return Manifest.read(read_only_bundle)
-
-
-@pytest.fixture(scope="session")
-def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Making MLflow's tables takes seconds: it is done once, the file is copied."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    folder = tmp_path_factory.mktemp("mlflow")
-    SqlAlchemyStore(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"))  # type: ignore[no-untyped-call]
-    return folder / "mlflow.db"
 
 
 @pytest.fixture

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from recsim_tasks.contracts import EvaluateResult, RebuildComparison, Verdict
@@ -45,6 +48,16 @@ PASSED = evaluated("passed", "All is well.")
 REJECTED = evaluated("rejected", "It is worse.")
 
 
+# Where MLflow's tables name files.
+PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+
 def register(
     registry: Registry,
     bundle: Path,
@@ -86,3 +99,12 @@ def move_alias(registry: Registry, version: int) -> None:
 
 def stages(registry: Registry) -> dict[int, str]:
     return {int(version.version): str(version.current_stage) for version in registry.stages.versions()}
+
+
+def copy_home(home: Path, to: Path) -> None:
+    """Copy a home with its embedded registry, which then names its own files."""
+    shutil.copytree(home, to)
+    with closing(sqlite3.connect(to / "mlflow" / "mlflow.db")) as database, database:
+        for table, column in PLACES:
+            text = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"
+            database.execute(text, (str(home), str(to)))

@@ -20,10 +20,8 @@ from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.serving.app import create_app
 from recsim_tasks.serving.champion_follower import ChampionFollower
 from release.bundles import make_bundle, products
-from release.conftest import empty_mlflow
 from release.registered import register, set_production
 
-__all__ = ["empty_mlflow"]
 LOCAL = "http://127.0.0.1:8000"
 
 
