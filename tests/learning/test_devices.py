@@ -82,7 +82,7 @@ def test_a_killed_process_frees_its_device(tmp_path: Path) -> None:
     finally:
         for holder in holders:
             holder.kill()
-            holder.wait()
+            holder.communicate()
 
 
 @pytest.fixture
