@@ -47,8 +47,9 @@ def test_each_of_the_others_is_due_within_three_days(script: ModuleType) -> None
     assert set.intersection(*days) == {"tests/vectors/test_drill.py"}
 
 
-def test_all_are_due_when_what_they_all_depend_on_has_changed(script: ModuleType) -> None:
-    assert script.due(DRILLS, ["uv.lock"], 1) == DRILLS
+@pytest.mark.parametrize("path", ["uv.lock", "tests/conftest.py"])
+def test_all_are_due_when_what_they_all_depend_on_has_changed(script: ModuleType, path: str) -> None:
+    assert script.due(DRILLS, [path], 1) == DRILLS
 
 
 def test_every_file_with_a_drill_is_found(script: ModuleType) -> None:
