@@ -6,7 +6,6 @@ Without a terminal it ends by itself. The last line of stdout is a JSON object w
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 import time
@@ -24,13 +23,11 @@ from recsim_demo.sheet import draw_sheet
 from recsim_demo.story import Story, make_story
 from recsim_demo.watch import Refresh, follow
 from recsim_local.console import echo
-from recsim_local.interrupt import exit_on_signals, wait_for_interrupt
+from recsim_local.interrupt import run_command, wait_for_interrupt
 from recsim_local.ports import usual_ports
 from recsim_local.settings_file import restart_command, write_settings_file
 from recsim_local.stack import DEMO, Stack, own_locations, running, show_pages
 from recsim_tasks.contracts import EmbedResult
-from recsim_tasks.foundation.errors import RecsimError
-from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.settings import Settings, load_settings
 
 # Fashion-MNIST is grey and 28 pixels wide. All other settings have their defaults.
@@ -120,22 +117,11 @@ class Demo:
         return EmbedResult.model_validate(self.stack.airflow.xcom("recsim_refresh", refresh.run_id, task))
 
 
-def main() -> int:
+def run() -> None:
     """Run the demo in a folder and tables of its own, which are removed first."""
-    exit_on_signals()
-    die_with(os.getppid())  # `make` may be killed without passing on the signal
-    try:
-        settings = load_settings()
-        shutil.rmtree(settings.home / DEMO, ignore_errors=True)
-        measurements = _run_demo(settings)
-    except RecsimError as error:
-        echo(f"make demo: {error}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        echo("Stopped.")
-        return 130
-    print(json.dumps(asdict(measurements)), flush=True)
-    return 0
+    settings = load_settings()
+    shutil.rmtree(settings.home / DEMO, ignore_errors=True)
+    print(json.dumps(asdict(_run_demo(settings))), flush=True)
 
 
 def _run_demo(settings: Settings) -> Measurements:
@@ -170,4 +156,4 @@ def _show(measurements: Measurements) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("make demo", run))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -20,11 +19,9 @@ from recsim_demo.held_out import run_queries
 from recsim_demo.sheet import draw_sheet
 from recsim_demo.story import Story, make_story
 from recsim_demo.watch import DAG, follow
-from recsim_local.console import echo
-from recsim_local.interrupt import exit_on_signals
+from recsim_local.interrupt import run_command
 from recsim_local.stack import ROOT, Stack, own_locations, running
 from recsim_tasks.foundation.errors import RecsimError
-from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.settings import load_settings
 
 if TYPE_CHECKING:
@@ -121,24 +118,13 @@ def _last_of(rows: list[FeedRow], category: str) -> FeedRow:
     return next(row for row in reversed(rows) if row["category"] == category)
 
 
-def main() -> int:
+def run() -> None:
     """Take all screenshots in a folder of their own, then replace those of the docs."""
-    exit_on_signals()
-    die_with(os.getppid())  # `make` may be killed without passing on the signal
-    try:
-        home = load_settings().home / "screenshots"
-        shutil.rmtree(home, ignore_errors=True)
-        taken = _take_all(home)
-    except RecsimError as error:
-        echo(f"make pictures: {error}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        echo("Stopped.")
-        return 130
-    for path in taken:
+    home = load_settings().home / "screenshots"
+    shutil.rmtree(home, ignore_errors=True)
+    for path in _take_all(home):
         shutil.copy(path, IMAGES / path.name)
         print(f"docs/images/{path.name}  {path.stat().st_size:,} bytes", flush=True)
-    return 0
 
 
 def _take_all(home: Path) -> list[Path]:
@@ -152,4 +138,4 @@ def _take_all(home: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("make pictures", run))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 from recsim_local.console import echo
-from recsim_local.interrupt import exit_on_signals, wait_for_interrupt
+from recsim_local.interrupt import run_command, wait_for_interrupt
 from recsim_local.ports import usual_ports
 from recsim_local.settings_file import has_settings_file, restart_command
 from recsim_local.stack import DEMO, running, show_pages
-from recsim_tasks.foundation.errors import RecsimError
-from recsim_tasks.foundation.processes import die_with
 from recsim_tasks.foundation.settings import Settings, load_settings
 
 
@@ -24,25 +21,16 @@ def demo_hint(settings: Settings) -> str | None:
     return f"This catalogue is empty. To start the servers on the demo's: {restart_command(demo)}"
 
 
-def main() -> int:
-    """Run all servers on `RECSIM_HOME`."""
-    exit_on_signals()
-    die_with(os.getppid())  # `make` may be killed without passing on the signal
-    try:
-        settings = load_settings()
-        with running(settings.home, {}, ports=usual_ports(settings)) as stack:
-            show_pages(stack)
-            echo(f"  inbox        {settings.inbox_dir}")
-            if hint := demo_hint(settings):
-                echo(hint)
-            wait_for_interrupt("All servers run until Ctrl-C. Drop a feed into the inbox to start a refresh.")
-    except RecsimError as error:
-        echo(f"make up: {error}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    return 0
+def run() -> None:
+    """Run all servers on `RECSIM_HOME`, until Ctrl-C."""
+    settings = load_settings()
+    with running(settings.home, {}, ports=usual_ports(settings)) as stack:
+        show_pages(stack)
+        echo(f"  inbox        {settings.inbox_dir}")
+        if hint := demo_hint(settings):
+            echo(hint)
+        wait_for_interrupt("All servers run until Ctrl-C. Drop a feed into the inbox to start a refresh.")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("make up", run))

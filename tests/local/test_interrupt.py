@@ -29,3 +29,24 @@ def test_under_nohup_the_program_ignores_the_end_of_the_terminal() -> None:
         ["nohup", sys.executable, "-c", CODE, "SIGHUP"], capture_output=True, text=True, check=False
     )
     assert (done.stdout.split("\n")[:2], done.returncode) == (["still running", "cleaned up"], 0)
+
+
+@pytest.mark.parametrize(
+    ("work", "code", "last"),
+    [
+        ("print('done')", 0, ""),
+        ("raise InputError('No feed.')", 2, "make it: No feed."),
+        ("raise KeyboardInterrupt", 130, "Stopped."),
+    ],
+)
+def test_a_command_ends_with_an_exit_code_and_a_sentence(work: str, code: int, last: str) -> None:
+    program = f"""
+import sys
+from recsim_local.interrupt import run_command
+from recsim_tasks.foundation.errors import InputError
+def work():
+    {work}
+sys.exit(run_command("make it", work))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (code, last)
