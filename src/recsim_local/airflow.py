@@ -116,8 +116,12 @@ class PrivateAirflow(AirflowApi):
         for name, process in self._processes.items():
             if process.poll() is not None:
                 raise UnavailableError(
-                    f"Airflow's {name} ended with exit code {process.returncode}. See {self._log(name)}."
+                    f"Airflow's {name} ended with exit code {process.returncode}. See {self.log_file(name)}."
                 )
+
+    def log_file(self, name: str) -> Path:
+        """The log file of a component."""
+        return self.home / "processes" / f"{name}.log"
 
     def _start(self) -> None:
         self._started_at = time.time()
@@ -144,11 +148,11 @@ class PrivateAirflow(AirflowApi):
 
     def _migrate_database(self) -> None:
         if self._run("db-migrate", ["db", "migrate"]).wait() != 0:
-            raise UnavailableError(f"Cannot create Airflow's database. See {self._log('db-migrate')}.")
+            raise UnavailableError(f"Cannot create Airflow's database. See {self.log_file('db-migrate')}.")
         del self._processes["db-migrate"]
 
     def _run(self, name: str, arguments: list[str]) -> subprocess.Popen[bytes]:
-        process = guarded.start([sys.executable, "-m", "airflow", *arguments], self._log(name), self._env)
+        process = guarded.start([sys.executable, "-m", "airflow", *arguments], self.log_file(name), self._env)
         self._processes[name] = process
         return process
 
@@ -179,12 +183,9 @@ class PrivateAirflow(AirflowApi):
             if time.monotonic() > deadline:
                 raise UnavailableError(
                     f"Airflow did not {what} within {READY_SECONDS:.0f} s. "
-                    f"See the logs in {self._log('scheduler').parent}."
+                    f"See the logs in {self.log_file('scheduler').parent}."
                 )
             time.sleep(0.2)
-
-    def _log(self, name: str) -> Path:
-        return self.home / "processes" / f"{name}.log"
 
     def _settings(self, plugins: Path) -> dict[str, str]:
         """Airflow's configuration as environment variables."""
@@ -209,8 +210,8 @@ class PrivateAirflow(AirflowApi):
             "api_auth": {"jwt_secret": self._secrets["jwt_secret"]},
             "database": {"sql_alchemy_conn": f"sqlite:///{self.home / 'airflow.db'}"},
             "logging": {"base_log_folder": self.home / "logs"},
-            # A quarter of a second after a task for the next one; an idle scheduler needs a tenth of a core.
-            "scheduler": {"scheduler_idle_sleep_time": 0.25, "trigger_timeout_check_interval": 5},
+            # Half a second after a task for the next one; an idle scheduler needs a twentieth of a core.
+            "scheduler": {"scheduler_idle_sleep_time": 0.5, "trigger_timeout_check_interval": 5},
             "dag_processor": {"refresh_interval": 30, "min_file_process_interval": 30},
             # A training keeps the cores busy: a task does not fail because the api-server answers late.
             "workers": {"execution_api_timeout": 60, "max_failed_heartbeats": 20},

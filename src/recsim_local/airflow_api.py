@@ -33,6 +33,7 @@ class DagRun(TypedDict):
 class TaskInstance(TypedDict):
     """A task instance of a run; the fields that are read."""
 
+    id: str
     task_id: str
     state: str | None
     try_number: int

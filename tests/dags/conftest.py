@@ -83,25 +83,30 @@ class Deployment:
     def states(self, run_id: str) -> dict[str, str | None]:
         return {task["task_id"]: task["state"] for task in self.airflow.task_instances(DAG, run_id)}
 
-    def wait_for_question(self, run_id: str, task: str) -> None:
-        """Wait until the task waits for a person."""
-        self.until(lambda: self.states(run_id).get(task) == "awaiting_input")
+    def wait_for_question(self, run_id: str, task_id: str) -> None:
+        """Wait until the task waits for a person, and the scheduler knows that its worker has ended.
 
-    def respond(self, run_id: str, task: str, option: str) -> None:
-        """Answer as a person does who reads first, and again when asked again.
-
-        The worker runs for some seconds after it has asked. Airflow 3.3.2 takes its end for that of the
-        answered task, and asks again.
+        Airflow 3.3.2 takes the end of the worker that asked for that of the answered task, if the answer
+        comes first: it fails the task, and asks again.
         """
-        time.sleep(6)
 
-        def has_ended() -> bool:
-            state = self.states(run_id)[task]
-            if state == "awaiting_input":
-                self.airflow.respond(DAG, run_id, task, option)
-            return state in ("success", "failed")
+        def is_asked() -> bool:
+            (task,) = (
+                task for task in self.airflow.task_instances(DAG, run_id) if task["task_id"] == task_id
+            )
+            return task["state"] == "awaiting_input" and any(
+                f"ti_id={task['id']}," in line and " state=awaiting_input," in line
+                for line in self.airflow.log_file("scheduler").read_text().splitlines()
+                if "TaskInstance Finished: " in line
+            )
 
-        self.until(has_ended)
+        self.until(is_asked)
+
+    def respond(self, run_id: str, task_id: str, option: str) -> None:
+        """Answer the question of a task, and wait until the task has ended."""
+        self.wait_for_question(run_id, task_id)
+        self.airflow.respond(DAG, run_id, task_id, option)
+        self.until(lambda: self.states(run_id)[task_id] in FINISHED)
 
     def clear(self, run_id: str, *tasks: str) -> None:
         """Clear tasks and their downstream tasks, as a person does in the UI."""
@@ -130,7 +135,7 @@ class Deployment:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline
-            time.sleep(0.3)
+            time.sleep(0.5)
 
 
 @pytest.fixture(scope="package")

@@ -191,6 +191,8 @@ def test_an_unanswered_question_about_a_feed_is_red_and_asked_again_and_a_refuse
         "On hold: the question about feed held-2 was not answered"
     )
     assert feed.exists()
+    open_questions = deployment.airflow._call("GET", "/dags/~/dagRuns/~/hitlDetails?state=awaiting_input")
+    assert open_questions["hitl_details"] == [], "a question whose time is over is not open"
     again = deployment.airflow.trigger(DAG)
     deployment.wait_for_question(again, "approve_feed")
     deployment.respond(again, "approve_feed", "Reject")
@@ -203,18 +205,14 @@ def test_an_unanswered_question_about_a_feed_is_red_and_asked_again_and_a_refuse
 
 
 def let_time_pass(deployment: Deployment, run_id: str) -> None:
-    """End the time for an answer, and again when it is asked again: see `Deployment.respond`."""
-
-    def over() -> bool:
-        with sqlite3.connect(deployment.airflow.home / "airflow.db", timeout=30) as database:
-            sql = (
-                "UPDATE task_instance SET trigger_timeout = '2026-01-01 00:00:00.000000' "
-                "WHERE run_id = ? AND task_id = 'approve_feed'"
-            )
-            assert database.execute(sql, (run_id,)).rowcount == 1
-        return deployment.states(run_id)["approve_feed"] == "failed"
-
-    deployment.until(over)
+    """End the time for an answer."""
+    with sqlite3.connect(deployment.airflow.home / "airflow.db", timeout=30) as database:
+        sql = (
+            "UPDATE task_instance SET trigger_timeout = '2026-01-01 00:00:00.000000' "
+            "WHERE run_id = ? AND task_id = 'approve_feed'"
+        )
+        assert database.execute(sql, (run_id,)).rowcount == 1
+    deployment.until(lambda: deployment.states(run_id)["approve_feed"] == "failed")
 
 
 def test_a_job_that_fails_without_an_outage_is_tried_three_times(deployment: Deployment) -> None:
