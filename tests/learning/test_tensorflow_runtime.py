@@ -77,6 +77,16 @@ def test_the_imports_print_real_errors_and_no_chatter() -> None:
     assert done.stderr.splitlines() == ["E0000 1 cuda_driver.cc:1] a real error"]
 
 
+def test_what_tensorflow_similarity_plots_with_is_not_imported() -> None:
+    program = (
+        "import sys; from recsim_tasks.learning import tensorflow_runtime;"
+        "tensorflow_runtime.tensorflow_similarity();"
+        "print([name for name in ('umap', 'bokeh', 'matplotlib') if name in sys.modules])"
+    )
+    output = subprocess.check_output([sys.executable, "-c", program], text=True)
+    assert output.strip() == "[]"
+
+
 def test_on_a_gpu_float32_is_float32_and_operations_can_be_deterministic() -> None:
     result = reported(
         "gpus=1, deterministic=True", PRETEND, TF_USE_LEGACY_KERAS="1", CUDA_VISIBLE_DEVICES="7"

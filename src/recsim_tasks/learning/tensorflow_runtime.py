@@ -19,6 +19,9 @@ REQUIRED = {"TF_USE_LEGACY_KERAS": "1"}
 # processors without AVX-512 TensorFlow leaves oneDNN off, although training is 1.5 times as fast with it
 # there.
 DEFAULTS = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_ENABLE_ONEDNN_OPTS": "1"}
+# TensorFlow Similarity imports its plots, whose libraries (UMAP, Bokeh, Matplotlib) take each rank and each
+# trial 2.7 s. Nothing here draws them: the module is left empty.
+PLOTS = "tensorflow_similarity.visualization"
 # From Ampere on a GPU computes in bfloat16, whose range is float32's: no loss has to be scaled.
 BFLOAT16_SINCE = (8, 0)
 
@@ -26,7 +29,7 @@ BFLOAT16_SINCE = (8, 0)
 def tensorflow(threads: int = 1, *, gpus: int = 0, deterministic: bool = False) -> ModuleType:
     """Return TensorFlow with Keras 2.
 
-    The process's first call, which takes 5 s, sets `threads`, and hides the GPUs if `gpus` is 0. With `gpus`,
+    The process's first call, which takes 3 s, sets `threads`, and hides the GPUs if `gpus` is 0. With `gpus`,
     float32 is float32: a GPU's default, TF32, keeps 10 bits of the mantissa, and the vectors of an exported
     model would differ from those of its LiteRT copy by up to 2e-3. Training computes in bfloat16 where TF32
     exists, so that only its small float32 layers are slower. `deterministic` restricts TensorFlow to
@@ -53,8 +56,9 @@ def tensorflow(threads: int = 1, *, gpus: int = 0, deterministic: bool = False) 
 
 @cache
 def tensorflow_similarity() -> ModuleType:
-    """Return TensorFlow Similarity with its sub-modules; its first import takes another 5 s."""
+    """Return TensorFlow Similarity with the sub-modules that are used."""
     tensorflow()
+    sys.modules.setdefault(PLOTS, ModuleType(PLOTS))
     with without_native_noise():
         import tensorflow_similarity.architectures.efficientnet
         import tensorflow_similarity.architectures.resnet18
