@@ -36,7 +36,7 @@ demo: setup ## take 60,000 products, then 1,500 changes, through a real Airflow
 	@exec $(BIN)/python -m recsim_demo.demo
 
 test: setup browser ## run all tests but the drills, quick ones first; ARGS=tests/vectors, ARGS="-m unit", ARGS="-n 0 --pdb"
-	@exec $(BIN)/pytest -n 2 --durations 25 $(ARGS)
+	@exec $(BIN)/pytest -n 3 --durations 25 $(ARGS)
 
 drill: setup browser ## test that nothing is lost when processes are killed or frozen and disks are full; run each benchmark small; ARGS="--kills 30" for more
 	@exec $(BIN)/pytest -n 2 --durations 25 -m "drill or bench" $(ARGS)

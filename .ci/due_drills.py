@@ -22,7 +22,7 @@ TESTS = {
     "plugins": {"plugins", "dags"},
 }
 # What changes every package.
-EVERYTHING = {"uv.lock", "pyproject.toml", "Makefile", "tests/conftest.py"}
+EVERYTHING = {"uv.lock", "pyproject.toml", "Makefile", "tests/conftest.py", "tests/short_plans.py"}
 
 
 def due(drills: Iterable[str], changed: Iterable[str], day: int) -> list[str]:

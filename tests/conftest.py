@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ from hypothesis import settings as limits
 
 from recsim_tasks.foundation.prerequisites import find_browser
 from recsim_tasks.foundation.settings import Settings, load_settings
+from short_plans import SHORT_PLANS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -34,14 +36,15 @@ if main_module.__spec__ is None and not hasattr(main_module, "__file__"):
 # As `foundation.logging.configure` sets it, so that `caplog` has what a log would have.
 logging.getLogger("recsim_tasks").setLevel(logging.INFO)
 
-SLOWER_AND_SLOWER = ("process", "mlflow", "spark", "ml", "server", "airflow", "e2e")
+# Marks that say what a test starts; of several, the last one counts.
+STARTED = ("process", "mlflow", "spark", "ml", "server", "airflow", "e2e")
 # Fixtures that mark the tests that use them.
 MARKED_BY_FIXTURE = {"empty_mlflow": "mlflow", "shared_spark": "spark"}
 # Each runs in one process, so that its tests share one Spark session or one Airflow.
-LANES = {"spark": "jobs", "ml": "jobs", "server": "servers", "airflow": "servers", "e2e": "servers"}
-
-# Queries of few rows take less time than the compilation of their plans.
-UNCOMPILED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+LANES = {"spark": "jobs", "ml": "jobs", "e2e": "e2e", "server": "servers", "airflow": "servers"}
+# Unit tests have no mark of their own. The lanes follow, the longest first; the rest keeps every process busy
+# until the last lane has ended.
+ORDER = (None, *LANES, "mlflow", "process")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,10 +63,10 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests, which have no mark of their own, run first; the rest by what it starts."""
+    """Mark each test by what it starts, and sort the tests by `ORDER`."""
     for item in items:
         _mark(item)
-    items.sort(key=_rank)
+    items.sort(key=lambda item: ORDER.index(_started(item)))
 
 
 def _mark(item: pytest.Item) -> None:
@@ -71,18 +74,15 @@ def _mark(item: pytest.Item) -> None:
     for fixture, mark in MARKED_BY_FIXTURE.items():
         if fixture in fixtures:
             item.add_marker(mark)
-    marks = {mark.name for mark in item.iter_markers()}
-    if not marks & {*SLOWER_AND_SLOWER, "drill", "bench", "gpu"}:
+    started = _started(item)
+    if not started and not any(map(item.get_closest_marker, ("drill", "bench", "gpu"))):
         item.add_marker("unit")
-    lanes = [LANES[mark] for mark in SLOWER_AND_SLOWER if mark in marks and mark in LANES]
-    if lanes:
-        item.add_marker(pytest.mark.xdist_group(lanes[-1]))
+    if started in LANES:
+        item.add_marker(pytest.mark.xdist_group(LANES[started]))
 
 
-def _rank(item: pytest.Item) -> int:
-    """The place of the slowest mark in the order; 0 without one."""
-    ranks = [1 + rank for rank, mark in enumerate(SLOWER_AND_SLOWER) if item.get_closest_marker(mark)]
-    return max(ranks, default=0)
+def _started(item: pytest.Item) -> str | None:
+    return next((mark for mark in reversed(STARTED) if item.get_closest_marker(mark)), None)
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +92,14 @@ def _loggers_as_they_were() -> Iterator[None]:
     before = root.handlers[:], access.handlers[:], access.propagate
     yield
     root.handlers, access.handlers, access.propagate = before
+
+
+@pytest.fixture(autouse=True)
+def _path_as_it_was() -> Iterator[None]:
+    """MLflow puts a release's own copy of `recsim_tasks`, which is not whole, on the path."""
+    before = sys.path[:]
+    yield
+    sys.path[:] = before
 
 
 @pytest.fixture
@@ -126,7 +134,7 @@ def shared_spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         settings = load_settings()
     # When this process ends it logs each connection that it closes: pytest has closed the log by then.
     logging.getLogger("py4j").setLevel(logging.WARNING)
-    with spark_session(settings, "tests", UNCOMPILED):
+    with spark_session(settings, "tests", SHORT_PLANS):
         yield
 
 
@@ -138,6 +146,36 @@ def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mlflow")
     SqlAlchemyStore(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"))  # type: ignore[no-untyped-call]
     return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def registered(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Path:
+    """A home with versions 1 and 2 in Staging.
+
+    Their models differ, and all product ids of version 2 end in -b, so that an answer shows its release.
+    """
+    from deltalake import write_deltalake
+
+    from recsim_tasks.catalogue.delta.reader import head
+    from recsim_tasks.release.registry.client import Registry
+    from release.bundles import make_bundle, products
+    from release.registered import register
+
+    home = tmp_path_factory.mktemp("registered")
+    write_deltalake(str(home / "tables" / "products"), products(40))
+    cursor = head(str(home / "tables" / "products"))
+    assert cursor is not None
+    (home / "mlflow").mkdir()
+    shutil.copyfile(empty_mlflow, home / "mlflow" / "mlflow.db")
+    registry = Registry(Settings.model_construct(home=home))
+    for version, suffix in ((1, ""), (2, "-b")):
+        folder = home / "made" / str(version)
+        make_bundle(folder, seed=version, suffix=suffix, cursor=cursor)
+        assert (
+            register(registry, folder / "release", refresh=f"refresh {version}", against=version - 1 or None)
+            == version
+        )
+    return home
 
 
 @pytest.fixture(scope="session")

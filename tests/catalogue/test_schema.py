@@ -56,7 +56,11 @@ def test_a_new_field_is_one_line_of_the_schema_and_reaches_tables_and_answers(tm
     assert completed.returncode == 0, completed.stderr[-3000:]
     assert json.loads(completed.stdout.splitlines()[-1]) == {
         "catalogue": {"a": "Apex", "b": "Borealis", "c": "Corona"},
-        "changes": [{"product_id": "a", "kind": "update", "brand": "Apex"}],
+        "changes": [
+            {"product_id": "a", "kind": "update", "brand": "Apex"},
+            {"product_id": "b", "kind": "insert", "brand": "Borealis"},
+            {"product_id": "c", "kind": "insert", "brand": "Corona"},
+        ],
         "quarantine": "Dorado",
         "answer": {"b": "Borealis", "c": "Corona"},
     }

@@ -10,6 +10,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from PIL import Image
 
+from recsim_demo.camera import MOST_BYTES
+
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
 GRAPHS = {"graph-retrain": "retrain", "graph-append": "append"}
@@ -17,7 +19,6 @@ TAKEN = [
     *GRAPHS, "feed-on-hold", "approve", "verdict", "rollback", "shop", "shop-product", "shop-phone",
     "retrieval-sheet",
 ]  # fmt: skip
-MOST_BYTES = 250_000
 
 
 def states(graph: str) -> dict[str, str]:

@@ -4,43 +4,45 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psutil
 import pytest
 
-from e2e.outages import DAG, interrupt
-from recsim_demo.feeds import FeedRow, deliver
+from e2e.conftest import SMALL
+from e2e.outages import interrupt
+from recsim_demo.fashion_mnist import FashionMnist
+from recsim_demo.feeds import deliver
+from recsim_demo.story import make_story
 from recsim_demo.watch import follow
-
-if TYPE_CHECKING:
-    from e2e.conftest import ThreeFeeds
+from recsim_local.stack import running
 
 pytestmark = [pytest.mark.drill, pytest.mark.e2e]
 
+SMALLEST = SMALL | {"RECSIM_TRAIN_IMAGES": "2000", "RECSIM_TUNE_IMAGES": "500"}
+
 
 def test_a_refresh_succeeds_although_mlflow_hangs_for_a_while(
-    three_feeds: ThreeFeeds, outages: ThreadPoolExecutor
+    fashion_mnist: FashionMnist, outages: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
-    stack = three_feeds.stack
-    runs = len(stack.airflow.runs(DAG))
-    guard = psutil.Process(stack.servers["mlflow"].process.pid)
-    family = guard.children(recursive=True)
-    assert family
+    story = make_story(fashion_mnist, products=1_000, scale=0.01)
+    with running(tmp_path, SMALLEST) as stack:
+        guard = psutil.Process(stack.servers["mlflow"].process.pid)
+        family = guard.children(recursive=True)
+        assert family
 
-    def suspend() -> None:
-        for process in family:
-            process.suspend()
+        def suspend() -> None:
+            for process in family:
+                process.suspend()
 
-    def resume() -> None:
-        for process in family:
-            process.resume()
+        def resume() -> None:
+            for process in family:
+                process.resume()
 
-    outage = outages.submit(interrupt, stack, runs, suspend, resume)
-    row: FeedRow = {**three_feeds.story.first[7], "price": 77.0}
-    deliver(stack.inbox, "9-price", [row], "price")
-    refresh = follow(stack.airflow, runs, delivered_at=time.time())
-    assert refresh.decision == "append"
-    assert outage.result().run_id == refresh.run_id
-    assert "does not answer" in outage.result().reason
-    assert "timed out" in outage.result().reason
+        outage = outages.submit(interrupt, stack, 0, suspend, resume)
+        deliver(stack.inbox, "one", story.first, "one")
+        refresh = follow(stack.airflow, 0, delivered_at=time.time())
+        assert refresh.decision == "retrain"
+        assert outage.result().run_id == refresh.run_id
+        assert "does not answer" in outage.result().reason
+        assert "timed out" in outage.result().reason

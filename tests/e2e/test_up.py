@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.drill, pytest.mark.e2e]
 
 
 def test_it_prints_four_addresses_that_answer_and_stops_every_process(tmp_path: Path) -> None:

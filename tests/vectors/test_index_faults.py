@@ -57,6 +57,7 @@ def kill_a_publisher(source: Path, workspace: Path, after: float, *control: str)
     return int(printed[-1]) if printed else 0
 
 
+@pytest.mark.drill
 def test_a_publisher_killed_at_any_moment_leaves_the_old_or_the_new_index(
     source: Path, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:

@@ -54,6 +54,7 @@ def test_a_registration_killed_at_any_call_is_made_whole_by_the_next_try(
     assert fatal > 12
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize("guarded", [True, False], ids=["as it is", "without the guard"])
 def test_a_verdict_killed_while_it_is_replaced_promotes_no_rejected_release(
     with_registry: Settings, read_only_bundle: Path, tmp_path: Path, guarded: bool
