@@ -32,7 +32,7 @@ help: ## print this list
 setup: environment ## install everything from the lock and fetch the demo's data
 	@$(BIN)/python -m recsim_demo.prefetch
 
-demo: setup ## take 60,000 products, then 1,500 changes, through a real Airflow
+demo: setup ## take 60,000 products, then 1,600 changes, through a real Airflow
 	@exec $(BIN)/python -m recsim_demo.demo
 
 test: setup browser ## run all tests but the drills, quick ones first; ARGS=tests/vectors, ARGS="-m unit", ARGS="-n 0 --pdb"
