@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -146,36 +145,6 @@ def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mlflow")
     SqlAlchemyStore(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"))  # type: ignore[no-untyped-call]
     return folder / "mlflow.db"
-
-
-@pytest.fixture(scope="session")
-def registered(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Path:
-    """A home with versions 1 and 2 in Staging.
-
-    Their models differ, and all product ids of version 2 end in -b, so that an answer shows its release.
-    """
-    from deltalake import write_deltalake
-
-    from recsim_tasks.catalogue.delta.reader import head
-    from recsim_tasks.release.registry.client import Registry
-    from release.bundles import make_bundle, products
-    from release.registered import register
-
-    home = tmp_path_factory.mktemp("registered")
-    write_deltalake(str(home / "tables" / "products"), products(40))
-    cursor = head(str(home / "tables" / "products"))
-    assert cursor is not None
-    (home / "mlflow").mkdir()
-    shutil.copyfile(empty_mlflow, home / "mlflow" / "mlflow.db")
-    registry = Registry(Settings.model_construct(home=home))
-    for version, suffix in ((1, ""), (2, "-b")):
-        folder = home / "made" / str(version)
-        make_bundle(folder, seed=version, suffix=suffix, cursor=cursor)
-        assert (
-            register(registry, folder / "release", refresh=f"refresh {version}", against=version - 1 or None)
-            == version
-        )
-    return home
 
 
 @pytest.fixture(scope="session")

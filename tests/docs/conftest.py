@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from serving.conftest import _variables_as_they_were, home
+from serving.conftest import _variables_as_they_were, home, registered
 
-__all__ = ["_variables_as_they_were", "home"]
+__all__ = ["_variables_as_they_were", "home", "registered"]

@@ -10,14 +10,17 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from deltalake import write_deltalake
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from recsim_tasks.catalogue.delta.reader import head
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.client import Registry
 from recsim_tasks.serving.app import create_app
 from recsim_tasks.serving.champion_follower import ChampionFollower
-from release.registered import set_production
+from release.bundles import make_bundle, products
+from release.registered import register, set_production
 
 LOCAL = "http://127.0.0.1:8000"
 
@@ -29,6 +32,29 @@ def _variables_as_they_were() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def registered(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Path:
+    """A home with versions 1 and 2 in Staging.
+
+    Their models differ, and all product ids of version 2 end in -b, so that an answer shows its release.
+    """
+    home = tmp_path_factory.mktemp("registered")
+    write_deltalake(str(home / "tables" / "products"), products(40))
+    cursor = head(str(home / "tables" / "products"))
+    assert cursor is not None
+    (home / "mlflow").mkdir()
+    shutil.copyfile(empty_mlflow, home / "mlflow" / "mlflow.db")
+    registry = Registry(Settings.model_construct(home=home))
+    for version, suffix in ((1, ""), (2, "-b")):
+        folder = home / "made" / str(version)
+        make_bundle(folder, seed=version, suffix=suffix, cursor=cursor)
+        assert (
+            register(registry, folder / "release", refresh=f"refresh {version}", against=version - 1 or None)
+            == version
+        )
+    return home
 
 
 @pytest.fixture

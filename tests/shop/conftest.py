@@ -15,12 +15,12 @@ from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.release.registry.client import Registry
 from release.registered import set_production
 from release.servers import free_port, running, script
-from serving.conftest import _variables_as_they_were
+from serving.conftest import _variables_as_they_were, registered
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-__all__ = ["_variables_as_they_were"]
+__all__ = ["_variables_as_they_were", "registered"]
 WINDOWS = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
