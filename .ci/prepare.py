@@ -28,7 +28,7 @@ COST = """Setting up recsim, once:
   time      5 minutes on 2 cores and a fast network
   download  1.8 GB
   disk      4.2 GiB in this folder, 2.2 GiB in the home folder (caches of uv and Ivy), 0.6 GiB of packages
-  memory    8 GB, of which the set-up takes 3
+  memory    8 GB, of which the set-up takes 3; 12 GB for make test
 If it is interrupted, the next make resumes it."""
 PYTHON, HEADERS = "Python 3.11", "Python's headers"
 # What passes a check for which there is no package.

@@ -14,6 +14,8 @@ import httpx
 import psutil
 import pytest
 
+from process_states import ended, wait_until
+
 pytestmark = [pytest.mark.drill, pytest.mark.e2e]
 
 
@@ -35,8 +37,7 @@ def test_it_prints_four_addresses_that_answer_and_stops_every_process(tmp_path: 
         process.send_signal(signal.SIGTERM)
         process.wait(60)
     assert len(family) > 4
-    _, alive = psutil.wait_procs(family, timeout=20)
-    assert alive == []
+    assert wait_until(lambda: all(ended(process.pid) for process in family), 20)
 
 
 def until_it_runs(process: subprocess.Popen[bytes], log: Path) -> str:

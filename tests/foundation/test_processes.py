@@ -6,6 +6,7 @@ import sys
 import psutil
 import pytest
 
+from process_states import ended, wait_until
 from recsim_tasks.foundation.processes import descendants, end
 
 pytestmark = pytest.mark.process
@@ -49,7 +50,13 @@ def kill_starter(guard: str, wait: float) -> list[psutil.Process]:
     starter, tree = start_tree(guard)
     starter.kill()
     starter.wait(10)
-    return psutil.wait_procs(tree, timeout=wait)[1]
+    return left_of(tree, wait)
+
+
+def left_of(tree: list[psutil.Process], wait: float) -> list[psutil.Process]:
+    """Processes still alive after `wait` seconds; in a container nobody may reap those that have ended."""
+    wait_until(lambda: all(ended(process.pid) for process in tree), wait)
+    return [process for process in tree if not ended(process.pid)]
 
 
 def test_a_job_and_its_child_that_ignores_term_end_with_a_killed_starter() -> None:
@@ -74,7 +81,7 @@ def test_descendants_are_found_across_sessions_and_ended_though_they_ignore_term
     assert set(descendants(starter.pid)) == set(tree)
     end([psutil.Process(starter.pid), *tree], grace=0.3)
     starter.wait(10)
-    assert psutil.wait_procs(tree, timeout=5)[1] == []
+    assert left_of(tree, wait=5) == []
 
 
 def test_a_process_that_has_ended_has_no_descendants() -> None:

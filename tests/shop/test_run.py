@@ -19,6 +19,7 @@ import websockets
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from process_states import ended, wait_until
 from recsim_tasks.foundation.settings import Settings
 from recsim_tasks.shop.run import own_hosts
 from release.servers import free_port, running, script
@@ -100,8 +101,7 @@ def test_an_ended_shop_releases_its_port(tmp_path: Path, number: signal.Signals)
             process.send_signal(number)
             code = process.wait(30)
         assert code == (0 if number in (signal.SIGTERM, signal.SIGINT) else -number)
-        _, alive = psutil.wait_procs(family, timeout=20)
-        assert alive == []
+        assert wait_until(lambda: all(ended(process.pid) for process in family), 20)
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
 
