@@ -10,7 +10,10 @@ import psutil
 
 def ended(pid: int) -> bool:
     """Whether process `pid` does not exist or is a zombie."""
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from e2e.conftest import SMALL
 from e2e.outages import interrupt
 from recsim_demo.fashion_mnist import FashionMnist
-from recsim_demo.feeds import deliver
+from recsim_demo.feeds import FeedRow, deliver
 from recsim_demo.story import make_story
 from recsim_demo.watch import follow
 from recsim_local.stack import running
@@ -39,10 +39,13 @@ def test_a_refresh_succeeds_although_mlflow_hangs_for_a_while(
             for process in family:
                 process.resume()
 
-        outage = outages.submit(interrupt, stack, 0, suspend, resume)
         deliver(stack.inbox, "one", story.first, "one")
-        refresh = follow(stack.airflow, 0, delivered_at=time.time())
-        assert refresh.decision == "retrain"
+        assert follow(stack.airflow, 0, delivered_at=time.time()).decision == "retrain"
+        outage = outages.submit(interrupt, stack, 1, suspend, resume)
+        row: FeedRow = {**story.first[7], "price": 77.0}
+        deliver(stack.inbox, "price", [row], "price")
+        refresh = follow(stack.airflow, 1, delivered_at=time.time())
+        assert refresh.decision == "append"
         assert outage.result().run_id == refresh.run_id
         assert "does not answer" in outage.result().reason
         assert "timed out" in outage.result().reason

@@ -65,8 +65,8 @@ def test_a_lease_in_use_is_an_outage_with_its_owner_and_a_killed_owner_frees_it(
         holder.kill()
         holder.wait(10)
         started = time.monotonic()
-        with lease(tmp_path, "table", timeout=5):
-            assert time.monotonic() - started < 4
+        with lease(tmp_path, "table", timeout=60):
+            assert time.monotonic() - started < 12
 
 
 def test_an_error_inside_frees_the_lease(tmp_path: Path) -> None:
