@@ -11,14 +11,17 @@ from recsim_tasks.foundation.errors import ConfigurationError, UnavailableError
 from recsim_tasks.foundation.leases import lease
 
 TIMES = 60
-# Reads a number, thinks a moment, writes the next one; as a merge does with a table.
+# Reads a number, thinks a moment, writes the next one, as a merge does with a table; both begin together.
 COUNTER = f"""
-import sys, time
+import os, sys, time
 from contextlib import nullcontext
 from pathlib import Path
 from recsim_tasks.foundation.leases import lease
 home = Path(sys.argv[1])
 counter = home / "counter"
+(home / f"ready-{{os.getpid()}}").touch()
+while len(list(home.glob("ready-*"))) < 2:
+    time.sleep(0.001)
 for _ in range({TIMES}):
     with LEASE:
         number = int(counter.read_text())
