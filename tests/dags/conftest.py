@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from process_states import ended
 from recsim_local.airflow import PrivateAirflow
 from recsim_local.airflow_api import FINISHED
 
@@ -171,6 +172,4 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         family = set(psutil.Process().children(recursive=True)).difference(earlier)
         assert family
         yield Deployment(airflow, home)
-    assert not [
-        process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    ]
+    assert [process for process in family if not ended(process.pid)] == []

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,10 +114,7 @@ def test_a_shop_ends_with_its_parent_process(tmp_path: Path) -> None:
         (child,) = psutil.Process(process.pid).children()
         os.kill(process.pid, signal.SIGKILL)
         process.wait(10)
-        deadline = time.monotonic() + 30
-        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        assert wait_until(lambda: ended(child.pid), 30)
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
 
